@@ -1,0 +1,101 @@
+"""The Flask extensions, made here and bound to an application in `create_app`. Imports only `app.config`.
+
+Also what every connection is told when it opens: how SQLite begins a transaction (traps 1, 20 and 25),
+how long a statement may take, how JSON is read and written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import orjson
+from flask import Flask
+from flask_compress import Compress
+from flask_jwt_extended import JWTManager
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_login import LoginManager
+from flask_migrate import Migrate
+from flask_smorest import Api
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Engine, MetaData, event
+from sqlalchemy.orm import DeclarativeBase
+
+from app.config import Settings
+
+#: One name for each constraint on both databases, so that migrations and plugins can name them.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+#: Execution option of a connection that is going to write: SQLite takes the write lock at BEGIN.
+WRITES = "fieldpost_writes"
+
+
+class Base(DeclarativeBase):
+    """The declarative base of the core's models and the plugins'."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
+migrate = Migrate()
+jwt = JWTManager()
+login_manager = LoginManager()
+limiter = Limiter(key_func=get_remote_address)
+compress = Compress()
+api = Api()
+
+
+def write_json(value: Any) -> str:
+    """JSON text for a database column."""
+    return orjson.dumps(value).decode()
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """What SQLAlchemy needs to know to open connections to the configured database."""
+    options: dict[str, Any] = {"json_serializer": write_json, "json_deserializer": orjson.loads}
+    if settings.is_sqlite:
+        return options | {"connect_args": {"timeout": settings.database_seconds}}
+    milliseconds = settings.database_seconds * 1000
+    timeouts = {
+        "statement_timeout": milliseconds * 6,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds * 6,
+    }
+    return options | {
+        "pool_pre_ping": True,
+        "pool_timeout": settings.database_seconds,
+        "connect_args": {
+            "connect_timeout": settings.database_seconds,
+            "options": " ".join(f"-c {name}={value}" for name, value in timeouts.items()),
+        },
+    }
+
+
+def prepare_engine(app: Flask) -> None:
+    """Attach the SQLite listeners to the application's engine."""
+    with app.app_context():
+        engine: Engine = db.engine
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _open_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+
+
+def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver would open a transaction only before the first write, so that two read-modify-writes
+    # lose one of them without an error (trap 1). We send BEGIN ourselves.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that began with a read cannot be upgraded once another has committed (trap 25).
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

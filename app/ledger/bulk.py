@@ -1,0 +1,111 @@
+"""Many rows in one statement, the same way on both databases: the rows travel as one JSON parameter.
+
+`UPDATE … FROM` and `INSERT … SELECT` over SQLite's `json_each` and PostgreSQL's `json_to_recordset`. Used by
+`app.ledger.record` alone; nobody else writes rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import JSON, Column, Connection, Table, TextClause, text
+from sqlalchemy.engine import Dialect
+
+#: Turns a Python value into what the JSON parameter carries.
+Encode = Callable[[Any], Any]
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows` (column name -> value; all with the same keys) in one statement, in their order."""
+    names = tuple(rows[0])
+    _execute(connection, table, names, rows, _insert_statement(table, names, connection.dialect))
+
+
+def update_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set the columns `names` of the rows with the given primary key, in one statement."""
+    key = _primary_key(table)
+    _execute(
+        connection,
+        table,
+        (key, *names),
+        rows,
+        _update_statement(table, key, tuple(names), connection.dialect),
+    )
+
+
+def delete_rows(connection: Connection, table: Table, ids: Iterable[Any]) -> None:
+    """Delete the rows with these primary keys, in one statement."""
+    key = _primary_key(table)
+    statement = text(
+        f"DELETE FROM {_quoted(table.name)} WHERE {_quoted(key)} IN "
+        f"(SELECT {_quoted(key)} FROM {_source(table, (key,), connection.dialect)})"
+    )
+    _execute(connection, table, (key,), [{key: each} for each in ids], statement)
+
+
+def _execute(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    statement: TextClause,
+) -> None:
+    encoders = [_encoder(table.c[name], connection.dialect) for name in names]
+    if connection.dialect.name == "sqlite":
+        packed: list[Any] = [
+            [encode(row[name]) if encode else row[name] for name, encode in zip(names, encoders, strict=True)]
+            for row in rows
+        ]
+    else:
+        packed = [
+            {name: encode(row[name]) if encode else row[name] for name, encode in zip(names, encoders, strict=True)}
+            for row in rows
+        ]
+    connection.execute(statement, {"rows": orjson.dumps(packed, default=str).decode()})
+
+
+def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
+    if isinstance(column.type.dialect_impl(dialect), JSON):
+        # PostgreSQL takes the document as it is; SQLite's column holds its text.
+        return None if dialect.name == "postgresql" else _document_text
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _document_text(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _primary_key(table: Table) -> str:
+    (key,) = table.primary_key.columns
+    return key.name
+
+
+def _source(table: Table, names: Sequence[str], dialect: Dialect) -> str:
+    """The JSON parameter as a derived table with the columns `names`."""
+    if dialect.name == "sqlite":
+        columns = ", ".join(f"json_extract(value, '$[{index}]') AS {_quoted(name)}" for index, name in enumerate(names))
+        return f"(SELECT {columns} FROM json_each(:rows) ORDER BY key) AS source"
+    types = ", ".join(f"{_quoted(name)} {table.c[name].type.compile(dialect)}" for name in names)
+    return f"json_to_recordset(CAST(:rows AS json)) AS source({types})"
+
+
+@lru_cache(maxsize=512)
+def _insert_statement(table: Table, names: tuple[str, ...], dialect: Dialect) -> TextClause:
+    columns = ", ".join(map(_quoted, names))
+    return text(f"INSERT INTO {_quoted(table.name)} ({columns}) SELECT {columns} FROM {_source(table, names, dialect)}")
+
+
+@lru_cache(maxsize=512)
+def _update_statement(table: Table, key: str, names: tuple[str, ...], dialect: Dialect) -> TextClause:
+    assignments = ", ".join(f"{_quoted(name)} = source.{_quoted(name)}" for name in names)
+    return text(
+        f"UPDATE {_quoted(table.name)} SET {assignments} FROM {_source(table, (key, *names), dialect)} "
+        f"WHERE {_quoted(table.name)}.{_quoted(key)} = source.{_quoted(key)}"
+    )

@@ -1,0 +1,431 @@
+"""Changes to rows, stated first and written once, with their ledger entries. There is no second door.
+
+A `Recorder` lives as long as a unit of work. Whoever changes rows says so through `create`, `change` and `delete`;
+the rows in memory follow at once, so that later operations see them, and `write` sends everything to the database
+in a number of statements that does not depend on the number of operations.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from sqlalchemy import String, Table, inspect, select, text
+from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+
+from app.clock import MILLISECOND, now, to_wire
+from app.extensions import db
+from app.json_equality import is_same
+from app.ledger.bulk import delete_rows, insert_rows, update_rows
+from app.ledger.unit import unit_of_work
+from app.models import LedgerEntry, LedgerOperation, User
+from app.plugin_api import Entity, Row
+
+T = TypeVar("T")
+
+#: field -> {"old": value, "new": value}; a missing key says that the field was absent.
+Changes = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Through which door a unit's changes come, and from whom."""
+
+    #: `sync`, `rest` or `cli`.
+    door: str
+    #: None: the command line.
+    user_id: int | None = None
+    #: None: the sign-in named no device.
+    device_id: str | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Entry:
+    """One change to one row, stated but not yet written."""
+
+    action: str
+    row: Row
+    #: The operation's place in its unit.
+    position: int
+    version_before: datetime | None
+    version_after: datetime | None
+    changes: Changes
+    #: Attribute -> value before, to undo the change in memory.
+    previous: dict[str, Any]
+    #: Users whose sight of the row's inspection changes with it.
+    gains: set[int]
+    losses: set[int]
+
+
+@dataclass(kw_only=True, slots=True)
+class Head:
+    """One applied operation, not yet written: what every retry is answered with."""
+
+    position: int
+    type: str
+    local_id: str | None = None
+    fingerprint: str | None = None
+    #: The row that it was about; None: the first that it changed.
+    row: Row | None = None
+    version_before: datetime | None = None
+    version_after: datetime | None = None
+    message: str | None = None
+    result: Mapping[str, Any] | None = None
+
+
+def entity_of(row_or_model: Any) -> Entity:
+    """The `Entity` of a row or a model."""
+    found: Entity = row_or_model.__entity__
+    return found
+
+
+def fields_of(row: Row) -> dict[str, Any]:
+    """A row's recorded fields as JSON values: the keys of its document, and its columns."""
+    entity = entity_of(row)
+    document = getattr(row, entity.document) if entity.document else {}
+    return {**document, **{name: _as_json(getattr(row, name)) for name in entity.fields}}
+
+
+class Recorder:
+    """Collects the changes of one unit of work and writes them.
+
+    `capacity`: how many rows of one model the unit may usually create; so many ids are reserved at once.
+    """
+
+    #: The user of the unit, read and locked inside it; None for the command line.
+    user: User | None
+
+    def __init__(self, session: Session, unit_id: str, origin: Origin, moment: datetime, capacity: int = 1) -> None:
+        self.session = session
+        self.origin = origin
+        self.now = moment
+        #: The place in the unit of the operation under way.
+        self.position = 0
+        self.entries: list[Entry] = []
+        self.heads: list[Head] = []
+        #: Rows created by this unit, by model and id.
+        self.created: dict[tuple[type, Any], Row] = {}
+        self._deleted: set[Row] = set()
+        self.user = self._lock_user()
+        self._unit_id = unit_id
+        self._capacity = capacity
+        self._ids: dict[type, Iterator[int]] = {}
+
+    def create(self, model: type, values: Mapping[str, Any], root: Row | None = None) -> Row:
+        """A new row with its id set. `values`: columns, a document as a whole; `root`: its inspection."""
+        columns = {**_defaults(model), **values, "id": self._next_id(model)}
+        columns |= {"created_at": self.now, "updated_at": self.now}
+        if root is not None:
+            columns["inspection_id"] = root.id
+        row = model(**columns)
+        if root is not None:
+            set_committed_value(row, "inspection", root)
+        self.created[model, row.id] = row
+        changes = {name: {"new": value} for name, value in fields_of(row).items()}
+        self._state("create", row, None, self.now, changes, {}, gains=_viewers(row))
+        return row
+
+    def change(self, row: Row, values: Mapping[str, Any]) -> bool:
+        """Set fields of `row`; whether anything changed. Equal values make no version (contract, 3.1(5)).
+
+        A name is a column where the entity lists it; else a key of the document; else, for an entity without one,
+        any column, whose values the ledger then withholds (a password).
+        """
+        entity = entity_of(row)
+        keys = {name for name in values if entity.document and name not in entity.fields}
+        updates, changes = _column_changes(row, {name: values[name] for name in values if name not in keys})
+        if keys:
+            document = getattr(row, str(entity.document))
+            key_changes = _key_changes(document, {name: values[name] for name in values if name in keys})
+            if key_changes:
+                # A new dict: somebody may still hold the old one as an earlier version.
+                additions = {name: change["new"] for name, change in key_changes.items()}
+                updates[str(entity.document)] = {**document, **additions}
+                changes |= key_changes
+        if updates:
+            self._update("change", row, updates, changes)
+        return bool(updates)
+
+    def delete(self, row: Row) -> None:
+        """Delete the row, or mark it where its model has `deleted_at`. A second time changes nothing."""
+        if self.is_deleted(row):
+            return
+        if hasattr(row, "deleted_at"):
+            changes = {"deleted_at": {"old": None, "new": to_wire(self.now)}}
+            self._update("delete", row, {"deleted_at": self.now}, changes)
+        else:
+            changes = {name: {"old": value} for name, value in fields_of(row).items()}
+            self._state("delete", row, row.updated_at, None, changes, {}, losses=_viewers(row))
+            self._deleted.add(row)
+
+    def is_deleted(self, row: Row) -> bool:
+        """Whether the row is gone: marked, or deleted by this unit."""
+        return row in self._deleted or getattr(row, "deleted_at", None) is not None
+
+    def undo(self, mark: int = 0) -> None:
+        """Take back, in memory, every change stated since there were `mark` entries, newest first."""
+        while len(self.entries) > mark:
+            entry = self.entries.pop()
+            for name, value in entry.previous.items():
+                set_committed_value(entry.row, name, value)
+            self._deleted.discard(entry.row)
+            if entry.action == "create":
+                del self.created[type(entry.row), entry.row.id]
+                if entry.row in self.session:
+                    self.session.expunge(entry.row)
+
+    def write(self) -> None:
+        """Send everything stated since the last time to the database. The transaction stays open."""
+        plan = _Plan(self.entries, self._deleted)
+        connection = self.session.connection()
+        order = {table: index for index, table in enumerate(db.metadata.sorted_tables)}
+        for model in sorted(plan.inserts, key=lambda each: order[_table(each)]):
+            rows = [_column_values(row) for row in plan.inserts[model]]
+            insert_rows(connection, _table(model), rows)
+        for model, (names, changed_rows) in plan.updates.items():
+            rows = [{name: getattr(row, name) for name in ("id", *names)} for row in changed_rows]
+            update_rows(connection, _table(model), names, rows)
+        for model in sorted(plan.deletes, key=lambda each: -order[_table(each)]):
+            delete_rows(connection, _table(model), [row.id for row in plan.deletes[model]])
+        self._write_ledger()
+        for row in (each for rows in plan.inserts.values() for each in rows):
+            make_transient_to_detached(row)
+            self.session.add(row)
+        self.entries, self.heads = [], []
+
+    def _write_ledger(self) -> None:
+        connection = self.session.connection()
+        if self.heads:
+            insert_rows(connection, _table(LedgerOperation), [self._head_values(head) for head in self.heads])
+        rows = [values for entry in self.entries for values in self._entry_values(entry)]
+        if rows:
+            insert_rows(connection, _table(LedgerEntry), rows)
+
+    def _head_values(self, head: Head) -> dict[str, Any]:
+        row = head.row
+        return {
+            "unit_id": self._unit_id,
+            "position": head.position,
+            "recorded_at": self.now,
+            "door": self.origin.door,
+            "user_id": self.origin.user_id,
+            "device_id": self.origin.device_id or "",
+            "local_id": head.local_id,
+            "type": head.type,
+            "fingerprint": head.fingerprint,
+            "entity": None if row is None else entity_of(row).name,
+            "entity_id": None if row is None else str(row.id),
+            "version_before": head.version_before,
+            "version_after": head.version_after,
+            "message": head.message,
+            "result": dict(head.result) if head.result else None,
+        }
+
+    def _entry_values(self, entry: Entry) -> Iterator[dict[str, Any]]:
+        values = {
+            "tag": secrets.randbits(63),
+            "unit_id": self._unit_id,
+            "position": entry.position,
+            "recorded_at": self.now,
+            "action": entry.action,
+            "entity": entity_of(entry.row).name,
+            "entity_id": str(entry.row.id),
+            "inspection_id": getattr(entry.row, "inspection_id", None),
+            "viewer_id": None,
+            "version_before": entry.version_before,
+            "version_after": entry.version_after,
+            "changes": entry.changes,
+        }
+        yield values
+        for action, viewers in (("gain", entry.gains), ("loss", entry.losses)):
+            for viewer in sorted(viewers):
+                yield {
+                    **values,
+                    "tag": secrets.randbits(63),
+                    "action": action,
+                    "viewer_id": viewer,
+                    "changes": {},
+                }
+
+    def _lock_user(self) -> User | None:
+        """The user as of now: role and deactivation count until this unit has ended (rule 6)."""
+        if self.origin.user_id is None:
+            return None
+        statement = select(User).where(User.id == self.origin.user_id).with_for_update(read=True)
+        return self.session.scalar(statement, execution_options={"populate_existing": True})
+
+    def _state(
+        self,
+        action: str,
+        row: Row,
+        before: datetime | None,
+        after: datetime | None,
+        changes: Changes,
+        previous: dict[str, Any],
+        *,
+        gains: set[int] | None = None,
+        losses: set[int] | None = None,
+    ) -> None:
+        self.entries.append(
+            Entry(
+                action=action,
+                row=row,
+                position=self.position,
+                version_before=before,
+                version_after=after,
+                changes=changes,
+                previous=previous,
+                gains=gains or set(),
+                losses=losses or set(),
+            )
+        )
+
+    def _update(self, action: str, row: Row, updates: dict[str, Any], changes: Changes) -> None:
+        before, viewers = row.updated_at, _viewers(row)
+        # Versions of one row strictly increase, whatever the clock does (contract, section 3.1).
+        after = max(self.now, before + MILLISECOND)
+        updates = {**updates, "updated_at": after}
+        previous = {name: getattr(row, name) for name in updates}
+        for name, value in updates.items():
+            # Not an assignment: the ORM must not believe that it has something to write.
+            set_committed_value(row, name, value)
+        present = _viewers(row)
+        self._state(action, row, before, after, changes, previous, gains=present - viewers, losses=viewers - present)
+
+    def _next_id(self, model: type) -> Any:
+        if isinstance(_table(model).c.id.type, String):
+            return str(uuid4())
+        found = next(self._ids.get(model, iter(())), None)
+        if found is None:
+            self._ids[model] = iter(self._reserve(model))
+            found = next(self._ids[model])
+        return found
+
+    def _reserve(self, model: type) -> Sequence[int]:
+        """Ids for as many rows as the unit may create, in one statement; never one that was given before."""
+        table = _table(model).name
+        if self.session.get_bind().dialect.name == "postgresql":
+            statement = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
+            return self.session.scalars(statement, {"table": table, "count": self._capacity}).all()
+        # Inside BEGIN IMMEDIATE nobody else can take them, and inserting them moves the sequence on.
+        statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+        last = self.session.scalar(statement, {"table": table}) or 0
+        unwritten = max((row.id for row in self.created.values() if type(row) is model), default=0)
+        first = max(last, unwritten) + 1
+        return range(first, first + self._capacity)
+
+
+class _Plan:
+    """What entries come to for the tables: each row is inserted, updated or deleted at most once."""
+
+    def __init__(self, entries: Sequence[Entry], deleted: set[Row]) -> None:
+        self.inserts: dict[type, list[Row]] = {}
+        self.updates: dict[type, tuple[list[str], list[Row]]] = {}
+        self.deletes: dict[type, list[Row]] = {}
+        new = {each.row for each in entries if each.action == "create"}
+        names: dict[type, set[str]] = {}
+        changed: dict[type, dict[Row, None]] = {}
+        for entry in entries:
+            row, model = entry.row, type(entry.row)
+            if row in deleted:
+                if entry.version_after is None and row not in new:
+                    self.deletes.setdefault(model, []).append(row)
+            elif entry.action == "create":
+                self.inserts.setdefault(model, []).append(row)
+            elif row not in new:
+                changed.setdefault(model, {})[row] = None
+                names.setdefault(model, set()).update(entry.previous)
+        self.updates = {model: (sorted(names[model]), list(rows)) for model, rows in changed.items()}
+
+
+def record(action: str, origin: Origin, work: Callable[[Recorder], T], capacity: int = 1) -> T:
+    """Run `work(recorder)` in a unit of work of its own and record what it changes as `action`.
+
+    The door for everything but sync: REST, uploads, the command line. A `work` that changes nothing leaves no trace.
+    """
+
+    def unit(unit_id: str) -> T:
+        recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
+        result = work(recorder)
+        if recorder.entries and not recorder.heads:
+            recorder.heads.append(Head(position=0, type=action))
+        for head in recorder.heads:
+            _complete_head(head, recorder.entries)
+        recorder.write()
+        return result
+
+    return unit_of_work(unit)
+
+
+def _complete_head(head: Head, entries: Sequence[Entry]) -> None:
+    """A head that names no row is about the first that its operation changed."""
+    first = next((each for each in entries if each.position == head.position), None)
+    if head.row is None and first is not None:
+        head.row = first.row
+        head.version_before, head.version_after = first.version_before, first.version_after
+
+
+def _column_changes(row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any], Changes]:
+    """The columns of `values` that differ from the row's, and what the ledger keeps of them."""
+    fields, columns = entity_of(row).fields, inspect(type(row)).column_attrs
+    updates: dict[str, Any] = {}
+    changes: Changes = {}
+    for name, value in values.items():
+        if name not in columns:
+            raise TypeError(f"{entity_of(row).label} has no field {name!r}; it has {', '.join(fields)}.")
+        old, new = _as_json(getattr(row, name)), _as_json(value)
+        if not is_same(old, new):
+            updates[name] = value
+            changes[name] = {"old": old, "new": new} if name in fields else {}
+    return updates, changes
+
+
+def _key_changes(document: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+    """The keys of `values` whose values differ from the document's; null is unlike absent."""
+    changes: Changes = {}
+    for key, value in values.items():
+        if key not in document:
+            changes[key] = {"new": value}
+        elif not is_same(document[key], value):
+            changes[key] = {"old": document[key], "new": value}
+    return changes
+
+
+def _viewers(row: Row) -> set[int]:
+    """Who has sight of the row as a root; only inspections are roots."""
+    found: set[int] = getattr(row, "viewer_ids", set())
+    return found
+
+
+def _as_json(value: Any) -> Any:
+    """A column's value as the ledger keeps it."""
+    if isinstance(value, datetime):
+        return to_wire(value)
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
+def _table(model: type) -> Table:
+    table = inspect(model).local_table
+    assert isinstance(table, Table)
+    return table
+
+
+def _defaults(model: type) -> dict[str, Any]:
+    """Python-side column defaults, which only an ORM flush would fill in."""
+    found = {}
+    for column in _table(model).columns:
+        if column.default is not None and (column.default.is_scalar or column.default.is_callable):
+            argument = column.default.arg  # type: ignore[attr-defined]
+            found[column.key] = argument(None) if column.default.is_callable else argument
+    return found
+
+
+def _column_values(row: Row) -> dict[str, Any]:
+    """All columns of a new row, those that the database fills itself left out."""
+    return {each.key: getattr(row, each.key) for each in _table(type(row)).columns if each.server_default is None}

@@ -1,0 +1,113 @@
+"""Units of work: check, change and record in one transaction, repeated when the database asks for it.
+
+A unit is opened explicitly, after body, schema and image work. On SQLite it is `BEGIN IMMEDIATE`; on PostgreSQL
+rows are locked as they are read. GET routes never open one.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+
+from app.errors import TryAgainError
+from app.extensions import WRITES, db
+from app.models import LedgerOperation
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+
+#: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
+#: available, statement timed out, the server going down or starting, any broken connection (class 08).
+REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08")
+
+#: Raised by whatever finds, inside a unit, that another one got there first (rule 5 of docs/architecture.md).
+TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
+
+
+class RaceError(Exception):
+    """Rows are no longer what they were when the unit looked them up without a lock: repeat it."""
+
+
+def unit_of_work(work: Callable[[str], T]) -> T:
+    """Run `work(unit_id)` in one transaction and commit it; at most three times.
+
+    Raises `TryAgainError` when the database keeps refusing, or is not there: then nothing was recorded.
+    Whatever else `work` raises rolls everything back and comes through.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        unit_id = secrets.token_hex(16)
+        # What the request has read so far ends here: no decision is taken on it.
+        db.session.remove()
+        try:
+            db.session.connection(execution_options={WRITES: True})
+            result = work(unit_id)
+            _commit(unit_id)
+            return result
+        except (DBAPIError, RaceError, TimeoutError) as error:
+            db.session.rollback()
+            if not _is_repeatable(error):
+                raise
+            logger.warning("unit repeated", extra={"attempt": attempt, "reason": _reason(error)})
+        except BaseException:
+            db.session.rollback()
+            raise
+    raise TryAgainError("The database did not take the change")
+
+
+def _commit(unit_id: str) -> None:
+    try:
+        db.session.commit()
+    except DBAPIError:
+        # The connection broke while COMMIT was under way: only the ledger knows whether it came through.
+        db.session.rollback()
+        db.session.remove()
+        found = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
+        if found is None:
+            raise
+
+
+def _is_repeatable(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return True
+    if isinstance(error, IntegrityError):
+        return is_twin(error)
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(REPEATABLE_STATES)
+    return is_unavailable(error)
+
+
+def is_twin(error: IntegrityError) -> bool:
+    """Whether the ledger's own uniqueness was breached: the same operation, sent twice, has won elsewhere."""
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return constraint == TWIN_CONSTRAINT or "ledger_operations.fingerprint" in str(error.orig)
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """Whether the database cannot be reached or written now: locked, full, or the connection was never made."""
+    sentence = str(error.orig)
+    return any(
+        sign in sentence
+        for sign in (
+            "locked",
+            "disk is full",
+            "disk I/O error",
+            "unable to open database",
+            "connection",
+            "readonly",
+        )
+    )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0][:200]

@@ -1,0 +1,33 @@
+"""The tables, one file a subject. Plugins import from here."""
+
+from app.extensions import db
+from app.models.attachments import Attachment
+from app.models.base import KEEP_IDS, BigId, JSONValue, Syncable, UTCDateTime, Versioned
+from app.models.form_fills import FormFill
+from app.models.form_templates import FormTemplate
+from app.models.inspections import PENDING_STATUSES, STATUSES, Inspection
+from app.models.ledger import LedgerEntry, LedgerOperation, LedgerState
+from app.models.users import ROLES, SignIn, User, UserSync
+
+__all__ = [
+    "KEEP_IDS",
+    "PENDING_STATUSES",
+    "ROLES",
+    "STATUSES",
+    "Attachment",
+    "BigId",
+    "FormFill",
+    "FormTemplate",
+    "Inspection",
+    "JSONValue",
+    "LedgerEntry",
+    "LedgerOperation",
+    "LedgerState",
+    "SignIn",
+    "Syncable",
+    "UTCDateTime",
+    "User",
+    "UserSync",
+    "Versioned",
+    "db",
+]

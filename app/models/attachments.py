@@ -1,0 +1,74 @@
+"""Attachments: photos and signatures. A row here, the bytes in the storage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+from app.models.base import BigId, JSONValue, Syncable, UTCDateTime
+from app.plugin_api import Entity
+
+#: What an attachment can be.
+KINDS = ("photo", "signature")
+
+
+def record(attachment: Attachment) -> dict[str, Any]:
+    """An attachment as it goes to a device (contract, section 6)."""
+    return {
+        "id": attachment.id,
+        "form_fill_id": attachment.form_fill_id,
+        "kind": attachment.kind,
+        "field_name": attachment.field_name,
+        "filename": attachment.filename,
+        "content_type": attachment.content_type,
+        "byte_size": attachment.byte_size,
+        "width": attachment.width,
+        "height": attachment.height,
+        "sha256": attachment.sha256,
+        "url": f"/api/v1/attachments/{attachment.id}",
+    }
+
+
+class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
+    """A photo or a signature of one field of one form fill. Deleted ones stay as marked rows (section 4)."""
+
+    __tablename__ = "attachments"
+    __table_args__ = (
+        CheckConstraint("kind IN ('photo', 'signature')", name="kind"),
+        UniqueConstraint("form_fill_id", "position"),
+        Index(None, "deleted_at"),
+    )
+    __entity__ = Entity(
+        name="attachment",
+        label="Attachment",
+        noun="attachment",
+        fields=("form_fill_id", "kind", "field_name", "sha256", "deleted_at"),
+        document="data",
+        identity=("inspection_id", "form_fill_id"),
+        record=record,
+    )
+
+    #: A random UUID: unguessable, and never given twice, whatever a restore brings back.
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    #: No foreign keys here: the row outlives its form fill and inspection until its bytes are collected.
+    inspection_id: Mapped[int] = mapped_column(BigId, index=True)
+    form_fill_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(16))
+    field_name: Mapped[str] = mapped_column(String(255))
+    #: Order of upload within the form fill, counted under its lock.
+    position: Mapped[int]
+    filename: Mapped[str | None] = mapped_column(String(255))
+    content_type: Mapped[str] = mapped_column(String(64))
+    byte_size: Mapped[int] = mapped_column(BigId)
+    width: Mapped[int]
+    height: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    storage_key: Mapped[str] = mapped_column(String(255))
+    uploaded_by_id: Mapped[int] = mapped_column(BigId)
+    #: For plugins: what is noted about the attachment.
+    data: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

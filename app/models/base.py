@@ -1,0 +1,87 @@
+"""What models are made of: column types that behave alike on both databases, and the mixins every row has.
+
+A version is a row's `updated_at` (contract, section 3.1): whole milliseconds, UTC, strictly increasing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Integer
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app.clock import cut
+from app.plugin_api import Entity
+
+if TYPE_CHECKING:
+    from app.models.inspections import Inspection
+
+#: Integer keys: 64 bits on PostgreSQL; SQLite gives its own 64-bit row ids only to a plain INTEGER.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+#: A JSON value; JSONB on PostgreSQL.
+JSONValue = JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+#: Every table's arguments: SQLite would hand the highest deleted id out again (trap 26).
+KEEP_IDS = {"sqlite_autoincrement": True}
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment in UTC with milliseconds. Refuses naive values: SQLite would store them as they are (trap 9)."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """`timestamptz(3)` on PostgreSQL, text on SQLite."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True, precision=3))
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC, cut to milliseconds; naive on SQLite, which has no zones."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"A naive datetime ({value}) cannot be stored: attach its zone, usually UTC.")
+        value = cut(value.astimezone(UTC))
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Always aware, always UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Versioned:
+    """A row with a version. `app.ledger.record` sets both times; nobody else does."""
+
+    __entity__: ClassVar[Entity]
+
+    #: When the row was made: its first version.
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Its present version.
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class Syncable(Versioned):
+    """A row below an inspection, which decides who may see it. The inspection never changes."""
+
+    id: Mapped[Any] = mapped_column(BigId, primary_key=True)
+
+    @declared_attr
+    def inspection_id(cls) -> Mapped[int]:
+        """The root that decides who may see the row."""
+        return mapped_column(ForeignKey("inspections.id"), index=True)
+
+    @declared_attr
+    def inspection(cls) -> Mapped[Inspection]:
+        """The root itself. Policies read it in memory; a query here would be one for each operation."""
+        # The join is spelled out since a row may outlive its inspection and then have no foreign key.
+        join = f"foreign({cls.__name__}.inspection_id) == Inspection.id"  # type: ignore[attr-defined]
+        return relationship("Inspection", primaryjoin=join, lazy="raise_on_sql", viewonly=True)

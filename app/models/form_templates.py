@@ -1,0 +1,30 @@
+"""Form templates: which fields a form has. They never change; a new version is a new template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+from app.models.base import KEEP_IDS, BigId, JSONValue, Versioned
+from app.plugin_api import Entity
+
+
+class FormTemplate(Versioned, db.Model):  # type: ignore[name-defined, misc]
+    """A named list of fields: `[{"name", "type", "label_name"?, "section_name"?, "options"?}]`."""
+
+    __tablename__ = "form_templates"
+    __table_args__ = (KEEP_IDS,)
+    __entity__ = Entity(
+        name="form_template",
+        label="FormTemplate",
+        noun="form template",
+        fields=("name", "form_structure"),
+        identity=(),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    form_structure: Mapped[list[dict[str, Any]]] = mapped_column(JSONValue)

@@ -1,0 +1,102 @@
+"""Inspections: the root of everything that a device syncs, and what decides who may see it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Date, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
+
+from app.clock import to_wire
+from app.extensions import db
+from app.models.base import KEEP_IDS, BigId, JSONValue, Versioned
+from app.models.form_templates import FormTemplate
+from app.plugin_api import Entity
+
+#: The values of `status` (contract, section 3.3), and those that count as pending in section 5.
+STATUSES = ("pending", "in_progress", "completed", "canceled")
+PENDING_STATUSES = ("pending", "in_progress")
+
+#: The fields that a device may change, and that a conflict shows.
+SYNCED_FIELDS = ("status", "notes")
+
+
+def record(inspection: Inspection) -> dict[str, Any]:
+    """An inspection as it goes to a device (contract, section 6)."""
+    template = inspection.form_template
+    return {
+        "id": inspection.id,
+        "date": inspection.date.isoformat(),
+        "notes": inspection.notes,
+        "status": inspection.status,
+        "system_category": inspection.system_category,
+        "interval_category": inspection.interval_category,
+        "job": inspection.job,
+        "owner_id": inspection.owner_id,
+        "assignee_id": inspection.assignee_id,
+        "created_at": to_wire(inspection.created_at),
+        "updated_at": to_wire(inspection.updated_at),
+        "property": inspection.property,
+        "customer": inspection.customer,
+        "form_template": template and {"id": template.id, "name": template.name},
+    }
+
+
+def expose(_inspection: Inspection, fields: dict[str, Any]) -> dict[str, Any]:
+    """What answers to a batch show of an inspection (contract, section 3.3)."""
+    return {name: fields[name] for name in SYNCED_FIELDS}
+
+
+class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
+    """One visit to a property. Its owner and its assigned technician may read and change it (section 2)."""
+
+    __tablename__ = "inspections"
+    __table_args__ = (
+        CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'canceled')", name="status"),
+        KEEP_IDS,
+    )
+    __entity__ = Entity(
+        name="inspection",
+        label="Inspection",
+        noun="inspection",
+        fields=(
+            "date", "status", "notes", "system_category", "interval_category", "job",
+            "property", "customer", "form_template_id", "owner_id", "assignee_id",
+        ),
+        identity=(),
+        loads=("form_template",),
+        record=record,
+        expose=expose,
+        counted="total_inspections",
+    )  # fmt: skip
+
+    # These two stand before the columns, since a column named `property` hides the decorator from then on.
+    @property
+    def inspection(self) -> Inspection:
+        """An inspection is its own root."""
+        return self
+
+    @property
+    def viewer_ids(self) -> set[int]:
+        """The users, beside administrators, who have sight of it. The ledger records who gains and loses it."""
+        return {each for each in (self.owner_id, self.assignee_id) if each is not None}
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    date: Mapped[dt.date] = mapped_column(Date)
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    notes: Mapped[str | None] = mapped_column(Text)
+    system_category: Mapped[str | None] = mapped_column(String(255))
+    interval_category: Mapped[str | None] = mapped_column(String(255))
+    job: Mapped[str | None] = mapped_column(String(255))
+    property: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+    customer: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+    #: The first of the templates that it was created with; its name heads the offline package.
+    form_template_id: Mapped[int | None] = mapped_column(ForeignKey("form_templates.id"))
+    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    assignee_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), index=True)
+
+    form_template: Mapped[FormTemplate | None] = relationship(lazy="raise_on_sql", viewonly=True)
+
+    #: An inspection is its own root, so that policies and the ledger treat all rows alike.
+    inspection_id: Mapped[int] = synonym("id")

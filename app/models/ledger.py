@@ -1,0 +1,102 @@
+"""The ledger's tables: append-only; retries, history, merge base and change feed all read them.
+
+One head row an operation (`LedgerOperation`), always written, and one row a changed row (`LedgerEntry`);
+beside it an entry for each user who gains or loses sight of an inspection. Only `app.ledger` writes them.
+No foreign keys to targets: the ledger outlives what it tells of.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, FetchedValue, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+from app.models.base import KEEP_IDS, BigId, JSONValue, UTCDateTime
+
+#: What an entry tells: three things that happen to a row, two that happen to a user's sight of one.
+ACTIONS = ("create", "change", "delete", "gain", "loss")
+
+
+class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
+    """One applied operation: who, from which device, when, and the outcome that every retry is answered with."""
+
+    __tablename__ = "ledger_operations"
+    __table_args__ = (
+        UniqueConstraint("user_id", "device_id", "local_id", "fingerprint"),
+        UniqueConstraint("unit_id", "position"),
+        Index(None, "xid", "id"),
+        KEEP_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    #: The transaction that wrote it: PostgreSQL's own number, filled by the database; 0 on SQLite.
+    xid: Mapped[int] = mapped_column(BigInteger, server_default=FetchedValue())
+    #: The unit of work, and the operation's place in it.
+    unit_id: Mapped[str] = mapped_column(String(32))
+    position: Mapped[int]
+    recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Through which door it came: `sync`, `rest` or `cli`.
+    door: Mapped[str] = mapped_column(String(16))
+    #: None: the command line.
+    user_id: Mapped[int | None] = mapped_column(BigId)
+    #: Empty where the sign-in named no device, so that the uniqueness of a retry holds for it too.
+    device_id: Mapped[str] = mapped_column(String(36))
+    local_id: Mapped[str | None] = mapped_column(String(255))
+    #: The operation's type, or what was done through another door: `inspections.patch`.
+    type: Mapped[str] = mapped_column(String(255))
+    #: SHA-256 over type and payload as sent (contract, section 3.2); None for other doors.
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    #: The row that it was about, and its versions; the same twice where nothing changed.
+    entity: Mapped[str | None] = mapped_column(String(64))
+    entity_id: Mapped[str | None] = mapped_column(String(36))
+    version_before: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    message: Mapped[str | None] = mapped_column(String(255))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+
+
+class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
+    """One changed row, or one user's sight of an inspection gained or lost."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        Index(None, "unit_id", "position"),
+        Index(None, "xid", "id"),
+        Index(None, "inspection_id", "xid", "id"),
+        Index(None, "viewer_id", "xid", "id"),
+        Index(None, "entity", "entity_id", "id"),
+        KEEP_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    xid: Mapped[int] = mapped_column(BigInteger, server_default=FetchedValue())
+    #: Random: a feed cursor names it, so that one from another history of this database is noticed.
+    tag: Mapped[int] = mapped_column(BigInteger)
+    unit_id: Mapped[str] = mapped_column(String(32))
+    position: Mapped[int]
+    recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    action: Mapped[str] = mapped_column(String(16))
+    entity: Mapped[str] = mapped_column(String(64))
+    entity_id: Mapped[str] = mapped_column(String(36))
+    #: The root that decides who sees it; None for users and form templates.
+    inspection_id: Mapped[int | None] = mapped_column(BigId)
+    #: Whose sight changed; only where `action` is `gain` or `loss`.
+    viewer_id: Mapped[int | None] = mapped_column(BigId)
+    version_before: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: `{field: {"old": value, "new": value}}`; a key that is missing says that the field was absent.
+    changes: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONValue)
+
+
+class LedgerState(db.Model):  # type: ignore[name-defined, misc]
+    """One row: which history of this database the feed tells, and up to where it has been pruned."""
+
+    __tablename__ = "ledger_state"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[str] = mapped_column(String(32))
+    pruned_xid: Mapped[int] = mapped_column(BigInteger)
+    pruned_id: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,258 @@
+"""The contract for plugin authors: everything that a handler states, and everything that it is given.
+
+A distribution adds an operation type by registering a `SyncHandler` under the entry-point group
+`fieldpost.sync_handlers`, the entry point's name being the type. What it brings beside types (tables, routes,
+settings) it states in a `Plugin` under `fieldpost.plugins`. `docs/plugins.md` has a complete example.
+Imports nothing of ours but `app.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from app.errors import PluginError, Rejected
+
+if TYPE_CHECKING:
+    import click
+    from flask import Blueprint
+    from marshmallow import Schema
+
+__all__ = [
+    "API_VERSION",
+    "ById",
+    "Children",
+    "Context",
+    "Entity",
+    "Operation",
+    "Outcome",
+    "Plugin",
+    "PluginError",
+    "Policy",
+    "Rejected",
+    "Row",
+    "SyncHandler",
+    "Target",
+    "Via",
+    "by_id",
+    "children",
+    "edit",
+    "via",
+]
+
+#: The version of this contract. A plugin states the one that it was written against.
+API_VERSION = 1
+
+#: An instance of a model that carries `__entity__`. Read its attributes; never assign to them in `apply`.
+Row: TypeAlias = Any
+
+#: Who may: `(user, row) -> bool`. Asked in memory for every operation; it must not query.
+Policy: TypeAlias = Callable[[Any, Row], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """How the rows of one model are recorded, merged, shown and fed. Stands on the model as `__entity__`.
+
+    The model also has `id`, `inspection_id`, `created_at` and `updated_at` (`app.models.Syncable` brings them).
+    """
+
+    #: Its name in ledger, feed, `offline_data` and history: `"meter_reading"`.
+    name: str
+    #: Its name in sentences: `"<label> not found"`, `"<label> updated successfully"`.
+    label: str
+    #: Its name in refusals: `"Not authorized to update this <noun>"`.
+    noun: str
+    #: Columns that are recorded and merged one by one.
+    fields: tuple[str, ...] = ()
+    #: A JSON column whose keys are fields too. A key that is also in `fields` means the column.
+    document: str | None = None
+    #: Columns that never change, and must agree when a create meets its `client_id` again.
+    identity: tuple[str, ...] = ("inspection_id",)
+    #: Relationships that `record`, `expose` and `conflict` read: each is loaded in one query a batch.
+    loads: tuple[str, ...] = ()
+    #: `row -> JSON object` for the feed and `offline_data`; None: `id`, times, and the fields.
+    record: Callable[[Row], dict[str, Any]] | None = None
+    #: `(row, fields) -> fields` as they leave the server in answers; None: as they are.
+    expose: Callable[[Row, dict[str, Any]], dict[str, Any]] | None = None
+    #: `row -> JSON object`: further keys of `conflict_data`.
+    conflict: Callable[[Row], dict[str, Any]] | None = None
+    #: The key under which `GET /sync/status` counts the rows that the user sees; None: not counted.
+    counted: str | None = None
+    #: Name of a database constraint -> sentence of the `invalid` entry that a breach of it becomes.
+    constraints: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ById:
+    """The row whose id (or client_id) the payload carries. Made by `by_id`."""
+
+    model: type
+    keys: tuple[str, ...]
+    parent: ById | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Via:
+    """The row that a column of the target points to. Made by `via`."""
+
+    model: type
+    column: str
+
+
+@dataclass(frozen=True)
+class Children:
+    """All rows that point to the target. Made by `children`."""
+
+    model: type
+    column: str
+
+
+#: How an operation finds a row, or rows.
+Target: TypeAlias = ById | Via | Children
+
+
+def by_id(model: type, *keys: str, parent: ById | None = None, optional: bool = False) -> ById:
+    """The row of `model` whose id or client_id is sent under one of `keys` (default: `id`).
+
+    Where none is sent: a new row below the row that `parent` finds; or, with `optional`, None; else `invalid`.
+    """
+    return ById(model, keys or ("id",), parent, optional)
+
+
+def via(model: type, *, column: str) -> Via:
+    """The row of `model` whose id stands in the target's `column` when the operation's turn comes.
+
+    It must belong to the rows that the batch loaded: those the column held before the batch, or that another
+    operation of the batch names.
+    """
+    return Via(model, column)
+
+
+def children(model: type, *, column: str) -> Children:
+    """All rows of `model` whose `column` holds the target's id, in id order, without deleted ones."""
+    return Children(model, column)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """One item of a batch after schema, policy and conflict; read only."""
+
+    #: Position in `sync_items`, from 0.
+    index: int
+    #: The handler's type (an alias is already resolved).
+    type: str
+    #: The device's name for this operation, as sent.
+    local_id: str
+    #: What the schema made of the payload; the core's keys (ids, `updated_at`, `resolve_strategy`) taken out.
+    data: Mapping[str, Any]
+    #: The fields to set, after a merge only those still to be set.
+    changes: Mapping[str, Any]
+    #: The model of the target, or of the row to create.
+    model: type
+    #: The row to act on, locked; None for a create.
+    target: Row | None
+    #: The row below which to create, locked; None unless this is a create.
+    parent: Row | None
+    #: What the handler's `rows` and `reads` named: a row, None, or a list of rows.
+    rows: Mapping[str, Any]
+
+
+class Context(Protocol):
+    """All that `apply` may do. Everything is undone if the operation is rejected."""
+
+    #: The user, read inside this transaction.
+    user: Any
+    #: The device named at sign-in, or None.
+    device_id: str | None
+    #: The time of this batch, UTC, whole milliseconds.
+    now: datetime
+    #: The plugin's settings: name -> value.
+    settings: Mapping[str, Any]
+
+    def create(self, model: type, parent: Row, values: Mapping[str, Any]) -> Row:
+        """A new row of `model` below `parent`, its id set at once. `values`: columns, and document keys."""
+
+    def change(self, row: Row, values: Mapping[str, Any]) -> None:
+        """Set fields of `row`. Values equal to the present ones change nothing and make no version."""
+
+    def delete(self, row: Row) -> None:
+        """Delete `row`, or mark it deleted where its model has `deleted_at`."""
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call `call()` once the batch is durable. A failure is logged, never answered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What `apply` returns for an applied operation. To refuse one, raise `Rejected`."""
+
+    #: The entry's message; None: `"<label> updated successfully"` or `"<label> created successfully"`.
+    message: str | None = None
+    #: The row whose id and version are answered; None: the target.
+    row: Row | None = None
+    #: The entry's `result`: JSON, at most 4 KiB, kept for retries.
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncHandler:
+    """The code for one operation type."""
+
+    #: The wire type; also the entry point's name.
+    type: str
+    #: Validates the payload without the core's keys; loaded with `partial=True` when an id is sent.
+    schema: type[Schema]
+    #: Finds the row that the operation acts on.
+    target: ById
+    #: Asked about the target (or the parent of a create) and about every row of `rows`.
+    policy: Policy
+    #: Applies one operation: states changes through the context, returns an `Outcome`.
+    apply: Callable[[Operation, Context], Outcome]
+    #: Further wire types that mean this one.
+    aliases: tuple[str, ...] = ()
+    #: Keys of an item under which its payload is accepted; the first one present counts.
+    data_keys: tuple[str, ...] = ("data",)
+    #: More rows that `apply` may change: locked for update, the policy is asked about each.
+    rows: Mapping[str, Target] = field(default_factory=dict)
+    #: Rows that `apply` only looks at: share lock, no policy, never shown to the client.
+    reads: Mapping[str, Target] = field(default_factory=dict)
+    #: `data -> fields to set`; None: the data as they are; returning nothing: cannot be merged.
+    changes: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    #: Whether it takes `updated_at` and `resolve_strategy` and answers a version.
+    versioned: bool = True
+    #: Turns an older app's payload into today's, before the schema. Gets and returns a dict.
+    upcast: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    #: Complete items for the documentation; checked against the schema at the start.
+    examples: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """What a distribution brings beside types. Entry-point group `fieldpost.plugins`, optional."""
+
+    #: Prefix of its tables and settings; names its migrations' version table.
+    name: str
+    #: The `API_VERSION` that it was written against.
+    api_version: int
+    #: Import path of its migrations' package, or None.
+    migrations: str | None = None
+    #: Mounted below `/api/v1`; signed in, except views marked with `app.web.public`.
+    blueprint: Blueprint | None = None
+    #: Name -> default; set by `FIELDPOST_<PLUGIN>_<NAME>`, parsed to the default's type.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Mounted on the `flask` command line.
+    cli: click.Group | None = None
+    #: Run by `storage gc`; returns how many things it removed.
+    collect: Callable[[], int] | None = None
+
+
+def edit(operation: Operation, context: Context) -> Outcome:
+    """The `apply` of most types: create the row, or change the target, with `operation.changes`."""
+    if operation.target is not None:
+        context.change(operation.target, operation.changes)
+        return Outcome()
+    return Outcome(row=context.create(operation.model, operation.parent, operation.changes))

@@ -1,0 +1,40 @@
+"""Who may read and change what: the one place that says so (contract, section 2).
+
+A policy is `(user, row) -> bool`, decided in memory from the row's inspection. `visible` says the same for a query.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, true
+
+from app.models import Inspection, User
+from app.plugin_api import Row
+
+
+def is_admin(user: User | None) -> bool:
+    """Whether the user is an active administrator: may do everything."""
+    return user is not None and user.active and user.role == "admin"
+
+
+def change(user: User | None, row: Row) -> bool:
+    """Whether the user may change an inspection and what is below it: administrator, owner, assigned technician."""
+    root: Any = row.inspection
+    if user is None or not user.active or root is None:
+        return False
+    if user.role == "admin" or root.owner_id == user.id:
+        return True
+    return user.role == "technician" and bool(root.assignee_id == user.id)
+
+
+#: Whoever may change a row may read it, and nobody else may (contract, section 2).
+read = change
+
+
+def visible(user: User) -> ColumnElement[bool]:
+    """The condition on `Inspection` that selects those which `user` may read: `read`, said in SQL."""
+    if user.role == "admin":
+        return true()
+    mine: ColumnElement[bool] = Inspection.owner_id == user.id
+    return or_(mine, Inspection.assignee_id == user.id) if user.role == "technician" else mine

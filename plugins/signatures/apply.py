@@ -1,0 +1,13 @@
+"""What a `signature_delete` operation does."""
+
+from __future__ import annotations
+
+from app.plugin_api import Context, Operation, Outcome
+
+
+def delete_signature(operation: Operation, context: Context) -> Outcome:
+    """Delete the field's signature. Nothing there to delete is a success."""
+    for attachment in operation.rows["attachments"]:
+        if attachment.kind == "signature" and attachment.field_name == operation.data["field_name"]:
+            context.delete(attachment)
+    return Outcome(message="Signature deleted")

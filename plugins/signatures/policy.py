@@ -1,0 +1,5 @@
+"""Who may delete a signature: whoever may change its form fill."""
+
+from app.policies import change as may_change
+
+__all__ = ["may_change"]
