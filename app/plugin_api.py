@@ -26,6 +26,7 @@ __all__ = [
     "Children",
     "Context",
     "Entity",
+    "Model",
     "Operation",
     "Outcome",
     "Plugin",
@@ -48,11 +49,17 @@ API_VERSION = 1
 #: An instance of a model that carries `__entity__`. Read its attributes; never assign to them in `apply`.
 Row: TypeAlias = Any
 
+#: A mapped class that carries `__entity__`.
+Model: TypeAlias = type[Any]
+
+#: A marshmallow schema class.
+SchemaClass: TypeAlias = "type[Schema]"
+
 #: Who may: `(user, row) -> bool`. Asked in memory for every operation; it must not query.
 Policy: TypeAlias = Callable[[Any, Row], bool]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Entity:
     """How the rows of one model are recorded, merged, shown and fed. Stands on the model as `__entity__`.
 
@@ -89,7 +96,7 @@ class Entity:
 class ById:
     """The row whose id (or client_id) the payload carries. Made by `by_id`."""
 
-    model: type
+    model: Model
     keys: tuple[str, ...]
     parent: ById | None = None
     optional: bool = False
@@ -99,7 +106,7 @@ class ById:
 class Via:
     """The row that a column of the target points to. Made by `via`."""
 
-    model: type
+    model: Model
     column: str
 
 
@@ -107,7 +114,7 @@ class Via:
 class Children:
     """All rows that point to the target. Made by `children`."""
 
-    model: type
+    model: Model
     column: str
 
 
@@ -115,7 +122,7 @@ class Children:
 Target: TypeAlias = ById | Via | Children
 
 
-def by_id(model: type, *keys: str, parent: ById | None = None, optional: bool = False) -> ById:
+def by_id(model: Model, *keys: str, parent: ById | None = None, optional: bool = False) -> ById:
     """The row of `model` whose id or client_id is sent under one of `keys` (default: `id`).
 
     Where none is sent: a new row below the row that `parent` finds; or, with `optional`, None; else `invalid`.
@@ -123,7 +130,7 @@ def by_id(model: type, *keys: str, parent: ById | None = None, optional: bool = 
     return ById(model, keys or ("id",), parent, optional)
 
 
-def via(model: type, *, column: str) -> Via:
+def via(model: Model, *, column: str) -> Via:
     """The row of `model` whose id stands in the target's `column` when the operation's turn comes.
 
     It must belong to the rows that the batch loaded: those the column held before the batch, or that another
@@ -132,7 +139,7 @@ def via(model: type, *, column: str) -> Via:
     return Via(model, column)
 
 
-def children(model: type, *, column: str) -> Children:
+def children(model: Model, *, column: str) -> Children:
     """All rows of `model` whose `column` holds the target's id, in id order, without deleted ones."""
     return Children(model, column)
 
@@ -152,7 +159,7 @@ class Operation:
     #: The fields to set, after a merge only those still to be set.
     changes: Mapping[str, Any]
     #: The model of the target, or of the row to create.
-    model: type
+    model: Model
     #: The row to act on, locked; None for a create.
     target: Row | None
     #: The row below which to create, locked; None unless this is a create.
@@ -173,7 +180,7 @@ class Context(Protocol):
     #: The plugin's settings: name -> value.
     settings: Mapping[str, Any]
 
-    def create(self, model: type, parent: Row, values: Mapping[str, Any]) -> Row:
+    def create(self, model: Model, parent: Row, values: Mapping[str, Any]) -> Row:
         """A new row of `model` below `parent`, its id set at once. `values`: columns, and document keys."""
 
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
@@ -198,14 +205,14 @@ class Outcome:
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SyncHandler:
     """The code for one operation type."""
 
     #: The wire type; also the entry point's name.
     type: str
     #: Validates the payload without the core's keys; loaded with `partial=True` when an id is sent.
-    schema: type[Schema]
+    schema: SchemaClass
     #: Finds the row that the operation acts on.
     target: ById
     #: Asked about the target (or the parent of a create) and about every row of `rows`.
@@ -230,7 +237,7 @@ class SyncHandler:
     examples: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plugin:
     """What a distribution brings beside types. Entry-point group `fieldpost.plugins`, optional."""
 

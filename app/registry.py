@@ -15,6 +15,8 @@ from typing import Any
 
 from flask import Flask, current_app
 from marshmallow import Schema
+from sqlalchemy import String
+from sqlalchemy import inspect as sqlalchemy_inspect
 
 from app.errors import PluginError
 from app.plugin_api import API_VERSION, ById, Children, Entity, Plugin, SyncHandler, Target, Via
@@ -51,6 +53,17 @@ class Registry:
     #: Entity name -> model.
     models: dict[str, type] = field(default_factory=dict)
 
+    #: Handler type -> its plugin's settings.
+    settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def settings_of(self, handler: SyncHandler) -> Mapping[str, Any]:
+        """The settings of the plugin that the handler belongs to."""
+        return self.settings.get(handler.type, {})
+
+    def key_of(self, model: type, text: str) -> Any:
+        """A row's id from its text in the ledger."""
+        return text if isinstance(sqlalchemy_inspect(model).primary_key[0].type, String) else int(text)
+
     @property
     def types(self) -> list[str]:
         """All wire types and aliases, sorted."""
@@ -74,7 +87,7 @@ def load_registry(app: Flask, found: Iterable[EntryPoint] | None = None) -> Regi
     if findings:
         raise PluginError(_all(findings))
     for each in registry.handlers.values():
-        for model in _models(each.handler):
+        for model in models_of(each.handler):
             registry.models[model.__entity__.name] = model  # type: ignore[attr-defined]
     app.extensions["fieldpost.registry"] = registry
     return registry
@@ -146,16 +159,20 @@ def _check(handler: SyncHandler, name: str) -> Iterator[str]:
     for each in (handler.type, *handler.aliases):
         if not NAME.fullmatch(each):
             yield f"{each!r} cannot be a type. Use lower-case letters, digits and underscores."
-    if not (isinstance(handler.schema, type) and issubclass(handler.schema, Schema)):
+    if not _is_schema(handler.schema):
         yield f"its schema is {handler.schema!r}. State a marshmallow Schema class."
     for what, function, arity in (("policy", handler.policy, 2), ("apply", handler.apply, 2)):
         if not _takes(function, arity):
             yield f"its {what} cannot be called with {arity} arguments. See app.plugin_api for what it is given."
-    for model in _models(handler):
+    for model in models_of(handler):
         if not isinstance(getattr(model, "__entity__", None), Entity):
             yield f"the model {getattr(model, '__name__', model)!r} has no `__entity__ = Entity(…)`. Give it one."
-    if not isinstance(handler.target, ById):
-        yield "its target is not by_id(…). An operation acts on one row that the payload names."
+    if not isinstance(handler.target, ById) or handler.target.optional:
+        yield "its target is not a by_id(…) that is always there. An operation acts on one row that the payload names."
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Schema)
 
 
 def _takes(function: Callable[..., Any], arity: int) -> bool:
@@ -168,7 +185,8 @@ def _takes(function: Callable[..., Any], arity: int) -> bool:
     return True
 
 
-def _models(handler: SyncHandler) -> Iterator[type]:
+def models_of(handler: SyncHandler) -> Iterator[type]:
+    """The models that a handler's targets name."""
     targets: list[Target | None] = [handler.target, *handler.rows.values(), *handler.reads.values()]
     for target in targets:
         if isinstance(target, ById | Via | Children):

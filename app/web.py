@@ -82,7 +82,7 @@ def public(view: View) -> View:
 
 def signed_in_user() -> User:
     """The signed-in user as of the token check. A unit of work reads the row again: `recorder.user`."""
-    user: User = current_user._get_current_object()  # type: ignore[attr-defined]
+    user: User = current_user._get_current_object()
     return user
 
 

@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import String, Table, inspect, select, text
+from sqlalchemy import String, Table, select, text
+from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -316,7 +317,7 @@ class Recorder:
         # Inside BEGIN IMMEDIATE nobody else can take them, and inserting them moves the sequence on.
         statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
         last = self.session.scalar(statement, {"table": table}) or 0
-        unwritten = max((row.id for row in self.created.values() if type(row) is model), default=0)
+        unwritten = max((key for created, key in self.created if created is model), default=0)
         first = max(last, unwritten) + 1
         return range(first, first + self._capacity)
 
@@ -373,7 +374,7 @@ def _complete_head(head: Head, entries: Sequence[Entry]) -> None:
 
 def _column_changes(row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any], Changes]:
     """The columns of `values` that differ from the row's, and what the ledger keeps of them."""
-    fields, columns = entity_of(row).fields, inspect(type(row)).column_attrs
+    fields, columns = entity_of(row).fields, sqlalchemy_inspect(type(row)).column_attrs
     updates: dict[str, Any] = {}
     changes: Changes = {}
     for name, value in values.items():
@@ -411,8 +412,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _table(model: type) -> Table:
-    table = inspect(model).local_table
-    assert isinstance(table, Table)
+    table: Table = sqlalchemy_inspect(model).local_table
     return table
 
 

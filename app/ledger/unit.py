@@ -53,7 +53,7 @@ def unit_of_work(work: Callable[[str], T]) -> T:
             return result
         except (DBAPIError, RaceError, TimeoutError) as error:
             db.session.rollback()
-            if not _is_repeatable(error):
+            if not is_repeatable(error):
                 raise
             logger.warning("unit repeated", extra={"attempt": attempt, "reason": _reason(error)})
         except BaseException:
@@ -74,9 +74,10 @@ def _commit(unit_id: str) -> None:
             raise
 
 
-def _is_repeatable(error: Exception) -> bool:
+def is_repeatable(error: BaseException) -> bool:
+    """Whether the same unit may succeed if it is run again from the start."""
     if not isinstance(error, DBAPIError):
-        return True
+        return isinstance(error, RaceError | TimeoutError)
     if isinstance(error, IntegrityError):
         return is_twin(error)
     if error.connection_invalidated:

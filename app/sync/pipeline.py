@@ -1,0 +1,230 @@
+"""One batch through its stages: prepare, load and lock, recall, judge each operation, write, answer.
+
+The batch runs in one transaction without savepoints. If anything unexpected is raised, everything is rolled back and
+the same batch runs again with a savepoint around each operation, so that only the guilty one fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.clock import now
+from app.errors import Rejected, RequestError, UnauthorizedError
+from app.extensions import db
+from app.ledger.constraints import sentence_of
+from app.ledger.history import entries_since, recall
+from app.ledger.record import Origin, Recorder, entity_of
+from app.ledger.unit import is_repeatable, unit_of_work
+from app.models import LedgerEntry, LedgerOperation, UTCDateTime
+from app.plugin_api import Row
+from app.registry import Registry, models_of
+from app.sync import answers
+from app.sync.answers import Answer
+from app.sync.conflicts import Step
+from app.sync.envelope import Item, batch_answer
+from app.sync.judge import Remembered, State, judge, reject
+from app.sync.prepare import Draft, Reference, failed, prepare, prepare_again
+from app.sync.rows import Rows
+
+logger = logging.getLogger(__name__)
+
+LAST_SYNC = text(
+    "INSERT INTO user_syncs (user_id, last_sync) VALUES (:user_id, :last_sync) "
+    "ON CONFLICT (user_id) DO UPDATE SET last_sync = excluded.last_sync"
+).bindparams(bindparam("last_sync", type_=UTCDateTime()))
+
+
+class DirtySessionError(Exception):
+    """A handler assigned to a row, or added one, behind its context's back."""
+
+
+def process_batch(items: Sequence[Item], origin: Origin, registry: Registry) -> dict[str, Any]:
+    """Apply a batch and return its answer. Raises `RequestError` where nothing was recorded."""
+    drafts = prepare(items, registry)
+    try:
+        batch = unit_of_work(lambda unit_id: _Batch(unit_id, origin, registry, drafts).run())
+    except RequestError:
+        raise
+    except (Exception, SystemExit):
+        logger.warning("batch repeated with a savepoint around each operation", exc_info=True)
+        batch = unit_of_work(
+            lambda unit_id: _Batch(unit_id, origin, registry, prepare_again(drafts), is_guarded=True).run()
+        )
+    batch.call_after_commit()
+    return batch.answer()
+
+
+class _Batch:
+    """One batch in one unit of work."""
+
+    def __init__(
+        self, unit_id: str, origin: Origin, registry: Registry, drafts: Sequence[Draft], *, is_guarded: bool = False
+    ) -> None:
+        self.session: Session = db.session()
+        self.now: datetime = now()
+        self.drafts = drafts
+        #: Whether each operation runs and is written inside a savepoint of its own: the second pass.
+        self.is_guarded = is_guarded
+        self.recorder = Recorder(self.session, unit_id, origin, self.now, capacity=max(1, len(drafts)))
+        self.state = State(recorder=self.recorder, rows=Rows(self.recorder), registry=registry)
+        self.answers: list[Answer] = []
+
+    def run(self) -> _Batch:
+        """All stages inside the transaction; the caller commits."""
+        user = self.recorder.user
+        if user is None or not user.active:
+            raise UnauthorizedError("token_revoked", "This user has been deactivated.")
+        self.state.rows.load(self.drafts)
+        self._recall()
+        self._load_past()
+        for draft in self.drafts:
+            self.recorder.position = draft.item.index
+            self.answers.append(self._guarded(draft) if self.is_guarded else judge(self.state, draft))
+        _refuse_dirty(self.session)
+        self.recorder.write()
+        self.session.execute(LAST_SYNC, {"user_id": user.id, "last_sync": self.now})
+        answers.complete(self.session, self.answers)
+        return self
+
+    def answer(self) -> dict[str, Any]:
+        """The answer to the batch."""
+        lists: dict[str, list[dict[str, Any]]] = {"success": [], "errors": [], "conflicts": []}
+        for each in self.answers:
+            lists[each.outcome].append(each.entry)
+        return batch_answer(lists["success"], lists["errors"], lists["conflicts"], self.now)
+
+    def call_after_commit(self) -> None:
+        """What handlers asked for once everything is durable; a failure there is no failure of the operation."""
+        for call in self.state.calls:
+            try:
+                call()
+            except Exception:
+                logger.exception("after_commit failed")
+
+    def _recall(self) -> None:
+        """Find what was applied before, and the rows that its answers show."""
+        local_ids = [draft.item.local_id for draft in self.drafts if draft.fingerprint]
+        if not local_ids:
+            return
+        known = {(draft.item.local_id, draft.fingerprint) for draft in self.drafts}
+        found = recall(self.session, self.recorder.origin, local_ids)
+        registry, wanted = self.state.registry, []
+        for key, operation in found.items():
+            if key not in known:
+                continue  # the same local_id with other content is another operation
+            remembered = self.state.remembered[key] = _remembered(operation, registry)
+            if remembered.model is not None:
+                wanted.append((remembered.model, remembered.key))
+            for entity, row_id in remembered.result.get("also", ()):
+                model = registry.models.get(entity)
+                if model is not None:
+                    wanted.append((model, registry.key_of(model, row_id)))
+        self.state.rows.load_unlocked(wanted)
+
+    def _load_past(self) -> None:
+        """Read from the ledger what happened to each row since the version that a client named, if it is older."""
+        stale: dict[str, dict[Any, datetime]] = {}
+        for draft in self.drafts:
+            row, version = self._named_version(draft)
+            if row is not None and version is not None and version < row.updated_at:
+                versions = stale.setdefault(entity_of(row).name, {})
+                versions[row.id] = min(version, versions.get(row.id, version))
+        for entity, versions in stale.items():
+            found = entries_since(self.session, entity, versions)
+            for key in versions:
+                self.state.past[entity, key] = [_step(entry) for entry in found[str(key)]]
+
+    def _named_version(self, draft: Draft) -> tuple[Row | None, datetime | None]:
+        if draft.fault is not None or draft.handler is None or not draft.handler.versioned:
+            return None, None
+        if draft.target is not None:
+            return self.state.rows.find(draft.target), draft.version
+        if draft.client_id is None:
+            return None, None
+        row = self.state.rows.find(Reference(draft.handler.target.model, draft.client_id, is_client_id=True))
+        return row, None if row is None else draft.version or row.created_at
+
+    def _guarded(self, draft: Draft) -> Answer:
+        """Judge and write one operation inside a savepoint: whatever it raises is its own fault."""
+        calls = len(self.state.calls)
+        try:
+            with self.session.begin_nested():
+                answer = judge(self.state, draft)
+                _refuse_dirty(self.session)
+                self.recorder.write()
+            return answer
+        except (Exception, SystemExit) as error:
+            if is_repeatable(error) or isinstance(error, RequestError):
+                raise
+            self._take_back(draft, calls)
+            return reject(draft, self._fault(draft, error))
+
+    def _take_back(self, draft: Draft, calls: int) -> None:
+        """Forget, in memory, what a failed operation did."""
+        self.state.forget(self.recorder.entries)
+        self.recorder.undo()
+        self.recorder.heads.clear()
+        del self.state.calls[calls:]
+        self.state.remembered.pop((draft.item.local_id, draft.fingerprint), None)
+        for row in [*self.session.new]:
+            self.session.expunge(row)
+        for row in [*self.session.dirty, *self.session.deleted]:
+            self.session.refresh(row)
+
+    def _fault(self, draft: Draft, error: BaseException) -> Rejected:
+        """A breach of a constraint that the entity has a sentence for is the item's; anything else a bug."""
+        handler = draft.handler
+        if isinstance(error, IntegrityError) and handler is not None:
+            sentence = sentence_of(error, models_of(handler))
+            if sentence is not None:
+                return Rejected("invalid", sentence)
+        registered = self.state.registry.handlers.get(handler.type) if handler else None
+        logger.error(
+            "handler failed",
+            exc_info=error,
+            extra={
+                "type": handler.type if handler else None,
+                "distribution": registered.distribution if registered else None,
+                "version": registered.version if registered else None,
+                "index": draft.item.index,
+                "local_id": draft.item.local_id,
+            },
+        )
+        return failed()
+
+
+def _refuse_dirty(session: Session) -> None:
+    """Rows are written by the recorder alone: what the ORM would write besides is a handler's mistake."""
+    dirty = [*session.new, *session.dirty, *session.deleted]
+    if dirty:
+        names = ", ".join(sorted({type(row).__name__ for row in dirty}))
+        raise DirtySessionError(
+            f"A handler assigned to, added or deleted {names} itself. State changes through the context: "
+            "context.create, context.change, context.delete."
+        )
+
+
+def _remembered(operation: LedgerOperation, registry: Registry) -> Remembered:
+    model = registry.models.get(operation.entity or "")
+    key = operation.entity_id
+    return Remembered(
+        model=model,
+        key=registry.key_of(model, key) if model is not None and key is not None else key,
+        message=operation.message or "",
+        applied_at=operation.recorded_at,
+        version_before=operation.version_before,
+        version_after=operation.version_after,
+        result=operation.result or {},
+    )
+
+
+def _step(entry: LedgerEntry) -> Step:
+    assert entry.version_after is not None
+    return Step(before=entry.version_before, after=entry.version_after, changes=entry.changes)

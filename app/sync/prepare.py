@@ -1,0 +1,266 @@
+"""From items to drafts: routed to a handler, the core's keys read, the rest through the handler's schema.
+
+All of it happens before the transaction. A fault is kept with the draft and answered only after the recall, since
+a remembered outcome goes before schema, policy and the target's existence (contract, section 3.2).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import Any
+
+import orjson
+from marshmallow import Schema, ValidationError
+from sqlalchemy import String, inspect
+
+from app.errors import Rejected
+from app.ledger.record import entity_of
+from app.plugin_api import ById, Entity, SyncHandler
+from app.registry import CORE_KEYS, Registry
+from app.sync.conflicts import STRATEGIES
+from app.sync.envelope import Item, canonical, fingerprint
+from app.timestamps import parse_timestamp
+
+logger = logging.getLogger(__name__)
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+REQUIRED = "Missing data for required field."
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A row as a payload names it: by id, or by the client_id that a device made."""
+
+    model: type
+    key: Any
+    is_client_id: bool = False
+
+
+@dataclass(kw_only=True, slots=True)
+class Draft:
+    """One item on its way to become an operation."""
+
+    item: Item
+    #: Type and payload as sent; a second pass takes a fresh copy from here.
+    document: bytes = b""
+    #: Of the type and payload as sent; empty where the item could not be routed.
+    fingerprint: str = ""
+    handler: SyncHandler | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+    #: What the schema made of the payload.
+    data: dict[str, Any] = field(default_factory=dict)
+    #: The existing row that is named; None for a create.
+    target: Reference | None = None
+    #: The row below which to create.
+    parent: Reference | None = None
+    #: The client_id of a create, in lower case.
+    client_id: str | None = None
+    #: Columns that never change, as the payload names them.
+    identity: dict[str, Any] = field(default_factory=dict)
+    #: What `rows` and `reads` name by id.
+    references: dict[str, Reference | None] = field(default_factory=dict)
+    #: The client's `updated_at`, parsed and as sent.
+    version: datetime | None = None
+    sent_version: Any = None
+    strategy: str | None = None
+    #: Why the item is refused, unless it is remembered.
+    fault: Rejected | None = None
+
+
+def prepare(items: Iterable[Item], registry: Registry) -> list[Draft]:
+    """A draft for each item."""
+    drafts = [_route(item, registry) for item in items]
+    _read(drafts)
+    return drafts
+
+
+def prepare_again(drafts: Iterable[Draft]) -> list[Draft]:
+    """The same drafts from fresh copies of the payloads: what a handler did to the first ones is gone."""
+    fresh = []
+    for draft in drafts:
+        copy = Draft(item=draft.item, document=draft.document, fingerprint=draft.fingerprint)
+        copy.handler = draft.handler
+        if draft.handler is None:
+            copy.fault = draft.fault
+        else:
+            copy.payload = orjson.loads(draft.document)[1]
+        fresh.append(copy)
+    _read(fresh)
+    return fresh
+
+
+def _route(item: Item, registry: Registry) -> Draft:
+    draft = Draft(item=item, fault=item.fault)
+    if item.fault is not None:
+        return draft
+    handler = registry.routes.get(item.type)
+    keys = handler.data_keys if handler else ("data",)
+    key = next((each for each in keys if each in item.element), None)
+    if key is None and handler is not None:
+        draft.fault = invalid({keys[0]: [REQUIRED]})
+        return draft
+    payload = item.element[key] if key else None
+    draft.document = canonical(item.type, payload)
+    draft.fingerprint = fingerprint(draft.document)
+    if handler is None:
+        message = f"This server knows: {', '.join(registry.types)}."
+        draft.fault = Rejected("invalid_type", "Invalid sync type", message)
+    elif not isinstance(payload, dict):
+        draft.fault = invalid({str(key): ["Send an object."]})
+    else:
+        draft.handler, draft.payload = handler, payload
+    return draft
+
+
+def _read(drafts: list[Draft]) -> None:
+    """Fill in what the payloads say, faults included."""
+    groups: dict[tuple[int, bool], list[Draft]] = {}
+    for draft in drafts:
+        if draft.handler is None:
+            continue
+        _guarded(draft, _read_core)
+        if draft.fault is None:
+            groups.setdefault((id(draft.handler), draft.target is not None), []).append(draft)
+    for (_, is_partial), group in groups.items():
+        _load(group, is_partial)
+
+
+def _guarded(draft: Draft, read: Callable[[Draft], None]) -> None:
+    """Run a handler's own code on one draft: whatever it raises is this item's fault only."""
+    try:
+        read(draft)
+    except Rejected as rejected:
+        draft.fault = rejected
+    except ValidationError as error:
+        draft.fault = invalid(error.normalized_messages())  # type: ignore[no-untyped-call]
+    except Exception:
+        assert draft.handler is not None
+        logger.exception(
+            "handler failed before the transaction",
+            extra={"type": draft.handler.type, "index": draft.item.index, "local_id": draft.item.local_id},
+        )
+        draft.fault = failed()
+
+
+def _load(group: list[Draft], is_partial: bool) -> None:
+    """All payloads at once; one by one where that fails, since one bad item spoils the whole (trap 19)."""
+    handler = group[0].handler
+    assert handler is not None
+    schema = _schema(handler, is_partial)
+    try:
+        loaded = schema.load([draft.payload for draft in group], many=True)
+    except Exception:
+        for draft in group:
+            _guarded(draft, partial(_load_one, schema))
+    else:
+        for draft, data in zip(group, loaded, strict=True):
+            draft.data = data
+
+
+def _load_one(schema: Schema, draft: Draft) -> None:
+    draft.data = schema.load(draft.payload)
+
+
+@lru_cache(maxsize=512)
+def _schema(handler: SyncHandler, is_partial: bool) -> Schema:
+    schema: Schema = handler.schema(partial=is_partial)
+    return schema
+
+
+def _read_core(draft: Draft) -> None:
+    """Take the core's keys out of the payload: ids, `client_id`, `updated_at`, `resolve_strategy`."""
+    handler, payload = draft.handler, dict(draft.payload)
+    assert handler is not None
+    if handler.upcast is not None:
+        payload = handler.upcast(payload)
+    draft.payload = payload
+    taken = set(CORE_KEYS) if handler.versioned else set()
+    if handler.versioned:
+        _read_version(draft)
+    _read_target(draft, handler.target)
+    taken |= _keys(handler.target)
+    if hasattr(handler.target.model, "client_id"):
+        taken.add("client_id")
+    draft.identity = _identity(draft, entity_of(handler.target.model))
+    for name, target in {**handler.rows, **handler.reads}.items():
+        if isinstance(target, ById):
+            draft.references[name] = _read_reference(payload, target, required=not target.optional)
+            taken |= _keys(target)
+    draft.payload = {key: value for key, value in payload.items() if key not in taken}
+
+
+def _read_version(draft: Draft) -> None:
+    sent, strategy = draft.payload.get("updated_at"), draft.payload.get("resolve_strategy")
+    draft.sent_version = sent
+    if sent is not None:
+        try:
+            draft.version = parse_timestamp(sent)
+        except ValueError as error:
+            raise invalid({"updated_at": [str(error)]}) from None
+    if strategy is not None and strategy not in STRATEGIES:
+        raise invalid({"resolve_strategy": [f"Must be one of: {', '.join(STRATEGIES)}."]})
+    draft.strategy = strategy
+
+
+def _read_target(draft: Draft, target: ById) -> None:
+    payload = draft.payload
+    draft.target = _read_reference(payload, target, required=target.parent is None and not target.optional)
+    client_id = payload.get("client_id") if hasattr(target.model, "client_id") else None
+    if client_id is not None:
+        if not isinstance(client_id, str) or not UUID.fullmatch(client_id):
+            raise invalid({"client_id": ["Not a valid UUID."]})
+        draft.client_id = client_id.lower()
+    if draft.target is None and target.parent is not None:
+        if not any(payload.get(key) is not None for key in target.parent.keys):
+            message = f"Send this to change a row, or {target.parent.keys[0]} to create one."
+            raise invalid({target.keys[0]: [message]})
+        draft.parent = _read_reference(payload, target.parent, required=True)
+
+
+def _identity(draft: Draft, entity: Entity) -> dict[str, Any]:
+    found = {name: draft.payload[name] for name in entity.identity if draft.payload.get(name) is not None}
+    return found if draft.client_id is None else {**found, "client_id": draft.client_id}
+
+
+def _keys(target: ById) -> set[str]:
+    return {*target.keys, *(target.parent.keys if target.parent else ())}
+
+
+def _read_reference(payload: Mapping[str, Any], target: ById, *, required: bool) -> Reference | None:
+    """The row that the payload names under one of the target's keys; null is the same as not sent."""
+    sent = {key: payload[key] for key in target.keys if payload.get(key) is not None}
+    found = {key: _reference(target.model, key, value) for key, value in sent.items()}
+    if not found:
+        if required:
+            raise invalid({target.keys[0]: [REQUIRED]})
+        return None
+    if len(set(found.values())) > 1:
+        raise invalid({key: ["Names another row than the other ids."] for key in found})
+    return next(iter(found.values()))
+
+
+def _reference(model: type, key: str, value: Any) -> Reference:
+    if isinstance(inspect(model).primary_key[0].type, String):
+        if isinstance(value, str):
+            return Reference(model, value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return Reference(model, value)
+    elif isinstance(value, str) and hasattr(model, "client_id") and UUID.fullmatch(value):
+        return Reference(model, value.lower(), is_client_id=True)
+    raise invalid({key: ["Not a valid id."]})
+
+
+def invalid(details: Mapping[str, Any]) -> Rejected:
+    """The rejection of a payload, with a list of messages for each field."""
+    return Rejected("invalid", "Invalid payload", details=details)
+
+
+def failed() -> Rejected:
+    """The rejection of an operation whose handler has a bug: nothing is wrong with the item."""
+    return Rejected("handler_failed", "Internal error", retryable=True)
