@@ -48,10 +48,11 @@ class Item:
     fault: Rejected | None = None
 
 
-def read_items(body: Any) -> list[Item]:
+def read_items(body: Any, *, is_suspect: bool = True) -> list[Item]:
     """The items of a batch. Raises `InvalidEnvelopeError` or `TooLargeError` (413 `too_many_items`).
 
     An element that is no proper item is an item with a fault: one bad element never fails the batch.
+    `is_suspect`: whether the gate has seen signs of values that cannot be kept.
     """
     elements = body.get("sync_items") if isinstance(body, dict) else None
     if not isinstance(elements, list):
@@ -64,14 +65,14 @@ def read_items(body: Any) -> list[Item]:
             f"Send at most {limit} items at once; cut only between rows.",
             code="too_many_items",
         )
-    return [_read_item(index, element) for index, element in enumerate(elements)]
+    return [_read_item(index, element, is_suspect) for index, element in enumerate(elements)]
 
 
-def _read_item(index: int, element: Any) -> Item:
+def _read_item(index: int, element: Any, is_suspect: bool) -> Item:
     if not isinstance(element, dict):
         return Item(index=index, type=None, local_id=None, fault=_invalid("An item is an object.", None))
     item = Item(index=index, type=_echo(element.get("type")), local_id=_echo(element.get("local_id")), element=element)
-    found = gate.faults(element)
+    found = gate.faults(element) if is_suspect else None
     details = {}
     if not isinstance(item.type, str):
         details["type"] = ["Send the operation type as a string."]

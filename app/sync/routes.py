@@ -25,7 +25,8 @@ blueprint = Blueprint("sync", __name__)
 @blueprint.post("/sync")
 def push() -> Response:
     """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
-    items = read_items(gate.read_envelope(request))
+    body, is_suspect = gate.read_envelope(request)
+    items = read_items(body, is_suspect=is_suspect)
     result = process_batch(items, rest_origin("sync"), current_registry())
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
 
