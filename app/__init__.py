@@ -44,7 +44,7 @@ def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system
     compress.init_app(app)
     # Errors and the sign-in guard before any route, so that none is ever without them.
     init_web(app)
-    init_auth(app, settings)
+    init_auth(app, settings, API_PREFIX)
     app.register_blueprint(sync_blueprint, url_prefix=API_PREFIX)
     register_api(app, API_PREFIX)
     # Plugins last: what they bring must fit what is there.

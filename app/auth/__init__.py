@@ -1,11 +1,38 @@
-"""Signing in (contract, section 1)."""
+"""Signing in (contract, section 1). Flask-Login's current user, read from the bearer token, is the one there is."""
 
 from __future__ import annotations
 
-from flask import Flask
+import limits
+from flask import Flask, Request, g
 
+from app.auth import bearer, tokens
+from app.auth.routes import blueprint
 from app.config import Settings
+from app.errors import ConfigurationError, UnauthorizedError
+from app.extensions import login_manager
+from app.models import User
 
 
-def init_auth(app: Flask, settings: Settings) -> None:
+def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
     """Give the application its tokens, its login routes and Flask-Login's request loader."""
+    try:
+        limits.parse(settings.login_rate)
+    except ValueError:
+        raise ConfigurationError(
+            f"FIELDPOST_LOGIN_RATE={settings.login_rate!r} is no rate. Use words like `10 per minute`, or unset it."
+        ) from None
+    bearer.init_bearer(app, settings)
+    login_manager.init_app(app)
+    login_manager.request_loader(load_user)
+    app.register_blueprint(blueprint, url_prefix=prefix)
+
+
+def load_user(request: Request) -> User | None:
+    """The user of the request's access token. Why there is none is kept for the sign-in guard in `app.web`."""
+    try:
+        user, sign_in = tokens.check_access(bearer.read_token(bearer.bearer_token(request), bearer.ACCESS))
+    except UnauthorizedError as fault:
+        g.token_fault = fault
+        return None
+    g.sign_in_id, g.device_id = sign_in.id, sign_in.device_id
+    return user

@@ -1,0 +1,126 @@
+"""Signing in and out: `/auth/login`, `/auth/refresh`, `/auth/logout`, `/auth/me` (contract, section 1)."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import limits
+from flask import Blueprint, Response, g, jsonify, request
+from limits import RateLimitItem
+from marshmallow import Schema, ValidationError, fields, validate
+from sqlalchemy import select
+
+from app import gate
+from app.auth import bearer, tokens
+from app.auth.passwords import LONGEST, is_password
+from app.config import current_settings
+from app.errors import InvalidError, RequestError, UnauthorizedError
+from app.extensions import db, limiter
+from app.models import User
+from app.web import public, signed_in_user
+
+blueprint = Blueprint("auth", __name__)
+
+#: One address may fail for several people: a whole office is behind it.
+PEOPLE_BEHIND_AN_ADDRESS = 10
+
+
+#: RFC 9562, section 4, in either case.
+UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z", re.ASCII)
+
+
+class TooManyTriesError(RequestError):
+    """The login rate is used up."""
+
+    status = 429
+    code = "too_many_requests"
+    error = "Too many failed sign-ins"
+    message = "Wait for the time in Retry-After, then sign in again."
+
+
+class CredentialsSchema(Schema):
+    """The body of `POST /auth/login`."""
+
+    email = fields.String(required=True, validate=validate.Length(1, 255))
+    password = fields.String(required=True, validate=validate.Length(1, LONGEST))
+    #: Kept and echoed as sent; a device always sends the same one.
+    device_id = fields.String(allow_none=True, load_default=None, validate=validate.Regexp(UUID_FORM, error="No UUID."))
+
+
+@blueprint.post("/auth/login")
+@public
+def login() -> Response:
+    """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
+    credentials = _read_credentials()
+    email = credentials["email"].strip().lower()
+    _refuse_too_many(email)
+    user = db.session.scalar(select(User).where(User.email == email))
+    # No connection is held while a password is hashed.
+    db.session.remove()
+    signed_in = None
+    if is_password(credentials["password"], user and user.password_hash) and user is not None and user.active:
+        signed_in = tokens.start_sign_in(user, credentials["device_id"])
+    if signed_in is None:
+        _count_failure(email)
+        raise UnauthorizedError("wrong_credentials", "Check the e-mail address and the password.")
+    return _uncached(signed_in)
+
+
+@blueprint.post("/auth/refresh")
+@public
+def refresh() -> Response:
+    """Exchange a refresh token for the next pair."""
+    return _uncached(tokens.refresh(bearer.read_token(bearer.bearer_token(request), bearer.REFRESH)))
+
+
+@blueprint.post("/auth/logout")
+def logout() -> Response:
+    """End this sign-in."""
+    signed_in_user()
+    tokens.end_sign_in(g.sign_in_id)
+    return jsonify({"success": True, "message": "Signed out"})
+
+
+@blueprint.get("/auth/me")
+def me() -> Response:
+    """Who is signed in."""
+    return jsonify({"success": True, "user": tokens.describe_user(signed_in_user()), "device_id": g.device_id})
+
+
+def _read_credentials() -> dict[str, Any]:
+    body = gate.read_json(request)
+    if not isinstance(body, dict):
+        raise InvalidError(message='Send an object: {"email", "password", "device_id"?}.')
+    try:
+        found: dict[str, Any] = CredentialsSchema().load(body)
+    except ValidationError as error:
+        raise InvalidError(extra={"details": error.normalized_messages()}) from None  # type: ignore[no-untyped-call]
+    return found
+
+
+def _uncached(body: dict[str, Any]) -> Response:
+    response = jsonify(body)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _login_limits(email: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
+    """Failures are counted for one e-mail from one address, so that a stranger elsewhere locks nobody out."""
+    rate = limits.parse(current_settings().login_rate)
+    office = type(rate)(rate.amount * PEOPLE_BEHIND_AN_ADDRESS, rate.multiples)
+    address = request.remote_addr or "unknown"
+    return [(rate, ("login", address, email)), (office, ("login", address))]
+
+
+def _refuse_too_many(email: str) -> None:
+    for rate, keys in _login_limits(email):
+        if not limiter.limiter.test(rate, *keys):
+            wait = max(1, round(limiter.limiter.get_window_stats(rate, *keys).reset_time - time.time()))
+            raise TooManyTriesError(headers={"Retry-After": str(wait)})
+
+
+def _count_failure(email: str) -> None:
+    for rate, keys in _login_limits(email):
+        limiter.limiter.hit(rate, *keys)
