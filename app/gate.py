@@ -22,8 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.config import current_settings
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
-
-MAX_INTEGER = 2**53 - 1
+from app.identifiers import MAX_INTEGER
 
 #: How much is read from the connection at a time.
 PIECE = 64 * 1024

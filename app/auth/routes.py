@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
 import limits
 from flask import Blueprint, Response, g, jsonify, request
 from limits import RateLimitItem
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates
 from sqlalchemy import select
 
 from app import gate
@@ -18,6 +17,7 @@ from app.auth.passwords import LONGEST, is_password
 from app.config import current_settings
 from app.errors import InvalidError, RequestError, UnauthorizedError
 from app.extensions import db, limiter
+from app.identifiers import UUID_FORM
 from app.models import User
 from app.web import public, signed_in_user
 
@@ -25,10 +25,6 @@ blueprint = Blueprint("auth", __name__)
 
 #: One address may fail for several people: a whole office is behind it.
 PEOPLE_BEHIND_AN_ADDRESS = 10
-
-
-#: RFC 9562, section 4, in either case.
-UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z", re.ASCII)
 
 
 class TooManyTriesError(RequestError):
@@ -46,7 +42,13 @@ class CredentialsSchema(Schema):
     email = fields.String(required=True, validate=validate.Length(1, 255))
     password = fields.String(required=True, validate=validate.Length(1, LONGEST))
     #: Kept and echoed as sent; a device always sends the same one.
-    device_id = fields.String(allow_none=True, load_default=None, validate=validate.Regexp(UUID_FORM, error="No UUID."))
+    device_id = fields.String(allow_none=True, load_default=None)
+
+    @validates("device_id")
+    def check_device_id(self, value: str | None, data_key: str) -> None:
+        """A UUID in its usual form."""
+        if value is not None and not UUID_FORM.fullmatch(value):
+            raise ValidationError("Not a valid UUID.")
 
 
 @blueprint.post("/auth/login")

@@ -67,7 +67,7 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     width: Mapped[int]
     height: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
-    storage_key: Mapped[str] = mapped_column(String(255))
+    storage_key: Mapped[str] = mapped_column(String(255), unique=True)
     uploaded_by_id: Mapped[int] = mapped_column(BigId)
     #: For plugins: what is noted about the attachment.
     data: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)

@@ -8,11 +8,10 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from sqlalchemy import String, inspect
 
+from app.identifiers import MAX_INTEGER
 from app.plugin_api import ById, SyncHandler
 from app.registry import Registered
 from app.sync.conflicts import STRATEGIES
-
-MAX_INTEGER = 2**53 - 1
 
 
 def describe(registered: Registered) -> dict[str, Any]:

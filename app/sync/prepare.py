@@ -7,7 +7,6 @@ a remembered outcome goes before schema, policy and the target's existence (cont
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +18,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy import String, inspect
 
 from app.errors import Rejected
+from app.identifiers import UUID_FORM
 from app.ledger.record import entity_of
 from app.plugin_api import ById, Entity, SyncHandler
 from app.registry import CORE_KEYS, Registry
@@ -27,8 +27,6 @@ from app.sync.envelope import Item, canonical, fingerprint
 from app.timestamps import parse_timestamp
 
 logger = logging.getLogger(__name__)
-
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 REQUIRED = "Missing data for required field."
 
@@ -213,7 +211,7 @@ def _read_target(draft: Draft, target: ById) -> None:
     draft.target = _read_reference(payload, target, required=target.parent is None and not target.optional)
     client_id = payload.get("client_id") if hasattr(target.model, "client_id") else None
     if client_id is not None:
-        if not isinstance(client_id, str) or not UUID.fullmatch(client_id):
+        if not isinstance(client_id, str) or not UUID_FORM.fullmatch(client_id):
             raise invalid({"client_id": ["Not a valid UUID."]})
         draft.client_id = client_id.lower()
     if draft.target is None and target.parent is not None:
@@ -251,7 +249,7 @@ def _reference(model: type, key: str, value: Any) -> Reference:
             return Reference(model, value)
     elif isinstance(value, int) and not isinstance(value, bool):
         return Reference(model, value)
-    elif isinstance(value, str) and hasattr(model, "client_id") and UUID.fullmatch(value):
+    elif isinstance(value, str) and hasattr(model, "client_id") and UUID_FORM.fullmatch(value):
         return Reference(model, value.lower(), is_client_id=True)
     raise invalid({key: ["Not a valid id."]})
 

@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint("kind IN ('photo', 'signature')", name=op.f("ck_attachments_kind")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attachments")),
+        sa.UniqueConstraint("storage_key", name=op.f("uq_attachments_storage_key")),
         sa.UniqueConstraint("form_fill_id", "position", name=op.f("uq_attachments_form_fill_id_position")),
     )
     op.create_index("ix_attachments_deleted_at", "attachments", ["deleted_at"])

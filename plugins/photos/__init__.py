@@ -4,11 +4,12 @@ from app.models import Attachment, FormFill
 from app.plugin_api import API_VERSION, Plugin, SyncHandler, by_id, children
 from plugins.photos.apply import delete_photo
 from plugins.photos.policy import may_change
+from plugins.photos.routes import blueprint
 from plugins.photos.schema import PhotoDeleteSchema
 
 __all__ = ["handler", "plugin"]
 
-plugin = Plugin(name="photos", api_version=API_VERSION)
+plugin = Plugin(name="photos", api_version=API_VERSION, blueprint=blueprint)
 
 handler = SyncHandler(
     type="photo_delete",

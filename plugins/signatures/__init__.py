@@ -4,11 +4,12 @@ from app.models import Attachment, FormFill
 from app.plugin_api import API_VERSION, Plugin, SyncHandler, by_id, children
 from plugins.signatures.apply import delete_signature
 from plugins.signatures.policy import may_change
+from plugins.signatures.routes import blueprint
 from plugins.signatures.schema import SignatureDeleteSchema
 
 __all__ = ["handler", "plugin"]
 
-plugin = Plugin(name="signatures", api_version=API_VERSION)
+plugin = Plugin(name="signatures", api_version=API_VERSION, blueprint=blueprint)
 
 handler = SyncHandler(
     type="signature_delete",

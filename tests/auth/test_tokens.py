@@ -44,7 +44,9 @@ def code_of(answer: object) -> tuple[int, str]:
     body = answer.json
     if answer.status_code == 401:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
-        assert body["success"] is False and body["error"] == "Unauthorized" and body["message"]
+        assert body["success"] is False
+        assert body["error"] == "Unauthorized"
+        assert body["message"]
     return answer.status_code, body.get("code")
 
 
@@ -61,11 +63,14 @@ def test_a_sign_in_answers_what_the_contract_says(client: FlaskClient, user: Use
     assert set(body) == {
         "success", "access_token", "refresh_token", "token_type", "expires_in", "user", "device_id",
     }  # fmt: skip
-    assert body["success"] is True and body["token_type"] == "Bearer" and body["expires_in"] == 900
+    assert body["success"] is True
+    assert body["token_type"] == "Bearer"
+    assert body["expires_in"] == 900
     assert body["user"] == {"id": user.id, "email": user.email, "name": user.name, "role": "technician"}
     assert body["device_id"] == DEVICE
     shown = client.get(ME, headers=bearer(body["access_token"])).json
-    assert shown["success"] is True and shown["user"] == body["user"]
+    assert shown["success"] is True
+    assert shown["user"] == body["user"]
 
 
 def test_without_a_device_its_id_is_null(client: FlaskClient, user: User) -> None:
@@ -100,7 +105,8 @@ def test_a_faulty_body_is_400_and_names_the_fields(
 @pytest.mark.parametrize("body", [b"", b"[", b'"text"', b"[]", b'{"email": "\\u0000", "password": "x"}'])
 def test_a_body_that_is_no_object_is_400(client: FlaskClient, body: bytes) -> None:
     answer = client.post(LOGIN, data=body, content_type="application/json")
-    assert answer.status_code == 400 and answer.json["code"] in ("bad_json", "invalid")
+    assert answer.status_code == 400
+    assert answer.json["code"] in ("bad_json", "invalid")
 
 
 def test_wrong_password_and_unknown_email_get_the_same_answer(client: FlaskClient, world: World, user: User) -> None:
@@ -146,7 +152,8 @@ def test_failed_sign_ins_are_limited_and_lock_nobody_else_out(client: FlaskClien
         assert answer.status_code == 401
     answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD})
     assert (answer.status_code, answer.json["code"]) == (429, "too_many_requests")
-    assert answer.json["success"] is False and answer.json["error"]
+    assert answer.json["success"] is False
+    assert answer.json["error"]
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     log_in(client, other)
     owner_elsewhere = client.post(
@@ -250,7 +257,9 @@ def test_each_token_works_only_where_it_belongs(client: FlaskClient, user: User)
 def test_a_refresh_answers_like_a_sign_in_with_new_tokens(client: FlaskClient, user: User) -> None:
     first = log_in(client, user, device_id=DEVICE)
     second = refresh(client, first["refresh_token"]).json
-    assert set(second) == set(first) and second["device_id"] == DEVICE and second["user"] == first["user"]
+    assert set(second) == set(first)
+    assert second["device_id"] == DEVICE
+    assert second["user"] == first["user"]
     assert second["access_token"] != first["access_token"]
     assert second["refresh_token"] != first["refresh_token"]
     assert me(client, second["access_token"])[0] == 200
@@ -328,7 +337,8 @@ def test_all_sign_ins_but_one_can_be_ended(app: Flask, client: FlaskClient, worl
         unit_of_work(lambda _: end_sign_ins(db.session(), user.id, except_id=kept.id))
     left = sorted(me(client, each["access_token"])[0] for each in (first, second))
     assert left == [200, 401]
-    assert world.get(SignIn, ended.id).revoked_at and not world.get(SignIn, kept.id).revoked_at
+    assert world.get(SignIn, ended.id).revoked_at
+    assert not world.get(SignIn, kept.id).revoked_at
 
 
 def test_the_previous_key_is_accepted_while_it_is_changed(
@@ -367,4 +377,6 @@ def test_what_a_sign_in_does_leaves_no_password_or_token_in_the_database(
     refresh(client, body["refresh_token"])
     with app.app_context(), db.engine.connect() as connection:
         text = "\n".join(connection.connection.driver_connection.iterdump())
-    assert PASSWORD not in text and body["access_token"] not in text and body["refresh_token"] not in text
+    assert PASSWORD not in text
+    assert body["access_token"] not in text
+    assert body["refresh_token"] not in text

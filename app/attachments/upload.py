@@ -1,0 +1,260 @@
+"""Storing an upload: verify the image, put the bytes, then write the row under the form fill's lock (section 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from flask import Request
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import set_committed_value
+
+from app import policies
+from app.attachments.multipart import Upload, read_upload, too_large
+from app.clock import to_wire
+from app.config import current_settings
+from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
+from app.extensions import db
+from app.ledger.history import recall
+from app.ledger.record import Head, Recorder, record
+from app.models import Attachment, FormFill, Inspection, User
+from app.storage import current_storage
+from app.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify
+from app.web import rest_origin, signed_in_user
+
+logger = logging.getLogger(__name__)
+
+#: What a form structure calls the fields that take one signature, a new one replacing the old (section 4).
+SIGNATURE_FIELDS = {"signature", "signature_field", "signature_annex"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What became of an upload."""
+
+    attachment_id: str
+    #: The row as it is answered; None where it is gone.
+    data: dict[str, Any] | None
+    #: Whether the bytes of this request are the attachment's.
+    is_new: bool = False
+    #: Whether an earlier upload with this local_id was answered again.
+    is_replayed: bool = False
+    #: Whether that attachment has been deleted or replaced since.
+    is_deleted: bool = False
+
+    def body(self, key: str, message: str) -> dict[str, Any]:
+        """The body of the answer, the id under `key`."""
+        body = {"success": True, key: self.attachment_id, "message": message, "data": self.data}
+        if self.is_replayed:
+            body["replayed"] = True
+        if self.is_deleted:
+            body["deleted"] = True
+        return body
+
+
+def store_upload(request: Request, part: str, kind: str) -> Stored:
+    """Store the image in the part `part` as an attachment of this kind.
+
+    The same bytes for the same field are the same attachment. Raises the `RequestError`s of section 4's table.
+    """
+    upload = read_upload(request, part)
+    # Before the image is decoded, which costs; again under the locks, where it counts.
+    _refuse_early(upload)
+    facts = _verified(upload.data)
+    name = str(uuid4())
+    key = f"{name[:2]}/{name}"
+    current_storage().put(key, upload.data)
+    unit = _Unit(upload=upload, facts=facts, kind=kind, storage_key=key)
+    try:
+        stored = record(f"{kind}_upload", rest_origin("upload"), unit.run)
+    except RequestError as error:
+        # After a 503 the commit may have come through; whatever is left over is collected when it is old.
+        if error.status != 503:
+            _drop(key)
+        raise
+    if not stored.is_new:
+        _drop(key)
+    return stored
+
+
+def _drop(key: str) -> None:
+    try:
+        current_storage().delete(key)
+    except StorageError:
+        logger.warning("unused upload left for collection", extra={"storage_key": key}, exc_info=True)
+
+
+def _verified(data: bytes) -> ImageFacts:
+    limit = current_settings().max_photo_pixels
+    try:
+        return verify(data, limit)
+    except ImageTooLargeError:
+        raise too_large(limit) from None
+    except NotAnImageError as error:
+        raise MediaTypeError(
+            "File must be an image", f"Send a whole JPEG or PNG. This one cannot be read: {error}"
+        ) from None
+
+
+def _refuse_early(upload: Upload) -> None:
+    statement = _named(upload).options(joinedload(FormFill.inspection))
+    form_fill = db.session.scalar(statement)
+    _require_rights(signed_in_user(), form_fill)
+    db.session.remove()
+
+
+def _named(upload: Upload) -> Any:
+    column = FormFill.client_id if isinstance(upload.form_fill, str) else FormFill.id
+    return select(FormFill).where(column == upload.form_fill)
+
+
+def _require_rights(user: User | None, form_fill: FormFill | None) -> None:
+    if form_fill is None:
+        raise NotFoundError("FormFill not found")
+    if not policies.change(user, form_fill):
+        raise ForbiddenError("Not authorized to update this form")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unit:
+    """The unit of work of one upload."""
+
+    upload: Upload
+    facts: ImageFacts
+    kind: str
+    storage_key: str
+
+    def run(self, recorder: Recorder) -> Stored:
+        """Recall, lock, check, write."""
+        remembered = self._recall(recorder)
+        if remembered is not None:
+            return remembered
+        form_fill = self._locked_form_fill(recorder.session)
+        _require_rights(recorder.user, form_fill)
+        assert form_fill is not None
+        kind = self._kind_in(form_fill)
+        present = self._locked_attachments(recorder.session, form_fill, kind)
+        same = next((each for each in present if each.sha256 == self._sha256), None)
+        attachment = same or self._create(recorder, form_fill, kind, present)
+        if self.upload.local_id is not None:
+            recorder.heads.append(
+                Head(
+                    position=0,
+                    type=f"{self.kind}_upload",
+                    local_id=self.upload.local_id,
+                    fingerprint=self._fingerprint,
+                    row=attachment,
+                    version_after=attachment.updated_at,
+                )
+            )
+        return Stored(attachment_id=attachment.id, data=describe(attachment), is_new=same is None)
+
+    @property
+    def _sha256(self) -> str:
+        return hashlib.sha256(self.upload.data).hexdigest()
+
+    @property
+    def _fingerprint(self) -> str:
+        """Of what was sent, as that of an operation (contract, section 3.2)."""
+        sent = f"{self.kind}_upload\0{self.upload.form_fill}\0{self.upload.field_name}\0{self._sha256}"
+        return hashlib.sha256(sent.encode()).hexdigest()
+
+    def _recall(self, recorder: Recorder) -> Stored | None:
+        """The first outcome of an upload with this local_id and content. A twin that is under way meanwhile
+        breaches the ledger's uniqueness, and the unit is repeated."""
+        if self.upload.local_id is None:
+            return None
+        found = recall(recorder.session, recorder.origin, [self.upload.local_id])
+        operation = found.get((self.upload.local_id, self._fingerprint))
+        if operation is None:
+            return None
+        statement = (
+            select(Attachment).where(Attachment.id == operation.entity_id).options(joinedload(Attachment.inspection))
+        )
+        attachment = recorder.session.scalar(statement)
+        is_deleted = attachment is None or attachment.deleted_at is not None
+        is_shown = attachment is not None and policies.read(recorder.user, attachment)
+        return Stored(
+            attachment_id=str(operation.entity_id),
+            data=describe(attachment) if attachment is not None and is_shown else None,
+            is_replayed=True,
+            is_deleted=is_deleted,
+        )
+
+    def _locked_form_fill(self, session: Session) -> FormFill | None:
+        """The form fill locked for changes, its inspection for reading; the inspection first (rule 6)."""
+        root_id = session.scalar(_named(self.upload).with_only_columns(FormFill.inspection_id))
+        if root_id is None:
+            return None
+        fresh = {"populate_existing": True}
+        inspection = session.scalar(
+            select(Inspection).where(Inspection.id == root_id).with_for_update(read=True), execution_options=fresh
+        )
+        form_fill: FormFill | None = session.scalar(
+            _named(self.upload).with_for_update(key_share=True), execution_options=fresh
+        )
+        if form_fill is not None:
+            set_committed_value(form_fill, "inspection", inspection)
+            session.refresh(form_fill, ["form_template"])
+        return form_fill
+
+    def _kind_in(self, form_fill: FormFill) -> str:
+        """A signature, if the form structure says that the field takes one."""
+        for field in form_fill.form_template.form_structure:
+            if field["name"] == self.upload.field_name:
+                called = {str(field["name"]).lower(), str(field.get("type", "")).lower()}
+                return "signature" if called & SIGNATURE_FIELDS else self.kind
+        return self.kind
+
+    def _locked_attachments(self, session: Session, form_fill: FormFill, kind: str) -> list[Attachment]:
+        """The field's live attachments of this kind."""
+        statement = (
+            select(Attachment)
+            .where(
+                Attachment.form_fill_id == form_fill.id,
+                Attachment.field_name == self.upload.field_name,
+                Attachment.kind == kind,
+                Attachment.deleted_at.is_(None),
+            )
+            .order_by(Attachment.id)
+            .with_for_update(key_share=True)
+        )
+        return list(session.scalars(statement, execution_options={"populate_existing": True}))
+
+    def _create(self, recorder: Recorder, form_fill: FormFill, kind: str, present: list[Attachment]) -> Attachment:
+        if kind == "signature":
+            for each in present:
+                recorder.delete(each)
+        last = recorder.session.scalar(
+            select(func.max(Attachment.position)).where(Attachment.form_fill_id == form_fill.id)
+        )
+        values = {
+            "form_fill_id": form_fill.id,
+            "kind": kind,
+            "field_name": self.upload.field_name,
+            "position": 1 if last is None else last + 1,
+            "filename": self.upload.filename,
+            "content_type": self.facts.content_type,
+            "byte_size": len(self.upload.data),
+            "width": self.facts.width,
+            "height": self.facts.height,
+            "sha256": self._sha256,
+            "storage_key": self.storage_key,
+            "uploaded_by_id": recorder.user.id if recorder.user else 0,
+            "deleted_at": None,
+        }
+        created: Attachment = recorder.create(Attachment, values, form_fill.inspection)
+        return created
+
+
+def describe(attachment: Attachment) -> dict[str, Any]:
+    """The row as an upload answers it: as in the feed, and by whom and when."""
+    return {
+        **Attachment.__entity__.record(attachment),  # type: ignore[misc]
+        "uploaded_by_id": attachment.uploaded_by_id,
+        "created_at": to_wire(attachment.created_at),
+    }

@@ -1,0 +1,151 @@
+"""Files in a directory: for one machine, or several that share a file system."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from app.errors import StorageError
+from app.storage.protocol import MissingObjectError, Pieces, StoredObject
+
+#: Two characters of directory, a name, perhaps a suffix: keys are made by us, and nothing else becomes a path.
+#: What a write that never ended has left behind has a key too, so that it can be collected.
+KEY = re.compile(r"[a-z0-9]{2}/[a-z0-9-]{1,64}(\.[a-z0-9]{1,8})?(\.[0-9a-f]{16}\.tmp)?", re.ASCII)
+
+PIECE = 256 * 1024
+
+
+class LocalStorage:
+    """Objects as files below `root`: a temporary file, fsync, rename, fsync of the directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep `data` under `key`; a crash at any moment leaves a whole file there or none."""
+        path = self._path(key)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+        with _refusals(f"{key} could not be stored"):
+            self._make_directory(path.parent)
+            try:
+                _write_durably(draft, data)
+                draft.rename(path)
+            except BaseException:
+                with suppress(OSError):
+                    draft.unlink()
+                raise
+            _sync_directory(path.parent)
+
+    def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
+        """The bytes from `start` up to, without, `end`."""
+        path = self._path(key)
+        with _refusals(f"{key} could not be read"):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                raise MissingObjectError(f"There is no object {key} in {self.root}.") from None
+        return FilePieces(file, start, end)
+
+    def delete(self, key: str) -> None:
+        """Remove the file; one that is not there is no error."""
+        with _refusals(f"{key} could not be deleted"):
+            self._path(key).unlink(missing_ok=True)
+
+    def list(self) -> Iterator[StoredObject]:
+        """All files below the root, temporary ones included, in order of their keys."""
+        with _refusals(f"{self.root} could not be listed"):
+            directories = sorted(self.root.iterdir()) if self.root.exists() else []
+            for directory in directories:
+                for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+                    yield from _described(path)
+
+    def check(self) -> None:
+        """Write a small file durably and remove it."""
+        with _refusals(f"{self.root} cannot be written"):
+            self._make_directory(self.root)
+            probe = self.root / f"probe.{secrets.token_hex(8)}"
+            try:
+                _write_durably(probe, b"probe")
+            finally:
+                probe.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is not a storage key.")
+        return self.root / key
+
+    def _make_directory(self, directory: Path) -> None:
+        """Make the directory; the ones above are synced, so that it survives a power cut."""
+        if not directory.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            for each in {directory.parent, self.root, self.root.parent}:
+                _sync_directory(each)
+
+
+class FilePieces:
+    """A part of a file, read piece by piece; closes the file at the end of it."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int | None) -> None:
+        self._file = file
+        self._left = None if end is None else max(0, end - start)
+        file.seek(start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._file.closed:
+            piece = self._file.read(PIECE if self._left is None else min(PIECE, self._left))
+            if piece:
+                self._left = None if self._left is None else self._left - len(piece)
+                return piece
+            self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror or error}.") from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    """A rename is durable only once the directory is."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _described(path: Path) -> Iterator[StoredObject]:
+    key = f"{path.parent.name}/{path.name}"
+    if not KEY.fullmatch(key):
+        # Not ours: whoever put it there knows what it is.
+        return
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        # Renamed or deleted since the directory was read.
+        return
+    modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    yield StoredObject(key=key, byte_size=status.st_size, modified_at=modified_at)

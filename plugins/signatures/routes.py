@@ -1,0 +1,16 @@
+"""`POST /sync/upload_signature` (contract, section 4)."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+
+from app.attachments import store_upload
+
+blueprint = Blueprint("signatures", __name__)
+
+
+@blueprint.post("/sync/upload_signature")
+def upload_signature() -> Response:
+    """Store a signature, which replaces the field's: multipart `form_fill_id`, `field_name`, `signature`."""
+    stored = store_upload(request, part="signature", kind="signature")
+    return jsonify(stored.body("signature_attachment_id", "Signature uploaded successfully"))

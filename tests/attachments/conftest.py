@@ -1,0 +1,57 @@
+"""A technician with a form fill to upload to, and the calls that a device makes."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import encode_multipart
+
+from app.models import FormFill, Inspection, User
+from tests.conftest import SignIn, World
+from tests.pictures import jpeg
+
+UPLOAD, SIGNATURE = "/api/v1/sync/upload_photo", "/api/v1/sync/upload_signature"
+
+
+@pytest.fixture
+def tech(world: World) -> User:
+    return world.user()
+
+
+@pytest.fixture
+def inspection(world: World, tech: User) -> Inspection:
+    return world.inspection(world.user("owner@example.com", "user"), tech)
+
+
+@pytest.fixture
+def form_fill(world: World, inspection: Inspection) -> FormFill:
+    return world.form_fill(inspection, client_id="6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003")
+
+
+@pytest.fixture
+def device(sign_in: SignIn, tech: User) -> FlaskClient:
+    return sign_in(tech)
+
+
+def upload(
+    client: FlaskClient, form_fill: Any, data: bytes | None = None, field: str = "Riser_Photo", **more: Any
+) -> Any:
+    url, part = more.pop("to", UPLOAD), more.pop("part", "photo")
+    file = (BytesIO(jpeg() if data is None else data), more.pop("filename", "riser.jpg"))
+    form = {"form_fill_id": str(getattr(form_fill, "id", form_fill)), "field_name": field, part: file, **more}
+    boundary, body = encode_multipart(form)
+    return client.post(url, data=body, content_type=f"multipart/form-data; boundary={boundary}")
+
+
+def sync(client: FlaskClient, *items: dict[str, Any]) -> Any:
+    return client.post("/api/v1/sync", json={"sync_items": list(items)}).json["results"]
+
+
+def files_in(app: Flask) -> list[Path]:
+    root = app.extensions["fieldpost.storage"].root
+    return [each for each in root.rglob("*") if each.is_file()] if root.exists() else []

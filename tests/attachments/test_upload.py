@@ -1,0 +1,342 @@
+"""Uploading photos and signatures, through HTTP as a device does (contract, section 4)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from io import BytesIO
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.attachments import upload as module
+from app.extensions import db
+from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
+from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
+from tests.conftest import SettableClock, SignIn, World
+from tests.pictures import encode, jpeg, picture, png
+
+
+def test_a_photo_is_stored_exactly_as_sent_and_its_row_is_answered(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, tech: User
+) -> None:
+    data = jpeg((640, 480))
+    answer = upload(device, form_fill, data)
+    assert answer.status_code == 200, answer.json
+    body = answer.json
+    assert body["success"] is True
+    assert body["message"] == "Photo uploaded successfully"
+    photo_id = body["photo_attachment_id"]
+    assert body["data"] == {
+        "id": photo_id,
+        "form_fill_id": form_fill.id,
+        "kind": "photo",
+        "field_name": "Riser_Photo",
+        "filename": "riser.jpg",
+        "content_type": "image/jpeg",
+        "byte_size": len(data),
+        "width": 640,
+        "height": 480,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "url": f"/api/v1/attachments/{photo_id}",
+        "uploaded_by_id": tech.id,
+        "created_at": "2024-03-15T10:30:00.000Z",
+    }
+    assert [each.read_bytes() for each in files_in(app)] == [data]
+    row = world.get(Attachment, photo_id)
+    assert row.storage_key == str(files_in(app)[0].relative_to(app.extensions["fieldpost.storage"].root))
+    entry = world.all(LedgerEntry)[-1]
+    assert (entry.entity, entry.entity_id, entry.action) == ("attachment", photo_id, "create")
+    assert entry.inspection_id == form_fill.inspection_id
+    assert world.all(LedgerOperation)[-1].type == "photo_upload"
+
+
+def test_the_form_fill_shows_its_attachments_in_order_and_keeps_its_version(
+    world: World, device: FlaskClient, form_fill: FormFill, clock: SettableClock
+) -> None:
+    clock.forward(minutes=1)
+    ids = [upload(device, form_fill, jpeg(colour=each)).json["photo_attachment_id"] for each in ("red", "green")]
+    signature = upload(device, form_fill, png(), "Signature", to=SIGNATURE, part="signature")
+    assert signature.json["signature_attachment_id"]
+    item = {"type": "form_fill", "local_id": "a", "data": {"id": form_fill.id, "changes": {"x": 1}}}
+    data = sync(device, item)["success"][0]["data"]
+    assert data == {
+        "x": 1,
+        "Riser_Photo_photo_attachment_id": ids,
+        "Signature_signature_attachment_id": signature.json["signature_attachment_id"],
+    }
+    stored = world.get(FormFill, form_fill.id)
+    assert stored.data == {"x": 1}, "the keys are a projection and never stored"
+
+
+def test_an_upload_does_not_change_the_form_fills_version(
+    world: World, device: FlaskClient, form_fill: FormFill, clock: SettableClock
+) -> None:
+    clock.forward(minutes=1)
+    upload(device, form_fill)
+    assert world.get(FormFill, form_fill.id).updated_at == form_fill.updated_at
+
+
+def test_the_same_bytes_for_the_same_field_are_the_same_photo(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    first, second = (upload(device, form_fill).json for _ in range(2))
+    assert first["photo_attachment_id"] == second["photo_attachment_id"]
+    assert len(world.all(Attachment)) == 1
+    assert len(files_in(app)) == 1, "the second copy of the bytes is dropped"
+    assert len([each for each in world.all(LedgerOperation) if each.type == "photo_upload"]) == 1
+    other = upload(device, form_fill, field="Other").json["photo_attachment_id"]
+    assert other != first["photo_attachment_id"]
+
+
+def test_a_form_fill_is_found_by_its_client_id_in_any_case(device: FlaskClient, form_fill: FormFill) -> None:
+    for each in (form_fill.client_id, form_fill.client_id.upper()):
+        answer = upload(device, each)
+        assert answer.status_code == 200
+        assert answer.json["data"]["form_fill_id"] == form_fill.id
+
+
+def test_a_new_signature_replaces_the_old(app: Flask, world: World, device: FlaskClient, form_fill: FormFill) -> None:
+    for colour in ("red", "green"):
+        assert upload(device, form_fill, png(colour=colour), "Signature", to=SIGNATURE, part="signature").json
+    old, new = sorted(world.all(Attachment), key=lambda row: row.position)
+    assert old.deleted_at is not None
+    assert new.deleted_at is None
+    assert len(files_in(app)) == 2, "bytes are kept until they are collected"
+    assert [each.action for each in world.all(LedgerEntry)[-2:]] == ["delete", "create"]
+
+
+@pytest.mark.parametrize(
+    "called", [{"name": "Signature_Annex", "type": "image"}, {"name": "Inspector", "type": "Signature_Field"}]
+)
+def test_a_photo_for_a_signature_field_is_its_signature(
+    world: World, device: FlaskClient, inspection: Inspection, called: dict[str, str]
+) -> None:
+    form_fill = world.form_fill(inspection, world.template(form_structure=[called]))
+    for colour in ("red", "green"):
+        answer = upload(device, form_fill, jpeg(colour=colour), called["name"])
+        assert answer.status_code == 200
+    live = [each for each in world.all(Attachment) if each.deleted_at is None]
+    assert [(each.id, each.kind) for each in live] == [(answer.json["photo_attachment_id"], "signature")]
+
+
+def test_a_retry_with_a_local_id_is_answered_again_and_revives_nothing(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    first = upload(device, form_fill, local_id="up-1").json
+    again = upload(device, form_fill, local_id="up-1").json
+    assert again == {**first, "replayed": True}
+    delete = {
+        "type": "photo_delete",
+        "local_id": "d",
+        "data": {"form_fill_id": form_fill.id, "field_name": "Riser_Photo"},
+    }
+    assert sync(device, delete)["success"]
+    late = upload(device, form_fill, local_id="up-1").json
+    assert late["photo_attachment_id"] == first["photo_attachment_id"]
+    assert late["replayed"] is True
+    assert late["deleted"] is True
+    assert all(each.deleted_at for each in world.all(Attachment))
+    new = upload(device, form_fill, local_id="up-2").json
+    assert new["photo_attachment_id"] != first["photo_attachment_id"]
+
+
+def test_a_replaced_signature_is_not_revived_by_a_retry(device: FlaskClient, form_fill: FormFill) -> None:
+    def sign(colour: str, local_id: str) -> Any:
+        more = {"to": SIGNATURE, "part": "signature", "local_id": local_id}
+        return upload(device, form_fill, png(colour=colour), "Signature", **more).json
+
+    first, second = sign("red", "s-1"), sign("green", "s-2")
+    late = sign("red", "s-1")
+    assert late["signature_attachment_id"] == first["signature_attachment_id"]
+    assert late["deleted"] is True
+    assert sign("green", "s-2")["signature_attachment_id"] == second["signature_attachment_id"]
+
+
+def test_a_duplicate_with_a_local_id_of_its_own_is_remembered_too(device: FlaskClient, form_fill: FormFill) -> None:
+    first = upload(device, form_fill, local_id="up-1").json["photo_attachment_id"]
+    assert upload(device, form_fill, local_id="up-2").json["photo_attachment_id"] == first
+    assert upload(device, form_fill, local_id="up-2").json["replayed"] is True
+
+
+def test_the_same_upload_on_many_connections_at_once_is_stored_once(
+    app: Flask, world: World, sign_in: SignIn, tech: User, form_fill: FormFill
+) -> None:
+    clients, answers = [sign_in(tech) for _ in range(4)], []
+    threads = [
+        threading.Thread(target=lambda c=each: answers.append(upload(c, form_fill, local_id="up-1")))
+        for each in clients
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [each.status_code for each in answers] == [200] * 4
+    assert len({each.json["photo_attachment_id"] for each in answers}) == 1
+    assert len(world.all(Attachment)) == len(files_in(app)) == 1
+
+
+@pytest.mark.parametrize("missing", ["form_fill_id", "field_name", "photo"])
+@pytest.mark.parametrize("how", ["absent", "empty"])
+def test_a_part_that_is_missing_or_empty_is_400(
+    world: World, device: FlaskClient, form_fill: FormFill, missing: str, how: str
+) -> None:
+    form: dict[str, Any] = {"form_fill_id": str(form_fill.id), "field_name": "F", "photo": (BytesIO(jpeg()), "a.jpg")}
+    if how == "absent":
+        del form[missing]
+    else:
+        form[missing] = (BytesIO(b""), "a.jpg") if missing == "photo" else ""
+    answer = device.post(UPLOAD, data=form, content_type="multipart/form-data")
+    assert answer.status_code == 400
+    assert answer.json["error"] == "Required parameters: form_fill_id, field_name, photo"
+    assert answer.json["code"] == "invalid"
+    assert world.all(Attachment) == []
+
+
+def test_a_signature_without_its_part_says_so(device: FlaskClient, form_fill: FormFill) -> None:
+    answer = upload(device, form_fill, to=SIGNATURE, part="photo")
+    assert answer.status_code == 400
+    assert answer.json["error"] == "Required parameters: form_fill_id, field_name, signature"
+
+
+def multipart(form_fill: FormFill, data: bytes) -> bytes:
+    head = (
+        f'--b\r\nContent-Disposition: form-data; name="form_fill_id"\r\n\r\n{form_fill.id}\r\n'
+        '--b\r\nContent-Disposition: form-data; name="field_name"\r\n\r\nRiser_Photo\r\n'
+        '--b\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
+    )
+    return head.encode() + data + b"\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda b: b[:-20], lambda b: b[:100], lambda b: b.replace(b"--b", b"--c"), lambda b: b""]
+)
+def test_a_broken_multipart_is_400_and_stores_nothing(
+    app: Flask, device: FlaskClient, form_fill: FormFill, spoil: Any
+) -> None:
+    body = spoil(multipart(form_fill, jpeg()))
+    answer = device.post(UPLOAD, data=body, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 400
+    assert answer.json["error"].startswith("Required parameters")
+    assert files_in(app) == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data", "image/jpeg"])
+def test_a_body_of_another_kind_is_400(device: FlaskClient, form_fill: FormFill, content_type: str) -> None:
+    answer = device.post(UPLOAD, data=multipart(form_fill, jpeg()), content_type=content_type)
+    assert answer.status_code == 400
+    assert answer.json["error"].startswith("Required parameters")
+
+
+@pytest.mark.parametrize(
+    "form_fill_id", ["999999", "abc", "-1", "1.0", "9" * 30, "0", "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0009"]
+)
+def test_an_unknown_form_fill_is_404(device: FlaskClient, form_fill: FormFill, form_fill_id: str) -> None:
+    answer = upload(device, form_fill_id)
+    assert (answer.status_code, answer.json["error"]) == (404, "FormFill not found")
+
+
+def test_a_form_fill_of_somebody_else_is_403_and_nothing_is_stored(
+    app: Flask, world: World, sign_in: SignIn, form_fill: FormFill
+) -> None:
+    for each in (world.user("a@example.com"), world.user("b@example.com", "user")):
+        answer = upload(sign_in(each), form_fill)
+        assert (answer.status_code, answer.json["error"]) == (403, "Not authorized to update this form")
+    assert files_in(app) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("field_name", "x" * 256), ("field_name", "a\0b"), ("local_id", "x" * 256)]
+)
+def test_a_name_that_cannot_be_kept_is_400_and_named(
+    device: FlaskClient, form_fill: FormFill, name: str, value: str
+) -> None:
+    form = {"form_fill_id": str(form_fill.id), "field_name": "F", "photo": (BytesIO(jpeg()), "a.jpg"), name: value}
+    answer = device.post(UPLOAD, data=form, content_type="multipart/form-data")
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid")
+    assert set(answer.json["details"]) == {name}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"no image", jpeg((300, 200))[:-400], png((300, 200))[:-400], encode(picture(), "GIF"), encode(picture(), "TIFF")],
+)
+def test_what_is_no_whole_jpeg_or_png_is_415(app: Flask, device: FlaskClient, form_fill: FormFill, data: bytes) -> None:
+    answer = upload(device, form_fill, data)
+    assert (answer.status_code, answer.json["error"]) == (415, "File must be an image")
+    assert answer.json["code"] == "unsupported_media_type"
+    assert files_in(app) == []
+
+
+class TestLimits:
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return environment | {"FIELDPOST_MAX_PHOTO_BYTES": str(2 * 2**20), "FIELDPOST_MAX_PHOTO_PIXELS": "100000"}
+
+    def test_a_photo_over_the_limit_is_413(self, app: Flask, device: FlaskClient, form_fill: FormFill) -> None:
+        for size in (2 * 2**20 + 1, 3 * 2**20):
+            answer = upload(device, form_fill, jpeg().ljust(size, b"\0"))
+            assert (answer.status_code, answer.json["error"]) == (413, "File too large (max 2MB)")
+            assert (answer.json["limit"], answer.json["code"]) == (2 * 2**20, "too_large")
+        assert files_in(app) == []
+
+    def test_a_photo_at_the_limit_is_taken(self, device: FlaskClient, form_fill: FormFill) -> None:
+        assert upload(device, form_fill, jpeg().ljust(2 * 2**20, b"\0")).status_code == 200
+
+    def test_too_many_pixels_are_413(self, device: FlaskClient, form_fill: FormFill) -> None:
+        answer = upload(device, form_fill, jpeg((400, 300)))
+        assert (answer.status_code, answer.json["error"]) == (413, "File too large (max 2MB)")
+        assert answer.json["limit"] == 100000
+
+
+def test_the_limit_of_the_contract_is_the_default(device: FlaskClient, form_fill: FormFill) -> None:
+    answer = upload(device, form_fill, jpeg().ljust(10_485_761, b"\0"))
+    assert (answer.status_code, answer.json["error"]) == (413, "File too large (max 10MB)")
+
+
+def test_a_hostile_file_name_is_for_display_only(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    answer = upload(device, form_fill, filename="../../etc/pass\u202ewd.jpg")
+    assert answer.json["data"]["filename"] == "passwd.jpg"
+    root = app.extensions["fieldpost.storage"].root
+    assert all(each.is_relative_to(root) for each in files_in(app))
+
+
+def test_a_full_disk_is_503_and_nothing_is_recorded(
+    world: World, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("app.storage.local.os.fsync", full)
+    answer = upload(device, form_fill)
+    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert answer.headers["Retry-After"]
+    assert world.all(Attachment) == []
+    monkeypatch.undo()
+    assert upload(device, form_fill).status_code == 200
+
+
+def test_rights_lost_while_the_image_was_verified_are_noticed_under_the_lock(
+    app: Flask,
+    world: World,
+    device: FlaskClient,
+    form_fill: FormFill,
+    inspection: Inspection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = module.verify
+
+    def verify_and_lose_rights(data: bytes, limit: int) -> Any:
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(db.update(Inspection).values(assignee_id=None))
+        return real(data, limit)
+
+    monkeypatch.setattr(module, "verify", verify_and_lose_rights)
+    assert upload(device, form_fill).status_code == 403
+    assert files_in(app) == []
