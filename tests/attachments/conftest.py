@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
 from app.models import FormFill, Inspection, User
@@ -42,7 +43,7 @@ def upload(
     client: FlaskClient, form_fill: Any, data: bytes | None = None, field: str = "Riser_Photo", **more: Any
 ) -> Any:
     url, part = more.pop("to", UPLOAD), more.pop("part", "photo")
-    file = (BytesIO(jpeg() if data is None else data), more.pop("filename", "riser.jpg"))
+    file = FileStorage(BytesIO(jpeg() if data is None else data), more.pop("filename", "riser.jpg"), part)
     form = {"form_fill_id": str(getattr(form_fill, "id", form_fill)), "field_name": field, part: file, **more}
     boundary, body = encode_multipart(form)
     return client.post(url, data=body, content_type=f"multipart/form-data; boundary={boundary}")
