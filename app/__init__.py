@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli, logs
 from app.api import register_api
+from app.api.health import blueprint as health_blueprint
 from app.auth import init_auth
 from app.clock import Clock, system_clock
 from app.config import Settings, load_settings
@@ -44,8 +45,10 @@ def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system
     compress.init_app(app)
     # Errors and the sign-in guard before any route, so that none is ever without them.
     init_web(app)
+    logs.init_request_log(app)
     init_auth(app, settings, API_PREFIX)
     app.register_blueprint(sync_blueprint, url_prefix=API_PREFIX)
+    app.register_blueprint(health_blueprint)
     register_api(app, API_PREFIX)
     # Plugins last: what they bring must fit what is there.
     registry = load_registry(app)

@@ -35,7 +35,9 @@ class Claims:
 
 def init_bearer(app: Flask, settings: Settings) -> None:
     """Tell Flask-JWT-Extended our keys, and to answer every fault of a token with 401 (trap 13)."""
-    app.config.update(JWT_SECRET_KEY=settings.secret_key, JWT_ALGORITHM="HS256", JWT_ENCODE_NBF=False)
+    app.config.update(
+        JWT_SECRET_KEY=settings.secret_key, JWT_ALGORITHM="HS256", JWT_ENCODE_NBF=False, JWT_COOKIE_CSRF_PROTECT=False
+    )
     jwt.init_app(app)
     jwt.decode_key_loader(_key_of)
     # Our own routes read tokens with `read_token`; these answer for a plugin that uses the extension's decorators.

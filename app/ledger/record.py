@@ -345,13 +345,22 @@ class _Plan:
         self.updates = {model: (sorted(names[model]), list(rows)) for model, rows in changed.items()}
 
 
-def record(action: str, origin: Origin, work: Callable[[Recorder], T], capacity: int = 1) -> T:
+def record(
+    action: str,
+    origin: Origin,
+    work: Callable[[Recorder], T],
+    capacity: int = 1,
+    lock_first: Callable[[Session], None] | None = None,
+) -> T:
     """Run `work(recorder)` in a unit of work of its own and record what it changes as `action`.
 
     The door for everything but sync: REST, uploads, the command line. A `work` that changes nothing leaves no trace.
+    `lock_first` locks the users that the work needs: the unit's own is locked next, and there is one order.
     """
 
     def unit(unit_id: str) -> T:
+        if lock_first is not None:
+            lock_first(db.session())
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
         result = work(recorder)
         if recorder.entries and not recorder.heads:

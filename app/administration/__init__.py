@@ -1,0 +1,1 @@
+"""What administrators do, whichever door they come through: users, form templates, inspections (section 8)."""

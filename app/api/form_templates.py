@@ -1,0 +1,108 @@
+"""Form templates: `POST|GET /form_templates`, `GET /form_templates/:id` (contract, section 8).
+
+They never change, since form fills show their data by them: a new version is a new template.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, ValidationError, fields, validate, validates
+from sqlalchemy import select
+
+from app.api.blueprint import ROW_ID, RestBlueprint, admins_only, require_admin
+from app.api.fields import line, text
+from app.api.paging import PageSchema, read_page
+from app.clock import to_wire
+from app.errors import NotFoundError
+from app.extensions import db
+from app.ledger.record import Recorder, record
+from app.models import FormTemplate
+from app.models.attachments import KINDS
+from app.web import answer, rest_origin
+
+blueprint = RestBlueprint("form_templates", __name__, description="Which fields a form has")
+
+#: Endings of the keys that are the server's in a form fill's data (contract, section 4).
+SERVER_SUFFIXES = tuple(f"_{kind}_attachment_id" for kind in KINDS)
+
+MOST_FIELDS = 500
+MOST_OPTIONS = 500
+
+
+class FieldSchema(Schema):
+    """One field of a form."""
+
+    name = line(required=True)
+    type = line(64, required=True)
+    label_name = text()
+    section_name = text()
+    #: What may be chosen; what an option looks like is between template and app.
+    options = fields.List(fields.Raw(allow_none=True), allow_none=True, validate=validate.Length(max=MOST_OPTIONS))
+
+    @validates("name")
+    def check_name(self, name: str, data_key: str) -> None:
+        """A field must not be taken for one of the server's keys."""
+        if name.endswith(SERVER_SUFFIXES):
+            raise ValidationError(f"Must not end in {' or '.join(SERVER_SUFFIXES)}: these keys are the server's.")
+
+
+class NewFormTemplateSchema(Schema):
+    """The body of `POST /form_templates`."""
+
+    name = line(required=True)
+    form_structure = fields.List(fields.Nested(FieldSchema), required=True, validate=validate.Length(1, MOST_FIELDS))
+
+    @validates("form_structure")
+    def check_names(self, structure: Sequence[Mapping[str, Any]], data_key: str) -> None:
+        """A form fill's data has one value for each name."""
+        counts = Counter(field["name"] for field in structure)
+        repeated = sorted(name for name, count in counts.items() if count > 1)
+        if repeated:
+            raise ValidationError(f"Field names must be unique; repeated: {', '.join(repeated)}.")
+
+
+@blueprint.get("/form_templates")
+@blueprint.query(PageSchema)
+def list_form_templates(query: Mapping[str, Any]) -> Response:
+    """All form templates, newest first, for everybody signed in: devices create form fills from them."""
+    statement = select(FormTemplate).order_by(FormTemplate.id.desc())
+    found = read_page(db.session(), statement, query, "form_templates", describe)
+    return answer(found, "Form templates retrieved successfully")
+
+
+@blueprint.post("/form_templates")
+@admins_only
+@blueprint.body(NewFormTemplateSchema)
+def create_form_template(body: Mapping[str, Any]) -> Response:
+    """A new form template."""
+
+    def work(recorder: Recorder) -> dict[str, Any]:
+        require_admin(recorder.user)
+        return describe(recorder.create(FormTemplate, body))
+
+    created = record("form_template.create", rest_origin(), work)
+    return answer({"form_template": created}, "Form template created successfully", 201)
+
+
+@blueprint.get(f"/form_templates/<{ROW_ID}:form_template_id>")
+def get_form_template(form_template_id: int) -> Response:
+    """One form template, for everybody signed in."""
+    template = db.session.get(FormTemplate, form_template_id)
+    if template is None:
+        raise NotFoundError("FormTemplate not found")
+    return answer({"form_template": describe(template)}, "Form template retrieved successfully")
+
+
+def describe(template: FormTemplate) -> dict[str, Any]:
+    """A form template as it is answered."""
+    return {
+        "id": template.id,
+        "name": template.name,
+        "form_structure": template.form_structure,
+        "created_at": to_wire(template.created_at),
+        "updated_at": to_wire(template.updated_at),
+    }

@@ -1,0 +1,47 @@
+"""`flask storage check|gc`: orphans both ways, and removing what nobody needs."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from flask.cli import with_appcontext
+
+from app.attachments import care
+from app.cli.failures import told
+from app.registry import current_registry
+
+
+@click.group("storage")
+def storage_group() -> None:
+    """Look after the stored photos and signatures."""
+
+
+@storage_group.command("check")
+@with_appcontext
+def check_command() -> None:
+    """Compare storage and database; changes nothing. Exits with 1 where bytes are missing or damaged."""
+    with told():
+        findings = care.check()
+    click.echo(f"{findings.objects} objects, {findings.attachments} attachments")
+    for sentence, names in (
+        ("without a row (`storage gc` removes it once it is old enough)", findings.orphans),
+        ("whose bytes are missing", findings.missing),
+        ("whose bytes have another size", findings.damaged),
+    ):
+        for name in names:
+            click.echo(f"{name}: {sentence}")
+    if findings.missing or findings.damaged:
+        sys.exit(1)
+
+
+@storage_group.command("gc")
+@with_appcontext
+def gc_command() -> None:
+    """Remove objects without a row, and the bytes of photos deleted long ago; never a row."""
+    with told():
+        for key in care.collect():
+            click.echo(f"removed {key}")
+        for plugin in current_registry().plugins.values():
+            if plugin.collect is not None:
+                click.echo(f"{plugin.name}: removed {plugin.collect()}")
