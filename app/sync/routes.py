@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, jsonify, request
 from sqlalchemy import case, func, select
 
 from app import gate, policies
@@ -44,7 +44,8 @@ def status() -> Response:
     """Counts over what the user can see; the ETag covers everything but the time."""
     data = _status(signed_in_user())
     tag = hashlib.sha256(orjson.dumps(data)).hexdigest()[:32]
-    response = answer({**data, "server_time": to_wire(now())}, "Sync status retrieved successfully")
+    data["server_time"] = to_wire(now())
+    response = jsonify({"success": True, "data": data, "message": "Sync status retrieved successfully"})
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     response.make_conditional(request)

@@ -1,0 +1,77 @@
+"""The README's first sync, run command by command against a real server, and its answers compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import ROOT, environment_of, flask, running
+
+README = (ROOT / "README.md").read_text()
+
+#: What differs from run to run: times, and the ids of attachments.
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def blocks(section: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a section, each with its language."""
+    text = README.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+
+
+def comparable(value: str) -> Any:
+    """JSON with everything replaced that may differ."""
+    return json.loads(UUID.sub("<id>", TIME.sub("<time>", value)))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """As `make run` starts it, with the address of this test."""
+    environment = environment_of(tmp_path / "data")
+    for step in (["db", "upgrade"], ["demo", "--if-empty"]):
+        result = flask(environment, *step)
+        assert result.returncode == 0, result.stderr
+    with running(environment) as url:
+        yield url
+
+
+def test_the_first_sync_works_as_the_readme_says(server: str, tmp_path: Path) -> None:
+    script, expected = [], []
+    for language, text in blocks("A first sync"):
+        if language == "sh":
+            script.append(text.replace("http://127.0.0.1:8000", server))
+        else:
+            # The answer of the command before: told apart from the next by a line of its own.
+            script[-1] += "\necho; echo ---"
+            expected.append(comparable(text))
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    answers = [comparable(each) for each in result.stdout.split("\n---\n") if each.strip()]
+    assert len(answers) == len(expected) == 3
+    for answer, shown in zip(answers, expected, strict=True):
+        assert answer == shown
+
+
+def test_sending_the_batch_again_replays_it(server: str, tmp_path: Path) -> None:
+    commands = [
+        text.replace("http://127.0.0.1:8000", server) for language, text in blocks("A first sync") if language == "sh"
+    ]
+    sign_in, sync = commands[:2]
+    script = "\n".join([sign_in, sync, "echo; echo ---", sync])
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    again = json.loads(result.stdout.split("---")[1])["results"]["success"]
+    assert [each["replayed"] for each in again] == [True, True, True]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_every_link_of_the_readme_leads_somewhere(link: str) -> None:
+    assert link.startswith("http") or (ROOT / link).exists()
