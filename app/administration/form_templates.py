@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.administration import require_still_admin
 from app.clock import to_wire
-from app.ledger.record import Origin, record
+from app.ledger.record import Origin, Recorder, record
 from app.models import FormTemplate
 
 
@@ -23,7 +24,10 @@ def describe_template(template: FormTemplate) -> dict[str, Any]:
 
 def add_template(origin: Origin, values: Mapping[str, Any]) -> FormTemplate:
     """A new form template from `name` and `form_structure`."""
-    created: FormTemplate = record(
-        "form_template_create", origin, lambda recorder: recorder.create(FormTemplate, values)
-    )
-    return created
+
+    def work(recorder: Recorder) -> FormTemplate:
+        require_still_admin(recorder)
+        created: FormTemplate = recorder.create(FormTemplate, values)
+        return created
+
+    return record("form_template_create", origin, work)

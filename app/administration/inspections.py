@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session, selectinload
 
+from app.administration import lock_users, require_still_admin
 from app.errors import InvalidError, NotFoundError, StaleError
 from app.ledger.record import Origin, Recorder, entity_of, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.plugin_api import Row
+
+#: The columns that are objects, and their keys (contract, section 8).
+OBJECTS = {
+    "property": ("property_name", "address", "city", "zip_code"),
+    "customer": ("name", "email", "phone_1", "phone_2"),
+}
 
 
 def describe_rows(session: Session, model: Any, ids: Iterable[int]) -> list[dict[str, Any]]:
@@ -26,8 +33,11 @@ def describe_rows(session: Session, model: Any, ids: Iterable[int]) -> list[dict
 
 
 def describe_inspection(session: Session, inspection_id: int) -> dict[str, Any]:
-    """One inspection as it leaves the server."""
-    return describe_rows(session, Inspection, [inspection_id])[0]
+    """One inspection as it leaves the server. Raises `NotFoundError`."""
+    found = describe_rows(session, Inspection, [inspection_id])
+    if not found:
+        raise NotFoundError("Inspection not found")
+    return found[0]
 
 
 def create_inspection(
@@ -40,7 +50,9 @@ def create_inspection(
     """
 
     def work(recorder: Recorder) -> tuple[int, list[int]]:
-        columns = {"owner_id": origin.user_id, "form_template_id": form_template_ids[0], **values}
+        require_still_admin(recorder)
+        columns = {name: _merged(None, name, value) for name, value in values.items()}
+        columns = {"owner_id": origin.user_id, "form_template_id": form_template_ids[0], **columns}
         _check_people(recorder.session, columns)
         _check_templates(recorder.session, form_template_ids)
         inspection: Inspection = recorder.create(Inspection, columns)
@@ -49,25 +61,32 @@ def create_inspection(
         ]
         return inspection.id, [each.id for each in form_fills]
 
-    return record("inspection_create", origin, work, capacity=len(form_template_ids))
+    # Ids are reserved one by one: a number that people call an inspection by should follow the last.
+    return record("inspection_create", origin, work, lock_first=_lock_people(origin, values))
 
 
 def change_inspection(
     origin: Origin, inspection_id: int, values: Mapping[str, Any], version: datetime | None = None
 ) -> None:
-    """Change columns of an inspection, its owner and assignee included.
+    """Change columns of an inspection, its owner and assignee included; an object's keys not in `values` stay.
 
     Raises `NotFoundError`, `InvalidError`, and `StaleError` where `version` is older than the row's.
     """
 
     def work(recorder: Recorder) -> None:
-        _check_people(recorder.session, values)
+        require_still_admin(recorder)
         inspection = _locked_inspection(recorder.session, inspection_id)
         if version is not None and version < inspection.updated_at:
             raise StaleError(extra={"data": {"inspection": describe_inspection(recorder.session, inspection_id)}})
-        recorder.change(inspection, values)
+        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
+        # Whoever it has already may stay: that is no assignment.
+        _check_people(
+            recorder.session,
+            {name: value for name, value in columns.items() if value != getattr(inspection, name)},
+        )
+        recorder.change(inspection, columns)
 
-    record("inspection_change", origin, work)
+    record("inspection_change", origin, work, lock_first=_lock_people(origin, values))
 
 
 def delete_inspection(origin: Origin, inspection_id: int, plugin_models: Iterable[Any]) -> None:
@@ -77,6 +96,7 @@ def delete_inspection(origin: Origin, inspection_id: int, plugin_models: Iterabl
     """
 
     def work(recorder: Recorder) -> None:
+        require_still_admin(recorder)
         session = recorder.session
         inspection = _locked_inspection(session, inspection_id)
         # Locked from the top down in the one order, deleted from the bottom up.
@@ -109,6 +129,18 @@ def _locked_below(session: Session, model: Any, inspection_id: int) -> list[Row]
     if hasattr(model, "deleted_at"):
         statement = statement.where(model.deleted_at.is_(None))
     return _locking(session, statement)
+
+
+def _lock_people(origin: Origin, values: Mapping[str, Any]) -> Callable[[Session], None]:
+    """What locks the users that `values` names, and the origin's own, before any inspection."""
+    return lambda session: lock_users(session, (origin.user_id, values.get("owner_id"), values.get("assignee_id")))
+
+
+def _merged(inspection: Inspection | None, name: str, value: Any) -> Any:
+    """The value to set: `property` and `customer` take over the keys that are sent, and have all of theirs."""
+    if name not in OBJECTS or value is None:
+        return value
+    return {**dict.fromkeys(OBJECTS[name]), **(getattr(inspection, name, None) or {}), **value}
 
 
 def _check_people(session: Session, values: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.administration import lock_users, require_still_admin
 from app.auth.passwords import LONGEST, SHORTEST, hash_password
 from app.auth.tokens import end_sign_ins
 from app.clock import to_wire
@@ -38,6 +39,7 @@ def add_user(origin: Origin, *, email: str, name: str, role: str, password: str,
     values["password_hash"] = _hashed(password)
 
     def work(recorder: Recorder) -> User:
+        require_still_admin(recorder)
         created: User = recorder.create(User, values)
         return created
 
@@ -63,12 +65,13 @@ def change_user(origin: Origin, user_id: int, values: Mapping[str, Any], version
         values["password_hash"] = _hashed(password)
 
     def work(recorder: Recorder) -> User:
+        require_still_admin(recorder)
         admins = _locked_admins(recorder.session)
         user = _locked(recorder.session, user_id)
         if user is None:
             raise NotFoundError("User not found")
         if version is not None and version < user.updated_at:
-            raise StaleError(extra={"data": describe_account(user)})
+            raise StaleError(extra={"data": {"user": describe_account(user)}})
         remains_admin = values.get("role", user.role) == "admin" and values.get("active", user.active)
         if user in admins and len(admins) == 1 and not remains_admin:
             key = "role" if values.get("role", "admin") != "admin" else "active"
@@ -78,7 +81,10 @@ def change_user(origin: Origin, user_id: int, values: Mapping[str, Any], version
         recorder.change(user, values)
         return user
 
-    return record("user_change", origin, work)
+    def lock_first(session: Session) -> None:
+        lock_users(session, (user_id, origin.user_id), is_change=True)
+
+    return record("user_change", origin, work, lock_first=lock_first)
 
 
 def _hashed(password: str) -> str:

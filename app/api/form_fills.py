@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from flask import Response
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, false, select
 
 from app import policies
+from app.administration.inspections import describe_rows
 from app.api.blueprint import RestBlueprint
-from app.api.rows import described, loads
+from app.api.fields import NUMBER_FORM
 from app.errors import NotFoundError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER, UUID_FORM
@@ -20,8 +21,20 @@ blueprint = RestBlueprint("form_fills", __name__, description="The filled forms 
 @blueprint.get("/form_fills/<key>")
 def get_form_fill(key: str) -> Response:
     """One form fill with its form structure, by its id or by the client_id that a device made."""
-    condition = _named(key)
-    found = None if condition is None else db.session.scalar(_statement(condition))
-    if found is None:
+    statement = (
+        select(FormFill.id)
+        .join(Inspection, Inspection.id == FormFill.inspection_id)
+        .where(_named(key), policies.visible(signed_in_user()))
+    )
+    found = describe_rows(db.session(), FormFill, db.session.scalars(statement))
+    if not found:
         raise NotFoundError("FormFill not found")
-    return answer({"form_fill": described(found)}, "Form fill retrieved successfully")
+    return answer({"form_fill": found[0]}, "Form fill retrieved successfully")
+
+
+def _named(key: str) -> ColumnElement[bool]:
+    """The condition for the form fill with this id or client_id; what can be neither matches none."""
+    if UUID_FORM.fullmatch(key):
+        return FormFill.client_id == key.lower()
+    is_id = NUMBER_FORM.fullmatch(key) is not None and int(key) <= MAX_INTEGER
+    return FormFill.id == int(key) if is_id else false()

@@ -13,13 +13,12 @@ from flask import Response
 from marshmallow import Schema, ValidationError, fields, validate, validates
 from sqlalchemy import select
 
-from app.api.blueprint import ROW_ID, RestBlueprint, admins_only, require_admin
+from app.administration.form_templates import add_template, describe_template
+from app.api.blueprint import ROW_ID, RestBlueprint, admins_only
 from app.api.fields import line, text
 from app.api.paging import PageSchema, read_page
-from app.clock import to_wire
 from app.errors import NotFoundError
 from app.extensions import db
-from app.ledger.record import Recorder, record
 from app.models import FormTemplate
 from app.models.attachments import KINDS
 from app.web import answer, rest_origin
@@ -70,7 +69,7 @@ class NewFormTemplateSchema(Schema):
 def list_form_templates(query: Mapping[str, Any]) -> Response:
     """All form templates, newest first, for everybody signed in: devices create form fills from them."""
     statement = select(FormTemplate).order_by(FormTemplate.id.desc())
-    found = read_page(db.session(), statement, query, "form_templates", describe)
+    found = read_page(db.session(), statement, query, "form_templates", _describe_all)
     return answer(found, "Form templates retrieved successfully")
 
 
@@ -79,13 +78,8 @@ def list_form_templates(query: Mapping[str, Any]) -> Response:
 @blueprint.body(NewFormTemplateSchema)
 def create_form_template(body: Mapping[str, Any]) -> Response:
     """A new form template."""
-
-    def work(recorder: Recorder) -> dict[str, Any]:
-        require_admin(recorder.user)
-        return describe(recorder.create(FormTemplate, body))
-
-    created = record("form_template.create", rest_origin(), work)
-    return answer({"form_template": created}, "Form template created successfully", 201)
+    created = add_template(rest_origin(), body)
+    return answer({"form_template": describe_template(created)}, "Form template created successfully", 201)
 
 
 @blueprint.get(f"/form_templates/<{ROW_ID}:form_template_id>")
@@ -94,15 +88,8 @@ def get_form_template(form_template_id: int) -> Response:
     template = db.session.get(FormTemplate, form_template_id)
     if template is None:
         raise NotFoundError("FormTemplate not found")
-    return answer({"form_template": describe(template)}, "Form template retrieved successfully")
+    return answer({"form_template": describe_template(template)}, "Form template retrieved successfully")
 
 
-def describe(template: FormTemplate) -> dict[str, Any]:
-    """A form template as it is answered."""
-    return {
-        "id": template.id,
-        "name": template.name,
-        "form_structure": template.form_structure,
-        "created_at": to_wire(template.created_at),
-        "updated_at": to_wire(template.updated_at),
-    }
+def _describe_all(templates: Sequence[FormTemplate]) -> list[dict[str, Any]]:
+    return [describe_template(template) for template in templates]

@@ -1,0 +1,84 @@
+"""Users: `POST|GET /users`, `GET|PATCH /users/:id`. Administrators only (contract, sections 2 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, fields, validate
+from sqlalchemy import select
+
+from app.administration import users as administration
+from app.administration.users import add_user, describe_account
+from app.api.blueprint import ROW_ID, RestBlueprint, admins_only
+from app.api.fields import ChangeSchema, EmailField, StrictBoolean, line, split_version
+from app.api.paging import PageSchema, read_page
+from app.auth.passwords import LONGEST, SHORTEST
+from app.errors import NotFoundError
+from app.extensions import db
+from app.models import ROLES, User
+from app.web import answer, rest_origin
+
+blueprint = RestBlueprint("users", __name__, description="People who sign in")
+
+
+class NewUserSchema(Schema):
+    """The body of `POST /users`."""
+
+    email = EmailField(required=True, validate=validate.Length(1, 255))
+    name = line(required=True)
+    role = fields.String(required=True, validate=validate.OneOf(ROLES))
+    password = fields.String(required=True, validate=validate.Length(SHORTEST, LONGEST))
+    active = StrictBoolean(load_default=True)
+
+
+class UserChangeSchema(ChangeSchema):
+    """The body of `PATCH /users/:id`."""
+
+    name = line()
+    role = fields.String(validate=validate.OneOf(ROLES))
+    password = fields.String(validate=validate.Length(SHORTEST, LONGEST))
+    active = StrictBoolean()
+
+
+@blueprint.get("/users")
+@admins_only
+@blueprint.query(PageSchema)
+def list_users(query: Mapping[str, Any]) -> Response:
+    """All users, by id."""
+    found = read_page(db.session(), select(User).order_by(User.id), query, "users", _describe_all)
+    return answer(found, "Users retrieved successfully")
+
+
+@blueprint.post("/users")
+@admins_only
+@blueprint.body(NewUserSchema)
+def create_user(body: Mapping[str, Any]) -> Response:
+    """A new user, who can sign in at once unless `active` is false."""
+    created = add_user(rest_origin(), **body)
+    return answer({"user": describe_account(created)}, "User created successfully", 201)
+
+
+@blueprint.get(f"/users/<{ROW_ID}:user_id>")
+@admins_only
+def get_user(user_id: int) -> Response:
+    """One user."""
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise NotFoundError("User not found")
+    return answer({"user": describe_account(user)}, "User retrieved successfully")
+
+
+@blueprint.patch(f"/users/<{ROW_ID}:user_id>")
+@admins_only
+@blueprint.body(UserChangeSchema)
+def change_user(body: Mapping[str, Any], user_id: int) -> Response:
+    """Change a user. Deactivation and a new password end all sign-ins of theirs."""
+    values, version = split_version(body)
+    changed = administration.change_user(rest_origin(), user_id, values, version)
+    return answer({"user": describe_account(changed)}, "User updated successfully")
+
+
+def _describe_all(users: Sequence[User]) -> list[dict[str, Any]]:
+    return [describe_account(user) for user in users]
