@@ -16,6 +16,7 @@ from app.api.health import blueprint as health_blueprint
 from app.auth import init_auth
 from app.clock import Clock, system_clock
 from app.config import Settings, load_settings
+from app.cors import init_cors
 from app.extensions import compress, db, engine_options, limiter, migrate, prepare_engine
 from app.registry import load_registry, mount_blueprints, plugin_settings
 from app.storage import open_storage
@@ -43,6 +44,8 @@ def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system
     migrate.init_app(app, db, directory=str(MIGRATIONS), render_as_batch=True)
     limiter.init_app(app)
     compress.init_app(app)
+    # Before the sign-in guard: a browser asks for permission without a token.
+    init_cors(app, settings)
     # Errors and the sign-in guard before any route, so that none is ever without them.
     init_web(app)
     logs.init_request_log(app)

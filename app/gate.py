@@ -11,12 +11,15 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from socket import SHUT_RD, socket
+from threading import Timer
 from typing import Any, NoReturn
 
 import orjson
 from flask import Request
-from marshmallow import Schema
+from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
@@ -26,6 +29,9 @@ from app.identifiers import MAX_INTEGER
 
 #: How much is read from the connection at a time.
 PIECE = 64 * 1024
+
+#: A gzip body is one member; RFC 1952 allows more, and a bomb is made of thousands of empty ones.
+MAX_MEMBERS = 100
 
 #: Without one of these in it, a text that orjson accepts is clean, and no value needs to be looked at: an integer
 #: out of range has at least 16 digits, NUL and surrogates come only as escapes.
@@ -75,24 +81,54 @@ def read_body(request: Request, limit: int) -> bytes:
 
 
 def _read_pieces(request: Request, most: int) -> bytes:
-    deadline = time.monotonic() + current_settings().body_seconds
+    seconds = current_settings().body_seconds
+    deadline = time.monotonic() + seconds
     pieces: list[bytes] = []
     size = 0
     try:
-        while size < most:
-            piece = request.stream.read(min(PIECE, most - size))
-            if not piece:
-                break
-            pieces.append(piece)
-            size += len(piece)
-            if time.monotonic() > deadline:
-                raise SlowBodyError()
+        with _hanging_up(request, seconds):
+            while size < most:
+                piece = request.stream.read(min(PIECE, most - size))
+                if time.monotonic() > deadline:
+                    raise SlowBodyError()
+                if not piece:
+                    break
+                pieces.append(piece)
+                size += len(piece)
     except (RequestError, HTTPException):
         raise
     except Exception as error:
+        if time.monotonic() > deadline:
+            raise SlowBodyError() from error
         # The WSGI server has classes of its own for a malformed chunk or a connection that broke (trap 5).
         raise BadJsonError("The body could not be read", "Nothing was applied. Send the request again.") from error
     return b"".join(pieces)
+
+
+@contextmanager
+def _hanging_up(request: Request, seconds: float) -> Iterator[None]:
+    """Stop listening to the client after `seconds`; what is answered still reaches it.
+
+    gunicorn waits until a piece is full, so a body that drips in, or stops, would hold its thread for as long as the
+    client likes, and no deadline would ever be looked at (trap 14).
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if connection is None:
+        yield
+        return
+    timer = Timer(seconds, _hang_up, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: socket) -> None:
+    # The client may have gone in the meantime.
+    with suppress(OSError):
+        connection.shutdown(SHUT_RD)
 
 
 def decode(body: bytes, encoding: str, limit: int) -> bytes:
@@ -106,6 +142,8 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     size = 0
     try:
         while body:
+            if len(pieces) == MAX_MEMBERS:
+                raise zlib.error(f"it has more than {MAX_MEMBERS} members")
             member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
             piece = member.decompress(body, limit - size + 1)
             size += len(piece)
@@ -127,7 +165,9 @@ def parse_json(body: bytes, *, depth: int) -> Any:
     integers of 2**64 and more into floats, and refuse the whole batch for one surrogate (trap 6).
     """
     try:
-        value = json.loads(body) if SUSPECT.search(body) else orjson.loads(body)
+        # Decoded here: the standard library would also take surrogates in UTF-8, and UTF-16.
+        is_suspect = SUSPECT.search(body) is not None
+        value = json.loads(body.decode(), parse_constant=_refuse_constant) if is_suspect else orjson.loads(body)
     except (ValueError, RecursionError) as error:
         # The reader's sentence names the place; UnicodeDecodeError's would quote the data.
         place = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
@@ -135,6 +175,10 @@ def parse_json(body: bytes, *, depth: int) -> Any:
     if _depth(value) > depth:
         raise BadJsonError(message=f"The JSON is nested more than {depth} deep.")
     return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _depth(value: Any) -> int:
@@ -185,6 +229,18 @@ def _text_fault(text: str) -> str | None:
     return None
 
 
+def details_of(error: ValidationError) -> dict[str, Any]:
+    """marshmallow's messages as JSON: it names the places in a list by integers, which JSON does not take as keys."""
+    found: dict[str, Any] = _with_text_keys(error.normalized_messages())  # type: ignore[no-untyped-call]
+    return found
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(child) for key, child in value.items()}
+    return value
+
+
 class JsonParser(FlaskParser):
     """The webargs parser of the REST routes: bodies come through the gate, unknown keys are refused and named."""
 
@@ -202,6 +258,6 @@ class JsonParser(FlaskParser):
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
         """A validation error in our shape; webargs would answer 422."""
-        details = error.normalized_messages()
+        details = details_of(error)
         # webargs puts the place (json, query) on top; the client knows where it sent what.
         raise InvalidError(extra={"details": next(iter(details.values())) if len(details) == 1 else details})

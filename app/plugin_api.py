@@ -211,7 +211,8 @@ class SyncHandler:
 
     #: The wire type; also the entry point's name.
     type: str
-    #: Validates the payload without the core's keys; loaded with `partial=True` when an id is sent.
+    #: Validates the payload without the core's keys; loaded with `partial=True` when an id is sent to a type that
+    #: also creates, whose required fields are those of a new row.
     schema: SchemaClass
     #: Finds the row that the operation acts on.
     target: ById

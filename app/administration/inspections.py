@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, inspect, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from app.administration import lock_users, require_still_admin
 from app.errors import InvalidError, NotFoundError, StaleError
-from app.ledger.record import Origin, Recorder, entity_of, record
+from app.ledger.record import Origin, Recorder, record
+from app.ledger.show import record_of, select_shown
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.plugin_api import Row
 
@@ -23,13 +24,9 @@ OBJECTS = {
 
 
 def describe_rows(session: Session, model: Any, ids: Iterable[int]) -> list[dict[str, Any]]:
-    """The rows with these ids, in their order, as they leave the server; one query a relationship."""
-    entity = entity_of(model)
-    statement = select(model).where(model.id.in_(list(ids))).order_by(model.id)
-    options = [selectinload(getattr(model, name)) for name in entity.loads]
-    rows = session.scalars(statement.options(*options), execution_options={"populate_existing": True})
-    assert entity.record is not None
-    return [entity.record(row) for row in rows]
+    """The rows with these ids, in their order, as they leave the server."""
+    statement = select_shown(model).where(model.id.in_(list(ids))).order_by(model.id)
+    return [record_of(row) for row in session.scalars(statement)]
 
 
 def describe_inspection(session: Session, inspection_id: int) -> dict[str, Any]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import attachments, form_fills, form_templates, inspections, openapi, users
+from app.api import attachments, form_fills, form_templates, history, inspections, offline_data, openapi, users
+from app.api.blueprint import RowIdConverter
 from app.extensions import api
 
 #: Described by flask-smorest.
-DESCRIBED = (users.blueprint, form_templates.blueprint, inspections.blueprint, form_fills.blueprint)
+DESCRIBED = (
+    users.blueprint,
+    form_templates.blueprint,
+    inspections.blueprint,
+    form_fills.blueprint,
+    offline_data.blueprint,
+    history.blueprint,
+)
 
 #: Plain Flask routes.
 PLAIN = (attachments.blueprint, openapi.blueprint)
@@ -16,6 +24,7 @@ PLAIN = (attachments.blueprint, openapi.blueprint)
 
 def register_api(app: Flask, prefix: str) -> None:
     """Bind flask-smorest and register the REST blueprints below `prefix`."""
+    app.url_map.converters["row_id"] = RowIdConverter
     openapi.bind_api(app)
     for described in DESCRIBED:
         api.register_blueprint(described, url_prefix=prefix)

@@ -1,21 +1,48 @@
-"""`GET /attachments/:id`: the bytes of a photo or signature (contract, section 4)."""
+"""Attachments on their way down: the bytes, the manifest, the proof that photos arrived (contract, sections 4, 7)."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
-from sqlalchemy import select
+from collections.abc import Iterable
+from typing import Any
 
-from app import policies
+from flask import Blueprint, Response, request
+from marshmallow import Schema, ValidationError, fields, validate
+from sqlalchemy import or_, select
+
+from app import gate, policies
+from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
-from app.errors import InvalidError, NotFoundError
+from app.config import current_settings
+from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.extensions import db
-from app.models import Attachment, Inspection
-from app.web import signed_in_user
+from app.identifiers import MAX_INTEGER, UUID_FORM
+from app.ledger.show import record_of
+from app.models import Attachment, FormFill, Inspection
+from app.web import answer, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
 
 #: What `?variant=` may be; without it the stored bytes are sent.
 VARIANTS = (None, "thumbnail")
+
+
+class FormFillKey(fields.Field[Any]):
+    """A form fill's id, or its client_id in lower case."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | str:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_INTEGER:
+            return value
+        if isinstance(value, str) and UUID_FORM.fullmatch(value):
+            return value.lower()
+        raise ValidationError("Not a valid id.")
+
+
+class PhotoSchema(Schema):
+    """One photo that a device asks about."""
+
+    form_fill_id = FormFillKey(required=True)
+    field_name = fields.String(required=True, validate=validate.Length(1, 255))
+    sha256 = fields.String(required=True, validate=validate.Regexp(r"[0-9a-fA-F]{64}\Z", error="Not a SHA-256 in hex."))
 
 
 @blueprint.get("/attachments/<attachment_id>")
@@ -28,6 +55,71 @@ def get_attachment(attachment_id: str) -> Response:
     # No connection is held while the bytes are sent.
     db.session.remove()
     return send_attachment(request, attachment, variant)
+
+
+@blueprint.get("/form_fills/<key>/attachments")
+def list_attachments(key: str) -> Response:
+    """A form fill's attachments with sizes and SHA-256, in order of upload."""
+    form_fill_id = visible_form_fill(key)
+    statement = (
+        select(Attachment)
+        .where(Attachment.form_fill_id == form_fill_id, Attachment.deleted_at.is_(None))
+        .order_by(Attachment.position)
+    )
+    found = [record_of(each) for each in db.session.scalars(statement)]
+    return answer({"attachments": found}, "Attachments retrieved successfully")
+
+
+@blueprint.post("/sync/verify_attachments")
+def verify_attachments() -> Response:
+    """Which photos are `stored`, `missing` or `deleted`: asked before a device deletes its own copies.
+
+    The body is an array of `{"form_fill_id", "field_name", "sha256"}`; each comes back with its `status`. What the
+    user may not see is `missing`.
+    """
+    body = gate.read_json(request)
+    limit = current_settings().max_batch_items
+    if not isinstance(body, list):
+        raise InvalidError(message='Send an array of {"form_fill_id", "field_name", "sha256"}.')
+    if len(body) > limit:
+        raise TooLargeError(limit, f"{len(body)} photos at once", code="too_many_items")
+    try:
+        asked = PhotoSchema(many=True).load(body)
+    except ValidationError as error:
+        details = error.normalized_messages()  # type: ignore[no-untyped-call]
+        raise InvalidError(extra={"details": details}) from None
+    known = _statuses(asked)
+    found = [
+        {**sent, "status": known.get((photo["form_fill_id"], photo["field_name"], photo["sha256"].lower()), "missing")}
+        for sent, photo in zip(body, asked, strict=True)
+    ]
+    return answer({"attachments": found}, "Attachments verified")
+
+
+def _statuses(asked: Iterable[dict[str, Any]]) -> dict[tuple[int | str, str, str], str]:
+    """What is known of these photos, by form fill (id and client_id), field and SHA-256. One query."""
+    keys = {photo["form_fill_id"] for photo in asked}
+    statement = (
+        select(FormFill.id, FormFill.client_id, Attachment.field_name, Attachment.sha256, Attachment.deleted_at)
+        .join(Attachment, Attachment.form_fill_id == FormFill.id)
+        .join(Inspection, Inspection.id == FormFill.inspection_id)
+        .where(
+            policies.visible(signed_in_user()),
+            or_(
+                FormFill.id.in_([each for each in keys if isinstance(each, int)]),
+                FormFill.client_id.in_([each for each in keys if isinstance(each, str)]),
+            ),
+            Attachment.sha256.in_({photo["sha256"].lower() for photo in asked}),
+        )
+    )
+    found: dict[tuple[int | str, str, str], str] = {}
+    for id_, client_id, field_name, sha256, deleted_at in db.session.execute(statement):
+        for key in (id_, client_id):
+            if deleted_at is None:
+                found[key, field_name, sha256] = "stored"
+            else:
+                found.setdefault((key, field_name, sha256), "deleted")
+    return found
 
 
 def _visible(attachment_id: str) -> Attachment:

@@ -11,8 +11,10 @@ from typing import Any, Protocol, TypeVar, cast
 
 import flask_smorest
 from marshmallow import RAISE, Schema
+from werkzeug.routing import IntegerConverter, Map
 
 from app.administration import require_admin
+from app.api.fields import NUMBER_FORM
 from app.gate import JsonParser
 from app.identifiers import MAX_INTEGER
 from app.web import signed_in_user
@@ -26,8 +28,25 @@ class Decorator(Protocol):
     def __call__(self, view: View, /) -> View: ...
 
 
-#: The converter of a row's id in an address; anything else there is 404.
-ROW_ID = f"int(min=1, max={MAX_INTEGER})"
+#: No row has this id.
+NO_ID = 0
+
+
+class RowIdConverter(IntegerConverter):
+    """A row's id in an address. What cannot be one is no row's, so that the view answers 404 as for any other.
+
+    Werkzeug's own would refuse the match, and the answer would be 405 for all methods but GET.
+    """
+
+    regex = "[^/]+"
+
+    def __init__(self, map: Map) -> None:
+        super().__init__(map, min=1, max=MAX_INTEGER)
+
+    def to_python(self, value: str) -> int:
+        """The id, or `NO_ID`."""
+        found = int(value) if NUMBER_FORM.fullmatch(value) else NO_ID
+        return found if found <= MAX_INTEGER else NO_ID
 
 
 class RestBlueprint(flask_smorest.Blueprint):  # type: ignore[misc]

@@ -21,15 +21,21 @@ blueprint = RestBlueprint("form_fills", __name__, description="The filled forms 
 @blueprint.get("/form_fills/<key>")
 def get_form_fill(key: str) -> Response:
     """One form fill with its form structure, by its id or by the client_id that a device made."""
+    (found,) = describe_rows(db.session(), FormFill, [visible_form_fill(key)])
+    return answer({"form_fill": found}, "Form fill retrieved successfully")
+
+
+def visible_form_fill(key: str) -> int:
+    """The id of the form fill that an address names. Raises `NotFoundError` unless the user may see it."""
     statement = (
         select(FormFill.id)
         .join(Inspection, Inspection.id == FormFill.inspection_id)
         .where(_named(key), policies.visible(signed_in_user()))
     )
-    found = describe_rows(db.session(), FormFill, db.session.scalars(statement))
-    if not found:
+    found: int | None = db.session.scalar(statement)
+    if found is None:
         raise NotFoundError("FormFill not found")
-    return answer({"form_fill": found[0]}, "Form fill retrieved successfully")
+    return found
 
 
 def _named(key: str) -> ColumnElement[bool]:

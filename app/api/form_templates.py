@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates
 from sqlalchemy import select
 
 from app.administration.form_templates import add_template, describe_template
-from app.api.blueprint import ROW_ID, RestBlueprint, admins_only
+from app.api.blueprint import RestBlueprint, admins_only
 from app.api.fields import line, text
 from app.api.paging import PageSchema, read_page
 from app.errors import NotFoundError
@@ -58,7 +58,8 @@ class NewFormTemplateSchema(Schema):
     @validates("form_structure")
     def check_names(self, structure: Sequence[Mapping[str, Any]], data_key: str) -> None:
         """A form fill's data has one value for each name."""
-        counts = Counter(field["name"] for field in structure)
+        # Fields that are invalid themselves come without what is wrong with them.
+        counts = Counter(field["name"] for field in structure if "name" in field)
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
             raise ValidationError(f"Field names must be unique; repeated: {', '.join(repeated)}.")
@@ -82,7 +83,7 @@ def create_form_template(body: Mapping[str, Any]) -> Response:
     return answer({"form_template": describe_template(created)}, "Form template created successfully", 201)
 
 
-@blueprint.get(f"/form_templates/<{ROW_ID}:form_template_id>")
+@blueprint.get("/form_templates/<row_id:form_template_id>")
 def get_form_template(form_template_id: int) -> Response:
     """One form template, for everybody signed in."""
     template = db.session.get(FormTemplate, form_template_id)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from app import policies
 from app.administration import inspections as administration
 from app.administration.inspections import describe_inspection, describe_rows, models_below
-from app.api.blueprint import ROW_ID, RestBlueprint, admins_only
+from app.api.blueprint import RestBlueprint, admins_only
 from app.api.fields import split_version
 from app.api.inspection_schemas import InspectionChangeSchema, InspectionQuerySchema, NewInspectionSchema
 from app.api.paging import read_page
@@ -44,7 +44,7 @@ def create_inspection(body: Mapping[str, Any]) -> Response:
     return answer(_describe_with_form_fills(inspection_id), "Inspection created successfully", 201)
 
 
-@blueprint.get(f"/inspections/<{ROW_ID}:inspection_id>")
+@blueprint.get("/inspections/<row_id:inspection_id>")
 def get_inspection(inspection_id: int) -> Response:
     """One inspection with its form fills."""
     visible = policies.visible(signed_in_user())
@@ -54,7 +54,7 @@ def get_inspection(inspection_id: int) -> Response:
     return answer(_describe_with_form_fills(found), "Inspection retrieved successfully")
 
 
-@blueprint.patch(f"/inspections/<{ROW_ID}:inspection_id>")
+@blueprint.patch("/inspections/<row_id:inspection_id>")
 @admins_only
 @blueprint.body(InspectionChangeSchema)
 def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
@@ -65,7 +65,7 @@ def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
     return answer({"inspection": changed}, "Inspection updated successfully")
 
 
-@blueprint.delete(f"/inspections/<{ROW_ID}:inspection_id>")
+@blueprint.delete("/inspections/<row_id:inspection_id>")
 @admins_only
 def delete_inspection(inspection_id: int) -> Response:
     """Delete an inspection and everything below it. The bytes of its attachments are kept for their period."""

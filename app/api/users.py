@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.administration import users as administration
 from app.administration.users import add_user, describe_account
-from app.api.blueprint import ROW_ID, RestBlueprint, admins_only
+from app.api.blueprint import RestBlueprint, admins_only
 from app.api.fields import ChangeSchema, EmailField, StrictBoolean, line, split_version
 from app.api.paging import PageSchema, read_page
 from app.auth.passwords import LONGEST, SHORTEST
@@ -60,7 +60,7 @@ def create_user(body: Mapping[str, Any]) -> Response:
     return answer({"user": describe_account(created)}, "User created successfully", 201)
 
 
-@blueprint.get(f"/users/<{ROW_ID}:user_id>")
+@blueprint.get("/users/<row_id:user_id>")
 @admins_only
 def get_user(user_id: int) -> Response:
     """One user."""
@@ -70,7 +70,7 @@ def get_user(user_id: int) -> Response:
     return answer({"user": describe_account(user)}, "User retrieved successfully")
 
 
-@blueprint.patch(f"/users/<{ROW_ID}:user_id>")
+@blueprint.patch("/users/<row_id:user_id>")
 @admins_only
 @blueprint.body(UserChangeSchema)
 def change_user(body: Mapping[str, Any], user_id: int) -> Response:

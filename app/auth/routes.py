@@ -98,7 +98,7 @@ def _read_credentials() -> dict[str, Any]:
     try:
         found: dict[str, Any] = CredentialsSchema().load(body)
     except ValidationError as error:
-        raise InvalidError(extra={"details": error.normalized_messages()}) from None  # type: ignore[no-untyped-call]
+        raise InvalidError(extra={"details": gate.details_of(error)}) from None
     return found
 
 

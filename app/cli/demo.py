@@ -55,6 +55,7 @@ def demo_command(if_empty: bool) -> None:
     """Add an administrator, a technician, a form template and three inspections; print how to sign in."""
     if db.session.scalar(select(User.id).limit(1)) is not None:
         if if_empty:
+            click.echo("There are users already; no demo data was added.")
             return
         raise click.ClickException("There are users already; demo data is for an empty database only.")
     is_local = current_settings().host in LOOPBACK

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, and_, select
 from sqlalchemy.orm import Session
 
+from app.clock import to_wire
 from app.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
@@ -46,3 +47,46 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
     for entry in session.scalars(statement):
         found[entry.entity_id].append(entry)
     return found
+
+
+def entries_of(entity: str, key: Any) -> Select[Any]:
+    """Selects the ids of the entries about a row, newest first."""
+    return (
+        select(LedgerEntry.id)
+        .where(LedgerEntry.entity == entity, LedgerEntry.entity_id == str(key), LedgerEntry.viewer_id.is_(None))
+        .order_by(LedgerEntry.id.desc())
+    )
+
+
+def describe_entries(session: Session, ids: Iterable[int]) -> list[dict[str, Any]]:
+    """These entries with who, when, from which device and through which operation (contract, section 7), newest first.
+
+    An operation may have been pruned a little earlier than its entries; then who it was is null.
+    """
+    statement = (
+        select(LedgerEntry, LedgerOperation)
+        .outerjoin(
+            LedgerOperation,
+            and_(LedgerOperation.unit_id == LedgerEntry.unit_id, LedgerOperation.position == LedgerEntry.position),
+        )
+        .where(LedgerEntry.id.in_(list(ids)))
+        .order_by(LedgerEntry.id.desc())
+    )
+    return [_describe(entry, operation) for entry, operation in session.execute(statement).tuples()]
+
+
+def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> dict[str, Any]:
+    before, after = entry.version_before, entry.version_after
+    return {
+        "id": entry.id,
+        "action": entry.action,
+        "recorded_at": to_wire(entry.recorded_at),
+        "user_id": operation and operation.user_id,
+        "device_id": operation and (operation.device_id or None),
+        "door": operation and operation.door,
+        "type": operation and operation.type,
+        "local_id": operation and operation.local_id,
+        "version_before": None if before is None else to_wire(before),
+        "version_after": None if after is None else to_wire(after),
+        "changes": entry.changes,
+    }

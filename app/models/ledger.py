@@ -98,5 +98,7 @@ class LedgerState(db.Model):  # type: ignore[name-defined, misc]
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     generation: Mapped[str] = mapped_column(String(32))
+    #: The PostgreSQL cluster whose transaction ids the ledger's are, to notice a move to another; empty on SQLite.
+    cluster: Mapped[str] = mapped_column(String(32))
     pruned_xid: Mapped[int] = mapped_column(BigInteger)
     pruned_id: Mapped[int] = mapped_column(BigInteger)

@@ -16,9 +16,14 @@ def open_storage(settings: Settings) -> Storage:
     """The storage that the settings name. Raises `ConfigurationError`."""
     if not settings.storage:
         return LocalStorage(settings.data_dir / "attachments")
+    if settings.storage.startswith("s3://"):
+        raise ConfigurationError(
+            f"FIELDPOST_STORAGE={settings.storage!r}: S3 is not built in yet, it comes in a later release. "
+            "Unset it: files are then kept in the data directory."
+        )
     raise ConfigurationError(
-        f"FIELDPOST_STORAGE={settings.storage!r} names a storage that this release does not have. "
-        "Unset it: files are then kept in the data directory."
+        f"FIELDPOST_STORAGE={settings.storage!r} names no storage that Fieldpost knows. "
+        "Leave it empty: files are then kept in the data directory."
     )
 
 

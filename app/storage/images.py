@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from math import ceil
 from threading import Lock
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 #: Phone photos come as MPO: a JPEG with more pictures behind it (trap 12).
 CONTENT_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png"}
 
 #: A progressive JPEG needs a dozen scans; one with thousands takes many seconds (trap 11).
 MAX_SCANS = 100
-START_OF_SCAN = b"\xff\xda"
+#: Segments of a JPEG, chunks of a PNG: a real one has some thousands at most, and millions of empty ones keep
+#: Pillow's readers busy for seconds.
+MAX_SEGMENTS = 10_000
+
+JPEG_START = b"\xff\xd8\xff"
+#: A marker that begins a segment: not a stuffed or a filling byte, and none of those that stand alone.
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
+START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
+
+PNG_START, END_OF_PNG = b"\x89PNG\r\n\x1a\n", b"IEND"
+#: Length, kind and checksum of a chunk, in bytes.
+CHUNK_FRAME = 12
 
 THUMBNAIL_SIDE = 1024
 THUMBNAIL_QUALITY = 82
+
+#: Rows of the reduced picture that are put on white at once.
+BAND = 64
 
 #: Decoding takes memory: one image at a time in each process (traps 11 and 30).
 _decoding = Lock()
@@ -43,55 +59,117 @@ class ImageFacts:
 
 
 def verify(data: bytes, max_pixels: int) -> ImageFacts:
-    """Decode the image to its end. Raises `NotAnImageError`, `ImageTooLargeError`."""
-    with _decoding, _faults(), Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageTooLargeError(f"{width} × {height} pixels")
-        content_type = CONTENT_TYPES[image.format or ""]
-        if content_type == "image/jpeg":
-            _bound_scans(data)
-            # At 1/8 scale the decoder reads everything and refuses what is cut off, in a few megabytes (trap 30).
-            image.draft(None, (max(1, width // 8), max(1, height // 8)))
-        # `verify()` passes truncated files; only decoding sees it.
-        image.load()
+    """Decode the image to its end, judging by its content only (contract, section 4).
+
+    Of an MPO the first picture counts: editors keep the index of the others and drop the pictures.
+    What stands behind the image is not looked at: phones put a video there.
+    Raises `NotAnImageError`, also for a truncated file, and `ImageTooLargeError` above `max_pixels`.
+    """
+    with _decoding, _faults():
+        if data.startswith(JPEG_START):
+            _bound_segments(data)
+        elif data.startswith(PNG_START):
+            _bound_chunks(data)
+        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageTooLargeError(f"{width} × {height} pixels")
+            content_type = CONTENT_TYPES[image.format or ""]
+            if content_type == "image/jpeg":
+                # At 1/8 scale the decoder reads everything and refuses what is cut off, in a few megabytes (trap 30).
+                image.draft(None, (max(1, width // 8), max(1, height // 8)))
+            # `verify()` passes truncated JPEGs; only decoding sees it (trap 12).
+            image.load()
     return ImageFacts(content_type=content_type, width=width, height=height)
 
 
 def thumbnail(data: bytes) -> bytes:
-    """A JPEG of a verified image, its longest side at most 1024 pixels, its orientation applied, on white."""
+    """A JPEG of a verified image, its longest side at most 1024 pixels, its orientation applied, on white.
+
+    Never larger than the image; nothing but the picture is kept. Raises `NotAnImageError`.
+    """
     with _decoding, _faults(), Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
         if image.format != "PNG":
-            # Twice the size is decoded: from there the reduction looks good.
-            image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+            scale = THUMBNAIL_SIDE / max(image.size)
+            image.draft("RGB", (ceil(image.width * scale), ceil(image.height * scale)))
         image.load()
-        small = _on_white(image)
+        small = _reduced(image)
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        small = ImageOps.exif_transpose(small)
+        small.getexif()[ExifTags.Base.Orientation] = _orientation(image)
+        ImageOps.exif_transpose(small, in_place=True)
         out = BytesIO()
         small.save(out, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True, exif=b"")
     return out.getvalue()
 
 
+def _reduced(image: Image.Image) -> Image.Image:
+    """The image on white, by a whole factor smaller but still twice a thumbnail: from there scaling looks good.
+
+    Band by band, for a copy of all of a large PNG takes hundreds of megabytes.
+    """
+    factor = max(1, max(image.size) // (2 * THUMBNAIL_SIDE))
+    small = Image.new("RGB", (ceil(image.width / factor), ceil(image.height / factor)))
+    for top in range(0, small.height, BAND):
+        bottom = min(image.height, (top + BAND) * factor)
+        band = image.crop((0, top * factor, image.width, bottom))
+        small.paste(_on_white(band).reduce(factor), (0, top))
+    return small
+
+
+def _orientation(image: Image.Image) -> int:
+    """The Exif orientation, 1 to 8; 1, upright, where the Exif data are damaged or say something else."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Strangers' bytes again: the picture is whole, so it gets a thumbnail.
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
 def _on_white(image: Image.Image) -> Image.Image:
-    """The image as RGB, its Exif kept for the orientation; what is transparent becomes white."""
-    exif = image.getexif()
+    """The image as RGB; what is transparent becomes white."""
     if image.mode.startswith("I"):
         # 16 bits of grey: a plain conversion would clip them to white.
         image = image.point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        flat = Image.new("RGB", layer.size, "white")
-        flat.paste(layer, mask=layer.getchannel("A"))
-    else:
-        flat = image.convert("RGB")
-    flat.info["exif"] = exif.tobytes()
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    flat = Image.new("RGB", layer.size, "white")
+    flat.paste(layer, mask=layer.getchannel("A"))
     return flat
 
 
-def _bound_scans(data: bytes) -> None:
-    if data.count(START_OF_SCAN) > MAX_SCANS:
-        raise NotAnImageError(f"it has more than {MAX_SCANS} scans.")
+def _bound_segments(data: bytes) -> None:
+    """Refuse a JPEG that takes long to read, before anything reads it (trap 11), or that does not come to its end.
+
+    Walks as libjpeg does, up to the end of the image: metadata and what stands behind may hold any bytes.
+    """
+    scans = segments = position = 0
+    while segments <= MAX_SEGMENTS:
+        marker = MARKER.search(data, position)
+        if marker is None:
+            raise NotAnImageError("it is truncated.")
+        if marker[1] == END_OF_IMAGE:
+            return
+        # Up to the first scan, what fills the gaps is read byte by byte as if each were a segment.
+        segments += 1 if scans else 1 + marker.start() - position
+        scans += marker[1] == START_OF_SCAN
+        if scans > MAX_SCANS:
+            raise NotAnImageError(f"it has more than {MAX_SCANS} scans.")
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    raise NotAnImageError(f"it has more than {MAX_SEGMENTS} segments.")
+
+
+def _bound_chunks(data: bytes) -> None:
+    """Refuse a PNG of very many chunks, or one without its end: decoding stops at the last pixel."""
+    position = len(PNG_START)
+    for _ in range(MAX_SEGMENTS):
+        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        position += CHUNK_FRAME + length
+        if position > len(data):
+            raise NotAnImageError("it is truncated.")
+        if kind == END_OF_PNG:
+            return
+    raise NotAnImageError(f"it has more than {MAX_SEGMENTS} chunks.")
 
 
 @contextmanager

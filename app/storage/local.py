@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 from app.errors import StorageError
@@ -26,6 +27,7 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._durable: set[Path] = set()
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`; a crash at any moment leaves a whole file there or none."""
@@ -33,14 +35,11 @@ class LocalStorage:
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         with _refusals(f"{key} could not be stored"):
             self._make_directory(path.parent)
-            try:
+            with _removed_on_failure(draft):
                 _write_durably(draft, data)
                 draft.rename(path)
-            except BaseException:
-                with suppress(OSError):
-                    draft.unlink()
-                raise
-            _sync_directory(path.parent)
+            with _removed_on_failure(path):
+                _sync_directory(path.parent)
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
         """The bytes from `start` up to, without, `end`."""
@@ -50,7 +49,7 @@ class LocalStorage:
                 file = path.open("rb")
             except FileNotFoundError:
                 raise MissingObjectError(f"There is no object {key} in {self.root}.") from None
-        return FilePieces(file, start, end)
+        return FilePieces(key, file, start, end)
 
     def delete(self, key: str) -> None:
         """Remove the file; one that is not there is no error."""
@@ -68,12 +67,12 @@ class LocalStorage:
     def check(self) -> None:
         """Write a small file durably and remove it."""
         with _refusals(f"{self.root} cannot be written"):
-            self._make_directory(self.root)
-            probe = self.root / f"probe.{secrets.token_hex(8)}"
-            try:
+            # Named as a draft, so that one left by a crash is listed and collected like any other.
+            probe = self._path(f"00/probe.{secrets.token_hex(8)}.tmp")
+            self._make_directory(probe.parent)
+            with _removed_on_failure(probe):
                 _write_durably(probe, b"probe")
-            finally:
-                probe.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
@@ -81,17 +80,24 @@ class LocalStorage:
         return self.root / key
 
     def _make_directory(self, directory: Path) -> None:
-        """Make the directory; the ones above are synced, so that it survives a power cut."""
-        if not directory.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            for each in {directory.parent, self.root, self.root.parent}:
-                _sync_directory(each)
+        """Make the directory, and sync the ones that hold it: else a power cut takes it and what is in it.
+
+        Done once in each process, whoever made the directory: another process may not have synced it yet.
+        """
+        if directory in self._durable and directory.exists():
+            return
+        made = [each for each in (directory, *directory.parents) if not each.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for each in {directory, self.root, *made}:
+            _sync_directory(each.parent)
+        self._durable.add(directory)
 
 
 class FilePieces:
     """A part of a file, read piece by piece; closes the file at the end of it."""
 
-    def __init__(self, file: BinaryIO, start: int, end: int | None) -> None:
+    def __init__(self, key: str, file: BinaryIO, start: int, end: int | None) -> None:
+        self._key = key
         self._file = file
         self._left = None if end is None else max(0, end - start)
         file.seek(start)
@@ -101,7 +107,8 @@ class FilePieces:
 
     def __next__(self) -> bytes:
         if not self._file.closed:
-            piece = self._file.read(PIECE if self._left is None else min(PIECE, self._left))
+            with _refusals(f"{self._key} could not be read"):
+                piece = self._file.read(PIECE if self._left is None else min(PIECE, self._left))
             if piece:
                 self._left = None if self._left is None else self._left - len(piece)
                 return piece
@@ -119,6 +126,16 @@ def _refusals(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{what}: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _write_durably(path: Path, data: bytes) -> None:
@@ -146,6 +163,8 @@ def _described(path: Path) -> Iterator[StoredObject]:
         status = path.stat()
     except FileNotFoundError:
         # Renamed or deleted since the directory was read.
+        return
+    if not S_ISREG(status.st_mode):
         return
     modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
     yield StoredObject(key=key, byte_size=status.st_size, modified_at=modified_at)

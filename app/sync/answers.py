@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import inspect, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, subqueryload
 
 from app.clock import to_wire
 from app.ledger.record import entity_of, fields_of
@@ -115,7 +115,8 @@ def _load_relationships(session: Session, rows: Iterable[Row]) -> None:
     for row in rows:
         models.setdefault(type(row), []).append(row)
     for model, found in models.items():
-        loads = [selectinload(getattr(model, name)) for name in entity_of(model).loads]
+        # `selectinload` would send one more for every 500 rows.
+        loads = [subqueryload(getattr(model, name)) for name in entity_of(model).loads]
         if loads:
             key: Any = inspect(model).primary_key[0]
             session.scalars(select(model).where(key.in_([row.id for row in found])).options(*loads)).all()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -61,6 +61,10 @@ def process_batch(items: Sequence[Item], origin: Origin, registry: Registry) -> 
     return batch.answer()
 
 
+class MisplacedError(Exception):
+    """A handler raised what answers a whole request; the other items are not its to refuse."""
+
+
 class _Batch:
     """One batch in one unit of work."""
 
@@ -75,6 +79,8 @@ class _Batch:
         self.recorder = Recorder(self.session, unit_id, origin, self.now, capacity=max(1, len(drafts)))
         self.state = State(recorder=self.recorder, rows=Rows(self.recorder), registry=registry)
         self.answers: list[Answer] = []
+        # Rows are written by the recorder alone; a flush would be a handler's, and nothing of it be recorded.
+        event.listen(self.session, "before_flush", _refuse_flush)
 
     def run(self) -> _Batch:
         """All stages inside the transaction; the caller commits."""
@@ -86,7 +92,7 @@ class _Batch:
         self._load_past()
         for draft in self.drafts:
             self.recorder.position = draft.item.index
-            self.answers.append(self._guarded(draft) if self.is_guarded else judge(self.state, draft))
+            self.answers.append(self._guarded(draft) if self.is_guarded else self._judged(draft))
         _refuse_dirty(self.session)
         self.recorder.write()
         self.session.execute(LAST_SYNC, {"user_id": user.id, "last_sync": self.now})
@@ -151,6 +157,12 @@ class _Batch:
         row = self.state.rows.find(Reference(draft.handler.target.model, draft.client_id, is_client_id=True))
         return row, None if row is None else draft.version or row.created_at
 
+    def _judged(self, draft: Draft) -> Answer:
+        try:
+            return judge(self.state, draft)
+        except RequestError as error:
+            raise MisplacedError(str(error)) from error
+
     def _guarded(self, draft: Draft) -> Answer:
         """Judge and write one operation inside a savepoint: whatever it raises is its own fault."""
         calls = len(self.state.calls)
@@ -161,7 +173,7 @@ class _Batch:
                 self.recorder.write()
             return answer
         except (Exception, SystemExit) as error:
-            if is_repeatable(error) or isinstance(error, RequestError):
+            if is_repeatable(error):
                 raise
             self._take_back(draft, calls)
             return reject(draft, self._fault(draft, error))
@@ -169,14 +181,17 @@ class _Batch:
     def _take_back(self, draft: Draft, calls: int) -> None:
         """Forget, in memory, what a failed operation did."""
         self.state.forget(self.recorder.entries)
+        touched = {each.row for each in self.recorder.entries}
         self.recorder.undo()
         self.recorder.heads.clear()
         del self.state.calls[calls:]
         self.state.remembered.pop((draft.item.local_id, draft.fingerprint), None)
         for row in [*self.session.new]:
             self.session.expunge(row)
-        for row in [*self.session.dirty, *self.session.deleted]:
-            self.session.refresh(row)
+        # What a handler assigned before it stated a change would pass for the row's former value.
+        for row in {*touched, *self.session.dirty, *self.session.deleted}:
+            if row in self.session:
+                self.session.refresh(row)
 
     def _fault(self, draft: Draft, error: BaseException) -> Rejected:
         """A breach of a constraint that the entity has a sentence for is the item's; anything else a bug."""
@@ -209,6 +224,10 @@ def _refuse_dirty(session: Session) -> None:
             f"A handler assigned to, added or deleted {names} itself. State changes through the context: "
             "context.create, context.change, context.delete."
         )
+
+
+def _refuse_flush(session: Session, *_: object) -> None:
+    _refuse_dirty(session)
 
 
 def _remembered(operation: LedgerOperation, registry: Registry) -> Remembered:

@@ -18,6 +18,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy import String, inspect
 
 from app.errors import Rejected
+from app.gate import details_of
 from app.identifiers import UUID_FORM
 from app.ledger.record import entity_of
 from app.plugin_api import ById, Entity, SyncHandler
@@ -124,9 +125,15 @@ def _read(drafts: list[Draft]) -> None:
             continue
         _guarded(draft, _read_core)
         if draft.fault is None:
-            groups.setdefault((id(draft.handler), draft.target is not None), []).append(draft)
+            groups.setdefault((id(draft.handler), _is_partial(draft)), []).append(draft)
     for (_, is_partial), group in groups.items():
         _load(group, is_partial)
+
+
+def _is_partial(draft: Draft) -> bool:
+    """Whether required fields may be missing: only where the same schema is also that of a create."""
+    assert draft.handler is not None
+    return draft.target is not None and draft.handler.target.parent is not None
 
 
 def _guarded(draft: Draft, read: Callable[[Draft], None]) -> None:
@@ -136,7 +143,7 @@ def _guarded(draft: Draft, read: Callable[[Draft], None]) -> None:
     except Rejected as rejected:
         draft.fault = rejected
     except ValidationError as error:
-        draft.fault = invalid(error.normalized_messages())  # type: ignore[no-untyped-call]
+        draft.fault = invalid(details_of(error))
     except Exception:
         assert draft.handler is not None
         logger.exception(

@@ -1,8 +1,9 @@
-"""`POST /sync`, `GET /sync/types`, `GET /sync/status` (contract, sections 3 and 5)."""
+"""`POST /sync`, `GET /sync/types|status|changes` (contract, sections 3, 5 and 6)."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import orjson
@@ -11,13 +12,20 @@ from sqlalchemy import case, func, select
 
 from app import gate, policies
 from app.clock import now, to_wire
+from app.errors import InvalidError
 from app.extensions import db
+from app.ledger import feed
+from app.ledger.cursor import read_cursor, write_cursor
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
 from app.registry import current_registry
 from app.sync.describe import describe
 from app.sync.envelope import read_items
 from app.sync.pipeline import process_batch
 from app.web import answer, rest_origin, signed_in_user
+
+#: Rows on a page of the feed: usually, and at most.
+USUAL_LIMIT, MOST_LIMIT = 500, 5000
+LIMIT_FORM = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 blueprint = Blueprint("sync", __name__)
 
@@ -50,6 +58,33 @@ def status() -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.make_conditional(request)
     return response
+
+
+@blueprint.get("/sync/changes")
+def changes() -> Response:
+    """What the user sees and what changed of it since the cursor (contract, section 6)."""
+    user = signed_in_user()
+    sent = request.args.get("cursor")
+    page = feed.read_page(
+        db.session(),
+        user,
+        policies.visible(user),
+        feed.feed_models(list(current_registry().models.values())),
+        read_cursor(sent) if sent else None,
+        _read_limit(request.args.get("limit")),
+    )
+    data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
+    return answer(data, "Changes retrieved successfully")
+
+
+def _read_limit(sent: str | None) -> int:
+    """How many rows a page may name."""
+    if sent is None:
+        return USUAL_LIMIT
+    number = int(sent) if LIMIT_FORM.fullmatch(sent) else 0
+    if not 1 <= number <= MOST_LIMIT:
+        raise InvalidError(extra={"details": {"limit": [f"Send a whole number from 1 to {MOST_LIMIT}."]}})
+    return number
 
 
 def _status(user: User) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def upgrade() -> None:
         "ledger_state",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("generation", sa.String(length=32), nullable=False),
+        sa.Column("cluster", sa.String(length=32), nullable=False),
         sa.Column("pruned_xid", sa.BigInteger(), nullable=False),
         sa.Column("pruned_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_state")),
@@ -212,8 +213,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_form_fills_inspection_id", "form_fills", ["inspection_id"])
 
-    state = sa.table("ledger_state", *map(sa.column, ("id", "generation", "pruned_xid", "pruned_id")))
-    op.execute(state.insert().values(id=1, generation=secrets.token_hex(16), pruned_xid=0, pruned_id=0))
+    cluster = sa.text("(SELECT system_identifier::text FROM pg_control_system())") if postgres else ""
+    state = sa.table("ledger_state", *map(sa.column, ("id", "generation", "cluster", "pruned_xid", "pruned_id")))
+    values = {"id": 1, "generation": secrets.token_hex(16), "cluster": cluster, "pruned_xid": 0, "pruned_id": 0}
+    op.execute(state.insert().values(values))
 
 
 def downgrade() -> None:

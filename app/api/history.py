@@ -1,0 +1,78 @@
+"""`GET /form_fills/:id/history` and its like: what happened to a row, newest first (contract, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response
+from sqlalchemy import String, inspect, select
+
+from app import policies
+from app.api.blueprint import RestBlueprint
+from app.api.fields import NUMBER_FORM
+from app.api.form_fills import visible_form_fill
+from app.api.paging import PageSchema, read_page
+from app.errors import NotFoundError
+from app.extensions import db
+from app.identifiers import MAX_INTEGER
+from app.ledger.history import describe_entries, entries_of
+from app.ledger.record import entity_of
+from app.models import FormFill, Inspection
+from app.registry import current_registry
+from app.web import answer, signed_in_user
+
+blueprint = RestBlueprint("history", __name__, description="Who changed what, when, from which value to which")
+
+
+@blueprint.get("/form_fills/<key>/history")
+@blueprint.query(PageSchema)
+def form_fill_history(query: Mapping[str, Any], key: str) -> Response:
+    """What happened to a form fill, named by its id or client_id."""
+    return _history(FormFill, visible_form_fill(key), query)
+
+
+@blueprint.get("/inspections/<key>/history")
+@blueprint.query(PageSchema)
+def inspection_history(query: Mapping[str, Any], key: str) -> Response:
+    """What happened to an inspection itself."""
+    return _history(Inspection, _visible(Inspection, key), query)
+
+
+@blueprint.get("/entities/<name>/<key>/history")
+@blueprint.query(PageSchema)
+def entity_history(query: Mapping[str, Any], name: str, key: str) -> Response:
+    """What happened to a row of any entity that stands below an inspection, plugins' included."""
+    model: Any = current_registry().models.get(name)
+    if model is None or not hasattr(model, "inspection_id"):
+        raise NotFoundError("There is no such entity")
+    return _history(model, _visible(model, key), query)
+
+
+def _visible(model: Any, key: str) -> Any:
+    """The id of the row that an address names. Raises `NotFoundError` unless the user may see it."""
+    column = inspect(model).primary_key[0]
+    statement = select(model.id).where(column == _typed(column, key), policies.visible(signed_in_user()))
+    if model is not Inspection:
+        statement = statement.join(Inspection, Inspection.id == model.inspection_id)
+    found = db.session.scalar(statement)
+    if found is None:
+        raise NotFoundError(f"{entity_of(model).label} not found")
+    return found
+
+
+def _typed(column: Any, key: str) -> Any:
+    """The key as the column has it; what it cannot be is no row's id."""
+    if isinstance(column.type, String):
+        return key.replace("\0", "")
+    number = int(key) if NUMBER_FORM.fullmatch(key) else 0
+    return number if number <= MAX_INTEGER else 0
+
+
+def _history(model: Any, key: Any, query: Mapping[str, Any]) -> Response:
+    def described(ids: Sequence[int]) -> list[dict[str, Any]]:
+        return describe_entries(db.session(), ids)
+
+    statement = entries_of(entity_of(model).name, key)
+    found = read_page(db.session(), statement, query, "history", described)
+    return answer(found, "History retrieved successfully")

@@ -1,0 +1,125 @@
+"""Administrators add form templates, everybody signed in reads them, nobody changes one (contract, section 8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.models import FormTemplate, User
+from tests.api.conftest import API, details, entries, fault
+from tests.conftest import SignIn, World
+
+TEMPLATES = f"{API}/form_templates"
+
+STRUCTURE = [
+    {"name": "Valve", "type": "select", "label_name": "Valve open?", "section_name": "Riser", "options": ["yes", "no"]},
+    {"name": "Note", "type": "text"},
+]
+
+NEW: dict[str, Any] = {"name": "Sprinkler", "form_structure": STRUCTURE}
+
+
+def test_an_administrator_adds_a_form_template(world: World, office: FlaskClient, admin: User) -> None:
+    answer = office.post(TEMPLATES, json=NEW)
+    assert answer.status_code == 201, answer.json
+    template = answer.json["data"]["form_template"]
+    stored = world.get(FormTemplate, template["id"])
+    assert (stored.name, stored.form_structure) == ("Sprinkler", STRUCTURE)
+    assert template["form_structure"] == STRUCTURE
+    (entry,) = entries(world, "form_template")
+    assert entry.changes == {"name": {"new": "Sprinkler"}, "form_structure": {"new": STRUCTURE}}
+
+
+@pytest.mark.parametrize("role", ["admin", "technician", "user"])
+def test_everybody_signed_in_reads_form_templates(world: World, sign_in: SignIn, role: str) -> None:
+    first, second = world.template(), world.template(name="Hydrant")
+    client = sign_in(world.user(f"{role}@example.com", role))
+    data = client.get(TEMPLATES).json["data"]
+    assert [each["id"] for each in data["form_templates"]] == [second.id, first.id]
+    assert (data["total"], data["page"], data["per_page"], data["pages"]) == (2, 1, 50, 1)
+    one = client.get(f"{TEMPLATES}/{first.id}").json["data"]["form_template"]
+    assert one["form_structure"] == first.form_structure
+    assert fault(client.get(f"{TEMPLATES}/{second.id + 1}")) == (404, "not_found", "FormTemplate not found")
+    assert "sort" in details(client.get(f"{TEMPLATES}?sort=name"))
+
+
+def test_signed_out_nobody_reads_them(app: Flask, world: World) -> None:
+    template = world.template()
+    for path in (TEMPLATES, f"{TEMPLATES}/{template.id}"):
+        assert fault(app.test_client().get(path))[:2] == (401, "token_missing")
+
+
+@pytest.mark.parametrize("role", ["technician", "user"])
+def test_only_administrators_add_them(world: World, sign_in: SignIn, role: str) -> None:
+    client = sign_in(world.user(f"{role}@example.com", role))
+    for body in (NEW, {"nonsense": 1}):
+        assert fault(client.post(TEMPLATES, json=body))[:2] == (403, "forbidden")
+    assert world.all(FormTemplate) == []
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+def test_a_form_template_never_changes(world: World, office: FlaskClient, method: str) -> None:
+    template = world.template()
+    answer = office.open(f"{TEMPLATES}/{template.id}", method=method, json={"name": "Other"})
+    assert fault(answer)[:2] == (405, "method_not_allowed")
+    assert world.get(FormTemplate, template.id).name == template.name
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"name": "", "type": "text"},
+        {"name": "n" * 256, "type": "text"},
+        {"name": "n", "type": ""},
+        {"name": "n", "type": "t" * 65},
+        {"name": "n"},
+        {"type": "text"},
+        {"name": 1, "type": "text"},
+        {"name": "n", "type": "text", "required": True},
+        {"name": "n", "type": "text", "options": "yes"},
+        {"name": "n", "type": "text", "label_name": 5},
+        {"name": "Riser_photo_attachment_id", "type": "text"},
+        {"name": "Riser_signature_attachment_id", "type": "text"},
+        "n",
+        None,
+    ],
+)
+def test_a_bad_field_is_refused_and_its_place_named(world: World, office: FlaskClient, field: Any) -> None:
+    structure = [{"name": "Good", "type": "text"}, field]
+    found = details(office.post(TEMPLATES, json={"name": "T", "form_structure": structure}))
+    assert set(found["form_structure"]) == {"1"}
+    assert world.all(FormTemplate) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"form_structure": []},
+        {"form_structure": [{"name": f"f{n}", "type": "text"} for n in range(501)]},
+        {"form_structure": [{"name": "twice", "type": "text"}, {"name": "twice", "type": "photo"}]},
+        {"form_structure": {}},
+        {"form_structure": None},
+        {"name": ""},
+        {"name": "n" * 256},
+        {"name": None},
+        {"id": 7},
+        {"created_at": "2024-03-15T10:30:00.000Z"},
+    ],
+)
+def test_a_bad_form_template_is_refused_and_its_key_named(world: World, office: FlaskClient, body: Any) -> None:
+    assert set(details(office.post(TEMPLATES, json={**NEW, **body}))) == set(body)
+    assert world.all(FormTemplate) == []
+
+
+def test_the_largest_form_template_is_taken(office: FlaskClient) -> None:
+    structure = [{"name": f"f{n}", "type": "t" * 64} for n in range(500)]
+    assert office.post(TEMPLATES, json={"name": "n" * 255, "form_structure": structure}).status_code == 201
+
+
+def test_a_repeated_name_is_told(office: FlaskClient) -> None:
+    structure = [{"name": "twice", "type": "text"}] * 2
+    found = details(office.post(TEMPLATES, json={"name": "T", "form_structure": structure}))
+    assert found == {"form_structure": ["Field names must be unique; repeated: twice."]}

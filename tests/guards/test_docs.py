@@ -1,0 +1,114 @@
+"""What the documents promise about the code, and the code about itself."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import app.plugin_api
+from app.config import Settings, environment_name
+from app.web import API_PREFIX
+from tests.guards.sources import ROOT, modules
+
+OPERATING = ROOT / "docs" / "operating.md"
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+
+#: A row of the table of settings: | `NAME` | default | meaning |
+ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", re.MULTILINE)
+
+
+def shown(default: object) -> str:
+    """A default as the table shows it."""
+    return f"`{default}`" if str(default) else "empty"
+
+
+def test_every_setting_stands_in_the_documents_with_its_default_and_meaning() -> None:
+    fields = [each for each in dataclasses.fields(Settings) if each.name != "unknown"]
+    expected = {environment_name(each.name): (shown(each.default), each.metadata["meaning"]) for each in fields}
+    found = {name: (default, meaning) for name, default, meaning in ROW.findall(OPERATING.read_text())}
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", app.plugin_api.__all__)
+def test_every_name_of_the_contract_for_plugins_is_explained(name: str) -> None:
+    value = getattr(app.plugin_api, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert (value.__doc__ or "").strip()
+        # A dataclass without a docstring gets its signature for one.
+        assert not (value.__doc__ or "").startswith(f"{name}(")
+    else:
+        source = (ROOT / "app" / "plugin_api.py").read_text()
+        assert re.search(rf"^#: .+\n{name}\b", source, re.MULTILINE), "put a `#:` comment above it"
+
+
+@pytest.mark.parametrize("name", ["SyncHandler", "Plugin", "Entity", "Operation", "Outcome"])
+def test_every_field_of_what_an_author_writes_or_reads_has_a_comment(name: str) -> None:
+    source = inspect.getsource(getattr(app.plugin_api, name))
+    for each in dataclasses.fields(getattr(app.plugin_api, name)):
+        assert re.search(rf"    #: .+\n(    #: .+\n)*    {each.name}: ", source), each.name
+
+
+@pytest.mark.parametrize("package", ["app", "plugins", "migrations", "tests"])
+def test_every_module_says_what_it_is_for(package: str) -> None:
+    silent = [name for name, tree in modules(package).items() if tree.body and not ast.get_docstring(tree)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", text)):
+        if target.startswith("http"):
+            continue
+        aim = (page.parent / target) if target else page
+        assert aim.exists(), target
+        if anchor and aim.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", aim.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:app|plugins|tests|docs|migrations|benchmarks)/[\w./]*)`", page.read_text()):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_address_stands_in_the_documents(app: Flask) -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    for rule in app.url_map.iter_rules():
+        if not rule.rule.startswith(API_PREFIX + "/"):
+            continue
+        # Whatever an address takes is called :id, or :name, there.
+        address = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: ":name" if found[1] == "name" else ":id", rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            call = rf"`{method} {re.escape(address.removeprefix(API_PREFIX))}[`?]"
+            assert re.search(call, text), f"{method} {address}"
+
+
+def test_every_error_code_stands_in_the_documents() -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    codes = {
+        node.value.value
+        for tree in modules("app").values()
+        for each in ast.walk(tree)
+        if isinstance(each, ast.ClassDef)
+        for node in each.body
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == "code"
+        and isinstance(node.value, ast.Constant)
+    }
+    assert codes >= {"bad_json", "stale", "try_again"}
+    assert {code for code in codes if f"`{code}`" not in text} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+def test_every_json_example_is_json(page: Path) -> None:
+    for text in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL):
+        json.loads(text)

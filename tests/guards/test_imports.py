@@ -1,0 +1,101 @@
+"""Who may import whom: the floors of docs/architecture.md, and what a plugin may use."""
+
+from __future__ import annotations
+
+import ast
+from importlib.metadata import entry_points
+
+import pytest
+
+from app.models import Inspection
+from tests.guards.sources import imports_of, modules, texts_of
+
+APP, PLUGINS = modules("app"), modules("plugins")
+KNOWN = frozenset(APP | PLUGINS)
+
+#: From the ground up. Imports go down, or stay on the floor.
+FLOORS = [
+    {"app.errors", "app.config", "app.clock", "app.identifiers", "app.json_equality", "app.timestamps"},
+    {"app.gate", "app.extensions", "app.plugin_api", "app.storage", "app.logs"},
+    {"app.models", "app.registry"},
+    {"app.policies", "app.ledger"},
+    {"app.auth", "app.web", "app.cors"},
+    {"app.attachments", "app.administration", "app.sync"},
+    {"app.api", "app.cli", "app.testing"},
+    {"app"},
+]
+
+#: What a plugin may use everywhere, and what only its routes may.
+FOR_PLUGINS = ("app.plugin_api", "app.models", "app.policies", "app.attachments")
+FOR_ROUTES = (*FOR_PLUGINS, "app.web", "app.ledger")
+
+
+def floor_of(module: str) -> int | None:
+    """The floor on which a module stands."""
+    unit = ".".join(module.split(".")[:2])
+    return next((number for number, units in enumerate(FLOORS) if unit in units), None)
+
+
+def ours(module: str, trees: dict[str, ast.Module]) -> set[str]:
+    """What of ours a module imports."""
+    return {each for each in imports_of(trees[module], KNOWN) if each.split(".")[0] in ("app", "plugins")}
+
+
+def stands_in(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in packages)
+
+
+@pytest.mark.parametrize("module", sorted(APP))
+def test_every_module_of_the_core_has_a_floor(module: str) -> None:
+    assert floor_of(module) is not None, "say in FLOORS, and in docs/architecture.md, on which floor it stands"
+
+
+@pytest.mark.parametrize("module", sorted(APP))
+def test_imports_go_down_only(module: str) -> None:
+    own = floor_of(module)
+    above = {each for each in ours(module, APP) if (floor_of(each) or 0) > (own or 0)}
+    assert not above, f"{module} imports what stands above it"
+
+
+@pytest.mark.parametrize("module", sorted(APP))
+def test_the_core_never_imports_plugins(module: str) -> None:
+    assert not {each for each in ours(module, APP) if each.startswith("plugins")}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    trees = APP | PLUGINS
+    remaining = {module: ours(module, trees) & KNOWN for module in trees}
+    while free := {module for module, needs in remaining.items() if not needs & set(remaining) - {module}}:
+        remaining = {module: needs for module, needs in remaining.items() if module not in free}
+    assert not remaining, f"these import each other: {sorted(remaining)}"
+
+
+@pytest.mark.parametrize("module", sorted(PLUGINS))
+def test_a_plugin_imports_only_what_plugins_may(module: str) -> None:
+    allowed = FOR_ROUTES if module.endswith(".routes") else FOR_PLUGINS
+    own = ".".join(module.split(".")[:2])
+    others = {each for each in ours(module, PLUGINS) if not stands_in(each, (*allowed, own))}
+    assert not others, "no plugin imports another, nor more of the core than rule 2 names"
+
+
+def test_the_contract_for_plugins_imports_nothing_of_ours_but_the_errors() -> None:
+    assert ours("app.plugin_api", APP) == {"app.errors"}
+
+
+def test_the_core_names_no_operation_type() -> None:
+    handlers = [each.load() for each in entry_points(group="fieldpost.sync_handlers") if each.value.startswith("plug")]
+    names = {name for handler in handlers for name in (handler.type, *handler.aliases)}
+    # Two of the types are called as the entity that they change, which the core does know.
+    entities = {mapper.class_.__entity__.name for mapper in Inspection.registry.mappers if _is_entity(mapper.class_)}
+    assert names >= {"form_fill", "form_fill_update", "inspection", "photo_delete", "signature_delete"}
+    for module, tree in APP.items():
+        for text in texts_of(tree):
+            assert text.value not in names - entities, f"{module}, line {text.lineno}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Compare | ast.MatchValue):
+                compared = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+                assert not compared & names, f"{module}, line {node.lineno}: no decision hangs on a type"
+
+
+def _is_entity(model: type) -> bool:
+    return hasattr(model, "__entity__")
