@@ -1,11 +1,11 @@
 """What all tests share: an application on a fresh, migrated database, people, inspections, and a clock to set.
 
-`FIELDPOST_TEST_DATABASE=postgresql` runs the same suite on PostgreSQL (see tests/databases.py).
+A test that uses a database runs on SQLite and on PostgreSQL; `--database` chooses one of them,
+`@pytest.mark.database("sqlite")` says that a test is about one alone.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_migrate import upgrade
 
 from app import create_app
 from app.extensions import db
+from tests.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
 
 # Explained like a test's own assertions; to be said before it is imported.
 pytest.register_assert_rewrite("app.testing")
@@ -56,23 +56,40 @@ def clock() -> SettableClock:
     return SettableClock()
 
 
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty SQLite file; each test gets a copy, which is quicker than migrating again."""
-    directory = tmp_path_factory.mktemp("migrated")
-    app = create_app({"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": ""})
-    with app.app_context():
-        upgrade()
-        db.session.remove()
-        db.engine.dispose()
-    return directory / "fieldpost.sqlite3"
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=DATABASES, help="run on this database alone")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs whatever uses a database once on each."""
+    if "database" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("database")
+        metafunc.parametrize("database", marker.args if marker else DATABASES, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what `--database` did not choose."""
+    chosen = config.getoption("database")
+    parameters = {item: getattr(item, "callspec", None) for item in items}
+    others = [
+        item for item, each in parameters.items() if chosen and each and each.params.get("database", chosen) != chosen
+    ]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture
-def environment(tmp_path: Path, migrated_sqlite: Path) -> dict[str, str]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a fresh, migrated database; empty for the SQLite file in `tmp_path`."""
+    with sqlite_file(tmp_path) if request.param == "sqlite" else postgresql_database() as url:
+        yield url
+
+
+@pytest.fixture
+def environment(tmp_path: Path, database: str) -> dict[str, str]:
     """The environment variables that the application of this test runs with; a test may add to them."""
-    shutil.copy(migrated_sqlite, tmp_path / "fieldpost.sqlite3")
-    return {"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": "", "FIELDPOST_LOG_LEVEL": "WARNING"}
+    key = {"FIELDPOST_SECRET_KEY": SECRET_KEY} if database else {}
+    return {"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": database, "FIELDPOST_LOG_LEVEL": "WARNING", **key}
 
 
 @pytest.fixture

@@ -421,7 +421,7 @@ def test_a_value_that_cannot_be_kept_is_refused_for_its_item_only(
         assert entry["message"].startswith("data.changes.a: ")
 
 
-@pytest.mark.parametrize("number", [b"1e20", b"1e300", b"9007199254740991", b"-0.0", b"0.1", b"123456789012345.5"])
+@pytest.mark.parametrize("number", [b"1e20", b"1e300", b"9007199254740991", b"0.1", b"123456789012345.5"])
 def test_numbers_are_stored_and_answered_as_sent(
     world: World, device: FlaskClient, form_fill: FormFill, number: bytes
 ) -> None:

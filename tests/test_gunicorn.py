@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
@@ -19,32 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, NullPool, create_engine, select, text
 
+from app.models import FormFill
+from tests.databases import SECRET_KEY
 from tests.servers import ROOT, environment_of, flask, running, start, stop
+
+#: The database plays no part in these.
+about_http = pytest.mark.database("sqlite")
 
 TECHNICIAN = {"email": "technician@example.com", "password": "fieldpost-demo"}
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with the demo data, to be copied."""
-    directory = tmp_path_factory.mktemp("demo")
-    for step in (["db", "upgrade"], ["demo"]):
-        result = flask(environment_of(directory), *step)
-        assert result.returncode == 0, result.stderr
-    return directory
-
-
 @pytest.fixture
-def environment(demo: Path, tmp_path: Path) -> dict[str, str]:
-    """A server's environment, on a copy of the demo data."""
-    data = tmp_path / "data"
-    data.mkdir()
-    with sqlite3.connect(demo / "fieldpost.sqlite3") as source, sqlite3.connect(data / "fieldpost.sqlite3") as target:
-        source.backup(target)
-    source.close()
-    target.close()
-    return environment_of(data, FIELDPOST_MAX_BATCH_BYTES="65536", FIELDPOST_BODY_SECONDS="2")
+def environment(database: str, tmp_path: Path) -> dict[str, str]:
+    """A server's environment, on a database with the demo data."""
+    limits = {"FIELDPOST_MAX_BATCH_BYTES": "65536", "FIELDPOST_BODY_SECONDS": "2"}
+    found = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **limits)
+    result = flask(found, "demo")
+    assert result.returncode == 0, result.stderr
+    return found
 
 
 class Device:
@@ -106,19 +99,24 @@ def answer_of(connection: socket.socket) -> tuple[int, Any] | None:
         connection.close()
 
 
+def engine_of(environment: dict[str, str]) -> Engine:
+    """The server's database, read beside it."""
+    url = environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+    path = Path(environment["FIELDPOST_DATA_DIR"]) / "fieldpost.sqlite3"
+    return create_engine(url or f"sqlite:///{path}", poolclass=NullPool)
+
+
 def query(environment: dict[str, str], statement: str) -> list[Any]:
-    """Rows of the server's database, read beside it."""
-    connection = sqlite3.connect(Path(environment["FIELDPOST_DATA_DIR"]) / "fieldpost.sqlite3")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
+    """Rows of the server's database."""
+    with engine_of(environment).connect() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def locations(environment: dict[str, str]) -> dict[int, str | None]:
     """The location that each form fill has."""
-    found = query(environment, "SELECT id, data FROM form_fills ORDER BY id")
-    return {row_id: json.loads(data).get("Location_row_1") for row_id, data in found}
+    with engine_of(environment).connect() as connection:
+        found = connection.execute(select(FormFill.id, FormFill.data)).all()
+    return {row_id: data.get("Location_row_1") for row_id, data in found}
 
 
 @pytest.fixture
@@ -148,9 +146,9 @@ def test_what_was_synced_is_there_after_a_restart(environment: dict[str, str]) -
 def test_a_batch_under_way_is_finished_and_answered_before_the_server_ends(
     server: subprocess.Popen[bytes], device: Device, environment: dict[str, str]
 ) -> None:
-    # Another writer holds the database, so the batch is under way for as long as the test likes.
-    holder = sqlite3.connect(Path(environment["FIELDPOST_DATA_DIR"]) / "fieldpost.sqlite3", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
+    # Another writer holds the row, so the batch is under way for as long as the test likes.
+    holder = engine_of(environment).connect()
+    holder.execute(text("UPDATE form_fills SET inspection_id = inspection_id WHERE id = 1"))
     body = batch(edit("Roof"))
     connection = device.open(f"Content-Length: {len(body)}")
     connection.sendall(body)
@@ -158,7 +156,6 @@ def test_a_batch_under_way_is_finished_and_answered_before_the_server_ends(
     server.send_signal(signal.SIGTERM)
     time.sleep(1)
     assert server.poll() is None
-    holder.execute("ROLLBACK")
     holder.close()
     status, answer = answer_of(connection) or (None, None)
     assert status == 200
@@ -209,6 +206,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9_and_a_retry_applies_each_change_
     }
 
 
+@about_http
 def test_a_chunked_body_within_the_limit_is_read_whole(device: Device, environment: dict[str, str]) -> None:
     connection = device.open("Transfer-Encoding: chunked")
     body = batch(edit("Attic"))
@@ -220,6 +218,7 @@ def test_a_chunked_body_within_the_limit_is_read_whole(device: Device, environme
     assert locations(environment)[1] == "Attic"
 
 
+@about_http
 def test_a_chunked_body_over_the_limit_is_413(device: Device, environment: dict[str, str]) -> None:
     # Cut at the limit it would be a whole document: the batch, then blanks (trap 3).
     body = batch(edit("Attic")) + b" " * 70_000
@@ -230,6 +229,7 @@ def test_a_chunked_body_over_the_limit_is_413(device: Device, environment: dict[
     assert locations(environment)[1] is None
 
 
+@about_http
 def test_a_body_shorter_than_announced_changes_nothing(device: Device, environment: dict[str, str]) -> None:
     body = batch(edit("Attic"))
     connection = device.open(f"Content-Length: {len(body) + 100}")
@@ -240,6 +240,7 @@ def test_a_body_shorter_than_announced_changes_nothing(device: Device, environme
     assert locations(environment)[1] is None
 
 
+@about_http
 @pytest.mark.parametrize("size", [b"zz", b"-5", b"", b"1" * 40])
 def test_a_malformed_chunk_size_changes_nothing_and_stops_nobody(
     device: Device, environment: dict[str, str], size: bytes
@@ -254,6 +255,7 @@ def test_a_malformed_chunk_size_changes_nothing_and_stops_nobody(
     assert device.sync(edit("Cellar"))["success"]
 
 
+@about_http
 def test_a_device_that_is_gone_half_way_changes_nothing(device: Device, environment: dict[str, str]) -> None:
     body = batch(edit("Attic"))
     connection = device.open(f"Content-Length: {len(body)}")
@@ -263,6 +265,7 @@ def test_a_device_that_is_gone_half_way_changes_nothing(device: Device, environm
     assert locations(environment)[1] == "Cellar"
 
 
+@about_http
 def test_bodies_that_drip_in_hold_no_thread_for_longer_than_the_setting(
     server: object, environment: dict[str, str]
 ) -> None:
@@ -295,6 +298,7 @@ def test_bodies_that_drip_in_hold_no_thread_for_longer_than_the_setting(
     assert locations(environment)[1] == "Cellar"
 
 
+@about_http
 def test_no_socket_for_controlling_the_server_is_open(server: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """gunicorn 27 opens one unless it is told not to (trap 16)."""
     inodes = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask import Flask
@@ -47,13 +48,11 @@ def test_upgrading_twice_changes_nothing(app: Flask) -> None:
         assert core_tables() <= set(inspect(db.engine).get_table_names())
 
 
+@pytest.mark.database("sqlite")
 def test_ids_are_never_given_twice(app: Flask) -> None:
     """SQLite hands the highest deleted id out again unless a table says AUTOINCREMENT (trap 26)."""
-    with app.app_context():
-        if db.engine.dialect.name != "sqlite":
-            return
-        with db.engine.connect() as connection:
-            found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all()
+    with app.app_context(), db.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all()
     definitions = {name: definition for name, definition in found if name in core_tables()}
     # Keys that nobody hands out: random ones, another table's, and the single row of the state.
     exempt = {"attachments", "sign_ins", "user_syncs", "ledger_state"}

