@@ -221,7 +221,7 @@ class _Reader:
         if not ids:
             return {}
         statement = select(Attachment.id, Attachment.form_fill_id).where(Attachment.id.in_(ids))
-        return dict(self.session.execute(statement).tuples().all())
+        return dict(self.session.execute(statement).all())
 
     def _rows_of(
         self, entry: LedgerEntry, forms: dict[str, int], stage: str | None, after: Any

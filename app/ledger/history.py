@@ -72,7 +72,7 @@ def describe_entries(session: Session, ids: Iterable[int]) -> list[dict[str, Any
         .where(LedgerEntry.id.in_(list(ids)))
         .order_by(LedgerEntry.id.desc())
     )
-    return [_describe(entry, operation) for entry, operation in session.execute(statement).tuples()]
+    return [_describe(entry, operation) for entry, operation in session.execute(statement)]
 
 
 def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> dict[str, Any]:

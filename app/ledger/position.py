@@ -72,7 +72,7 @@ def check_cursor(session: Session, cursor: Cursor, user: User, state: LedgerStat
         raise expired("what came after it has been pruned.")
     marks = {mark.id: mark.tag for mark in (cursor.mark, cursor.newest) if mark.id}
     statement = select(LedgerEntry.id, LedgerEntry.tag).where(LedgerEntry.id.in_(marks))
-    found: dict[int, int] = dict(session.execute(statement).tuples().all())
+    found: dict[int, int] = dict(session.execute(statement).all())
     if found != marks:
         raise expired("the database has been restored from a backup.")
 
