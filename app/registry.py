@@ -64,6 +64,11 @@ class Registry:
         """A row's id from its text in the ledger."""
         return text if isinstance(sqlalchemy_inspect(model).primary_key[0].type, String) else int(text)
 
+    def origin_of(self, handler: SyncHandler) -> dict[str, str]:
+        """Type, distribution and version of a handler, for the log."""
+        registered = self.handlers[handler.type]
+        return {"type": handler.type, "distribution": registered.distribution, "version": registered.version}
+
     @property
     def types(self) -> list[str]:
         """All wire types and aliases, sorted."""

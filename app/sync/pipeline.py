@@ -55,7 +55,7 @@ def process_batch(items: Sequence[Item], origin: Origin, registry: Registry) -> 
     except (Exception, SystemExit):
         logger.warning("batch repeated with a savepoint around each operation", exc_info=True)
         batch = unit_of_work(
-            lambda unit_id: _Batch(unit_id, origin, registry, prepare_again(drafts), is_guarded=True).run()
+            lambda unit_id: _Batch(unit_id, origin, registry, prepare_again(drafts, registry), is_guarded=True).run()
         )
     batch.call_after_commit()
     return batch.answer()
@@ -200,19 +200,7 @@ class _Batch:
             sentence = sentence_of(error, models_of(handler))
             if sentence is not None:
                 return Rejected("invalid", sentence)
-        registered = self.state.registry.handlers.get(handler.type) if handler else None
-        logger.error(
-            "handler failed",
-            exc_info=error,
-            extra={
-                "type": handler.type if handler else None,
-                "distribution": registered.distribution if registered else None,
-                "version": registered.version if registered else None,
-                "index": draft.item.index,
-                "local_id": draft.item.local_id,
-            },
-        )
-        return failed()
+        return failed(draft, self.state.registry)
 
 
 def _refuse_dirty(session: Session) -> None:

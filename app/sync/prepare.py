@@ -75,11 +75,11 @@ class Draft:
 def prepare(items: Iterable[Item], registry: Registry) -> list[Draft]:
     """A draft for each item."""
     drafts = [_route(item, registry) for item in items]
-    _read(drafts)
+    _read(drafts, registry)
     return drafts
 
 
-def prepare_again(drafts: Iterable[Draft]) -> list[Draft]:
+def prepare_again(drafts: Iterable[Draft], registry: Registry) -> list[Draft]:
     """The same drafts from fresh copies of the payloads: what a handler did to the first ones is gone."""
     fresh = []
     for draft in drafts:
@@ -90,7 +90,7 @@ def prepare_again(drafts: Iterable[Draft]) -> list[Draft]:
         else:
             copy.payload = orjson.loads(draft.document)[1]
         fresh.append(copy)
-    _read(fresh)
+    _read(fresh, registry)
     return fresh
 
 
@@ -117,17 +117,17 @@ def _route(item: Item, registry: Registry) -> Draft:
     return draft
 
 
-def _read(drafts: list[Draft]) -> None:
+def _read(drafts: list[Draft], registry: Registry) -> None:
     """Fill in what the payloads say, faults included."""
     groups: dict[tuple[int, bool], list[Draft]] = {}
     for draft in drafts:
         if draft.handler is None:
             continue
-        _guarded(draft, _read_core)
+        _guarded(draft, _read_core, registry)
         if draft.fault is None:
             groups.setdefault((id(draft.handler), _is_partial(draft)), []).append(draft)
     for (_, is_partial), group in groups.items():
-        _load(group, is_partial)
+        _load(group, is_partial, registry)
 
 
 def _is_partial(draft: Draft) -> bool:
@@ -136,7 +136,7 @@ def _is_partial(draft: Draft) -> bool:
     return draft.target is not None and draft.handler.target.parent is not None
 
 
-def _guarded(draft: Draft, read: Callable[[Draft], None]) -> None:
+def _guarded(draft: Draft, read: Callable[[Draft], None], registry: Registry) -> None:
     """Run a handler's own code on one draft: whatever it raises is this item's fault only."""
     try:
         read(draft)
@@ -145,15 +145,10 @@ def _guarded(draft: Draft, read: Callable[[Draft], None]) -> None:
     except ValidationError as error:
         draft.fault = invalid(details_of(error))
     except Exception:
-        assert draft.handler is not None
-        logger.exception(
-            "handler failed before the transaction",
-            extra={"type": draft.handler.type, "index": draft.item.index, "local_id": draft.item.local_id},
-        )
-        draft.fault = failed()
+        draft.fault = failed(draft, registry)
 
 
-def _load(group: list[Draft], is_partial: bool) -> None:
+def _load(group: list[Draft], is_partial: bool, registry: Registry) -> None:
     """All payloads at once; one by one where that fails, since one bad item spoils the whole (trap 19)."""
     handler = group[0].handler
     assert handler is not None
@@ -162,7 +157,7 @@ def _load(group: list[Draft], is_partial: bool) -> None:
         loaded = schema.load([draft.payload for draft in group], many=True)
     except Exception:
         for draft in group:
-            _guarded(draft, partial(_load_one, schema))
+            _guarded(draft, partial(_load_one, schema), registry)
     else:
         for draft, data in zip(group, loaded, strict=True):
             draft.data = data
@@ -266,6 +261,11 @@ def invalid(details: Mapping[str, Any]) -> Rejected:
     return Rejected("invalid", "Invalid payload", details=details)
 
 
-def failed() -> Rejected:
-    """The rejection of an operation whose handler has a bug: nothing is wrong with the item."""
+def failed(draft: Draft, registry: Registry) -> Rejected:
+    """The rejection of an operation whose handler has a bug: nothing is wrong with the item.
+
+    Called while the exception is handled, which is logged with where the handler is from, never with data.
+    """
+    origin = {} if draft.handler is None else registry.origin_of(draft.handler)
+    logger.exception("handler failed", extra={**origin, "index": draft.item.index, "local_id": draft.item.local_id})
     return Rejected("handler_failed", "Internal error", retryable=True)

@@ -301,7 +301,12 @@ def test_a_failure_after_the_commit_is_no_failure_of_the_item(
 
 @pytest.mark.parametrize("where", ["schema", "policy", "upcast", "changes"])
 def test_whatever_part_of_a_handler_raises_only_its_items_fail(
-    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, where: str
+    app: Flask,
+    world: World,
+    device: FlaskClient,
+    form_fill: FormFill,
+    where: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class RaisingSchema(AnySchema):
         def load(self, *_: Any, **__: Any) -> Any:
@@ -318,11 +323,16 @@ def test_whatever_part_of_a_handler_raises_only_its_items_fail(
     results = push(
         device,
         {"type": "form_fill", "local_id": "1", "data": {"id": form_fill.id, "changes": {"a": 1}}},
-        {"type": "raising", "local_id": "2", "data": {"id": form_fill.id, "a": 2}},
+        {"type": "raising", "local_id": "2", "data": {"id": form_fill.id, "a": "canary"}},
         {"type": "form_fill", "local_id": "3", "data": {"id": form_fill.id, "changes": {"b": 3}}},
     )
     assert [each["code"] for each in results["errors"]] == ["handler_failed"]
     assert stored(world, form_fill) == {"a": 1, "b": 3}
+    (failure,) = [each for each in caplog.records if each.getMessage() == "handler failed"]
+    assert failure.exc_info is not None
+    told = {name: getattr(failure, name) for name in ("type", "distribution", "version", "index", "local_id")}
+    assert told == {"type": "raising", "distribution": "careless", "version": "1", "index": 1, "local_id": "2"}
+    assert "canary" not in caplog.text
 
 
 def test_a_user_deactivated_meanwhile_changes_nothing(
