@@ -4,6 +4,7 @@ The load: 4 clients, each with 200 records of 20 fields, send batches of 100 cha
 version last seen, and take over the versions that are answered. Conflicts and errors must be 0.
 
     python benchmarks/push.py                                   Fieldpost on SQLite, by itself
+    python benchmarks/push.py --postgresql                      on a PostgreSQL that is started for it
     python benchmarks/push.py --kinto http://127.0.0.1:8888     side by side with a running Kinto, in turns
     python benchmarks/push.py --memory                          a batch of 1000: memory above idle
 
@@ -22,11 +23,12 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from server import ADMIN, PASSWORD, Client, Server, running_server
+from server import ADMIN, PASSWORD, Client, Server, running_postgresql, running_server
 
 CLIENTS, RECORDS, FIELDS = 4, 200, 20
 
@@ -187,9 +189,9 @@ def load(peers: Sequence[Peer], batch: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def compare(kinto_url: str | None, batch: int, seconds: float, rounds: int) -> None:
+def compare(kinto_url: str | None, batch: int, seconds: float, rounds: int, database_url: str) -> None:
     """Take turns, so that a noisy machine is noisy for both; print each round and the median ratio."""
-    with running_server() as server:
+    with running_server(DATABASE_URL=database_url) as server:
         contenders: dict[str, Callable[[], list[Peer]]] = {"fieldpost": lambda: fieldpost_peers(server)}
         if kinto_url is not None:
             contenders["kinto"] = lambda: [KintoPeer(kinto_url, each) for each in range(CLIENTS)]
@@ -264,6 +266,7 @@ def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinto", metavar="URL", help="a running Kinto to compare with")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL that is started for it")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
@@ -272,7 +275,8 @@ def main() -> None:
     if arguments.memory:
         measure_memory(1000)
     else:
-        compare(arguments.kinto, arguments.batch, arguments.seconds, arguments.rounds)
+        with running_postgresql() if arguments.postgresql else nullcontext("") as url:
+            compare(arguments.kinto, arguments.batch, arguments.seconds, arguments.rounds, url)
 
 
 main()

