@@ -7,6 +7,7 @@ how long a statement may take, how JSON is read and written.
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import Any
 
 import orjson
@@ -42,6 +43,10 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
 
+
+#: How often a writer asks SQLite whether it is its turn. SQLite's own waiting doubles its pauses up to 0.1 s, in
+#: which nobody may be writing, and those who waited longest ask least.
+TURN_SECONDS = 0.001
 
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
 migrate = Migrate()
@@ -97,5 +102,29 @@ def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that began with a read cannot be upgraded once another has committed (trap 25).
-    writes = connection.get_execution_options().get(WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get(WRITES):
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw: Any = connection.connection.driver_connection
+    (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        _wait_for_turn(raw, patience / 1000)
+        if not raw.in_transaction:
+            # Whatever is in the way is raised as SQLAlchemy's own error.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:
+    """Become the one writer, or give up after some seconds, or when something else is in the way."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                return
+        time.sleep(TURN_SECONDS)
