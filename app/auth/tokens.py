@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from app.auth.bearer import Claims, make_tokens
@@ -23,6 +23,14 @@ from app.models import SignIn, User
 
 #: Where a token stands in its family.
 PRESENT, NEXT, OLDER, REPLACED = "present", "next", "older", "replaced"
+
+
+#: Who holds a token. Built once: it is read for every request.
+HOLDER = (
+    select(User, SignIn)
+    .join(SignIn, SignIn.user_id == User.id)
+    .where(SignIn.id == bindparam("sign_in_id"), User.id == bindparam("user_id"))
+)
 
 
 def start_sign_in(user: User, device_id: str | None) -> dict[str, Any] | None:
@@ -82,11 +90,7 @@ def check_access(claims: Claims) -> tuple[User, SignIn]:
     Read in one query and a transaction that ends here: no decision of a unit of work is taken on it.
     Raises `UnauthorizedError` with `token_revoked`.
     """
-    found = db.session.execute(
-        select(User, SignIn)
-        .join(SignIn, SignIn.user_id == User.id)
-        .where(SignIn.id == claims.sign_in_id, User.id == claims.user_id)
-    ).one_or_none()
+    found = db.session.execute(HOLDER, {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id}).one_or_none()
     db.session.remove()
     if found is None:
         raise _revoked()

@@ -1,13 +1,15 @@
 """Many rows in one statement.
 
-To PostgreSQL they travel as one JSON parameter (`UPDATE … FROM` and `INSERT … SELECT` over `json_to_recordset`), since
-each statement is a message there and back. SQLite is in the process and quickest with one prepared statement that
-runs for each row. Used by `app.ledger.record` alone; nobody else writes rows. `among` is for all who look many rows up.
+PostgreSQL gets everything in one message there and back: the rows travel as JSON (`json_to_recordset`), the tables as
+parts of one `WITH`. SQLite is in the process and quickest with one prepared statement a table that runs for each row.
+Used by `app.ledger.record` alone; nobody else writes rows. `among` and what belongs
+to it is for all who look many rows up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,14 +21,13 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    bindparam,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import Session
 
 from app.models import UTCDateTime
 
@@ -36,50 +37,63 @@ Encode = Callable[[Any], Any]
 POSTGRESQL = postgresql_dialect()  # type: ignore[no-untyped-call]
 
 
-def among(session: Session, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
-    """`column IN values` with one parameter, so that the statement is the same text for 1 and for 1000 values."""
-    found: ColumnElement[bool] = column.in_(listed(session, column, values))
+def among(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
+    """`column IN` the values that are sent as the one parameter `name`: the same text for 1 and for 1000 values."""
+    found: ColumnElement[bool] = column.in_(listed(dialect, column, name))
     return found
 
 
-def listed(session: Session, column: Any, values: Collection[Any]) -> Select[Any]:
-    """`SELECT` of these values, as `column` has them: one parameter, whatever their number."""
-    if session.get_bind().dialect.name == "postgresql":
-        return select(func.unnest(literal(list(values), ARRAY(column.type))))
-    rows = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
+def listed(dialect: str, column: Any, name: str) -> Select[Any]:
+    """`SELECT` of the values that are sent as the parameter `name`, as `column` has them."""
+    if dialect == "postgresql":
+        return select(func.unnest(bindparam(name, type_=ARRAY(column.type))))
+    rows = func.json_each(bindparam(name)).table_valued("value")
     return select(rows.c.value)
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert `rows` (column name -> value; all with the same keys) in one statement, in their order."""
-    names = tuple(rows[0])
-    _execute(connection, table, names, rows, _insert_statement(table, names, connection.dialect.name))
+def sent(dialect: str, values: Iterable[Any]) -> Any:
+    """The values as the parameter of `among` and `listed`."""
+    return list(values) if dialect == "postgresql" else orjson.dumps(list(values)).decode()
 
 
-def update_rows(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Set the columns `names` of the rows with the given primary key, in one statement."""
-    key = _primary_key(table)
-    statement = _update_statement(table, key, tuple(names), connection.dialect.name)
-    _execute(connection, table, (*names, key), rows, statement)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Write:
+    """Rows of one table to insert, to update or to delete."""
+
+    #: `insert`, `update` or `delete`.
+    kind: str
+    table: Table
+    #: The columns to write; for a delete none.
+    names: tuple[str, ...]
+    #: Column name -> value, the primary key included.
+    rows: Sequence[Mapping[str, Any]]
 
 
-def delete_rows(connection: Connection, table: Table, ids: Iterable[Any]) -> None:
-    """Delete the rows with these primary keys, in one statement."""
-    key = _primary_key(table)
-    statement = _delete_statement(table, key, connection.dialect.name)
-    _execute(connection, table, (key,), [{key: each} for each in ids], statement)
-
-
-def _execute(
-    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Mapping[str, Any]], statement: str
-) -> None:
-    columns = [(name, _encoder(table.c[name], connection.dialect)) for name in names]
+def write_rows(connection: Connection, writes: Sequence[Write]) -> None:
+    """Write everything: on PostgreSQL in one statement, whose parts see the state before it."""
+    if not writes:
+        return
+    packed = [_pack(each, connection.dialect) for each in writes]
     if connection.dialect.name == "sqlite":
-        values = [tuple([encode(row[name]) if encode else row[name] for name, encode in columns]) for row in rows]
-        connection.exec_driver_sql(statement, values)
+        for write, rows in zip(writes, packed, strict=True):
+            connection.exec_driver_sql(_sqlite_statement(write.kind, write.table, write.names), rows)
     else:
-        packed = [{name: encode(row[name]) if encode else row[name] for name, encode in columns} for row in rows]
-        connection.exec_driver_sql(statement, {"rows": orjson.dumps(packed, default=str).decode()})
+        statement = _postgresql_statement(tuple((each.kind, each.table, each.names) for each in writes))
+        connection.exec_driver_sql(statement, tuple(orjson.dumps(rows, default=str).decode() for rows in packed))
+
+
+def _columns(write_kind: str, table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that travel: a key that is looked for comes last."""
+    return names if write_kind == "insert" else (*names, _primary_key(table))
+
+
+def _pack(write: Write, dialect: Dialect) -> list[Any]:
+    """The rows as the statement takes them: tuples on SQLite, JSON objects on PostgreSQL."""
+    names = _columns(write.kind, write.table, write.names)
+    columns = [(name, _encoder(write.table.c[name], dialect)) for name in names]
+    if dialect.name == "sqlite":
+        return [tuple([encode(row[name]) if encode else row[name] for name, encode in columns]) for row in write.rows]
+    return [{name: encode(row[name]) if encode else row[name] for name, encode in columns} for row in write.rows]
 
 
 @lru_cache(maxsize=512)
@@ -105,35 +119,31 @@ def _primary_key(table: Table) -> str:
     return key.name
 
 
-def _source(table: Table, names: Sequence[str]) -> str:
-    """PostgreSQL's JSON parameter as a derived table with the columns `names`."""
-    types = ", ".join(f"{_quoted(name)} {table.c[name].type.compile(POSTGRESQL)}" for name in names)
-    return f"json_to_recordset(%(rows)s::json) AS source({types})"
+@lru_cache(maxsize=512)
+def _sqlite_statement(kind: str, table: Table, names: tuple[str, ...]) -> str:
+    target, key = _quoted(table.name), _quoted(_primary_key(table))
+    if kind == "insert":
+        return f"INSERT INTO {target} ({', '.join(map(_quoted, names))}) VALUES ({', '.join('?' * len(names))})"
+    if kind == "update":
+        return f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = ?' for name in names)} WHERE {key} = ?"
+    return f"DELETE FROM {target} WHERE {key} = ?"
 
 
 @lru_cache(maxsize=512)
-def _insert_statement(table: Table, names: tuple[str, ...], dialect: str) -> str:
-    columns = ", ".join(map(_quoted, names))
-    start = f"INSERT INTO {_quoted(table.name)} ({columns})"
-    if dialect == "sqlite":
-        return f"{start} VALUES ({', '.join('?' * len(names))})"
-    return f"{start} SELECT {columns} FROM {_source(table, names)}"
+def _postgresql_statement(shapes: tuple[tuple[str, Table, tuple[str, ...]], ...]) -> str:
+    *others, last = [_postgresql_part(*shape) for shape in shapes]
+    steps = ", ".join(f"step_{index} AS ({part})" for index, part in enumerate(others))
+    return f"WITH {steps} {last}" if steps else last
 
 
-@lru_cache(maxsize=512)
-def _update_statement(table: Table, key: str, names: tuple[str, ...], dialect: str) -> str:
-    start = f"UPDATE {_quoted(table.name)} SET"
-    if dialect == "sqlite":
-        return f"{start} {', '.join(f'{_quoted(name)} = ?' for name in names)} WHERE {_quoted(key)} = ?"
-    assignments = ", ".join(f"{_quoted(name)} = source.{_quoted(name)}" for name in names)
-    return (
-        f"{start} {assignments} FROM {_source(table, (*names, key))} "
-        f"WHERE {_quoted(table.name)}.{_quoted(key)} = source.{_quoted(key)}"
-    )
-
-
-def _delete_statement(table: Table, key: str, dialect: str) -> str:
-    start = f"DELETE FROM {_quoted(table.name)} WHERE {_quoted(key)}"
-    if dialect == "sqlite":
-        return f"{start} = ?"
-    return f"{start} IN (SELECT {_quoted(key)} FROM {_source(table, (key,))})"
+def _postgresql_part(kind: str, table: Table, names: tuple[str, ...]) -> str:
+    target, key = _quoted(table.name), _quoted(_primary_key(table))
+    types = [f"{_quoted(name)} {table.c[name].type.compile(POSTGRESQL)}" for name in _columns(kind, table, names)]
+    source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
+    if kind == "insert":
+        columns = ", ".join(map(_quoted, names))
+        return f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source}"
+    if kind == "update":
+        assignments = ", ".join(f"{_quoted(name)} = source.{_quoted(name)}" for name in names)
+        return f"UPDATE {target} SET {assignments} FROM {source} WHERE {target}.{key} = source.{key}"
+    return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"

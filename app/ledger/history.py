@@ -4,48 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Row, Select, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
-from app.ledger.bulk import among
+from app.ledger.bulk import among, sent
 from app.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
 
-def recall(
-    session: Session, origin: Origin, local_ids: Iterable[str]
-) -> dict[tuple[str | None, str | None], LedgerOperation]:
+def recall(session: Session, origin: Origin, local_ids: Iterable[str]) -> dict[tuple[str | None, str | None], Row[Any]]:
     """The remembered operations of this user and device with these local_ids, by local_id and fingerprint.
 
     A query of its own, after the locks, so that it sees what a twin of this batch has just committed.
     """
-    statement = select(LedgerOperation).where(
-        LedgerOperation.user_id == origin.user_id,
-        LedgerOperation.device_id == (origin.device_id or ""),
-        among(session, LedgerOperation.local_id, set(local_ids)),
+    dialect = session.get_bind().dialect.name
+    parameters = {
+        "user_id": origin.user_id,
+        "device_id": origin.device_id or "",
+        "local_ids": sent(dialect, set(local_ids)),
+    }
+    found = session.execute(_remembered(dialect), parameters)
+    return {(each.local_id, each.fingerprint): each for each in found}
+
+
+@lru_cache
+def _remembered(dialect: str) -> Select[Any]:
+    table = LedgerOperation.__table__
+    return select(table).where(
+        table.c.user_id == bindparam("user_id"),
+        table.c.device_id == bindparam("device_id"),
+        among(dialect, table.c.local_id, "local_ids"),
     )
-    return {(each.local_id, each.fingerprint): each for each in session.scalars(statement)}
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
     """What happened to rows after a version of each (row id -> version), by row id, oldest first."""
     if not versions:
         return {}
+    dialect = session.get_bind().dialect.name
     statement = (
         select(LedgerEntry)
         .where(
             LedgerEntry.entity == entity,
-            among(session, LedgerEntry.entity_id, [str(each) for each in versions]),
+            among(dialect, LedgerEntry.entity_id, "keys"),
             LedgerEntry.viewer_id.is_(None),
             LedgerEntry.version_after > min(versions.values()),
         )
         .order_by(LedgerEntry.id)
     )
     found: dict[str, list[LedgerEntry]] = {str(each): [] for each in versions}
-    for entry in session.scalars(statement):
+    for entry in session.scalars(statement, {"keys": sent(dialect, found)}):
         found[entry.entity_id].append(entry)
     return found
 

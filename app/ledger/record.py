@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import String, Table, select, text
+from sqlalchemy import String, Table, bindparam, select, text
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
@@ -23,7 +23,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from app.clock import MILLISECOND, now, to_wire
 from app.extensions import db
 from app.json_equality import is_same
-from app.ledger.bulk import delete_rows, insert_rows, update_rows
+from app.ledger.bulk import Write, write_rows
 from app.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, User
 from app.plugin_api import Entity, Row
@@ -32,6 +32,15 @@ T = TypeVar("T")
 
 #: field -> {"old": value, "new": value}; a missing key says that the field was absent.
 Changes = dict[str, dict[str, Any]]
+
+
+#: The user of a unit, locked as read. Built once, since every batch needs it.
+THE_USER = (
+    select(User)
+    .where(User.id == bindparam("user_id"))
+    .with_for_update(read=True)
+    .execution_options(populate_existing=True)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,29 +193,19 @@ class Recorder:
     def write(self) -> None:
         """Send everything stated since the last time to the database. The transaction stays open."""
         plan = _Plan(self.entries, self._deleted)
-        connection = self.session.connection()
-        order = {table: index for index, table in enumerate(db.metadata.sorted_tables)}
-        for model in sorted(plan.inserts, key=lambda each: order[_table(each)]):
-            rows = [_column_values(row) for row in plan.inserts[model]]
-            insert_rows(connection, _table(model), rows)
-        for model, (names, changed_rows) in plan.updates.items():
-            rows = [{name: getattr(row, name) for name in ("id", *names)} for row in changed_rows]
-            update_rows(connection, _table(model), names, rows)
-        for model in sorted(plan.deletes, key=lambda each: -order[_table(each)]):
-            delete_rows(connection, _table(model), [row.id for row in plan.deletes[model]])
-        self._write_ledger()
+        write_rows(self.session.connection(), [*plan.writes(), *self._ledger_writes()])
         for row in (each for rows in plan.inserts.values() for each in rows):
             make_transient_to_detached(row)
             self.session.add(row)
         self.entries, self.heads = [], []
 
-    def _write_ledger(self) -> None:
-        connection = self.session.connection()
-        if self.heads:
-            insert_rows(connection, _table(LedgerOperation), [self._head_values(head) for head in self.heads])
-        rows = [values for entry in self.entries for values in self._entry_values(entry)]
-        if rows:
-            insert_rows(connection, _table(LedgerEntry), rows)
+    def _ledger_writes(self) -> Iterator[Write]:
+        for model, rows in (
+            (LedgerOperation, [self._head_values(head) for head in self.heads]),
+            (LedgerEntry, [values for entry in self.entries for values in self._entry_values(entry)]),
+        ):
+            if rows:
+                yield Write(kind="insert", table=_table(model), names=tuple(rows[0]), rows=rows)
 
     def _head_values(self, head: Head) -> dict[str, Any]:
         row = head.row
@@ -258,8 +257,8 @@ class Recorder:
         """The user as of now: role and deactivation count until this unit has ended (rule 6)."""
         if self.origin.user_id is None:
             return None
-        statement = select(User).where(User.id == self.origin.user_id).with_for_update(read=True)
-        return self.session.scalar(statement, execution_options={"populate_existing": True})
+        found: User | None = self.session.scalar(THE_USER, {"user_id": self.origin.user_id})
+        return found
 
     def _state(
         self,
@@ -343,6 +342,20 @@ class _Plan:
                 changed.setdefault(model, {})[row] = None
                 names.setdefault(model, set()).update(entry.previous)
         self.updates = {model: (sorted(names[model]), list(rows)) for model, rows in changed.items()}
+
+    def writes(self) -> Iterator[Write]:
+        """Parents are inserted before what points to them, and deleted after it."""
+        order = {table: index for index, table in enumerate(db.metadata.sorted_tables)}
+        for model in sorted(self.inserts, key=lambda each: order[_table(each)]):
+            values = [_column_values(row) for row in self.inserts[model]]
+            yield Write(kind="insert", table=_table(model), names=tuple(values[0]), rows=values)
+        for model, (names, rows) in self.updates.items():
+            values = [{name: getattr(row, name) for name in ("id", *names)} for row in rows]
+            yield Write(kind="update", table=_table(model), names=tuple(names), rows=values)
+        for model in sorted(self.deletes, key=lambda each: -order[_table(each)]):
+            yield Write(
+                kind="delete", table=_table(model), names=(), rows=[{"id": row.id} for row in self.deletes[model]]
+            )
 
 
 def record(

@@ -22,7 +22,7 @@ from app.ledger.constraints import sentence_of
 from app.ledger.history import entries_since, recall
 from app.ledger.record import Origin, Recorder, entity_of
 from app.ledger.unit import is_repeatable, unit_of_work
-from app.models import LedgerEntry, LedgerOperation, UTCDateTime
+from app.models import LedgerEntry, UTCDateTime
 from app.plugin_api import Row
 from app.registry import Registry, models_of
 from app.sync import answers
@@ -218,7 +218,7 @@ def _refuse_flush(session: Session, *_: object) -> None:
     _refuse_dirty(session)
 
 
-def _remembered(operation: LedgerOperation, registry: Registry) -> Remembered:
+def _remembered(operation: Any, registry: Registry) -> Remembered:
     model = registry.models.get(operation.entity or "")
     key = operation.entity_id
     return Remembered(

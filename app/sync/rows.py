@@ -7,14 +7,15 @@ looked up there without a lock, as the rows that a `via` points to are, and chec
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.ledger.bulk import among, listed
+from app.ledger.bulk import among, listed, sent
 from app.ledger.record import Recorder
 from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
@@ -39,12 +40,25 @@ class _Need:
     is_changed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """In which ways rows of a model are named. The names themselves are sent as parameters, so statements are few."""
+
+    model: Any
+    #: The parameter that holds ids, and the one that holds client_ids; empty: none are named so.
+    ids: str = ""
+    client_ids: str = ""
+    #: Columns that hold a parent's id, and how the parents are named.
+    parents: tuple[tuple[str, _Names], ...] = ()
+
+
 class Rows:
     """The rows of one unit, loaded and locked, those that it creates included."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._session: Session = recorder.session
+        self._dialect: str = recorder.session.get_bind().dialect.name
         self._loaded: dict[tuple[type, Any], Row] = {}
         self._client_ids: dict[tuple[type, str], Row] = {}
         #: Which rows point to which parent, by model and column.
@@ -57,8 +71,7 @@ class Rows:
         moves = self._collect_vias(vias)
         if self._needs:
             self._need(Inspection)
-        for model in sorted(self._needs, key=_lock_key):
-            self._lock(model, self._needs[model])
+            self._lock()
         self._check(moves)
 
     def find(self, reference: Reference | None) -> Row | None:
@@ -169,65 +182,48 @@ class Rows:
 
     def _resolve(self, model: Any) -> dict[Reference, Any]:
         """Ids and `via` columns of the rows that are named."""
-        names = ["id", *sorted(self._needs[model].columns)]
+        attributes = ["id", *sorted(self._needs[model].columns)]
         if hasattr(model, "client_id"):
-            names.append("client_id")
-        columns = [getattr(model, name).label(name) for name in names]
+            attributes.append("client_id")
+        columns = [getattr(model, name).label(name) for name in attributes]
+        parameters: dict[str, Any] = {}
+        named = _condition(self._dialect, self._names_of(model, parameters))
         found: dict[Reference, Any] = {}
-        for row in self._session.execute(select(*columns).where(self._named(model))):
+        for row in self._session.execute(select(*columns).where(named), parameters):
             found[Reference(model, row.id)] = row
             if getattr(row, "client_id", None) is not None:
                 found[Reference(model, row.client_id, is_client_id=True)] = row
         return found
 
-    def _lock(self, model: type, need: _Need) -> None:
-        """One statement a model, in id order and in the strongest mode that any row of it needs.
+    def _lock(self) -> None:
+        """One statement a model, inspections before what is below them."""
+        parameters: dict[str, Any] = {}
+        names = {model: self._names_of(model, parameters) for model in sorted(self._needs, key=_lock_key)}
+        below = tuple(each for model, each in names.items() if model is not Inspection and _has_root(model))
+        for model, each in names.items():
+            roots = below if model is Inspection else ()
+            statement = _lock_statement(self._dialect, each, roots, self._needs[model].is_changed)
+            self._keep(self._session.scalars(statement, parameters))
 
-        Two modes would take two statements, and their rows would no longer be locked in one order.
-        """
-        statement: Select[Any] = (
-            select(model)
-            .where(self._roots() if model is Inspection else self._named(model))
-            .order_by(_id(model))
-            .with_for_update(read=not need.is_changed, key_share=need.is_changed)
-            # A row that the session knows already would keep its stale values (trap 27).
-            .execution_options(populate_existing=True)
-        )
-        self._keep(self._session.scalars(statement))
+    def _names_of(self, model: type, parameters: dict[str, Any]) -> _Names:
+        """In which ways the rows of a model are named; the names are added to `parameters`."""
+        need, table = self._needs[model], _table_name(model)
+        parents = []
+        for column, references in sorted(need.parents.items()):
+            (parent,) = {each.model for each in references}
+            ids = [each.key for each in references if not each.is_client_id]
+            client_ids = [each.key for each in references if each.is_client_id]
+            parents.append((column, self._sent(parent, f"{table}_{column}", ids, client_ids, parameters)))
+        return replace(self._sent(model, table, need.ids, need.client_ids, parameters), parents=tuple(parents))
 
-    def _named(self, model: Any) -> ColumnElement[bool]:
-        """The condition for the rows that are named by id or by client_id, or that point to such rows."""
-        need, conditions = self._needs[model], []
-        if need.ids:
-            conditions.append(among(self._session, _id(model), need.ids))
-        if need.client_ids:
-            conditions.append(among(self._session, model.client_id, need.client_ids))
-        for column, parents in need.parents.items():
-            conditions.append(getattr(model, column).in_(self._ids_of(parents)))
-        return or_(*conditions)
-
-    def _ids_of(self, parents: Collection[Reference]) -> Select[Any]:
-        """`SELECT` of the ids of these rows, all of one model."""
-        model: Any = next(iter(parents)).model
-        ids = [each.key for each in parents if not each.is_client_id]
-        client_ids = [each.key for each in parents if each.is_client_id]
-        if not client_ids:
-            return listed(self._session, _id(model), ids)
-        named = or_(among(self._session, model.client_id, client_ids), among(self._session, _id(model), ids))
-        return select(_id(model)).where(named)
-
-    def _roots(self) -> ColumnElement[bool]:
-        """The condition for the inspections that are named, and for those of all other rows that are."""
-        sources: list[Any] = [
-            select(model.inspection_id).where(self._named(model))
-            for model in self._needs
-            if model is not Inspection and hasattr(model, "inspection_id")
-        ]
-        ids = self._needs[Inspection].ids
-        if ids or not sources:
-            sources.append(listed(self._session, Inspection.id, ids))
-        # Not OR: the databases would read all inspections to answer it.
-        return Inspection.id.in_(union_all(*sources) if len(sources) > 1 else sources[0])
+    def _sent(
+        self, model: type, prefix: str, ids: Collection[Any], client_ids: Collection[str], parameters: dict[str, Any]
+    ) -> _Names:
+        names = _Names(model, f"{prefix}_ids" if ids else "", f"{prefix}_client_ids" if client_ids else "")
+        for name, values in ((names.ids, ids), (names.client_ids, client_ids)):
+            if name:
+                parameters[name] = sent(self._dialect, values)
+        return names
 
     def _keep(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -251,9 +247,58 @@ class Rows:
                 raise RaceError(f"{target.column} of {type(row).__name__} changed meanwhile")
 
 
+@lru_cache(maxsize=512)
+def _lock_statement(dialect: str, names: _Names, below: tuple[_Names, ...], is_changed: bool) -> Select[Any]:
+    """Selects and locks the rows, in id order and in the strongest mode that any row of the model needs.
+
+    Two modes would take two statements, and their rows would no longer be locked in one order. `below`: what is named
+    below inspections, which are locked too.
+    """
+    condition = _roots_condition(dialect, names, below) if names.model is Inspection else _condition(dialect, names)
+    statement: Select[Any] = select(names.model).where(condition).order_by(_id(names.model))
+    # A row that the session knows already would keep its stale values (trap 27).
+    return statement.with_for_update(read=not is_changed, key_share=is_changed).execution_options(
+        populate_existing=True
+    )
+
+
+def _roots_condition(dialect: str, names: _Names, below: tuple[_Names, ...]) -> ColumnElement[bool]:
+    """The condition for the inspections that are named, and for those of all other rows that are."""
+    sources: list[Any] = [select(each.model.inspection_id).where(_condition(dialect, each)) for each in below]
+    if names.ids:
+        sources.append(listed(dialect, Inspection.id, names.ids))
+    # Not OR: the databases would read all inspections to answer it.
+    return Inspection.id.in_(union_all(*sources) if len(sources) > 1 else sources[0])
+
+
+def _condition(dialect: str, names: _Names) -> ColumnElement[bool]:
+    """The condition for the rows that are named by id or by client_id, or that point to such rows."""
+    conditions = []
+    if names.ids:
+        conditions.append(among(dialect, _id(names.model), names.ids))
+    if names.client_ids:
+        conditions.append(among(dialect, names.model.client_id, names.client_ids))
+    for column, parent in names.parents:
+        ids = (
+            select(_id(parent.model)).where(_condition(dialect, parent))
+            if parent.client_ids
+            else listed(dialect, _id(parent.model), parent.ids)
+        )
+        conditions.append(getattr(names.model, column).in_(ids))
+    return or_(*conditions)
+
+
+def _has_root(model: Any) -> bool:
+    return hasattr(model, "inspection_id")
+
+
 def _lock_key(model: type) -> tuple[int, str]:
     order = LOCK_ORDER.index(model) if model in LOCK_ORDER else len(LOCK_ORDER)
-    return order, inspect(model).local_table.name
+    return order, _table_name(model)
+
+
+def _table_name(model: type) -> str:
+    return str(inspect(model).local_table.name)
 
 
 def _id(model: type) -> Any:
