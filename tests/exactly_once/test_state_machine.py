@@ -1,0 +1,209 @@
+"""Several devices and an office user do anything in any order over a bad network; Hypothesis looks for a way to fail.
+
+`TEST_EXAMPLES=1000 pytest tests/exactly_once` looks longer, and elsewhere each time.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from app import create_app
+from app.extensions import db
+from app.models import FormFill
+from app.testing import World, sign_in
+from tests.conftest import PASSWORD, SettableClock
+from tests.databases import sqlite_file
+from tests.device import Change, Device, Offline, Store
+from tests.exactly_once.checker import check
+from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, TWICE, Line
+from tests.pictures import jpeg
+
+IS_LONG = "TEST_EXAMPLES" in os.environ
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "25"))
+
+DEVICES = 3
+
+#: How the three apps differ: whether they join what was not sent, and what they ask for in a conflict.
+HABITS: list[dict[str, Any]] = [{}, {"joins": False}, {"joins": False, "strategy": None}]
+
+devices = st.integers(0, DEVICES - 1)
+fields = st.sampled_from(["a", "b", "c"])
+fates = st.lists(st.sampled_from([PASS, PASS, LOSE_REQUEST, LOSE_ANSWER, TWICE]), max_size=6)
+
+Item = TypeVar("Item")
+
+
+class RecordingLine(Line):
+    """A line that keeps every batch, so that one can arrive again, late."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.batches: list[tuple[bytes, dict[str, str]]] = []
+
+    def __call__(self, method: str, path: str, body: bytes, headers: Any) -> Any:
+        if path == "/api/v1/sync":
+            self.batches.append((body, dict(headers)))
+        return super().__call__(method, path, body, headers)
+
+
+def decide(change: Change, conflict: dict[str, Any]) -> dict[str, Any] | None:
+    """The user insists on what was entered here."""
+    return dict(conflict["local_data"])
+
+
+class Field(RuleBasedStateMachine):
+    """Three devices of two technicians, one inspection, a form that all edit and one that each edits alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.numbers = count(1)
+
+    @initialize()
+    def begin(self) -> None:
+        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.stack.enter_context(sqlite_file(directory))
+        self.clock = SettableClock()
+        environment = {"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": "", "FIELDPOST_LOG_LEVEL": "ERROR"}
+        self.app = create_app({**environment, "FIELDPOST_LOGIN_RATE": "1000 per minute"}, self.clock)
+        world = World(self.app)
+        owner, tech = world.user("owner@example.com", "technician"), world.user("tech@example.com")
+        self.inspection = world.inspection(owner, tech)
+        self.template = world.template()
+        self.office = sign_in(self.app, world.user("office@example.com", "admin"))
+        self.shared = world.form_fill(self.inspection, self.template, data={}).id
+        self.alone = [world.form_fill(self.inspection, self.template, data={}).id for _ in range(DEVICES)]
+        self.lines = [RecordingLine(self.app) for _ in range(DEVICES)]
+        self.devices = [Device(line, decide=decide, **HABITS[index]) for index, line in enumerate(self.lines)]
+        self.made: list[list[Any]] = [[] for _ in range(DEVICES)]
+        for number, device in enumerate(self.devices):
+            device.sign_in((owner if number == 2 else tech).email, PASSWORD)
+            device.pull()
+
+    def value(self) -> str:
+        """A value that nobody has written before."""
+        return str(next(self.numbers))
+
+    @rule(device=devices, name=fields)
+    def edit_shared(self, device: int, name: str) -> None:
+        self.devices[device].edit(self.shared, **{name: self.value()})
+
+    @rule(device=devices, name=fields)
+    def edit_alone(self, device: int, name: str) -> None:
+        self.devices[device].edit(self.alone[device], **{name: self.value()})
+
+    @rule(device=devices)
+    def edit_inspection(self, device: int) -> None:
+        self.devices[device].edit_inspection(self.inspection.id, notes=self.value())
+
+    @rule(device=devices)
+    def create(self, device: int) -> None:
+        made = self.devices[device].create(self.inspection.id, self.template.id, a=self.value())
+        self.made[device].append(made)
+
+    @precondition(lambda self: any(self.made))
+    @rule(device=devices, which=st.integers(0, 99), name=fields)
+    def edit_made(self, device: int, which: int, name: str) -> None:
+        if self.made[device]:
+            self.devices[device].edit(self.made[device][which % len(self.made[device])], **{name: self.value()})
+
+    @rule(device=devices)
+    def photograph(self, device: int) -> None:
+        photo = jpeg((8, 8), colour=f"rgb({next(self.numbers) % 256},0,0)")
+        self.devices[device].photograph(self.shared, "Riser_Photo", photo)
+
+    @rule(device=devices)
+    def delete_photo(self, device: int) -> None:
+        for record in list(self.devices[device].store.rows["attachment"].values())[:1]:
+            self.devices[device].delete_photo(record["form_fill_id"], record["field_name"], record["id"])
+
+    @rule()
+    def patch_in_the_office(self) -> None:
+        url = f"/api/v1/inspections/{self.inspection.id}"
+        assert self.office.patch(url, json={"notes": self.value()}).status_code == 200
+
+    @rule(device=devices, fates=fates)
+    def sync(self, device: int, fates: list[str]) -> None:
+        self._sync(device, fates)
+
+    @rule(device=devices, fates=fates)
+    def push(self, device: int, fates: list[str]) -> None:
+        self._sync(device, fates, lambda each: each.push())
+
+    @rule(device=devices)
+    def restart(self, device: int) -> None:
+        old = self.devices[device]
+        new = Device(old.transport, Store.load(old.store.dump()), decide=decide, **HABITS[device])
+        new.entries = old.entries
+        self.devices[device] = new
+
+    @rule(device=devices, which=st.integers(0, 99))
+    def arrive_late(self, device: int, which: int) -> None:
+        batches = self.lines[device].batches
+        if batches:
+            body, headers = batches[which % len(batches)]
+            self.app.test_client().post("/api/v1/sync", data=body, headers=headers)
+
+    @rule(minutes=st.sampled_from([-60, 1]))
+    def set_the_clock(self, minutes: int) -> None:
+        self.clock.forward(minutes=minutes)
+
+    def _sync(self, device: int, fates: list[str], what: Callable[[Device], None] = Device.sync) -> None:
+        waiting = list(fates)
+        self.lines[device].fate = lambda method, path: waiting.pop(0) if waiting else PASS
+        try:
+            what(self.devices[device])
+        except Offline:
+            pass
+        finally:
+            self.lines[device].fate = lambda method, path: PASS
+
+    def teardown(self) -> None:
+        if not hasattr(self, "devices"):
+            return
+        try:
+            for _ in range(2):
+                for number in range(DEVICES):
+                    self._sync(number, [])
+            for device in self.devices:
+                assert device.store.queue == device.store.set_aside == device.store.photos == []
+            check(self.app, self.devices)
+            self._check_only_editors()
+            first, *others = [device.store.rows for device in self.devices]
+            assert all(each == first for each in others), "devices hold different data"
+        finally:
+            with self.app.app_context():
+                db.engine.dispose()
+            self.stack.close()
+
+    def _check_only_editors(self) -> None:
+        """Whoever is the only editor of a row never gets a conflict on it."""
+        for number, device in enumerate(self.devices):
+            mine = {self.alone[number], *(device.store.made_here[each] for each in self.made[number])}
+            conflicts = [each for each in device.entries if "conflict_data" in each and each["type"] == "form_fill"]
+            assert not [each for each in conflicts if each["server_id"] in mine]
+            with self.app.app_context():
+                form_fill = db.session.get(FormFill, self.alone[number])
+                assert device.form_fill(self.alone[number]) == form_fill.data
+
+
+class TestField(Field.TestCase):  # type: ignore[name-defined, misc]
+    settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=25,
+        derandomize=not IS_LONG,
+        # A short failing example takes minutes to find.
+        phases=tuple(Phase) if IS_LONG else (Phase.generate,),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )

@@ -1,0 +1,288 @@
+"""The reference device against the server: the sequences of docs/clients.md, and two devices with an office user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.models import Attachment, FormFill, Inspection, LedgerOperation, User
+from tests.conftest import PASSWORD, SettableClock, SignIn, World
+from tests.device import Device, Offline, Store
+from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, Line
+from tests.pictures import jpeg
+
+MakeDevice = Callable[..., Device]
+
+
+@pytest.fixture
+def tech(world: World) -> User:
+    return world.user("tech@example.com")
+
+
+@pytest.fixture
+def inspection(world: World, tech: User) -> Inspection:
+    return world.inspection(world.user("owner@example.com", "user"), tech)
+
+
+@pytest.fixture
+def form_fill(world: World, inspection: Inspection) -> FormFill:
+    return world.form_fill(inspection, data={"a": "0", "b": "0"})
+
+
+@pytest.fixture
+def make_device(app: Flask) -> MakeDevice:
+    def make(user: User, **options: Any) -> Device:
+        device = Device(Line(app), **options)
+        device.sign_in(user.email, PASSWORD)
+        return device
+
+    return make
+
+
+def fates(device: Device, *sequence: str) -> None:
+    """What becomes of the next requests; those after them pass."""
+    waiting = list(sequence)
+    device.transport.fate = lambda method, path: waiting.pop(0) if waiting else PASS  # type: ignore[attr-defined]
+
+
+def restarted(device: Device) -> Device:
+    """The app after it was closed and opened again."""
+    return Device(device.transport, Store.load(device.store.dump()), decide=device.decide, strategy=device.strategy)
+
+
+def held(device: Device, entity: str) -> dict[str, Any]:
+    return device.store.rows[entity]
+
+
+def applied(world: World) -> list[LedgerOperation]:
+    return [each for each in world.all(LedgerOperation) if each.door == "sync"]
+
+
+def test_the_first_download_is_the_package_and_the_feed_goes_on_from_it(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill, sign_in: SignIn
+) -> None:
+    device = make_device(tech)
+    device.download(form_fill.inspection_id)
+    assert held(device, "form_fill")[str(form_fill.id)]["data"] == {"a": "0", "b": "0"}
+    other = world.user("admin@example.com", "admin")
+    sign_in(other).post("/api/v1/sync", json={"sync_items": [item(form_fill, a="1")]})
+    device.pull()
+    assert held(device, "form_fill")[str(form_fill.id)]["data"] == {"a": "1", "b": "0"}
+
+
+def item(form_fill: FormFill, **changes: Any) -> dict[str, Any]:
+    return {"type": "form_fill", "local_id": str(changes), "data": {"id": form_fill.id, "changes": changes}}
+
+
+def test_what_was_edited_offline_arrives_once_the_network_is_back(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+) -> None:
+    device = make_device(tech)
+    device.pull()
+    device.edit(form_fill.id, a="1")
+    fates(device, LOSE_REQUEST)
+    with pytest.raises(Offline):
+        device.sync()
+    device = restarted(device)
+    device.edit(form_fill.id, b="1")
+    device.edit_inspection(form_fill.inspection_id, status="completed")
+    assert device.form_fill(form_fill.id) == {"a": "1", "b": "1"}
+    device.sync()
+    assert world.get(FormFill, form_fill.id).data == {"a": "1", "b": "1"}
+    assert world.get(Inspection, form_fill.inspection_id).status == "completed"
+    assert device.store.queue == device.store.set_aside == []
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_lost_answer_applies_nothing_twice_and_is_no_conflict(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill, times: int
+) -> None:
+    device = make_device(tech, strategy=None)
+    device.pull()
+    device.edit(form_fill.id, a="1")
+    for number in range(times):
+        fates(device, LOSE_ANSWER)
+        with pytest.raises(Offline):
+            device.sync()
+        device.edit(form_fill.id, b=str(number))
+        device = restarted(device)
+    device.sync()
+    assert world.get(FormFill, form_fill.id).data == {"a": "1", "b": str(times - 1)}
+    assert len(applied(world)) == 2
+    assert not any(entry.get("conflict") for entry in device.entries)
+    assert held(device, "form_fill")[str(form_fill.id)]["data"] == {"a": "1", "b": str(times - 1)}
+
+
+def test_two_people_who_changed_different_fields_need_not_notice_each_other(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+) -> None:
+    one, other = make_device(tech), make_device(tech)
+    for device in (one, other):
+        device.pull()
+    one.edit(form_fill.id, a="one")
+    other.edit(form_fill.id, b="other")
+    one.sync()
+    other.sync()
+    one.sync()
+    assert world.get(FormFill, form_fill.id).data == {"a": "one", "b": "other"}
+    assert one.form_fill(form_fill.id) == other.form_fill(form_fill.id) == {"a": "one", "b": "other"}
+    assert [entry["message"] for entry in other.entries] == ["Conflict merged"]
+
+
+def test_the_same_field_is_a_conflict_that_the_user_decides(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+) -> None:
+    shown: list[dict[str, Any]] = []
+
+    def decide(change: Any, conflict: dict[str, Any]) -> dict[str, Any]:
+        shown.append(conflict)
+        return {"a": f"{conflict['server_data']['a']} and {conflict['local_data']['a']}"}
+
+    one, other = make_device(tech), make_device(tech, decide=decide)
+    for device in (one, other):
+        device.pull()
+    one.edit(form_fill.id, a="one")
+    other.edit(form_fill.id, a="other", b="other")
+    one.sync()
+    other.sync()
+    (conflict,) = shown
+    assert conflict["conflicting_fields"] == ["a"]
+    assert conflict["base_data"] == {"a": "0", "b": "0"}
+    assert world.get(FormFill, form_fill.id).data == {"a": "one and other", "b": "0"}
+
+
+def test_a_merge_and_then_the_whole_form_overwrites_nobody(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+) -> None:
+    one, other = make_device(tech), make_device(tech)
+    for device in (one, other):
+        device.pull()
+    one.edit(form_fill.id, a="one")
+    other.edit(form_fill.id, b="other")
+    one.push()
+    other.push()
+    # A client that takes version and content from the merge's answer, and sends the whole form.
+    row = held(other, "form_fill")[str(form_fill.id)]
+    whole = {"id": form_fill.id, "updated_at": row["updated_at"], "data": {**row["data"], "c": "new"}}
+    _, answer = other._send("POST", "/sync", {"sync_items": [{"type": "form_fill", "local_id": "w", "data": whole}]})
+    assert len(answer["results"]["success"]) == 1
+    assert world.get(FormFill, form_fill.id).data == {"a": "one", "b": "other", "c": "new"}
+
+
+@pytest.mark.parametrize("lost", [LOSE_REQUEST, LOSE_ANSWER])
+def test_created_edited_and_photographed_without_ever_being_online(
+    world: World, make_device: MakeDevice, tech: User, inspection: Inspection, lost: str
+) -> None:
+    template = world.template()
+    device = make_device(tech)
+    device.pull()
+    key = device.create(inspection.id, template.id, a="1")
+    device.edit(key, b="2")
+    device.photograph(key, "Riser_Photo", jpeg())
+    assert device.form_fill(key) == {"a": "1", "b": "2"}
+    # Each request in turn gets lost once.
+    for count in range(6):
+        fates(device, *[PASS] * count, lost)
+        try:
+            device.sync()
+        except Offline:
+            device = restarted(device)
+    device.edit(key, c="3")
+    device.sync()
+    (row,) = world.all(FormFill)
+    assert (row.client_id, row.data) == (key, {"a": "1", "b": "2", "c": "3"})
+    (attachment,) = world.all(Attachment)
+    assert device.photo(attachment.id) == jpeg()
+    assert device.store.photos == []
+    assert device.store.set_aside == []
+    assert not any(entry.get("conflict") for entry in device.entries)
+
+
+def test_a_batch_that_is_too_large_is_cut_between_rows(
+    app: Flask, world: World, make_device: MakeDevice, tech: User, inspection: Inspection, environment: dict[str, str]
+) -> None:
+    forms = [world.form_fill(inspection, data={}) for _ in range(4)]
+    device = make_device(tech, strategy=None)
+    device.pull()
+    for form in forms:
+        device.edit(form.id, a="x" * 3_000_000)
+    device.sync()
+    assert [world.get(FormFill, form.id).data["a"][:1] for form in forms] == ["x"] * 4
+    assert device.store.queue == []
+
+
+def test_a_token_that_expired_is_refreshed_and_the_queue_survives(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill, clock: SettableClock
+) -> None:
+    device = make_device(tech)
+    device.pull()
+    clock.forward(hours=1)
+    device.edit(form_fill.id, a="1")
+    device.sync()
+    assert world.get(FormFill, form_fill.id).data["a"] == "1"
+
+
+def test_a_cursor_that_expired_starts_the_walk_anew_and_keeps_unsent_work(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+) -> None:
+    device = make_device(tech)
+    device.pull()
+    device.store.rows["form_fill"]["4711"] = {"id": 4711, "data": {}}
+    device.edit(form_fill.id, a="1")
+    device.store.cursor = "made up"
+    device.pull()
+    assert set(held(device, "form_fill")) == {str(form_fill.id)}
+    assert device.form_fill(form_fill.id)["a"] == "1"
+
+
+# Two devices and an office user
+
+
+def assert_holds_what_its_user_sees(world: World, device: Device, client: FlaskClient) -> None:
+    """Compare what a device holds with what the server shows its user now, bytes included."""
+    fresh = Device(device.transport)
+    fresh.store.access_token, fresh.store.refresh_token = device.store.access_token, device.store.refresh_token
+    fresh.pull()
+    assert device.store.rows == fresh.store.rows
+    page = client.get("/api/v1/inspections?per_page=200").json["data"]["inspections"]  # type: ignore[index]
+    assert set(device.store.rows["inspection"]) == {str(each["id"]) for each in page}
+    for key, record in device.store.rows["attachment"].items():
+        assert len(device.photo(key)) == record["byte_size"]
+
+
+def test_devices_hold_in_the_end_exactly_what_their_users_may_see(
+    world: World, make_device: MakeDevice, sign_in: SignIn
+) -> None:
+    office = sign_in(world.user("office@example.com", "admin"))
+    owner = world.user("owner@example.com", "user")
+    techs = [world.user(f"tech{number}@example.com") for number in range(2)]
+    inspections = [world.inspection(owner, techs[number % 2]) for number in range(6)]
+    forms = [world.form_fill(each, data={}) for each in inspections for _ in range(3)]
+    devices = [make_device(each) for each in techs]
+    for turn in range(12):
+        for number, device in enumerate(devices):
+            device.pull()
+            for key in list(held(device, "form_fill"))[turn % 3 :: 2]:
+                device.edit(int(key), **{f"f{turn % 4}": f"{number} in {turn}"})
+                if turn % 4 == number:
+                    device.photograph(int(key), "Riser_Photo", jpeg(colour=f"rgb({turn},{number},{key})"))
+        moved = inspections[turn % 6]
+        assignee = [techs[0].id, techs[1].id, None][turn % 3]
+        assert office.patch(f"/api/v1/inspections/{moved.id}", json={"assignee_id": assignee}).status_code == 200
+        for device in devices:
+            device.sync()
+        if turn == 7:
+            gone = inspections.pop(0)
+            forms = [each for each in forms if each.inspection_id != gone.id]
+            assert office.delete(f"/api/v1/inspections/{gone.id}").status_code == 200
+            inspections.append(world.inspection(owner, techs[0]))
+    for device, user in zip(devices, techs, strict=True):
+        device.sync()
+        assert held(device, "attachment")
+        assert_holds_what_its_user_sees(world, device, sign_in(user))
+    # What was edited while an inspection was taken away is shown to the user, not lost.
+    assert {entry["code"] for device in devices for _, entry in device.store.set_aside} <= {"forbidden", "not_found"}
