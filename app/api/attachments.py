@@ -86,8 +86,7 @@ def verify_attachments() -> Response:
     try:
         asked = PhotoSchema(many=True).load(body)
     except ValidationError as error:
-        details = error.normalized_messages()  # type: ignore[no-untyped-call]
-        raise InvalidError(extra={"details": details}) from None
+        raise InvalidError(extra={"details": gate.details_of(error)}) from None
     known = _statuses(asked)
     found = [
         {**sent, "status": known.get((photo["form_fill_id"], photo["field_name"], photo["sha256"].lower()), "missing")}

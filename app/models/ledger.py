@@ -45,7 +45,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     #: Empty where the sign-in named no device, so that the uniqueness of a retry holds for it too.
     device_id: Mapped[str] = mapped_column(String(36))
     local_id: Mapped[str | None] = mapped_column(String(255))
-    #: The operation's type, or what was done through another door: `inspections.patch`.
+    #: The operation's type, or what was done through another door: `inspection_change`.
     type: Mapped[str] = mapped_column(String(255))
     #: SHA-256 over type and payload as sent (contract, section 3.2); None for other doors.
     fingerprint: Mapped[str | None] = mapped_column(String(64))

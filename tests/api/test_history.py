@@ -1,0 +1,115 @@
+"""`GET /form_fills/:id/history` and its like: who, when, from where, before and after (contract, section 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from app.models import FormFill, Inspection, User
+from app.testing import push, sign_in
+from tests.api.conftest import API
+from tests.conftest import SettableClock, World
+
+DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
+
+
+@pytest.fixture
+def inspection(world: World, owner: User, tech: User) -> Inspection:
+    return world.inspection(owner, tech)
+
+
+@pytest.fixture
+def form_fill(world: World, inspection: Inspection) -> FormFill:
+    return world.form_fill(inspection, data={"a": 0, "n": None})
+
+
+@pytest.fixture
+def device(world: World, tech: User) -> FlaskClient:
+    return sign_in(world.app, tech, DEVICE_ID)
+
+
+def history(client: FlaskClient, path: str) -> list[dict[str, Any]]:
+    answer = client.get(API + path)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json["data"]["history"]  # type: ignore[index]
+    return found
+
+
+def edit(form_fill: FormFill, local_id: str, **changes: Any) -> dict[str, Any]:
+    return {"type": "form_fill", "local_id": local_id, "data": {"id": form_fill.id, "changes": changes}}
+
+
+def test_a_sync_tells_who_when_from_which_device_and_each_field_before_and_after(
+    device: FlaskClient, form_fill: FormFill, tech: User, clock: SettableClock
+) -> None:
+    clock.forward(minutes=1)
+    push(device, edit(form_fill, "one", a=1, b=None, n=None))
+    newest, first = history(device, f"/form_fills/{form_fill.id}/history")
+    assert newest == {
+        "id": newest["id"],
+        "action": "change",
+        "recorded_at": "2024-03-15T10:31:00.000Z",
+        "user_id": tech.id,
+        "device_id": DEVICE_ID,
+        "door": "sync",
+        "type": "form_fill",
+        "local_id": "one",
+        "version_before": "2024-03-15T10:30:00.000Z",
+        "version_after": "2024-03-15T10:31:00.000Z",
+        "changes": {"a": {"old": 0, "new": 1}, "b": {"new": None}},
+    }
+    assert (first["action"], first["version_before"]) == ("create", None)
+    assert first["changes"]["a"] == {"new": 0}
+
+
+def test_every_door_is_told_of(
+    world: World, device: FlaskClient, office: FlaskClient, admin: User, inspection: Inspection, stranger: User
+) -> None:
+    body = {"assignee_id": stranger.id, "notes": "moved"}
+    assert office.patch(f"{API}/inspections/{inspection.id}", json=body).status_code == 200
+    newest = history(office, f"/inspections/{inspection.id}/history")[0]
+    assert (newest["door"], newest["type"], newest["user_id"]) == ("rest", "inspection_change", admin.id)
+    assert newest["changes"]["notes"] == {"old": None, "new": "moved"}
+    assert newest["changes"]["assignee_id"]["new"] == stranger.id
+    made = history(office, f"/inspections/{inspection.id}/history")[-1]
+    assert (made["door"], made["user_id"], made["device_id"]) == ("cli", None, None)
+
+
+def test_an_upload_and_a_delete_are_in_the_attachments_history(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    photo = world.attachment(form_fill)
+    data = {"form_fill_id": form_fill.id, "field_name": "Riser_Photo"}
+    push(device, {"type": "photo_delete", "local_id": "x", "data": data})
+    # The row is only marked, so what happened to it can still be read.
+    answer = device.get(f"{API}/entities/attachment/{photo.id}/history")
+    assert [each["action"] for each in answer.json["data"]["history"]] == ["delete", "create"]  # type: ignore[index]
+
+
+def test_history_comes_in_pages_newest_first(device: FlaskClient, form_fill: FormFill) -> None:
+    push(device, *[edit(form_fill, str(number), a=number) for number in range(1, 8)])
+    url = f"{API}/form_fills/{form_fill.id}/history?per_page=3"
+    pages: list[Any] = [device.get(f"{url}&page={page}").json["data"] for page in (1, 2, 3, 4)]  # type: ignore[index]
+    assert [[each["local_id"] for each in page["history"]] for page in pages] == [
+        ["7", "6", "5"],
+        ["4", "3", "2"],
+        ["1", None],
+        [],
+    ]
+    assert {(page["total"], page["pages"]) for page in pages} == {(8, 3)}
+
+
+@pytest.mark.parametrize(
+    "path", ["/form_fills/4711/history", "/inspections/x/history", "/entities/user/1/history", "/entities/x/1/history",
+             "/entities/attachment/%00/history"]
+)  # fmt: skip
+def test_no_history_of_what_is_not_there_or_not_below_an_inspection(office: FlaskClient, path: str) -> None:
+    assert office.get(API + path).status_code == 404
+
+
+def test_history_is_for_those_who_may_read_the_row(world: World, stranger: User, form_fill: FormFill) -> None:
+    client = sign_in(world.app, stranger)
+    for path in (f"/form_fills/{form_fill.id}", f"/inspections/{form_fill.inspection_id}"):
+        assert client.get(f"{API}{path}/history").status_code == 404
