@@ -10,8 +10,8 @@ from flask import Request, Response
 
 from app.errors import NotFoundError, StorageError
 from app.models import Attachment
-from app.storage import MissingObjectError, current_storage
-from app.storage.images import thumbnail
+from app.storage import LinkingStorage, MissingObjectError, current_storage
+from app.storage.images import ImageTooLargeError, NotAnImageError, thumbnail
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,10 @@ CACHING = "private, max-age=86400"
 
 
 def send_attachment(request: Request, attachment: Attachment, variant: str | None = None) -> Response:
-    """The attachment's bytes, or with `variant="thumbnail"` a small JPEG. Raises `NotFoundError`, `StorageError`."""
+    """The attachment's bytes, or with `variant="thumbnail"` a small JPEG. Raises `NotFoundError`, `StorageError`.
+
+    Where the storage can be asked directly, the answer to a GET is where to; thumbnails are sent in any case.
+    """
     try:
         if variant == "thumbnail":
             data = _thumbnail(attachment)
@@ -31,19 +34,36 @@ def send_attachment(request: Request, attachment: Attachment, variant: str | Non
         else:
             data = None
             response = _conditional(request, attachment.content_type, attachment.sha256, attachment.byte_size)
+        if attachment.filename:
+            response.headers.set("Content-Disposition", "inline", **_names(attachment.filename))
         span = _span(request, response)
-        if span is not None:
-            start, end = span
-            stored = current_storage().open(attachment.storage_key, start, end) if data is None else [data[start:end]]
-            response.response = stored
+        if span is None:
+            return response
+        if data is not None:
+            response.response = [data[slice(*span)]]
+            return response
+        storage = current_storage()
+        if isinstance(storage, LinkingStorage):
+            return _redirect(storage, attachment, response)
+        response.response = storage.open(attachment.storage_key, *span)
     except MissingObjectError:
         logger.error("bytes of an attachment are missing", extra={"storage_key": attachment.storage_key})
         raise NotFoundError(
             "The attachment's bytes are missing", "Report its id to the operator; `storage check` lists such rows."
         ) from None
-    if attachment.filename:
-        response.headers.set("Content-Disposition", "inline", **_names(attachment.filename))
     return response
+
+
+def _redirect(storage: LinkingStorage, attachment: Attachment, response: Response) -> Response:
+    """Where to fetch what `response` would hold. Whoever follows sends the Range again, but not the token."""
+    link = storage.link(
+        attachment.storage_key,
+        content_type=attachment.content_type,
+        disposition=response.headers.get("Content-Disposition"),
+        caching=CACHING,
+    )
+    # Kept by nobody: it is a key to the photo for as long as it lasts, and useless after.
+    return Response(status=302, headers={"Location": link, "Cache-Control": "private, no-store"})
 
 
 def _conditional(request: Request, content_type: str, tag: str, size: int) -> Response:
@@ -79,10 +99,22 @@ def _thumbnail(attachment: Attachment) -> bytes:
         return b"".join(storage.open(key))
     except MissingObjectError:
         pass
-    data = thumbnail(b"".join(storage.open(attachment.storage_key)))
+    data = _made_small(attachment, b"".join(storage.open(attachment.storage_key)))
     try:
         storage.put(key, data)
     except StorageError:
         # It can be made again; the device need not wait for the operator.
         logger.warning("thumbnail not kept", extra={"storage_key": key}, exc_info=True)
     return data
+
+
+def _made_small(attachment: Attachment, data: bytes) -> bytes:
+    """The thumbnail of what was an image when it was uploaded, and is none any more if its bytes were damaged."""
+    try:
+        return thumbnail(data)
+    except (NotAnImageError, ImageTooLargeError) as error:
+        logger.error("no thumbnail can be made", extra={"storage_key": attachment.storage_key, "reason": str(error)})
+        raise NotFoundError(
+            "No thumbnail can be made of the attachment",
+            "Fetch it without `variant`. Report its id to the operator: the stored bytes are damaged.",
+        ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import db
@@ -40,7 +40,6 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         CheckConstraint("kind IN ('photo', 'signature')", name="kind"),
         UniqueConstraint("form_fill_id", "position"),
-        Index(None, "deleted_at"),
     )
     __entity__ = Entity(
         name="attachment",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from flask import current_app
 
 from app.config import Settings
 from app.errors import ConfigurationError
 from app.storage.local import LocalStorage
-from app.storage.protocol import MissingObjectError, Storage, StoredObject
+from app.storage.protocol import LinkingStorage, MissingObjectError, Storage, StoredObject
 
-__all__ = ["MissingObjectError", "Storage", "StoredObject", "current_storage", "open_storage"]
+__all__ = ["LinkingStorage", "MissingObjectError", "Storage", "StoredObject", "current_storage", "open_storage"]
+
+#: What `app.storage.s3` needs and an installation without the extra `s3` does not have.
+S3_PACKAGES = {"boto3", "botocore", "urllib3"}
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -17,14 +23,26 @@ def open_storage(settings: Settings) -> Storage:
     if not settings.storage:
         return LocalStorage(settings.data_dir / "attachments")
     if settings.storage.startswith("s3://"):
-        raise ConfigurationError(
-            f"FIELDPOST_STORAGE={settings.storage!r}: S3 is not built in yet, it comes in a later release. "
-            "Unset it: files are then kept in the data directory."
-        )
+        return _open_bucket(settings)
     raise ConfigurationError(
         f"FIELDPOST_STORAGE={settings.storage!r} names no storage that Fieldpost knows. "
-        "Leave it empty: files are then kept in the data directory."
+        "Leave it empty: files are then kept in the data directory. Or name a bucket: `s3://bucket/prefix`."
     )
+
+
+def _open_bucket(settings: Settings) -> Storage:
+    """A bucket; its module is imported only here, since boto3 is an extra and takes time and memory."""
+    try:
+        module: Any = import_module("app.storage.s3")
+    except ModuleNotFoundError as error:
+        if error.name not in S3_PACKAGES:
+            raise
+        raise ConfigurationError(
+            f"FIELDPOST_STORAGE={settings.storage!r} needs boto3, which is not installed. "
+            'Run `pip install "fieldpost[s3]"`, or unset it: files are then kept in the data directory.'
+        ) from error
+    opened: Storage = module.open_bucket(settings)
+    return opened
 
 
 def current_storage() -> Storage:

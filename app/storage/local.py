@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,11 +12,8 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from app.errors import StorageError
-from app.storage.protocol import MissingObjectError, Pieces, StoredObject
-
-#: Two characters of directory, a name, perhaps a suffix: keys are made by us, and nothing else becomes a path.
-#: What a write that never ended has left behind has a key too, so that it can be collected.
-KEY = re.compile(r"[a-z0-9]{2}/[a-z0-9-]{1,64}(\.[a-z0-9]{1,8})?(\.[0-9a-f]{16}\.tmp)?", re.ASCII)
+from app.metrics import storage_errors
+from app.storage.protocol import KEY, MissingObjectError, Pieces, StoredObject, checked
 
 PIECE = 256 * 1024
 
@@ -75,9 +71,7 @@ class LocalStorage:
             probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        if not KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is not a storage key.")
-        return self.root / key
+        return self.root / checked(key)
 
     def _make_directory(self, directory: Path) -> None:
         """Make the directory, and sync the ones that hold it: else a power cut takes it and what is in it.
@@ -125,6 +119,7 @@ def _refusals(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        storage_errors.inc()
         raise StorageError(f"{what}: {error.strerror or error}.") from error
 
 

@@ -5,12 +5,24 @@ Keys are made by the server, never by a client. An object is written once and ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.errors import StorageError
+
+#: Two characters of directory, a name, perhaps a suffix: keys are made by us, and nothing else becomes a path.
+#: What a write that never ended has left behind has a key too, so that it can be collected.
+KEY = re.compile(r"[a-z0-9]{2}/[a-z0-9-]{1,64}(\.[a-z0-9]{1,8})?(\.[0-9a-f]{16}\.tmp)?", re.ASCII)
+
+
+def checked(key: str) -> str:
+    """The key, if it is one. Raises `ValueError`."""
+    if not KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is not a storage key.")
+    return key
 
 
 class MissingObjectError(StorageError):
@@ -45,7 +57,10 @@ class Storage(Protocol):
     """
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep `data` under `key`: whole and durable when this returns, or not at all."""
+        """Keep `data` under `key`: whole and durable when this returns.
+
+        After a `StorageError` it is there wholly or not at all; where it cannot be known which, `list` tells.
+        """
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
         """The bytes from `start` up to, without, `end`, in pieces. Raises `MissingObjectError` at once."""
@@ -58,3 +73,14 @@ class Storage(Protocol):
 
     def check(self) -> None:
         """Raise `StorageError` if nothing can be written now."""
+
+
+@runtime_checkable
+class LinkingStorage(Storage, Protocol):
+    """A storage that can be asked directly, by whoever is given an address that it has signed."""
+
+    def link(self, key: str, *, content_type: str, disposition: str | None, caching: str) -> str:
+        """An address that answers a GET with the object and these headers, for a minute or so.
+
+        Does not look whether the object is there.
+        """

@@ -270,7 +270,6 @@ def test_without_a_setting_files_are_in_the_data_directory(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("s3://bucket/prefix", "S3 is not built in yet"),
         ("/srv/photos", "names no storage"),
         ("gs://b", "data directory"),
     ],
