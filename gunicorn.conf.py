@@ -1,10 +1,33 @@
 """How gunicorn runs Fieldpost. `gunicorn wsgi:app` finds this file by itself."""
 
 import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
-host = os.environ.get("HOST") or "127.0.0.1"
-bind = f"{f'[{host}]' if ':' in host else host}:{os.environ.get('PORT') or 8000}"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+#: Where the workers keep the numbers that `/metrics` answers; prometheus_client reads it when it is imported.
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def _count(name: str, default: int) -> int:
+    """A setting that is a number. gunicorn itself shows no more than a traceback, or starts no workers at all."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or (default and int(text) < 1):
+        sys.exit(f"Fieldpost cannot start. {name}={text!r} is not a whole number above 0. Set it to one, or unset it.")
+    return int(text)
+
+
+_host = os.environ.get("HOST") or "127.0.0.1"
+_host = f"[{_host}]" if ":" in _host else _host
+bind = [f"{_host}:{os.environ.get('PORT') or 8000}"]
+# The application answers `/metrics`, and nothing else, to whoever comes through this one.
+_metrics_port = _count("FIELDPOST_METRICS_PORT", 0)
+if _metrics_port:
+    bind.append(f"{_host}:{_metrics_port}")
+
+workers = _count("WEB_CONCURRENCY", 2)
 
 # Threads: a slow upload holds one, not a whole process.
 worker_class = "gthread"
@@ -25,3 +48,32 @@ accesslog = None
 forwarded_allow_ips = ""
 # gunicorn 27 opens a socket for controlling it; nobody here uses it.
 control_socket_disable = True
+
+
+def on_starting(_server: Any) -> None:
+    """Before the first worker: a fresh directory for the metrics, of this server alone."""
+    os.environ[METRICS_DIRECTORY] = tempfile.mkdtemp(prefix="fieldpost-metrics-")
+
+
+def worker_exit(server: Any, _worker: Any) -> None:
+    """Let one worker alone report that the application cannot be loaded: at a second report, gunicorn falls over."""
+    error = sys.exc_info()[1]
+    if isinstance(error, SystemExit) and error.code == server.APP_LOAD_ERROR:
+        try:
+            (Path(os.environ[METRICS_DIRECTORY]) / "not-loaded").touch(exist_ok=False)
+        except FileExistsError:
+            # Its own exit code would be 4, whatever is raised here.
+            os._exit(0)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """A worker has ended: what it had open is not open any more; what it counted stays."""
+    # Not at the top: prometheus_client must find the directory named when it is imported.
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """The server has ended."""
+    shutil.rmtree(os.environ[METRICS_DIRECTORY], ignore_errors=True)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import cache
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 
 from app.errors import TryAgainError
 from app.extensions import db
+from app.migrations import UPGRADE, NotMigratedError, missing
 from app.storage import current_storage
 from app.web import public
 
 logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__)
-
-
-class NotMigratedError(Exception):
-    """The database is not at the version that this release needs."""
 
 
 @blueprint.get("/healthz")
@@ -68,12 +62,6 @@ def _check_database() -> None:
 
 def _check_migrations() -> None:
     with db.engine.connect() as connection:
-        present = set(MigrationContext.configure(connection).get_current_heads())
-    needed = _heads(current_app.extensions["migrate"].directory)
-    if present != needed:
-        raise NotMigratedError(f"at {sorted(present)}, needs {sorted(needed)}; run `flask --app wsgi db upgrade`")
-
-
-@cache
-def _heads(directory: str) -> set[str]:
-    return set(ScriptDirectory(directory).get_heads())
+        found = missing(connection)
+    if found:
+        raise NotMigratedError(f"{' '.join(found)} Run `{UPGRADE}`.")

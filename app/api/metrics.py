@@ -1,0 +1,68 @@
+"""`GET /metrics`: the numbers for Prometheus, on a port or with a token of their own (contract, section 9)."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import metrics
+from app.config import current_settings
+from app.errors import NotFoundError, UnauthorizedError
+from app.extensions import db
+from app.ledger.position import feed_lag_seconds
+from app.web import public
+
+logger = logging.getLogger(__name__)
+
+blueprint = Blueprint("metrics", __name__)
+
+
+@blueprint.before_app_request
+def keep_to_the_port() -> None:
+    """The port of the metrics answers nothing else: it may be open to others than the API's."""
+    if _came_by_own_port() and request.endpoint != f"{blueprint.name}.{show.__name__}":
+        raise NotFoundError(message="This port answers `/metrics` alone.")
+
+
+@blueprint.get("/metrics")
+@public
+def show() -> Response:
+    """All numbers of this server's workers, in Prometheus' text format."""
+    settings = current_settings()
+    is_open = _came_by_own_port() if settings.metrics_port else bool(settings.metrics_token)
+    if not is_open:
+        raise NotFoundError()
+    if settings.metrics_token and not _has_token(settings.metrics_token):
+        raise UnauthorizedError("token_invalid", "Send `Authorization: Bearer <FIELDPOST_METRICS_TOKEN>`.")
+    return Response(metrics.render(_measure()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _came_by_own_port() -> bool:
+    """Asked of the connection itself: headers, and with them Werkzeug's idea of the port, are the client's."""
+    port, connection = current_settings().metrics_port, request.environ.get("gunicorn.socket")
+    return bool(port) and connection is not None and connection.getsockname()[1] == port
+
+
+def _has_token(token: str) -> bool:
+    sent = request.headers.get("Authorization", "").encode("utf-8", "replace")
+    return hmac.compare_digest(sent, f"Bearer {token}".encode())
+
+
+def _measure() -> Iterator[Metric]:
+    """What only the database knows. Where it does not answer, the other numbers are wanted all the more."""
+    try:
+        lag = feed_lag_seconds(db.session())
+    except SQLAlchemyError as error:
+        logger.warning("the feed's lag was not measured", exc_info=error)
+        return
+    finally:
+        # Whoever looks is not to be counted as a connection in use.
+        db.session.remove()
+    yield GaugeMetricFamily("fieldpost_feed_lag_seconds", "How long the feed has been held back by an open write", lag)
