@@ -2,14 +2,22 @@
 
 import sys
 
+import click
+
 from app import create_app
 from app.errors import StartError
+from app.migrations import require_migrations
+from app.sync.watch import watchdog
 
 #: gunicorn's exit code of a worker that cannot load its application; with any other it would start one after another.
 APP_LOAD_ERROR = 4
 
 try:
     app = create_app()
+    # Not on the command line: `flask db upgrade` is what mends it, and nobody starts an ended process again.
+    if click.get_current_context(silent=True) is None:
+        require_migrations(app)
+        watchdog.ends_worker = True
 except StartError as error:
     print(f"Fieldpost cannot start. {error}", file=sys.stderr)
     sys.exit(APP_LOAD_ERROR)

@@ -50,7 +50,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("storage_key", name=op.f("uq_attachments_storage_key")),
         sa.UniqueConstraint("form_fill_id", "position", name=op.f("uq_attachments_form_fill_id_position")),
     )
-    op.create_index("ix_attachments_deleted_at", "attachments", ["deleted_at"])
     op.create_index("ix_attachments_inspection_id", "attachments", ["inspection_id"])
     op.create_table(
         "form_templates",
