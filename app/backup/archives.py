@@ -1,0 +1,153 @@
+"""What a backup is written to: a directory, or one tar file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+#: A backup holds everybody's data, and perhaps the key.
+OWNER_ONLY_DIRECTORY, OWNER_ONLY = 0o700, 0o600
+
+
+class BackupError(Exception):
+    """A backup cannot be made or restored; the text says why and what to do."""
+
+
+class Archive(Protocol):
+    """Named pieces of bytes, each added once."""
+
+    def add(self, name: str, source: BinaryIO, size: int) -> None:
+        """Add `size` bytes of `source`, from its beginning."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a small piece. Raises `KeyError`."""
+
+    def extract(self, name: str, target: Path) -> None:
+        """Write a piece to a file. Raises `KeyError`."""
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Names and sizes of all pieces."""
+
+
+@contextmanager
+def create_archive(target: Path) -> Iterator[Archive]:
+    """A new archive; whatever goes wrong, nothing of it stays. Raises `BackupError`."""
+    if target.exists():
+        raise BackupError(f"{target} is there already. Name a place that is not, or remove it.")
+    draft = target.with_name(f"{target.name}.unfinished")
+    try:
+        if target.suffix == ".tar":
+            with _private(draft) as file, tarfile.open(fileobj=file, mode="w") as tar:
+                yield _Tar(tar)
+                tar.close()
+                file.flush()
+                os.fsync(file.fileno())
+        else:
+            draft.mkdir(OWNER_ONLY_DIRECTORY)
+            yield _Directory(draft)
+        draft.rename(target)
+        _sync(target.absolute().parent)
+    except OSError as error:
+        raise BackupError(f"{target} cannot be written: {error.strerror}. Nothing of it was kept.") from error
+    finally:
+        _remove(draft)
+
+
+@contextmanager
+def open_archive(source: Path) -> Iterator[Archive]:
+    """An archive that is there. Raises `BackupError`."""
+    try:
+        if source.is_dir():
+            yield _Directory(source)
+        else:
+            with tarfile.open(source, "r:") as tar:
+                yield _Tar(tar)
+    except tarfile.TarError as error:
+        raise BackupError(f"{source} is no backup, or a damaged one: {error}.") from error
+    except FileNotFoundError as error:
+        raise BackupError(f"{error.filename or source} is not there. Name a directory or file of `backup`.") from error
+
+
+class _Directory:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def add(self, name: str, source: BinaryIO, size: int) -> None:
+        path = self._root / name
+        path.parent.mkdir(OWNER_ONLY_DIRECTORY, parents=True, exist_ok=True)
+        source.seek(0)
+        with _private(path) as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self, name: str) -> bytes:
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def extract(self, name: str, target: Path) -> None:
+        try:
+            shutil.copyfile(self._root / name, target)
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        for path in sorted(self._root.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(self._root).as_posix(), path.stat().st_size
+
+
+class _Tar:
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+
+    def add(self, name: str, source: BinaryIO, size: int) -> None:
+        source.seek(0)
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = size, OWNER_ONLY
+        self._tar.addfile(member, source)
+
+    def read(self, name: str) -> bytes:
+        with self._open(name) as file:
+            return file.read()
+
+    def extract(self, name: str, target: Path) -> None:
+        with self._open(name) as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        for member in self._tar.getmembers():
+            if member.isfile():
+                yield member.name, member.size
+
+    def _open(self, name: str) -> BinaryIO:
+        found = self._tar.extractfile(name)
+        if found is None:
+            raise KeyError(name)
+        return found  # type: ignore[return-value]
+
+
+def _private(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "wb")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
