@@ -1,8 +1,13 @@
-"""`GET /form_fills/:id/history` and its like: what happened to a row, newest first (contract, section 7)."""
+"""`GET /form_fills/:id/history` and its like: what happened to a row, newest first (contract, section 7).
+
+Whoever may read a row may read its history. Of a row that is gone only administrators may: nobody else could tell
+whether it was theirs to see, and administrators are those who want to know who deleted it, and what it said.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from flask import Response
@@ -29,14 +34,14 @@ blueprint = RestBlueprint("history", __name__, description="Who changed what, wh
 @blueprint.query(PageSchema)
 def form_fill_history(query: Mapping[str, Any], key: str) -> Response:
     """What happened to a form fill, named by its id or client_id."""
-    return _history(FormFill, visible_form_fill(key), query)
+    return _history(FormFill, key, query, visible_form_fill)
 
 
 @blueprint.get("/inspections/<key>/history")
 @blueprint.query(PageSchema)
 def inspection_history(query: Mapping[str, Any], key: str) -> Response:
     """What happened to an inspection itself."""
-    return _history(Inspection, _visible(Inspection, key), query)
+    return _history(Inspection, key, query, partial(_visible, Inspection))
 
 
 @blueprint.get("/entities/<name>/<key>/history")
@@ -46,7 +51,7 @@ def entity_history(query: Mapping[str, Any], name: str, key: str) -> Response:
     model: Any = current_registry().models.get(name)
     if model is None or not hasattr(model, "inspection_id"):
         raise NotFoundError("There is no such entity")
-    return _history(model, _visible(model, key), query)
+    return _history(model, key, query, partial(_visible, model))
 
 
 def _visible(model: Any, key: str) -> Any:
@@ -61,6 +66,13 @@ def _visible(model: Any, key: str) -> Any:
     return found
 
 
+def _gone(model: Any, key: str) -> Any:
+    """The id of a row that is told of, though it cannot be seen; None for anybody but administrators."""
+    row_id = _typed(inspect(model).primary_key[0], key)
+    told = entries_of(entity_of(model).name, row_id).limit(1)
+    return row_id if policies.is_admin(signed_in_user()) and db.session.scalar(told) is not None else None
+
+
 def _typed(column: Any, key: str) -> Any:
     """The key as the column has it; what it cannot be is no row's id."""
     if isinstance(column.type, String):
@@ -69,10 +81,18 @@ def _typed(column: Any, key: str) -> Any:
     return number if number <= MAX_INTEGER else 0
 
 
-def _history(model: Any, key: Any, query: Mapping[str, Any]) -> Response:
+def _history(model: Any, key: str, query: Mapping[str, Any], find: Callable[[str], Any]) -> Response:
+    """A page of what happened to the row that `find` makes of the key, or to one that is gone."""
+    try:
+        row_id = find(key)
+    except NotFoundError:
+        row_id = _gone(model, key)
+        if row_id is None:
+            raise
+
     def described(ids: Sequence[int]) -> list[dict[str, Any]]:
         return describe_entries(db.session(), ids)
 
-    statement = entries_of(entity_of(model).name, key)
+    statement = entries_of(entity_of(model).name, row_id)
     found = read_page(db.session(), statement, query, "history", described)
     return answer(found, "History retrieved successfully")

@@ -2,6 +2,9 @@
 
 A page names each row once, in its present state. One entry of the ledger may bring many rows: an assignment brings an
 inspection with all below it. So a cursor may stand inside an entry, and pages hold at most `limit` rows in any case.
+
+No row comes before its parents, on whatever page: the walk lists what was there and visible when it began, and of an
+inspection that came into sight nothing comes before the entry that brings it whole.
 """
 
 from __future__ import annotations
@@ -15,19 +18,12 @@ from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.ledger.cursor import Cursor, Mark
-from app.ledger.position import (
-    begin_snapshot,
-    below,
-    beyond,
-    check_cursor,
-    horizon,
-    last_mark,
-    ledger_state,
-    newest_mark,
-)
+from app.ledger.position import begin_snapshot, check_cursor, horizon, last_mark, ledger_state, newest_mark
 from app.ledger.record import entity_of
+from app.ledger.relevant import Entry, RelevantEntries, position_of
 from app.ledger.show import record_of, select_shown
-from app.models import Attachment, FormFill, Inspection, LedgerEntry, User
+from app.ledger.sight import Sight
+from app.models import Attachment, FormFill, Inspection, User
 
 #: How many ids are read beyond what a page has room for.
 PAGE_SLACK = 50
@@ -62,23 +58,16 @@ def read_page(
     Raises `ExpiredError` where the cursor cannot be continued.
     """
     begin_snapshot(session)
-    state = ledger_state(session)
-    reader = _Reader(session=session, user=user, visible=visible, models=models, limit=limit)
+    limit_xid = horizon(session)
     if cursor is None:
         # Taken before the first page: what is committed later comes in the feed, whatever the walk has seen of it.
-        start = last_mark(session, horizon(session))
-        stage = entity_of(models[0]).name
-        cursor = Cursor(
-            user_id=user.id,
-            role=user.role,
-            generation=state.generation,
-            mark=start,
-            newest=start,
-            is_walk=True,
-            stage=stage,
-        )
+        cursor = replace(start_cursor(session, user), is_walk=True, stage=entity_of(models[0]).name)
     else:
-        check_cursor(session, cursor, user, state)
+        check_cursor(session, cursor, user, ledger_state(session))
+    sight = Sight(session=session, user_id=user.id, visible=visible)
+    names = [entity_of(model).name for model in models]
+    entries = RelevantEntries(session=session, sight=sight, entities=names, horizon=limit_xid)
+    reader = _Reader(session=session, sight=sight, models=models, limit=limit, entries=entries)
     cursor, has_more = reader.walk(cursor) if cursor.is_walk else reader.follow(cursor)
     return Page(changes=reader.changes(), cursor=replace(cursor, newest=newest_mark(session)), has_more=has_more)
 
@@ -100,10 +89,11 @@ class _Reader:
     """Collects which rows a page names, and shows them in the end."""
 
     session: Session
-    user: User
-    visible: ColumnElement[bool]
+    sight: Sight
     models: Sequence[Any]
     limit: int
+    #: What the ledger tells the user.
+    entries: RelevantEntries
     #: Model -> ids, each once.
     named: dict[Any, dict[Any, None]] = field(default_factory=dict)
 
@@ -121,32 +111,36 @@ class _Reader:
         for model in self._models_from(cursor.stage):
             stage = entity_of(model).name
             after = cursor.after if stage == cursor.stage else None
-            for key in self._visible_ids(model, after):
+            for key in self._ids_there_at(cursor.mark, model, after):
                 if self.room == 0:
                     return replace(cursor, stage=stage, after=after), True
                 self.name(model, key)
                 after = key
         follows = replace(cursor, is_walk=False, stage=None, after=None)
-        return follows, self._next_entries(follows, 1) != []
+        return follows, self.entries.after(follows.mark, 1) != []
 
     def follow(self, cursor: Cursor) -> tuple[Cursor, bool]:
         """Go on in the ledger, from inside an entry or after it."""
-        entries = self._next_entries(cursor, self.limit + 1)
-        forms = self._forms_of_attachments(entries)
+        # The entry that the cursor stands inside, if it does, then what comes after it.
+        inside = [] if cursor.stage is None else [self.entries.at(cursor.mark)]
+        entries = inside + self.entries.after(cursor.mark, self.limit + 1)
+        gains, forms = self.entries.last_gains(cursor.mark), self._forms_of_attachments(entries)
         for entry in entries:
-            stage, after = (cursor.stage, cursor.after) if _is_at(cursor, entry) else (None, None)
+            stage, after = (cursor.stage, cursor.after) if entry in inside else (None, None)
             mark = Mark(xid=entry.xid, id=entry.id, tag=entry.tag)
-            for model, key in self._rows_of(entry, forms, stage, after):
+            is_covered = position_of(entry) < gains.get(entry.inspection_id, position_of(entry))
+            for model, key in self._rows_of(entry, forms, is_covered, stage, after):
                 if key not in self.named.get(model, {}) and self.room == 0:
                     # Nothing of this entry delivered: the cursor stays on the one before.
                     return (cursor if stage is None else replace(cursor, mark=mark, stage=stage, after=after)), True
                 self.name(model, key)
                 stage, after = entity_of(model).name, key
             cursor = replace(cursor, mark=mark, stage=None, after=None)
-        if len(entries) > self.limit and self._next_entries(cursor, 1):
+        if len(entries) > self.limit and self.entries.after(cursor.mark, 1):
             return cursor, True
-        # Up to date: the cursor moves to the end, so that it is not pruned with what did not concern this user.
-        return replace(cursor, mark=last_mark(self.session, horizon(self.session))), False
+        # Up to date: the cursor moves to the end, so that what did not concern this user is not looked at again, and
+        # is not pruned under the cursor.
+        return replace(cursor, mark=last_mark(self.session, self.entries.horizon)), False
 
     def changes(self) -> list[dict[str, Any]]:
         """The named rows in their present state, parents first; those not there, or not visible, as `remove`."""
@@ -154,7 +148,7 @@ class _Reader:
 
     def _changes_of(self, model: Any) -> Iterator[dict[str, Any]]:
         keys, name = self.named.get(model, {}), entity_of(model).name
-        statement = self._seen(select_shown(model), model).where(model.id.in_(list(keys)))
+        statement = select_shown(model).where(model.id.in_(list(keys)), self.sight.of_row(model), *_live(model))
         rows = {row.id: row for row in self.session.scalars(statement)} if keys else {}
         for key in sorted(keys):
             row = rows.get(key)
@@ -164,26 +158,31 @@ class _Reader:
                 version = to_wire(row.updated_at)
                 yield {"entity": name, "op": "upsert", "id": key, "updated_at": version, "record": record_of(row)}
 
-    def _seen(self, statement: Any, model: Any) -> Any:
-        """Restricts a statement to the rows that are there for the user."""
-        if model is not Inspection:
-            statement = statement.join(Inspection, Inspection.id == model.inspection_id)
-        if hasattr(model, "deleted_at"):
-            statement = statement.where(model.deleted_at.is_(None))
-        return statement.where(self.visible)
+    def _ids_there_at(self, mark: Mark, model: Any, after: Any) -> Iterator[Any]:
+        """The ids of visible rows that were there, and visible, at `mark`. The feed brings the others, whole."""
+        statement = select(model.id).where(self.sight.of_table(model), *_live(model))
+        gains = self.entries.last_gains(mark)
+        if gains:
+            statement = statement.where(model.inspection_id.not_in(gains))
+        for keys in self._pages(statement, model, after):
+            new = self.entries.created_after(mark, entity_of(model).name, keys)
+            yield from (key for key in keys if str(key) not in new)
 
-    def _visible_ids(self, model: Any, after: Any, root_id: int | None = None) -> Iterator[Any]:
-        """The ids of visible rows after `after`, in order; read as they are needed."""
-        statement = self._seen(select(model.id), model).order_by(model.id)
-        if root_id is not None:
-            statement = statement.where(model.inspection_id == root_id)
+    def _ids_below(self, root_id: int, model: Any, after: Any) -> Iterator[Any]:
+        """The ids of visible rows of one inspection."""
+        statement = select(model.id).where(model.inspection_id == root_id, self.sight.of_row(model), *_live(model))
+        for keys in self._pages(statement, model, after):
+            yield from keys
+
+    def _pages(self, statement: Any, model: Any, after: Any) -> Iterator[Sequence[Any]]:
+        """The ids that a statement selects, from behind `after` on, in order; read as they are needed."""
         while True:
             following = statement if after is None else statement.where(model.id > after)
             # A little more than there is room for: rows that the page names already take none.
-            keys = self.session.scalars(following.limit(self.room + PAGE_SLACK)).all()
-            yield from keys
+            keys = self.session.scalars(following.order_by(model.id).limit(self.room + PAGE_SLACK)).all()
             if not keys:
                 return
+            yield keys
             after = keys[-1]
 
     def _models_from(self, stage: str | None) -> Sequence[Any]:
@@ -191,31 +190,7 @@ class _Reader:
         names = [entity_of(model).name for model in self.models]
         return self.models[names.index(stage) if stage in names else 0 :]
 
-    def _next_entries(self, cursor: Cursor, count: int) -> list[LedgerEntry]:
-        """The entries that concern the user, from the one that the cursor stands inside, or after its mark."""
-        entries: list[LedgerEntry] = []
-        if cursor.stage is not None:
-            entries = [self.session.get_one(LedgerEntry, cursor.mark.id)]
-        statement = (
-            select(LedgerEntry)
-            .where(beyond(self.session, cursor.mark), *below(horizon(self.session)))
-            .order_by(LedgerEntry.xid, LedgerEntry.id)
-            .limit(count)
-        )
-        known = [entity_of(model).name for model in self.models]
-        if self.user.role == "admin":
-            found = statement.where(LedgerEntry.viewer_id.is_(None), LedgerEntry.entity.in_(known))
-            return entries + list(self.session.scalars(found))
-        # Two statements, each served by an index of its own; with OR between them neither would be.
-        roots = select(Inspection.id).where(self.visible)
-        changed = statement.where(
-            LedgerEntry.inspection_id.in_(roots), LedgerEntry.viewer_id.is_(None), LedgerEntry.entity.in_(known)
-        )
-        sight = statement.where(LedgerEntry.viewer_id == self.user.id)
-        both = [*self.session.scalars(changed), *self.session.scalars(sight)]
-        return entries + sorted(both, key=lambda entry: (entry.xid, entry.id))[:count]
-
-    def _forms_of_attachments(self, entries: Sequence[LedgerEntry]) -> dict[str, int]:
+    def _forms_of_attachments(self, entries: Sequence[Entry]) -> dict[str, int]:
         """Attachment id -> its form fill, which is announced with it."""
         ids = {each.entity_id for each in entries if each.entity == entity_of(Attachment).name}
         if not ids:
@@ -224,20 +199,27 @@ class _Reader:
         return dict(self.session.execute(statement).all())
 
     def _rows_of(
-        self, entry: LedgerEntry, forms: dict[str, int], stage: str | None, after: Any
+        self, entry: Entry, forms: dict[str, int], is_covered: bool, stage: str | None, after: Any
     ) -> Iterator[tuple[Any, Any]]:
-        """The rows that an entry brings, parents first, from behind (`stage`, `after`) on."""
+        """The rows that an entry brings, parents first, from behind (`stage`, `after`) on.
+
+        `is_covered`: the inspection came into sight later, and then comes whole. Only what was deleted is still told:
+        a device that lost sight of it and gained it again, all in one page, may hold the row.
+        """
+        if is_covered and entry.action not in ("delete", "loss"):
+            return
         if entry.action == "gain":
             for model in self._models_from(stage):
                 last = after if entity_of(model).name == stage else None
-                for key in self._visible_ids(model, last, root_id=entry.inspection_id):
+                for key in self._ids_below(entry.inspection_id, model, last):
                     yield model, key
             return
         model = next(each for each in self.models if entity_of(each).name == entry.entity)
-        if model is Attachment and stage is None and entry.entity_id in forms:
+        if model is Attachment and stage is None and entry.entity_id in forms and not is_covered:
             yield FormFill, forms[entry.entity_id]
         yield model, inspect(model).primary_key[0].type.python_type(entry.entity_id)
 
 
-def _is_at(cursor: Cursor, entry: LedgerEntry) -> bool:
-    return cursor.stage is not None and entry.id == cursor.mark.id
+def _live(model: Any) -> list[ColumnElement[bool]]:
+    """The condition for rows that are not marked as deleted."""
+    return [model.deleted_at.is_(None)] if hasattr(model, "deleted_at") else []

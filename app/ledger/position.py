@@ -8,8 +8,9 @@ any more. On SQLite there is one writer, every transaction id is 0, and ids alon
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
-from sqlalchemy import and_, select, text, tuple_, update
+from sqlalchemy import Select, and_, func, select, text, tuple_, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -21,43 +22,65 @@ from app.models import LedgerEntry, LedgerOperation, LedgerState, User
 
 SYSTEM = text("SELECT system_identifier::text FROM pg_control_system()")
 
+#: Whoever has a transaction id, prepared transactions included, may still commit.
+OPEN_SECONDS = text("""
+    SELECT extract(epoch FROM clock_timestamp() - min(begun)) FROM (
+        SELECT xact_start AS begun FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+        UNION ALL SELECT prepared FROM pg_prepared_xacts
+    ) AS undecided
+""")
+
+MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
+
 
 def begin_snapshot(session: Session) -> None:
     """Begin a transaction in which all queries see the same state; on SQLite each does."""
-    if _is_postgresql(session):
+    if is_postgresql(session):
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
 def horizon(session: Session) -> int | None:
     """The transaction id below which everything is decided; None: everything that can be seen is."""
-    if not _is_postgresql(session):
+    if not is_postgresql(session):
         return None
     found = session.scalar(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
     return int(found or 0)
 
 
-def below(limit: int | None) -> list[ColumnElement[bool]]:
-    """The condition for entries below the horizon."""
-    return [] if limit is None else [LedgerEntry.xid < limit]
+def below(model: Any, limit: int | None) -> list[ColumnElement[bool]]:
+    """The condition for rows of a ledger's table below the horizon `limit`."""
+    return [] if limit is None else [model.xid < limit]
 
 
-def beyond(session: Session, mark: Mark) -> ColumnElement[bool]:
-    """The condition for entries after `mark`, in the form that each database finds in its index."""
-    if _is_postgresql(session):
-        return tuple_(LedgerEntry.xid, LedgerEntry.id) > tuple_(mark.xid, mark.id)
-    return and_(LedgerEntry.xid == 0, LedgerEntry.id > mark.id)
+def beyond(session: Session, model: Any, mark: Mark) -> ColumnElement[bool]:
+    """The condition for entries of `model`, the ledger or an alias of it, after `mark`, as each index has them."""
+    if is_postgresql(session):
+        return tuple_(model.xid, model.id) > tuple_(mark.xid, mark.id)
+    return and_(model.xid == 0, model.id > mark.id)
 
 
 def last_mark(session: Session, limit: int | None) -> Mark:
     """The last entry below the horizon."""
-    statement = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag).where(*below(limit))
-    return _first(session, statement.order_by(LedgerEntry.xid.desc(), LedgerEntry.id.desc()))
+    if limit is None:
+        return newest_mark(session)
+    statement = MARKS.where(*below(LedgerEntry, limit))
+    return _mark(session, statement.order_by(LedgerEntry.xid.desc(), LedgerEntry.id.desc()).limit(1))
 
 
 def newest_mark(session: Session) -> Mark:
     """The entry with the highest id that can be seen."""
-    statement = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
-    return _first(session, statement.order_by(LedgerEntry.id.desc()))
+    return _mark(session, MARKS.where(LedgerEntry.id == select(func.max(LedgerEntry.id)).scalar_subquery()))
+
+
+def feed_lag_seconds(session: Session) -> float:
+    """For how long the oldest open transaction has been holding the feed back; 0.0 where there is none, as on SQLite.
+
+    Whatever writes in any database of the cluster counts. Transactions of other database roles show only to a role
+    that may read their statistics (`pg_read_all_stats`).
+    """
+    if not is_postgresql(session):
+        return 0.0
+    return max(0.0, float(session.scalar(OPEN_SECONDS) or 0.0))
 
 
 def check_cursor(session: Session, cursor: Cursor, user: User, state: LedgerState) -> None:
@@ -68,9 +91,10 @@ def check_cursor(session: Session, cursor: Cursor, user: User, state: LedgerStat
         raise expired("your role has changed.")
     if cursor.generation != state.generation:
         raise expired("it is from another history of this database.")
-    if (cursor.mark.xid, cursor.mark.id) < (state.pruned_xid, state.pruned_id):
+    known = (cursor.mark, cursor.newest)
+    if state.pruned_id and min((mark.xid, mark.id) for mark in known) <= (state.pruned_xid, state.pruned_id):
         raise expired("what came after it has been pruned.")
-    marks = {mark.id: mark.tag for mark in (cursor.mark, cursor.newest) if mark.id}
+    marks = {mark.id: mark.tag for mark in known if mark.id}
     statement = select(LedgerEntry.id, LedgerEntry.tag).where(LedgerEntry.id.in_(marks))
     found: dict[int, int] = dict(session.execute(statement).all())
     if found != marks:
@@ -84,7 +108,7 @@ def ledger_state(session: Session) -> LedgerState:
     given the transaction id 0, where their ids are their order, and a new generation expires all cursors.
     """
     state = session.get_one(LedgerState, 1)
-    if _is_postgresql(session) and state.cluster != session.scalar(SYSTEM):
+    if is_postgresql(session) and state.cluster != session.scalar(SYSTEM):
         unit_of_work(_take_over)
         raise TryAgainError("The database has moved to another cluster")
     return state
@@ -96,16 +120,20 @@ def _take_over(_unit_id: str) -> None:
     cluster = session.scalar(SYSTEM)
     if state.cluster == cluster:
         return
+    # A large ledger takes longer than any other statement may.
+    session.execute(text("SET LOCAL statement_timeout = 0"))
     for model in (LedgerEntry, LedgerOperation):
         session.execute(update(model).values(xid=0), execution_options={"synchronize_session": False})
     state.cluster, state.generation = str(cluster), secrets.token_hex(16)
-    state.pruned_xid = 0
+    # No cursor from before is taken any more; one from now on stands behind all that was pruned.
+    state.pruned_xid = state.pruned_id = 0
 
 
-def _first(session: Session, statement: object) -> Mark:
-    found = session.execute(statement.limit(1)).one_or_none()  # type: ignore[attr-defined]
+def _mark(session: Session, statement: Select[int, int, int]) -> Mark:
+    found = session.execute(statement).one_or_none()
     return Mark() if found is None else Mark(xid=found.xid, id=found.id, tag=found.tag)
 
 
-def _is_postgresql(session: Session) -> bool:
+def is_postgresql(session: Session) -> bool:
+    """Whether several transactions may write at once, and a later one commit first."""
     return session.get_bind().dialect.name == "postgresql"

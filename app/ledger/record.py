@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.clock import MILLISECOND, now, to_wire
+from app.errors import UnauthorizedError
 from app.extensions import db
 from app.json_equality import is_same
 from app.ledger.bulk import Write, write_rows
@@ -369,12 +370,15 @@ def record(
 
     The door for everything but sync: REST, uploads, the command line. A `work` that changes nothing leaves no trace.
     `lock_first` locks the users that the work needs: the unit's own is locked next, and there is one order.
+    Raises `UnauthorizedError` where that user has been deactivated since the token was checked.
     """
 
     def unit(unit_id: str) -> T:
         if lock_first is not None:
             lock_first(db.session())
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
+        if origin.user_id is not None and (recorder.user is None or not recorder.user.active):
+            raise UnauthorizedError("token_revoked", "This user has been deactivated.")
         result = work(recorder)
         if recorder.entries and not recorder.heads:
             recorder.heads.append(Head(position=0, type=action))

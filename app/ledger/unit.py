@@ -25,8 +25,9 @@ T = TypeVar("T")
 ATTEMPTS = 3
 
 #: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
-#: available, statement timed out, the server going down or starting, any broken connection (class 08).
-REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08")
+#: available, statement timed out, the server going down or starting, any broken connection (class 08), a full disk
+#: or too many connections (class 53), a server that has become a replica.
+REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", "25006")
 
 #: Raised by whatever finds, inside a unit, that another one got there first (rule 5 of docs/architecture.md).
 TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from app.models import FormFill, Inspection, User
+from app.models import FormFill, Inspection, LedgerEntry, User
 from app.testing import push, sign_in
 from tests.api.conftest import API
 from tests.conftest import SettableClock, World
@@ -113,3 +114,62 @@ def test_history_is_for_those_who_may_read_the_row(world: World, stranger: User,
     client = sign_in(world.app, stranger)
     for path in (f"/form_fills/{form_fill.id}", f"/inspections/{form_fill.inspection_id}"):
         assert client.get(f"{API}{path}/history").status_code == 404
+
+
+def test_of_what_was_deleted_administrators_can_still_ask_who_did_it_and_what_it_said(
+    world: World, device: FlaskClient, office: FlaskClient, admin: User, owner: User, form_fill: FormFill
+) -> None:
+    push(device, edit(form_fill, "last", a="last words"))
+    photo = world.attachment(form_fill)
+    assert office.delete(f"{API}/inspections/{form_fill.inspection_id}").status_code == 200
+    paths = {
+        f"/inspections/{form_fill.inspection_id}": ["delete", "create"],
+        f"/form_fills/{form_fill.id}": ["delete", "change", "create"],
+        f"/entities/form_fill/{form_fill.id}": ["delete", "change", "create"],
+        f"/entities/attachment/{photo.id}": ["delete", "create"],
+    }
+    for path, actions in paths.items():
+        told = history(office, f"{path}/history")
+        assert [each["action"] for each in told] == actions
+        assert (told[0]["type"], told[0]["user_id"]) == ("inspection_delete", admin.id)
+        for client in (device, sign_in(world.app, owner)):
+            assert client.get(f"{API}{path}/history").status_code == 404
+    deleted = history(office, f"/form_fills/{form_fill.id}/history")[0]
+    assert deleted["changes"]["a"] == {"old": "last words"}
+    assert deleted["version_after"] is None
+
+
+def test_a_new_assignee_reads_what_happened_before_and_the_former_one_no_longer(
+    world: World, device: FlaskClient, office: FlaskClient, form_fill: FormFill, stranger: User
+) -> None:
+    push(device, edit(form_fill, "one", a=1))
+    path = f"/form_fills/{form_fill.id}/history"
+    office.patch(f"{API}/inspections/{form_fill.inspection_id}", json={"assignee_id": stranger.id})
+    assert [each["local_id"] for each in history(sign_in(world.app, stranger), path)] == ["one", None]
+    assert device.get(API + path).status_code == 404
+
+
+def test_history_of_a_form_made_offline_is_found_by_the_name_that_the_device_gave_it(
+    device: FlaskClient, form_fill: FormFill
+) -> None:
+    client_id = "6B1F3C1E-3d0c-4c52-8a52-0d5f4e1f0003"
+    place = {"inspection_id": form_fill.inspection_id, "form_template_id": form_fill.form_template_id}
+    push(device, {"type": "form_fill", "local_id": "new", "data": {**place, "client_id": client_id}})
+    assert [each["local_id"] for each in history(device, f"/form_fills/{client_id}/history")] == ["new"]
+
+
+def test_users_have_no_history_here_so_that_nothing_of_a_password_is_told(
+    world: World, office: FlaskClient, tech: User
+) -> None:
+    office.patch(f"{API}/users/{tech.id}", json={"password": "a new password for all"})
+    assert office.get(f"{API}/entities/user/{tech.id}/history").status_code == 404
+    entry = world.all(LedgerEntry)[-1]
+    assert (entry.entity, entry.changes) == ("user", {"password_hash": {}}), "that it changed, and nothing else"
+
+
+def test_a_page_takes_as_many_queries_whatever_is_on_it(
+    device: FlaskClient, form_fill: FormFill, count_statements: Callable[[Callable[[], Any]], int]
+) -> None:
+    push(device, *[edit(form_fill, str(number), a=number) for number in range(1, 20)])
+    url = f"{API}/form_fills/{form_fill.id}/history?per_page="
+    assert count_statements(lambda: device.get(f"{url}1")) == count_statements(lambda: device.get(f"{url}20"))

@@ -6,7 +6,6 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,85 +22,12 @@ from app.models import Attachment, FormFill, Inspection, LedgerState, User
 from app.testing import push
 from tests.conftest import SignIn, World
 from tests.sync.conftest import edit
-
-CHANGES = "/api/v1/sync/changes"
-
-ORDER = ["inspection", "form_fill", "attachment"]
+from tests.sync.copies import CHANGES, Copy, assign, of
 
 
 @pytest.fixture
 def office(world: World, sign_in: SignIn) -> FlaskClient:
     return sign_in(world.user("office@example.com", "admin"))
-
-
-def settle(app: Flask) -> None:
-    """Wait until PostgreSQL has no older transaction, of whatever database, that holds the feed back."""
-    with app.app_context():
-        if db.engine.dialect.name != "postgresql":
-            return
-        settled = text("SELECT max(xid) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM ledger_entries")
-        for _ in range(500):
-            if db.session.scalar(settled) is not False:
-                return
-            db.session.rollback()
-            time.sleep(0.02)
-    raise AssertionError("a transaction does not end")
-
-
-class Copy:
-    """What a device holds after the pages that it read."""
-
-    def __init__(self, client: FlaskClient, limit: int = 500) -> None:
-        self.client = client
-        self.limit = limit
-        self.cursor: str | None = None
-        self.rows: dict[tuple[str, Any], dict[str, Any]] = {}
-        #: Every change of the last `read`, in order.
-        self.changes: list[dict[str, Any]] = []
-
-    def page(self) -> dict[str, Any]:
-        query = f"?limit={self.limit}" + (f"&cursor={quote(self.cursor)}" if self.cursor else "")
-        answer = self.client.get(CHANGES + query)
-        assert answer.status_code == 200, answer.text
-        data: dict[str, Any] = answer.json["data"]  # type: ignore[index]
-        assert len(data["changes"]) <= self.limit
-        named = [(each["entity"], each["id"]) for each in data["changes"]]
-        assert len(set(named)) == len(named), "each row once a page"
-        assert named == sorted(named, key=lambda each: ORDER.index(each[0])), "parents first"
-        self.cursor = data["cursor"]
-        for change in data["changes"]:
-            self._apply(change)
-        return data
-
-    def read(self, *, settled: bool = True) -> list[tuple[str, str, Any]]:
-        """Read to the end; what came, as (op, entity, id)."""
-        if settled:
-            settle(self.client.application)
-        self.changes = []
-        for _ in range(1000):
-            data = self.page()
-            self.changes += data["changes"]
-            if not data["has_more"]:
-                return [(each["op"], each["entity"], each["id"]) for each in self.changes]
-        raise AssertionError("the feed does not end")
-
-    def _apply(self, change: Mapping[str, Any]) -> None:
-        if change["op"] == "upsert":
-            self.rows[change["entity"], change["id"]] = change["record"]
-            return
-        self.rows.pop((change["entity"], change["id"]), None)
-        column = {"inspection": "inspection_id", "form_fill": "form_fill_id"}.get(change["entity"])
-        for key in [key for key, row in self.rows.items() if column and row.get(column) == change["id"]]:
-            self._apply({"op": "remove", "entity": key[0], "id": key[1]})
-
-
-def of(op: str, row: Any) -> tuple[str, str, Any]:
-    return op, row.__entity__.name, row.id
-
-
-def assign(office: FlaskClient, inspection: Inspection, user: User | None) -> None:
-    body = {"assignee_id": None if user is None else user.id}
-    assert office.patch(f"/api/v1/inspections/{inspection.id}", json=body).status_code == 200
 
 
 def test_the_walk_lists_what_one_sees_parents_first_and_then_nothing_more(

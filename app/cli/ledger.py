@@ -1,0 +1,59 @@
+"""`flask ledger prune`: forget the oldest part of the ledger."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import click
+from flask.cli import with_appcontext
+
+from app.cli.failures import told
+from app.clock import now, to_wire
+from app.config import current_settings
+from app.ledger.prune import prune
+
+#: What is kept unless somebody says otherwise, in days; more where retries need more.
+USUAL_DAYS = 400
+
+keep_option = click.option(
+    "--keep", help=f"How much of the ledger stays, in days. [default: {USUAL_DAYS}d, or FIELDPOST_RETRY_DAYS if longer]"
+)
+
+
+def period(keep: str | None) -> timedelta:
+    """`400d` → 400 days, at least as long as retries are remembered; None → the usual."""
+    least = current_settings().retry_days
+    if keep is None:
+        return timedelta(days=max(USUAL_DAYS, least))
+    if not re.fullmatch(r"[0-9]{1,5}d", keep, re.ASCII):
+        raise click.BadParameter(f"{keep!r} is no number of days. Write it like {USUAL_DAYS}d.", param_hint="--keep")
+    days = int(keep[:-1])
+    if days < least:
+        raise click.BadParameter(
+            f"{keep} is less than the {least} days for which devices may send again (FIELDPOST_RETRY_DAYS): their "
+            "changes would be applied twice. Keep more.",
+            param_hint="--keep",
+        )
+    return timedelta(days=days)
+
+
+@click.group("ledger")
+def ledger_group() -> None:
+    """Look after the ledger of all changes."""
+
+
+@ledger_group.command("prune")
+@keep_option
+@with_appcontext
+def prune_command(keep: str | None) -> None:
+    """Remove what is older than --keep from the beginning of the ledger."""
+    with told():
+        click.echo(prune_ledger(period(keep)))
+
+
+def prune_ledger(keep: timedelta) -> str:
+    """Prune, and say what was removed."""
+    before = now() - keep
+    found = prune(before)
+    return f"removed {found.entries} changes and {found.operations} operations from before {to_wire(before)}"

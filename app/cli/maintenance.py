@@ -1,0 +1,54 @@
+"""`flask maintenance`: all upkeep in one command, for cron. Nothing is removed unless it is called."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+import click
+from flask.cli import with_appcontext
+
+from app.attachments import care
+from app.auth.tokens import remove_ended_sign_ins
+from app.cli.ledger import keep_option, period, prune_ledger
+from app.extensions import db
+from app.registry import current_registry
+
+logger = logging.getLogger(__name__)
+
+
+@click.command("maintenance")
+@keep_option
+@with_appcontext
+def maintenance_command(keep: str | None) -> None:
+    """Remove ended sign-ins, the oldest part of the ledger, stored bytes that nobody needs, and what plugins collect.
+
+    One part that fails does not stop the others; the exit code is then 1.
+    """
+    kept = period(keep)
+    parts: dict[str, Callable[[], str]] = {
+        "sign-ins": lambda: f"removed {remove_ended_sign_ins()}",
+        "ledger": lambda: prune_ledger(kept),
+        "storage": lambda: f"removed {len(care.collect())} objects",
+    }
+    for plugin in current_registry().plugins.values():
+        if plugin.collect is not None:
+            collect = plugin.collect
+            parts[f"plugin {plugin.name}"] = lambda collect=collect: f"removed {collect()}"  # type: ignore[misc]
+    outcomes = [_run(name, part) for name, part in parts.items()]
+    if not all(outcomes):
+        sys.exit(1)
+
+
+def _run(name: str, part: Callable[[], str]) -> bool:
+    try:
+        click.echo(f"{name}: {part()}")
+    except (Exception, SystemExit) as error:
+        # Whatever goes wrong in one part, a plugin's included, the others are still worth doing.
+        logger.exception("maintenance failed", extra={"part": name})
+        click.echo(f"{name}: failed, and is to be run again: {type(error).__name__}: {error}", err=True)
+        return False
+    finally:
+        db.session.remove()
+    return True
