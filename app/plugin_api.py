@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from flask import current_app
+
 from app.errors import PluginError, Rejected
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "OLDEST_API_VERSION",
     "ById",
     "Children",
     "Context",
@@ -40,11 +43,15 @@ __all__ = [
     "by_id",
     "children",
     "edit",
+    "plugin_settings",
     "via",
 ]
 
 #: The version of this contract. A plugin states the one that it was written against.
 API_VERSION = 1
+
+#: The oldest version of this contract that is still served. Types without a `Plugin` count as written for 1.
+OLDEST_API_VERSION = 1
 
 #: An instance of a model that carries `__entity__`. Read its attributes; never assign to them in `apply`.
 Row: TypeAlias = Any
@@ -181,7 +188,7 @@ class Context(Protocol):
     settings: Mapping[str, Any]
 
     def create(self, model: Model, parent: Row, values: Mapping[str, Any]) -> Row:
-        """A new row of `model` below `parent`, its id set at once. `values`: columns, and document keys."""
+        """A new row of `model` below `parent`, its id set at once. `values`: columns, the document as a whole."""
 
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
         """Set fields of `row`. Values equal to the present ones change nothing and make no version."""
@@ -240,13 +247,16 @@ class SyncHandler:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plugin:
-    """What a distribution brings beside types. Entry-point group `fieldpost.plugins`, optional."""
+    """What a distribution brings beside types. Entry-point group `fieldpost.plugins`; needed for tables.
 
-    #: Prefix of its tables and settings; names its migrations' version table.
+    Types belong to the plugin that the same module states, else to the only one of their distribution.
+    """
+
+    #: Prefix of its tables and settings; names its migrations' version table. Also the entry point's name.
     name: str
-    #: The `API_VERSION` that it was written against.
+    #: The `API_VERSION` that it was written against, as a number.
     api_version: int
-    #: Import path of its migrations' package, or None.
+    #: Import path of the package with its migrations; None: it has no tables.
     migrations: str | None = None
     #: Mounted below `/api/v1`; signed in, except views marked with `app.web.public`.
     blueprint: Blueprint | None = None
@@ -256,11 +266,26 @@ class Plugin:
     cli: click.Group | None = None
     #: Run by `storage gc`; returns how many things it removed.
     collect: Callable[[], int] | None = None
+    #: Types that it once had -> what whoever still sends them is told beside `invalid_type`.
+    removed: Mapping[str, str] = field(default_factory=dict)
 
 
 def edit(operation: Operation, context: Context) -> Outcome:
-    """The `apply` of most types: create the row, or change the target, with `operation.changes`."""
+    """The `apply` of most types: create the row, or change the target, with `operation.changes`.
+
+    What is none of the entity's `fields` is a key of its document, where it has one.
+    """
     if operation.target is not None:
         context.change(operation.target, operation.changes)
         return Outcome()
-    return Outcome(row=context.create(operation.model, operation.parent, operation.changes))
+    values, entity = dict(operation.changes), operation.model.__entity__
+    if entity.document is not None:
+        document = {name: values.pop(name) for name in operation.changes if name not in entity.fields}
+        values[entity.document] = document
+    return Outcome(row=context.create(operation.model, operation.parent, values))
+
+
+def plugin_settings(name: str) -> Mapping[str, Any]:
+    """The settings of the plugin `name`, for its routes, its commands and `collect`; `apply` has `context.settings`."""
+    found: Mapping[str, Any] = current_app.extensions["fieldpost.plugin_settings"][name]
+    return found

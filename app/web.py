@@ -12,14 +12,13 @@ import orjson
 from flask import Flask, Response, current_app, g, jsonify, request
 from flask.json.provider import JSONProvider
 from flask_login import current_user
-from sqlalchemy.exc import DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 from app.clock import now, to_wire
 from app.config import current_settings
 from app.errors import RequestError, StorageError, TooLargeError, TryAgainError, UnauthorizedError
 from app.ledger.record import Origin
-from app.ledger.unit import is_unavailable
+from app.ledger.unit import is_repeatable
 from app.models import User
 
 logger = logging.getLogger(__name__)
@@ -159,7 +158,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 def _answer_unexpected(error: Exception) -> Response:
     """Whatever else was raised: unavailability is 503 and nothing was recorded, the rest is our bug."""
-    if isinstance(error, StorageError | TimeoutError) or (isinstance(error, DBAPIError) and _is_down(error)):
+    if isinstance(error, StorageError) or is_repeatable(error):
         logger.error("unavailable: %s", type(error).__name__, exc_info=error)
         return _answer_error(TryAgainError())
     logger.error("unexpected error", exc_info=error)
@@ -168,7 +167,3 @@ def _answer_unexpected(error: Exception) -> Response:
     )
     fault.status = 500
     return _answer_error(fault)
-
-
-def _is_down(error: DBAPIError) -> bool:
-    return error.connection_invalidated or is_unavailable(error)

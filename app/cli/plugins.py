@@ -1,24 +1,176 @@
-"""`flask plugins`: the operation types that are installed."""
+"""`flask plugins`: what is installed, whether it fits, a new one, its next migration, and leaving one again."""
 
 from __future__ import annotations
 
+import keyword
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import click
+from alembic.util import CommandError
 from flask.cli import with_appcontext
+from sqlalchemy import func, inspect, select
 
-from app.registry import current_registry
+from app.extensions import db
+from app.migrations import UPGRADE, add_revision, missing, take_back, version_table
+from app.models import LedgerEntry, LedgerOperation
+from app.plugin_api import API_VERSION
+from app.plugin_checks import PLUGIN_NAME
+from app.registry import Registered, Registry, current_registry, tables_of
+
+TEMPLATES = Path(__file__).parent / "templates" / "plugin"
+
+#: A template's suffix keeps it from being taken for the project's own code; in names, this stands for the plugin's.
+SUFFIX, PLACE = ".txt", "NAME"
 
 
-@click.command("plugins")
+@click.group("plugins", invoke_without_command=True)
+@click.pass_context
 @with_appcontext
-def plugins_command() -> None:
-    """List operation types with their distribution, version and policy."""
-    registry = current_registry()
+def plugins_group(context: click.Context) -> None:
+    """List operation types with their distribution, version and policy; or look after plugins."""
+    if context.invoked_subcommand is not None:
+        return
     rows = [("TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY")]
-    for name, each in sorted(registry.handlers.items()):
+    for name, each in sorted(current_registry().handlers.items()):
         aliases = ",".join(each.handler.aliases) or "-"
         rows.append((name, aliases, each.distribution, each.version, _path(each.handler.policy)))
+    _print_table(rows)
+
+
+@plugins_group.command("check")
+@with_appcontext
+def check_command() -> None:
+    """Make all checks of a start; exits with 1 if the server would not start with what is installed now."""
+    # Whatever else can be wrong has been found by now: this command runs in an application, which did start.
+    registry = current_registry()
+    with db.engine.connect() as connection:
+        found = missing(connection)
+    for sentence in found:
+        click.echo(f"{sentence} Run `{UPGRADE}`.", err=True)
+    if found:
+        sys.exit(1)
+    click.echo(f"{len(registry.handlers)} types and {len(registry.installed)} plugins are all right.")
+
+
+@plugins_group.command("new")
+@click.argument("name")
+@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Where to; default: ./NAME.")
+def new_command(name: str, directory: Path | None) -> None:
+    """Write a complete distribution with the operation type NAME: a table of its own, migration, tests."""
+    if not PLUGIN_NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise click.ClickException(f"{name!r} cannot be a type. Use lower-case words joined by underscores.")
+    target = directory or Path(name)
+    if target.exists() and any(target.iterdir()):
+        raise click.ClickException(f"{target} is there and not empty. Name another place with --directory.")
+    words = name.split("_")
+    values = {
+        "name": name,
+        "package": f"fieldpost_{name}",
+        "distribution": f"fieldpost-{name.replace('_', '-')}",
+        "model": "".join(each.capitalize() for each in words),
+        "noun": " ".join(words),
+        "api_version": API_VERSION,
+    }
+    for source in sorted(TEMPLATES.rglob(f"*{SUFFIX}")):
+        relative = str(source.relative_to(TEMPLATES)).removesuffix(SUFFIX).replace(PLACE, name)
+        path = target / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Template(source.read_text()).substitute(values))
+        click.echo(path)
+    click.echo(f"Next: `pip install --editable {target}`, then `{UPGRADE}`, and `pytest` in {target}.")
+
+
+@plugins_group.command("revision")
+@click.argument("name")
+@click.option("--message", "-m", required=True, help="What the migration does.")
+@with_appcontext
+def revision_command(name: str, message: str) -> None:
+    """Write the next migration of the plugin NAME, from what its models have and the database does not."""
+    _require_plugin(current_registry(), name)
+    try:
+        path = add_revision(name, message)
+    except CommandError as error:
+        raise click.ClickException(f"{error} Run `{UPGRADE}` first.") from None
+    click.echo(f"{path}: read it before you run it.")
+
+
+@plugins_group.command("remove")
+@click.argument("name")
+@click.option("--drop-tables", is_flag=True, help="Take the plugin's migrations back: its rows are lost.")
+@with_appcontext
+def remove_command(name: str, drop_tables: bool) -> None:
+    """Say what becomes of the plugin NAME's tables, ledger rows and queued items; uninstalls nothing itself."""
+    registry = current_registry()
+    _require_plugin(registry, name)
+    installed = registry.installed[name]
+    types = [each for each in registry.handlers.values() if each.distribution == installed.distribution]
+    if drop_tables:
+        _drop_tables(registry, name)
+    else:
+        _tell_tables(registry, name)
+    _tell_ledger(registry, name, types)
+    _tell_devices(types)
+    click.echo(f"To uninstall: `pip uninstall {installed.distribution}`, then restart the server.")
+
+
+def _require_plugin(registry: Registry, name: str) -> None:
+    if name not in registry.installed:
+        there = ", ".join(sorted(registry.installed)) or "none"
+        raise click.ClickException(f"No plugin is called {name!r}. Installed are: {there}.")
+
+
+def _drop_tables(registry: Registry, name: str) -> None:
+    if registry.plugins[name].migrations is None:
+        raise click.ClickException(f"{name} has no tables to drop. Leave --drop-tables out.")
+    click.confirm(f"Drop {', '.join(tables_of(registry, name))} with all rows?", abort=True)
+    take_back(name)
+    click.echo("The tables are dropped. Uninstall the plugin before you start the server again.")
+
+
+def _tell_tables(registry: Registry, name: str) -> None:
+    tables, there = tables_of(registry, name), set(inspect(db.engine).get_table_names())
+    for each in (each for each in tables if each in there):
+        count = db.session.scalar(select(func.count()).select_from(db.metadata.tables[each])) or 0
+        click.echo(f"Table {each}: {_counted(count, 'row')}. Stays; rows go with their inspections.")
+    if tables:
+        click.echo(
+            f"Table {version_table(name)}: stays, so that the plugin can be installed again. "
+            f"To drop all of them now: `flask --app wsgi plugins remove {name} --drop-tables`."
+        )
+    else:
+        click.echo("It has no tables of its own.")
+
+
+def _tell_ledger(registry: Registry, name: str, types: Sequence[Registered]) -> None:
+    wire = [each.handler.type for each in types]
+    operations = db.session.scalar(select(func.count()).where(LedgerOperation.type.in_(wire))) or 0
+    own = set(tables_of(registry, name))
+    entities = [entity for entity, model in registry.models.items() if inspect(model).local_table.name in own]
+    entries = db.session.scalar(select(func.count()).where(LedgerEntry.entity.in_(entities))) or 0
+    click.echo(
+        f"Ledger: {_counted(operations, 'operation')} and {_counted(entries, 'changed row')}. They stay: retries of "
+        "what was applied are answered as before, and the feed leaves entities out that it does not know."
+    )
+
+
+def _tell_devices(types: Sequence[Registered]) -> None:
+    for each in types:
+        names = ", ".join((each.handler.type, *each.handler.aliases))
+        click.echo(
+            f"Type {names}: items that devices still have queued are answered with invalid_type, not retryable. "
+            "Let devices sync before."
+        )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

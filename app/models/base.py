@@ -77,7 +77,8 @@ class Syncable(Versioned):
     @declared_attr
     def inspection_id(cls) -> Mapped[int]:
         """The root that decides who may see the row."""
-        return mapped_column(ForeignKey("inspections.id"), index=True)
+        # Installed models' rows are deleted through the ledger; those of an uninstalled plugin go with their root.
+        return mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"), index=True)
 
     @declared_attr
     def inspection(cls) -> Mapped[Inspection]:

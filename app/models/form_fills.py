@@ -70,6 +70,8 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
         constraints={"uq_form_fills_client_id": "client_id is taken"},
     )
 
+    #: Without a cascade: the core is never uninstalled, and a form fill goes through the ledger or not at all.
+    inspection_id: Mapped[int] = mapped_column(ForeignKey("inspections.id"), index=True)
     #: The UUID that the device made, in lower case; None where the office made the form.
     client_id: Mapped[str | None] = mapped_column(String(36), unique=True)
     form_template_id: Mapped[int] = mapped_column(ForeignKey("form_templates.id"))

@@ -53,16 +53,17 @@ def lift(version: datetime, own_steps: Iterable[Step]) -> datetime:
 
 
 def base_of(
-    present: Mapping[str, Any], version: datetime, steps: Iterable[Step], own: Iterable[Step]
+    present: Mapping[str, Any], present_version: datetime, version: datetime, steps: Iterable[Step], own: Iterable[Step]
 ) -> dict[str, Any] | None:
     """The fields that the client started from: those of `version`, with its own later changes on top.
 
-    `steps`: what happened to the row, oldest first, at least everything after `version`; `own`: those among them
-    that earlier items of the same batch did. None where the row never had that version, or the ledger no longer
-    reaches back to it.
+    `present`: the row's fields at `present_version`. `steps`: what happened to the row, oldest first, at least
+    everything after `version`; `own`: those among them that earlier items of the same batch did. None where the row
+    never had that version, or where the ledger no longer tells every step from it to the present one.
     """
     later = [step for step in steps if step.after > version]
-    if not later or later[0].before != version:
+    # Without a gap: the ledger is pruned in the order of transactions, which is not always that of one row's versions.
+    if [*(step.before for step in later), present_version] != [version, *(step.after for step in later)]:
         return None
     fields = dict(present)
     for step in reversed(later):

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.ledger.record import Recorder, entity_of
 from app.plugin_api import Row
+from app.sync.read_only import protect, read_only
 from app.sync.rows import Rows
 
 
@@ -35,10 +36,12 @@ class OperationContext:
 
     def create(self, model: type, parent: Row, values: Mapping[str, Any]) -> Row:
         """A new row of `model` below `parent`; the first one takes the client_id that was sent."""
-        values = dict(values)
+        # Copies: what the handler does to its own values later is neither stored nor recorded.
+        values = {name: read_only(each) for name, each in values.items()}
         if self._client_id is not None and hasattr(model, "client_id"):
             values["client_id"], self._client_id = self._client_id, None
         row = self._recorder.create(model, values, parent.inspection)
+        protect(row)
         if values.get("client_id") is not None:
             self._rows.add_client_id(row)
         self._rows.forget_children(model)
@@ -48,7 +51,8 @@ class OperationContext:
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
         """Set fields of a row that the operation declared as its target, in `rows`, or created."""
         self._require(row)
-        self._recorder.change(row, values)
+        if self._recorder.change(row, {name: read_only(each) for name, each in values.items()}):
+            protect(row)
         self._rows.forget_children(type(row))
 
     def delete(self, row: Row) -> None:

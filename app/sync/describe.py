@@ -10,6 +10,7 @@ from sqlalchemy import String, inspect
 
 from app.identifiers import MAX_INTEGER
 from app.plugin_api import ById, SyncHandler
+from app.plugin_checks import takes_client_id
 from app.registry import Registered
 from app.sync.conflicts import STRATEGIES
 
@@ -44,7 +45,7 @@ def _core_properties(handler: SyncHandler) -> dict[str, Any]:
     for target in targets:
         if isinstance(target, ById):
             found |= dict.fromkeys(target.keys, _id_schema(target.model))
-    if hasattr(handler.target.model, "client_id"):
+    if takes_client_id(handler):
         found["client_id"] = {"type": ["string", "null"], "format": "uuid"}
     if handler.versioned:
         found["updated_at"] = {"type": ["string", "null"], "format": "date-time"}

@@ -123,12 +123,17 @@ def error_entry(item: Item, rejected: Rejected) -> dict[str, Any]:
 
 
 def batch_answer(
-    success: list[dict[str, Any]], errors: list[dict[str, Any]], conflicts: list[dict[str, Any]], moment: datetime
+    success: list[dict[str, Any]],
+    errors: list[dict[str, Any]],
+    conflicts: list[dict[str, Any]],
+    moment: datetime,
+    generation: str,
 ) -> dict[str, Any]:
     """The answer to a batch (contract, section 3)."""
     return {
         "success": True,
         "results": {"success": success, "errors": errors, "conflicts": conflicts},
         "synced_at": to_wire(moment),
+        "generation": generation,
         "message": (f"Sync completed: {len(success)} successful, {len(errors)} errors, {len(conflicts)} conflicts"),
     }

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from app import policies
 from app.clock import to_wire
 from app.errors import Rejected
 from app.ledger.record import Entry, Head, Recorder, entity_of, fields_of
+from app.metrics import Tally
 from app.plugin_api import ById, Children, Operation, Outcome, Policy, Row, SyncHandler
 from app.registry import Registry
 from app.sync import answers
@@ -69,6 +71,7 @@ class State:
     own: dict[Row, list[Step]] = field(default_factory=dict)
     #: What to call once the batch is durable.
     calls: list[Callable[[], None]] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def note(self, entries: Iterable[Entry]) -> None:
         """An applied operation took these rows from one version to the next."""
@@ -162,8 +165,16 @@ def _apply(state: State, draft: Draft, mark: int) -> Answer:
             parent=parent if target is None else None,
             rows={**rows, **reads},
         )
-        outcome, calls = handler.apply(operation, context), context.calls
+        outcome, calls = _call(state, handler, operation, context), context.calls
     return _record(state, draft, outcome, verdict, mark, target=target, before=before, calls=calls)
+
+
+def _call(state: State, handler: SyncHandler, operation: Operation, context: OperationContext) -> Outcome:
+    started = perf_counter()
+    try:
+        return handler.apply(operation, context)
+    finally:
+        state.tally.add_call(handler.type, started)
 
 
 def _find_target(state: State, draft: Draft, handler: SyncHandler) -> tuple[Row | None, Row | None]:
@@ -253,7 +264,7 @@ def _resolve(state: State, draft: Draft, target: Row, local: Mapping[str, Any], 
         return Verdict(changes={}, message=MESSAGES["use_server"], is_dropped=True)
     present = fields_of(target)
     steps = [*state.past.get((entity_of(target).name, target.id), ()), *state.applied.get(target, ())]
-    base = base_of(present, version, steps, state.own.get(target, ()))
+    base = base_of(present, target.updated_at, version, steps, state.own.get(target, ()))
     merge = three_way(base, present, local)
     if draft.strategy == "merge" and base is not None and local and not merge.conflicting:
         return Verdict(changes=merge.changes, message=MESSAGES["merge"])

@@ -8,36 +8,46 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 
+import structlog
 from sqlalchemy import bindparam, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import metrics
 from app.clock import now
+from app.config import current_settings
 from app.errors import Rejected, RequestError, UnauthorizedError
 from app.extensions import db
 from app.ledger.constraints import sentence_of
 from app.ledger.history import entries_since, recall
-from app.ledger.record import Origin, Recorder, entity_of
+from app.ledger.record import Origin, Recorder, entity_of, fields_of
 from app.ledger.unit import is_repeatable, unit_of_work
+from app.lending import lend
 from app.models import LedgerEntry, UTCDateTime
 from app.plugin_api import Row
-from app.registry import Registry, models_of
+from app.plugin_checks import models_of
+from app.registry import Registry
 from app.sync import answers
 from app.sync.answers import Answer
 from app.sync.conflicts import Step
 from app.sync.envelope import Item, batch_answer
 from app.sync.judge import Remembered, State, judge, reject
-from app.sync.prepare import Draft, Reference, failed, prepare, prepare_again
+from app.sync.prepare import Draft, Reference, failed, not_tried, prepare, prepare_again
 from app.sync.rows import Rows
+from app.sync.watch import BUGS, HandlerTimeout, Watch, watched
 
 logger = logging.getLogger(__name__)
 
 LAST_SYNC = text(
     "INSERT INTO user_syncs (user_id, last_sync) VALUES (:user_id, :last_sync) "
-    "ON CONFLICT (user_id) DO UPDATE SET last_sync = excluded.last_sync"
+    "ON CONFLICT (user_id) DO UPDATE SET last_sync = excluded.last_sync "
+    # A device that meets another generation than before knows that a backup was restored.
+    "RETURNING (SELECT generation FROM ledger_state WHERE id = 1)"
 ).bindparams(bindparam("last_sync", type_=UTCDateTime()))
 
 
@@ -47,18 +57,40 @@ class DirtySessionError(Exception):
 
 def process_batch(items: Sequence[Item], origin: Origin, registry: Registry) -> dict[str, Any]:
     """Apply a batch and return its answer. Raises `RequestError` where nothing was recorded."""
-    drafts = prepare(items, registry)
+    started = perf_counter()
+    with watched(current_settings().handler_seconds) as watch:
+        batch = _run(_Passes(origin=origin, registry=registry, watch=watch), prepare(items, registry, watch))
+        metrics.count_batch(batch.tally(), perf_counter() - started)
+        batch.call_after_commit()
+    return batch.answer()
+
+
+@dataclass(kw_only=True)
+class _Passes:
+    """What the passes over one batch share."""
+
+    origin: Origin
+    registry: Registry
+    watch: Watch
+    #: Indexes of operations whose handler did not end: they are not tried again.
+    late: set[int] = field(default_factory=set)
+
+
+def _run(passes: _Passes, drafts: Sequence[Draft]) -> _Batch:
     try:
-        batch = unit_of_work(lambda unit_id: _Batch(unit_id, origin, registry, drafts).run())
+        return unit_of_work(lambda unit_id: _Batch(unit_id, passes, drafts).run())
     except RequestError:
         raise
-    except (Exception, SystemExit):
+    except BUGS:
         logger.warning("batch repeated with a savepoint around each operation", exc_info=True)
-        batch = unit_of_work(
-            lambda unit_id: _Batch(unit_id, origin, registry, prepare_again(drafts, registry), is_guarded=True).run()
-        )
-    batch.call_after_commit()
-    return batch.answer()
+    while True:
+        metrics.second_passes.inc()
+        again = prepare_again(drafts, passes.registry, passes.watch)
+        try:
+            return unit_of_work(lambda unit_id, again=again: _Batch(unit_id, passes, again, is_guarded=True).run())  # type: ignore[misc]
+        except HandlerTimeout:
+            # It may have been interrupted anywhere: what the pass had in memory is forgotten with it.
+            logger.warning("batch repeated without an operation that does not end")
 
 
 class MisplacedError(Exception):
@@ -68,17 +100,18 @@ class MisplacedError(Exception):
 class _Batch:
     """One batch in one unit of work."""
 
-    def __init__(
-        self, unit_id: str, origin: Origin, registry: Registry, drafts: Sequence[Draft], *, is_guarded: bool = False
-    ) -> None:
+    def __init__(self, unit_id: str, passes: _Passes, drafts: Sequence[Draft], *, is_guarded: bool = False) -> None:
         self.session: Session = db.session()
         self.now: datetime = now()
+        self.passes = passes
         self.drafts = drafts
         #: Whether each operation runs and is written inside a savepoint of its own: the second pass.
         self.is_guarded = is_guarded
-        self.recorder = Recorder(self.session, unit_id, origin, self.now, capacity=max(1, len(drafts)))
-        self.state = State(recorder=self.recorder, rows=Rows(self.recorder), registry=registry)
+        self.recorder = Recorder(self.session, unit_id, passes.origin, self.now, capacity=max(1, len(drafts)))
+        self.state = State(recorder=self.recorder, rows=Rows(self.recorder), registry=passes.registry)
         self.answers: list[Answer] = []
+        self.generation = ""
+        structlog.contextvars.bind_contextvars(batch=unit_id)
         # Rows are written by the recorder alone; a flush would be a handler's, and nothing of it be recorded.
         event.listen(self.session, "before_flush", _refuse_flush)
 
@@ -90,12 +123,14 @@ class _Batch:
         self.state.rows.load(self.drafts)
         self._recall()
         self._load_past()
-        for draft in self.drafts:
-            self.recorder.position = draft.item.index
-            self.answers.append(self._guarded(draft) if self.is_guarded else self._judged(draft))
-        _refuse_dirty(self.session)
-        self.recorder.write()
-        self.session.execute(LAST_SYNC, {"user_id": user.id, "last_sync": self.now})
+        if self.is_guarded:
+            self.answers = [self._guarded(draft) for draft in self.drafts]
+        else:
+            with lend():
+                self.answers = [self._judged(draft) for draft in self.drafts]
+            self._refuse_unrecorded()
+            self.recorder.write()
+        self.generation = self.session.scalar(LAST_SYNC, {"user_id": user.id, "last_sync": self.now}) or ""
         answers.complete(self.session, self.answers)
         return self
 
@@ -104,14 +139,24 @@ class _Batch:
         lists: dict[str, list[dict[str, Any]]] = {"success": [], "errors": [], "conflicts": []}
         for each in self.answers:
             lists[each.outcome].append(each.entry)
-        return batch_answer(lists["success"], lists["errors"], lists["conflicts"], self.now)
+        return batch_answer(lists["success"], lists["errors"], lists["conflicts"], self.now, self.generation)
+
+    def tally(self) -> metrics.Tally:
+        """What the operations came to, for the metrics."""
+        tally = self.state.tally
+        for draft, answer in zip(self.drafts, self.answers, strict=True):
+            outcome = "replayed" if "replayed" in answer.entry else answer.outcome
+            type_ = metrics.UNKNOWN if draft.handler is None else draft.handler.type
+            tally.add_outcome(type_, outcome, is_failure=answer.entry.get("code") == "handler_failed")
+        return tally
 
     def call_after_commit(self) -> None:
         """What handlers asked for once everything is durable; a failure there is no failure of the operation."""
         for call in self.state.calls:
             try:
-                call()
-            except Exception:
+                with self.passes.watch(None):
+                    call()
+            except BUGS:
                 logger.exception("after_commit failed")
 
     def _recall(self) -> None:
@@ -158,8 +203,16 @@ class _Batch:
         return row, None if row is None else draft.version or row.created_at
 
     def _judged(self, draft: Draft) -> Answer:
+        self.recorder.position = draft.item.index
+        if draft.item.index in self.passes.late or self.passes.watch.has_given_up(draft.handler):
+            draft.fault = not_tried()
         try:
-            return judge(self.state, draft)
+            with self.passes.watch(draft.handler):
+                return judge(self.state, draft)
+        except HandlerTimeout:
+            failed(draft, self.state.registry)
+            self.passes.late.add(draft.item.index)
+            raise
         except RequestError as error:
             raise MisplacedError(str(error)) from error
 
@@ -168,15 +221,39 @@ class _Batch:
         calls = len(self.state.calls)
         try:
             with self.session.begin_nested():
-                answer = judge(self.state, draft)
-                _refuse_dirty(self.session)
+                with lend():
+                    answer = self._judged(draft)
+                self._refuse_unrecorded()
                 self.recorder.write()
+                self._try_to_show(answer)
             return answer
         except (Exception, SystemExit) as error:
             if is_repeatable(error):
                 raise
             self._take_back(draft, calls)
             return reject(draft, self._fault(draft, error))
+
+    def _try_to_show(self, answer: Answer) -> None:
+        """What an entity's hooks raise when the answers are completed is this operation's fault, too."""
+        answers.complete(self.session, [answer])
+        if answer.row is not None:
+            # Read again in the end, when the other operations have done what they do.
+            self.session.expire(answer.row, entity_of(answer.row).loads)
+
+    def _refuse_unrecorded(self) -> None:
+        """Nothing may be written that the ledger does not tell: neither by the ORM nor by an assignment."""
+        _refuse_dirty(self.session)
+        told: dict[Row, dict[str, Any]] = {}
+        for entry in self.recorder.entries:
+            if entry.action == "create":
+                told[entry.row] = {}
+            elif entry.action == "delete":
+                told.pop(entry.row, None)
+            if entry.row in told:
+                told[entry.row] |= {name: each["new"] for name, each in entry.changes.items() if "new" in each}
+        for row, fields in told.items():
+            if fields_of(row) != fields:
+                raise DirtySessionError(f"A handler assigned to a new {type(row).__name__}. Use context.change.")
 
     def _take_back(self, draft: Draft, calls: int) -> None:
         """Forget, in memory, what a failed operation did."""

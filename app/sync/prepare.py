@@ -22,14 +22,19 @@ from app.gate import details_of
 from app.identifiers import UUID_FORM
 from app.ledger.record import entity_of
 from app.plugin_api import ById, Entity, SyncHandler
-from app.registry import CORE_KEYS, Registry
+from app.plugin_checks import core_keys, takes_client_id
+from app.registry import Registry
 from app.sync.conflicts import STRATEGIES
 from app.sync.envelope import Item, canonical, fingerprint
+from app.sync.watch import BUGS, UNWATCHED, Watch
 from app.timestamps import parse_timestamp
 
 logger = logging.getLogger(__name__)
 
 REQUIRED = "Missing data for required field."
+
+#: What is told of a type that no installed plugin says anything about.
+UNKNOWN_TYPE = "Keep the item: the plugin that knows its type may be missing here, or removed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,14 @@ class Draft:
     fault: Rejected | None = None
 
 
-def prepare(items: Iterable[Item], registry: Registry) -> list[Draft]:
+def prepare(items: Iterable[Item], registry: Registry, watch: Watch = UNWATCHED) -> list[Draft]:
     """A draft for each item."""
     drafts = [_route(item, registry) for item in items]
-    _read(drafts, registry)
+    _read(drafts, registry, watch)
     return drafts
 
 
-def prepare_again(drafts: Iterable[Draft], registry: Registry) -> list[Draft]:
+def prepare_again(drafts: Iterable[Draft], registry: Registry, watch: Watch) -> list[Draft]:
     """The same drafts from fresh copies of the payloads: what a handler did to the first ones is gone."""
     fresh = []
     for draft in drafts:
@@ -90,7 +95,7 @@ def prepare_again(drafts: Iterable[Draft], registry: Registry) -> list[Draft]:
         else:
             copy.payload = orjson.loads(draft.document)[1]
         fresh.append(copy)
-    _read(fresh, registry)
+    _read(fresh, registry, watch)
     return fresh
 
 
@@ -108,7 +113,8 @@ def _route(item: Item, registry: Registry) -> Draft:
     draft.document = canonical(item.type, payload)
     draft.fingerprint = fingerprint(draft.document)
     if handler is None:
-        message = f"This server knows: {', '.join(registry.types)}."
+        hint = registry.removed.get(item.type, UNKNOWN_TYPE)
+        message = f"{hint} This server knows: {', '.join(registry.types)}."
         draft.fault = Rejected("invalid_type", "Invalid sync type", message)
     elif not isinstance(payload, dict):
         draft.fault = invalid({str(key): ["Send an object."]})
@@ -117,17 +123,17 @@ def _route(item: Item, registry: Registry) -> Draft:
     return draft
 
 
-def _read(drafts: list[Draft], registry: Registry) -> None:
+def _read(drafts: list[Draft], registry: Registry, watch: Watch) -> None:
     """Fill in what the payloads say, faults included."""
     groups: dict[tuple[int, bool], list[Draft]] = {}
     for draft in drafts:
         if draft.handler is None:
             continue
-        _guarded(draft, _read_core, registry)
+        _guarded(draft, _read_core, registry, watch)
         if draft.fault is None:
             groups.setdefault((id(draft.handler), _is_partial(draft)), []).append(draft)
     for (_, is_partial), group in groups.items():
-        _load(group, is_partial, registry)
+        _load(group, is_partial, registry, watch)
 
 
 def _is_partial(draft: Draft) -> bool:
@@ -136,28 +142,33 @@ def _is_partial(draft: Draft) -> bool:
     return draft.target is not None and draft.handler.target.parent is not None
 
 
-def _guarded(draft: Draft, read: Callable[[Draft], None], registry: Registry) -> None:
+def _guarded(draft: Draft, read: Callable[[Draft], None], registry: Registry, watch: Watch) -> None:
     """Run a handler's own code on one draft: whatever it raises is this item's fault only."""
+    if watch.has_given_up(draft.handler):
+        draft.fault = not_tried()
+        return
     try:
-        read(draft)
+        with watch(draft.handler):
+            read(draft)
     except Rejected as rejected:
         draft.fault = rejected
     except ValidationError as error:
         draft.fault = invalid(details_of(error))
-    except Exception:
+    except BUGS:
         draft.fault = failed(draft, registry)
 
 
-def _load(group: list[Draft], is_partial: bool, registry: Registry) -> None:
+def _load(group: list[Draft], is_partial: bool, registry: Registry, watch: Watch) -> None:
     """All payloads at once; one by one where that fails, since one bad item spoils the whole (trap 19)."""
     handler = group[0].handler
     assert handler is not None
     schema = _schema(handler, is_partial)
     try:
-        loaded = schema.load([draft.payload for draft in group], many=True)
-    except Exception:
+        with watch(handler):
+            loaded = schema.load([draft.payload for draft in group], many=True)
+    except BUGS:
         for draft in group:
-            _guarded(draft, partial(_load_one, schema), registry)
+            _guarded(draft, partial(_load_one, schema), registry, watch)
     else:
         for draft, data in zip(group, loaded, strict=True):
             draft.data = data
@@ -180,18 +191,14 @@ def _read_core(draft: Draft) -> None:
     if handler.upcast is not None:
         payload = handler.upcast(payload)
     draft.payload = payload
-    taken = set(CORE_KEYS) if handler.versioned else set()
     if handler.versioned:
         _read_version(draft)
-    _read_target(draft, handler.target)
-    taken |= _keys(handler.target)
-    if hasattr(handler.target.model, "client_id"):
-        taken.add("client_id")
+    _read_target(draft, handler)
     draft.identity = _identity(draft, entity_of(handler.target.model))
     for name, target in {**handler.rows, **handler.reads}.items():
         if isinstance(target, ById):
             draft.references[name] = _read_reference(payload, target, required=not target.optional)
-            taken |= _keys(target)
+    taken = core_keys(handler)
     draft.payload = {key: value for key, value in payload.items() if key not in taken}
 
 
@@ -208,10 +215,10 @@ def _read_version(draft: Draft) -> None:
     draft.strategy = strategy
 
 
-def _read_target(draft: Draft, target: ById) -> None:
-    payload = draft.payload
+def _read_target(draft: Draft, handler: SyncHandler) -> None:
+    payload, target = draft.payload, handler.target
     draft.target = _read_reference(payload, target, required=target.parent is None and not target.optional)
-    client_id = payload.get("client_id") if hasattr(target.model, "client_id") else None
+    client_id = payload.get("client_id") if takes_client_id(handler) else None
     if client_id is not None:
         if not isinstance(client_id, str) or not UUID_FORM.fullmatch(client_id):
             raise invalid({"client_id": ["Not a valid UUID."]})
@@ -226,10 +233,6 @@ def _read_target(draft: Draft, target: ById) -> None:
 def _identity(draft: Draft, entity: Entity) -> dict[str, Any]:
     found = {name: draft.payload[name] for name in entity.identity if draft.payload.get(name) is not None}
     return found if draft.client_id is None else {**found, "client_id": draft.client_id}
-
-
-def _keys(target: ById) -> set[str]:
-    return {*target.keys, *(target.parent.keys if target.parent else ())}
 
 
 def _read_reference(payload: Mapping[str, Any], target: ById, *, required: bool) -> Reference | None:
@@ -268,4 +271,9 @@ def failed(draft: Draft, registry: Registry) -> Rejected:
     """
     origin = {} if draft.handler is None else registry.origin_of(draft.handler)
     logger.exception("handler failed", extra={**origin, "index": draft.item.index, "local_id": draft.item.local_id})
+    return Rejected("handler_failed", "Internal error", retryable=True)
+
+
+def not_tried() -> Rejected:
+    """The rejection of an operation whose handler does not end, and is not tried again in this batch."""
     return Rejected("handler_failed", "Internal error", retryable=True)

@@ -21,6 +21,7 @@ from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
 from app.plugin_api import ById, Children, Row, Via
 from app.sync.prepare import Draft, Reference
+from app.sync.read_only import protect
 
 #: The one order in which rows are locked; plugins' tables follow by name. Two batches cannot deadlock.
 LOCK_ORDER: tuple[type, ...] = (User, Inspection, FormFill, Attachment)
@@ -227,6 +228,7 @@ class Rows:
 
     def _keep(self, rows: Iterable[Row]) -> None:
         for row in rows:
+            protect(row)
             self._loaded[type(row), row.id] = row
             if getattr(row, "client_id", None) is not None:
                 self._client_ids[type(row), row.client_id] = row

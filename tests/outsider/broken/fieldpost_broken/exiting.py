@@ -1,0 +1,5 @@
+"""Takes the process along."""
+
+import sys
+
+sys.exit(3)

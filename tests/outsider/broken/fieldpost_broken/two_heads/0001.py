@@ -1,0 +1,4 @@
+"""One of two first migrations."""
+
+revision = "0001"
+down_revision = None

@@ -1,0 +1,1 @@
+"""Two chains of migrations where one is expected."""

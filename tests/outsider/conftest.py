@@ -1,0 +1,68 @@
+"""Distributions as strangers write them, installed with pip into fresh environments."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT
+
+#: Tests of the distribution itself, which run where it is installed.
+collect_ignore = ["broken", "distribution", "second_version"]
+
+HERE = Path(__file__).parent
+
+
+class Environment:
+    """A fresh environment that borrows what Fieldpost needs, so that only the distribution has to be installed."""
+
+    def __init__(self, directory: Path) -> None:
+        venv.create(directory, symlinks=True)
+        self.python = directory / "bin" / "python"
+        site = next((directory / "lib").glob("python*")) / "site-packages"
+        borrowed = sysconfig.get_path("purelib")
+        (site / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n{ROOT}\n")
+
+    def pip(self, *arguments: str) -> None:
+        """Run pip for this environment; nothing is fetched from anywhere."""
+        command = [sys.executable, "-m", "pip", "--python", str(self.python), "--quiet", *arguments]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+
+    def install(self, wheel: Path) -> None:
+        """Install a wheel, in place of another version of it."""
+        self.pip("install", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
+
+
+def build(source: Path, directory: Path) -> Path:
+    """A wheel of a distribution's source."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(directory), str(source)], check=True, capture_output=True, text=True)
+    (found,) = directory.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def first_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 1.0 of the distribution."""
+    source = shutil.copytree(HERE / "distribution", tmp_path_factory.mktemp("first") / "source")
+    return build(source, tmp_path_factory.mktemp("first_wheel"))
+
+
+@pytest.fixture(scope="session")
+def second_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 2.0: a column more, a key renamed, a type removed."""
+    source = shutil.copytree(HERE / "distribution", tmp_path_factory.mktemp("second") / "source")
+    shutil.copytree(HERE / "second_version", source, dirs_exist_ok=True)
+    return build(source, tmp_path_factory.mktemp("second_wheel"))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Environment:
+    """An environment of this test alone."""
+    return Environment(tmp_path / "environment")

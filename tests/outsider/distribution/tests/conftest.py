@@ -1,0 +1,31 @@
+"""A ready application on a fresh, migrated database for each test."""
+
+import shutil
+
+import pytest
+
+# Explained like a test's own assertions; to be said before it is imported.
+pytest.register_assert_rewrite("app.testing")
+
+from app import create_app  # noqa: E402
+from app.extensions import db  # noqa: E402
+from app.migrations import upgrade  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A directory with a migrated, empty database."""
+    directory = tmp_path_factory.mktemp("migrated")
+    with create_app({"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": ""}).app_context():
+        upgrade()
+        db.engine.dispose()
+    return directory
+
+
+@pytest.fixture
+def app(migrated, tmp_path):
+    shutil.copytree(migrated, tmp_path, dirs_exist_ok=True)
+    app = create_app({"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": ""})
+    yield app
+    with app.app_context():
+        db.engine.dispose()

@@ -1,0 +1,69 @@
+"""Rooms and the equipment in them: what this distribution brings to Fieldpost."""
+
+from app import policies
+from app.models import Attachment, Inspection
+from app.plugin_api import Plugin, SyncHandler, by_id, edit, via
+from fieldpost_equipment.apply import move, record_item
+from fieldpost_equipment.commands import collect, commands
+from fieldpost_equipment.models import Item, Room
+from fieldpost_equipment.routes import blueprint
+from fieldpost_equipment.schema import ItemSchema, NoKeysSchema, NoteSchema, RoomSchema, fields_to_set, rename_tag
+
+plugin = Plugin(
+    name="equipment",
+    api_version=1,
+    migrations="fieldpost_equipment.migrations",
+    blueprint=blueprint,
+    settings={"most_details": 3, "journal": ""},
+    cli=commands,
+    collect=collect,
+    removed={"equipment_retire": "Rooms are retired in the office now: drop the item."},
+)
+
+below_inspection = by_id(Inspection, "inspection_id")
+
+room_handler = SyncHandler(
+    type="equipment_room",
+    schema=RoomSchema,
+    target=by_id(Room, parent=below_inspection),
+    policy=policies.change,
+    apply=edit,
+    examples=({"type": "equipment_room", "local_id": "1", "data": {"inspection_id": 1, "name": "Boiler room"}},),
+)
+
+item_handler = SyncHandler(
+    type="equipment",
+    aliases=("equipment_item",),
+    schema=ItemSchema,
+    target=by_id(Item, parent=below_inspection),
+    rows={"room": by_id(Room, "room_id", optional=True)},
+    policy=policies.change,
+    changes=fields_to_set,
+    apply=record_item,
+    upcast=rename_tag,
+    examples=(
+        {"type": "equipment", "local_id": "1", "data": {"inspection_id": 1, "label": "A-1", "details": {"kW": 12}}},
+        {"type": "equipment", "local_id": "2", "data": {"id": 1, "details": {"kW": 13}}},
+    ),
+)
+
+move_handler = SyncHandler(
+    type="equipment_move",
+    schema=NoKeysSchema,
+    target=by_id(Item, "equipment_id"),
+    rows={"old": via(Room, column="room_id"), "new": by_id(Room, "to_room_id")},
+    policy=policies.change,
+    changes=lambda _data: {},
+    apply=move,
+    examples=({"type": "equipment_move", "local_id": "1", "data": {"equipment_id": 1, "to_room_id": 2}},),
+)
+
+annotate_handler = SyncHandler(
+    type="photo_annotate",
+    schema=NoteSchema,
+    target=by_id(Attachment, "photo_attachment_id"),
+    policy=policies.change,
+    changes=lambda data: {f"annotate.{key}": value for key, value in data.items()},
+    apply=edit,
+    examples=({"type": "photo_annotate", "local_id": "1", "data": {"photo_attachment_id": "…", "caption": "A crack"}},),
+)

@@ -1,0 +1,38 @@
+"""What valid payloads are."""
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+
+class NoKeysSchema(Schema):
+    """Ids are all that is sent, and those are the core's."""
+
+
+class RoomSchema(Schema):
+    name = fields.String(required=True, validate=validate.Length(1, 64))
+
+
+class ItemSchema(Schema):
+    label = fields.String(required=True, attribute="tag", validate=validate.Length(1, 64))
+    serial = fields.String(allow_none=True, validate=validate.Length(max=64))
+    details = fields.Dict(keys=fields.String(validate=validate.NoneOf(["tag", "serial", "room_id"])))
+
+
+def rename_tag(payload):
+    """Apps before 2.0 send `tag` where `label` is meant."""
+    return {("label" if key == "tag" else key): value for key, value in payload.items()}
+
+
+def fields_to_set(data):
+    """The keys of the details, and what else was sent, one by one."""
+    own = {name: value for name, value in data.items() if name != "details"}
+    return {**data.get("details", {}), **own}
+
+
+class NoteSchema(Schema):
+    caption = fields.String(validate=validate.Length(max=255))
+    marks = fields.List(fields.Dict())
+
+    @validates_schema
+    def check_something_is_sent(self, data, **_):
+        if not data:
+            raise ValidationError("Send caption or marks.")

@@ -1,0 +1,97 @@
+"""Code that does not end, on a real server: interrupted where Python can be, else ended with its worker."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.outsider.conftest import Environment
+from tests.outsider.test_installed import Client, Site
+
+#: A handler that does whatever its payload says, and does not come back.
+STUCK = """
+import time
+
+from app import policies
+from app.models import FormFill
+from app.plugin_api import SyncHandler, by_id, edit
+from marshmallow import Schema, fields
+
+
+class StuckSchema(Schema):
+    way = fields.String(required=True)
+
+
+def spin():
+    while True:
+        pass
+
+
+WAYS = {"no": lambda: None, "spin": spin, "sleep": lambda: time.sleep(600), "count": lambda: sum(range(10**13))}
+
+
+def apply(operation, context):
+    outcome = edit(operation, context)
+    WAYS[operation.data["way"]]()
+    return outcome
+
+
+handler = SyncHandler(
+    type="stuck", schema=StuckSchema, target=by_id(FormFill), policy=policies.change, apply=apply
+)
+"""
+
+
+@pytest.fixture
+def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
+    """A server that gives handlers one second, and silent workers four."""
+    site = next((tmp_path / "environment" / "lib").glob("python*")) / "site-packages"
+    (site / "stuck.py").write_text(STUCK)
+    metadata = site / "fieldpost_stuck-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fieldpost-stuck\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[fieldpost.sync_handlers]\nstuck = stuck:handler\n")
+    found = Site(fresh, tmp_path, database)
+    found.variables |= {"FIELDPOST_HANDLER_SECONDS": "1", "GUNICORN_CMD_ARGS": "--timeout 4"}
+    found.flask("demo")
+    return found
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[Client]:
+    with site.server() as found:
+        yield found
+
+
+def batch(client: Client, way: str) -> Any:
+    before = ("form_fill", f"before {way}", {"id": 1, "changes": {"Location_row_1": way}})
+    return client.sync(before, ("stuck", way, {"id": 1, "way": way}))
+
+
+def location(client: Client) -> str | None:
+    (form_fill,) = client.get("/inspections/1/offline_data")["form_fills"]
+    found: str | None = form_fill["data"].get("Location_row_1")
+    return found
+
+
+def test_a_loop_in_python_fails_alone_and_its_worker_stays(client: Client) -> None:
+    results = batch(client, "spin")
+    assert [each["local_id"] for each in results["success"]] == ["before spin"]
+    assert [(each["code"], each["retryable"]) for each in results["errors"]] == [("handler_failed", True)]
+    assert batch(client, "no")["errors"] == []
+
+
+@pytest.mark.parametrize("way", ["sleep", "count"])
+def test_what_cannot_be_interrupted_ends_with_its_worker_and_nothing_is_applied(client: Client, way: str) -> None:
+    """`sleep` lets the watchdog run, `count` does not, and is left to gunicorn."""
+    batch(client, "no")
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        batch(client, way)
+    client.wait()
+    assert location(client) == "no", "the batch was rolled back"
+    assert batch(client, "no")["success"][0]["replayed"] is True
+    assert client.sync(("form_fill", "again", {"id": 1, "changes": {"Location_row_1": "again"}}))["success"]

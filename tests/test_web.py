@@ -1,0 +1,50 @@
+"""What becomes of errors that nobody expected: unavailability is 503 and may be tried again."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, text
+
+from app import create_app
+from app.errors import TryAgainError
+from app.extensions import db
+from app.ledger.unit import unit_of_work
+from tests.conftest import SignIn, World
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "FIELDPOST_DATABASE_SECONDS": "1"}
+
+
+@pytest.mark.database("postgresql")
+def test_reading_a_table_that_a_migration_holds_is_503(app: Flask, world: World, sign_in: SignIn) -> None:
+    device = sign_in(world.user())
+    with app.app_context():
+        other = create_engine(db.engine.url)
+    with other.begin() as connection:
+        connection.execute(text("LOCK TABLE inspections"))
+        answer = device.get("/api/v1/inspections/1")
+    other.dispose()
+    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert answer.headers["Retry-After"]
+
+
+#: Disk full, out of memory, too many connections, a server that has become a replica.
+@pytest.mark.database("postgresql")
+@pytest.mark.parametrize("state", ["53100", "53200", "53300", "25006"])
+def test_a_database_without_room_is_503(app: Flask, state: str) -> None:
+    statement = text(f"DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '{state}'; END $$")
+    app.view_functions["health.healthz"] = lambda: db.session.execute(statement)
+    assert app.test_client().get("/healthz").status_code == 503
+    with app.app_context(), pytest.raises(TryAgainError):
+        unit_of_work(lambda _: db.session.execute(statement))
+
+
+@pytest.mark.database("postgresql")
+def test_a_database_that_is_not_there_is_503(environment: dict[str, str]) -> None:
+    app = create_app({**environment, "DATABASE_URL": "postgresql://joe:sesame@127.0.0.1:1/none"})
+    body = {"email": "ada@example.com", "password": "long enough"}
+    answer = app.test_client().post("/api/v1/auth/login", json=body)
+    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
