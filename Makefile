@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format clean
+.PHONY: run test chaos lint format clean
 
 # Migrations, demo data where the database is empty, then the server. A second time it starts in seconds.
 run: .venv/installed
@@ -13,6 +13,10 @@ run: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+
+# Devices on a bad network against a server whose workers are killed, on both databases; about three minutes.
+chaos: .venv/installed-dev
+	$(BIN)/python -m tests.exactly_once.chaos
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

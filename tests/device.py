@@ -67,6 +67,8 @@ class Photo:
     local_id: str = field(default_factory=lambda: str(uuid4()))
     #: Given by the server once it is uploaded.
     attachment_id: str | None = None
+    #: The server's answer where it refused the photo for good: to be shown to the user, never discarded.
+    refusal: dict[str, Any] | None = None
 
     @property
     def bytes(self) -> bytes:
@@ -127,6 +129,7 @@ class Device:
         wait: Callable[[float], None] = lambda seconds: None,
         strategy: str | None = "merge",
         joins: bool = True,
+        batch_items: int = BATCH_ITEMS,
     ) -> None:
         self.transport = transport
         self.store = store or Store()
@@ -135,8 +138,7 @@ class Device:
         self.strategy = strategy
         #: Whether changes of one form that were not sent yet become one.
         self.joins = joins
-        #: The entries of all answers, for tests.
-        self.entries: list[dict[str, Any]] = []
+        self.batch_items = batch_items
 
     # What the user does, online or not
 
@@ -198,12 +200,14 @@ class Device:
     def upload(self) -> None:
         """Send the photos whose forms the server knows."""
         for photo in self.store.photos:
-            waits = any(self._is_same(each.row, photo.row) for each in self.store.queue if "client_id" in each.data)
-            if photo.attachment_id is None and not waits:
+            waits = any("client_id" in change.data for change in self._queued(photo.row))
+            if photo.attachment_id is None and photo.refusal is None and not waits:
                 fields = {"form_fill_id": str(photo.row[1]), "field_name": photo.field_name, "local_id": photo.local_id}
                 status, answer = self._send_form("/sync/upload_photo", fields, "photo", photo.bytes)
                 if status == 200:
                     photo.attachment_id = answer["photo_attachment_id"]
+                else:
+                    photo.refusal = answer
 
     def pull(self) -> None:
         """Fetch what changed since the cursor; without one, everything."""
@@ -239,28 +243,29 @@ class Device:
         self.store.cursor = self.store.cursor or package["sync_metadata"]["cursor"]
 
     def photo(self, attachment_id: str) -> bytes:
-        """The bytes of an attachment."""
-        return self._request("GET", f"/attachments/{attachment_id}", b"", {})[2]
+        """The bytes of an attachment that is held. Raises `Offline` where something else arrived."""
+        found = self._request("GET", f"/attachments/{attachment_id}", b"", {})[2]
+        if _sha256(found) != self.store.rows["attachment"][attachment_id]["sha256"]:
+            raise Offline("not the photo that was asked for")
+        return found
 
     def release_photos(self) -> None:
         """Forget the local copies of photos of which the server proves that it has them."""
+        uploaded = [photo for photo in self.store.photos if photo.attachment_id is not None]
+        if not uploaded:
+            return
         asked = [
-            {
-                "form_fill_id": photo.row[1],
-                "field_name": photo.field_name,
-                "sha256": hashlib.sha256(photo.bytes).hexdigest(),
-            }
-            for photo in self.store.photos
+            {"form_fill_id": photo.row[1], "field_name": photo.field_name, "sha256": _sha256(photo.bytes)}
+            for photo in uploaded
         ]
-        if asked:
-            status, answer = self._send("POST", "/sync/verify_attachments", asked)
-            if status == 200:
-                found = answer["data"]["attachments"]
-                self.store.photos = [
-                    photo
-                    for photo, each in zip(self.store.photos, found, strict=True)
-                    if each["status"] == "missing" or photo.attachment_id is None
-                ]
+        status, answer = self._send("POST", "/sync/verify_attachments", asked)
+        if status == 200:
+            for photo, each in zip(uploaded, answer["data"]["attachments"], strict=True):
+                if each["status"] == "missing":
+                    photo.attachment_id = None
+                else:
+                    # Stored, or deleted by somebody since.
+                    self.store.photos.remove(photo)
 
     # The queue
 
@@ -289,16 +294,14 @@ class Device:
         return held and held["updated_at"]
 
     def _next_batch(self, tried: set[str]) -> list[Change]:
-        """Whole rows, in order. Of a row with unanswered items these alone: they are sent again together."""
+        """Whole rows, each with all its changes in order: first what is unanswered, again, then what is new."""
         batch: list[Change] = []
         for group in self._groups():
-            unanswered = [each for each in group if each.sent is not None]
-            chosen = unanswered or group
-            if any(each.local_id in tried for each in chosen):
+            if any(each.local_id in tried for each in group):
                 continue
-            if batch and len(batch) + len(chosen) > BATCH_ITEMS:
+            if batch and len(batch) + len(group) > self.batch_items:
                 break
-            batch += chosen
+            batch += group
         return batch
 
     def _groups(self) -> Iterator[list[Change]]:
@@ -329,11 +332,11 @@ class Device:
         if status == 413:
             self._split(batch, answer)
         elif status == 200:
-            results = answer["results"]
-            for kind, take in (("success", self._applied), ("conflicts", self._conflicted), ("errors", self._refused)):
-                for entry in results[kind]:
-                    self.entries.append(entry)
-                    take(batch[entry["index"]], entry)
+            takers = {"success": self._applied, "conflicts": self._conflicted, "errors": self._refused}
+            entries = [(entry["index"], kind, entry) for kind in takers for entry in answer["results"][kind]]
+            # In the order of the items: each entry shows its row as it was at that item's turn.
+            for index, kind, entry in sorted(entries, key=lambda each: each[0]):
+                takers[kind](batch[index], entry)
 
     def _split(self, batch: list[Change], answer: dict[str, Any]) -> None:
         """Too much at once: half of it, cut between rows. A row that is too much alone is set aside."""
@@ -397,6 +400,8 @@ class Device:
         status, answer = self._send("GET", f"/sync/changes{query}")
         if status == 410:
             raise _CursorExpired
+        if status != 200:
+            raise Offline(answer["error"])
         for change in answer["data"]["changes"]:
             if change["entity"] not in ENTITIES:
                 continue
@@ -491,6 +496,10 @@ def _read_json(answer: bytes) -> Any:
     if not isinstance(found, dict) or "success" not in found:
         raise Offline("JSON of somebody else")
     return found
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _content(held: dict[str, Any], entity: str) -> dict[str, Any]:

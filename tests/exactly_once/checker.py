@@ -1,9 +1,10 @@
-"""What must hold after anything that a network and processes may do: checked against the database itself."""
+"""What must hold after anything that a network and processes may do: the ledger against what crossed the lines."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from flask import Flask
@@ -13,62 +14,149 @@ from app.extensions import db
 from app.ledger.record import fields_of
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation
 from tests.device import Device
+from tests.lines import Witness
+
+#: What must be zero.
+FAULTS = (
+    "lost",
+    "applied twice",
+    "applied though refused",
+    "not as sent",
+    "never sent",
+    "dropped by the device",
+    "overwritten unseen",
+)
+
+#: Who sent what: device_id and local_id.
+Key = tuple[str, str]
 
 
 def check(app: Flask, devices: Iterable[Device]) -> Counter[str]:
-    """Raise `AssertionError` unless each change counts once and nothing acknowledged is lost; the counts."""
+    """Raise `AssertionError` unless each change counts once and nothing acknowledged is lost; the counts.
+
+    The devices' transports are `Witness`es. Every value that they send must be another, so that it can be told apart.
+    """
     with app.app_context():
-        operations = list(db.session.scalars(select(LedgerOperation).where(LedgerOperation.door == "sync")))
-        entries = list(db.session.scalars(select(LedgerEntry).where(LedgerEntry.viewer_id.is_(None))))
-        changing = {(entry.unit_id, entry.position) for entry in entries}
-        counts = _check_operations(operations, changing, list(devices))
-        _check_versions(entries)
-        _check_history(entries)
+        told = Told()
+        counts = count(list(devices), told)
+        wrong = {name: counts[name] for name in FAULTS if counts[name]}
+        assert not wrong, f"{wrong} of {dict(counts)}"
+        check_versions(told.entries)
+        check_history(told.entries)
         db.session.remove()
     return counts
 
 
-def outcomes(device: Device) -> tuple[set[str], set[str]]:
-    """The local_ids of which the device was told that they were applied, and those that were refused for good."""
-    applied = {entry["local_id"] for entry in device.entries if "conflict_data" not in entry and "code" not in entry}
-    refused = {
-        entry["local_id"] for entry in device.entries if "conflict_data" in entry or entry.get("retryable") is False
-    }
-    return applied, refused - applied
+def check_devices(devices: Iterable[Device]) -> None:
+    """Devices of people who see the same hold the same, and nothing waits, once all have synced on a good network."""
+    first, *others = devices
+    for device in (first, *others):
+        store = device.store
+        assert store.queue == store.set_aside == store.photos == [], "work is left over"
+        assert store.rows == first.store.rows, "devices hold different data"
 
 
-def _check_operations(
-    operations: list[LedgerOperation], changing: set[tuple[str, int]], devices: list[Device]
-) -> Counter[str]:
-    recorded = Counter((each.device_id, each.local_id) for each in operations)
-    # What was refused is judged afresh when it arrives again, late; then it may find nothing left to change.
-    effective = {(each.device_id, each.local_id) for each in operations if (each.unit_id, each.position) in changing}
-    counts: Counter[str] = Counter(recorded=len(operations))
+class Told:
+    """What the ledger tells, by who asked for it and by row."""
+
+    def __init__(self) -> None:
+        statement = select(LedgerOperation).order_by(LedgerOperation.id)
+        operations = {(each.unit_id, each.position): each for each in db.session.scalars(statement)}
+        self.entries = list(db.session.scalars(_entries()))
+        #: Who sent it -> for each time that it was recorded, what it changed.
+        self.recorded: dict[Key, list[list[LedgerEntry]]] = {}
+        #: Entity and id -> its changes in order, each with the device that made it.
+        self.rows: dict[tuple[str, str], list[tuple[str, LedgerEntry]]] = {}
+        self._positions: dict[int, int] = {}
+        written: dict[tuple[str, int], list[LedgerEntry]] = {}
+        for entry in self.entries:
+            place = (entry.unit_id, entry.position)
+            written.setdefault(place, []).append(entry)
+            changes = self.rows.setdefault((entry.entity, entry.entity_id), [])
+            self._positions[entry.id] = len(changes)
+            changes.append((operations[place].device_id, entry))
+        for place, each in operations.items():
+            if each.local_id is not None:
+                self.recorded.setdefault((each.device_id, each.local_id), []).append(written.get(place, []))
+
+    def before(self, entry: LedgerEntry) -> Iterator[tuple[str, LedgerEntry]]:
+        """What happened to the same row before, newest first."""
+        changes = self.rows[entry.entity, entry.entity_id]
+        yield from reversed(changes[: self._positions[entry.id]])
+
+
+def count(devices: list[Device], told: Told) -> Counter[str]:
+    """What the devices sent, what they were told, and what the ledger says of it."""
+    counts: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
     for device in devices:
-        name = device.store.device_id
-        applied, refused = outcomes(device)
-        waiting = {each.local_id for each in device.store.queue}
-        counts += Counter(
-            acknowledged=len(applied),
-            refused=len(refused),
-            replayed=sum(bool(entry.get("replayed")) for entry in device.entries),
-            unknown=sum(each.sent is not None for each in device.store.queue),
-            lost=sum(recorded[name, each] == 0 for each in applied),
-            twice=sum(recorded[name, each] > 1 for each in applied | waiting),
-            resurrected=sum((name, each) in effective for each in refused),
-        )
-        known = applied | waiting | refused
-        strangers = [local_id for (owner, local_id) in recorded if owner == name and local_id not in known]
-        counts["strangers"] += len(strangers)
-    wrong = {name: counts[name] for name in ("lost", "twice", "resurrected", "strangers") if counts[name]}
-    assert not wrong, f"{wrong} of {dict(counts)}"
+        counts.update(_count_device(device, told))
     return counts
 
 
-def _check_versions(entries: list[LedgerEntry]) -> None:
+def _count_device(device: Device, told: Told) -> dict[str, int]:
+    witness: Witness = device.transport  # type: ignore[assignment]
+    owner = device.store.device_id
+    found = {local_id: each for (sender, local_id), each in told.recorded.items() if sender == owner}
+    kept = {each.local_id for each in [*device.store.queue, *device.store.photos]}
+    kept |= {change.local_id for change, _ in device.store.set_aside}
+    # What was refused is judged afresh when it arrives again, late; it may succeed by finding nothing left to change.
+    applied = found.keys() & witness.sent.keys() - witness.refused
+    return {
+        "sent": len(witness.sent),
+        "acknowledged": len(witness.acknowledged),
+        "refused": len(witness.refused),
+        "once unknown": len(witness.once_unknown),
+        "unknown": len(witness.unknown),
+        "replayed": witness.replayed,
+        "lost": sum(each not in found for each in witness.acknowledged),
+        "applied twice": sum(len(each) > 1 for each in found.values()),
+        "applied though refused": sum(any(found.get(each, [])) for each in witness.refused),
+        "not as sent": sum(not _is_as_sent(witness.sent[each], found[each]) for each in applied),
+        "never sent": len(found.keys() - witness.sent),
+        "dropped by the device": len(witness.unknown - kept),
+        "overwritten unseen": sum(len(_overwritten(witness.sent[each], found[each], owner, told)) for each in applied),
+    }
+
+
+def _overwritten(item: Any, recorded: list[list[LedgerEntry]], owner: str, told: Told) -> set[str]:
+    """Fields that an operation set over what somebody else had set since the version that it named."""
+    version = (item or {}).get("data", {}).get("updated_at")
+    if version is None:
+        return set()
+    known = datetime.fromisoformat(version)
+    return {name for entry in recorded[0] for name in _foreign(entry, known, owner, told) if name in entry.changes}
+
+
+def _foreign(entry: LedgerEntry, known: datetime, owner: str, told: Told) -> Iterator[str]:
+    """The fields that other devices, or the office, changed after the version `known` and before `entry`."""
+    for device, each in told.before(entry):
+        if each.version_after is not None and each.version_after <= known:
+            return
+        if device != owner:
+            yield from each.changes
+
+
+def _is_as_sent(item: Mapping[str, Any] | None, recorded: list[list[LedgerEntry]]) -> bool:
+    """Whether an operation did to the fields of its row what its item says, and to no other row."""
+    if item is None or item["type"] not in ("form_fill", "inspection"):
+        return True
+    values = item["data"]
+    fields = values.get("changes") or values.get("data")
+    if fields is None:
+        fields = {name: values[name] for name in ("status", "notes") if name in values}
+    told = [{name: change.get("new") for name, change in entry.changes.items()} for entry in recorded[0]]
+    return told == [fields]
+
+
+def _entries() -> Any:
+    """All changes of rows, in ledger order."""
+    return select(LedgerEntry).where(LedgerEntry.viewer_id.is_(None)).order_by(LedgerEntry.id)
+
+
+def check_versions(entries: Iterable[LedgerEntry]) -> None:
     """A row's versions are one unbroken, strictly increasing chain."""
     last: dict[tuple[str, str], Any] = {}
-    for entry in sorted(entries, key=lambda each: each.id):
+    for entry in entries:
         key = (entry.entity, entry.entity_id)
         assert entry.version_before == last.get(key), f"{key}: a version that the ledger does not know came before"
         if entry.version_before is not None and entry.version_after is not None:
@@ -76,10 +164,10 @@ def _check_versions(entries: list[LedgerEntry]) -> None:
         last[key] = entry.version_after
 
 
-def _check_history(entries: list[LedgerEntry]) -> None:
+def check_history(entries: Iterable[LedgerEntry]) -> None:
     """The ledger replayed from nothing gives the present state, so the last writer in its order wrote each value."""
     replayed: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in sorted(entries, key=lambda each: each.id):
+    for entry in entries:
         fields = replayed.setdefault((entry.entity, entry.entity_id), {})
         for name, change in entry.changes.items():
             assert fields.get(name, "absent") == change.get("old", "absent"), f"{entry.entity_id}.{name}: {change}"
@@ -89,7 +177,6 @@ def _check_history(entries: list[LedgerEntry]) -> None:
                 fields.pop(name)
     for model in (Inspection, FormFill, Attachment):
         entity = model.__entity__.name
-        present = {str(row.id): fields_of(row) for row in db.session.scalars(select(model))}
-        for key, fields in present.items():
-            told = replayed[entity, key]
-            assert told == fields, f"{entity} {key}: {told} is told, {fields} is there"
+        for row in db.session.scalars(select(model)):
+            told, fields = replayed[entity, str(row.id)], fields_of(row)
+            assert told == fields, f"{entity} {row.id}: {told} is told, {fields} is there"

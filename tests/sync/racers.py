@@ -1,16 +1,21 @@
-"""Devices as processes of their own, each with an application of its own on the one database."""
+"""Devices at the same moment: as processes of their own on the one database, or step by step on two connections."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Connection, Engine, event, text
 
 from app import create_app
-from app.extensions import db
+from app.extensions import WRITES, db
 
 #: How long a process may take to start, or a batch to be answered.
 SECONDS = 60
@@ -73,3 +78,95 @@ def together(work: Any, arguments: Sequence[Sequence[Any]]) -> list[Any]:
         barrier = manager.Barrier(len(arguments))
         found = [pool.apply_async(work, (*each, barrier)) for each in arguments]
         return [each.get(SECONDS) for each in found]
+
+
+def race(app: Flask, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+    """Two calls on two connections: `first()` is stopped right before its COMMIT until `second()` waits for it.
+
+    What both return. `AssertionError` where the second does not have to wait.
+    """
+    with app.app_context():
+        engine = db.engine
+    stop = _Stop()
+    event.listen(engine, "commit", stop.before_commit)
+    event.listen(engine, "set_connection_execution_options", stop.before_begin)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(stop.run, first)
+            try:
+                assert stop.reached.wait(SECONDS)
+                assert not one.done(), f"the first wrote nothing: {one.result()}"
+                other = pool.submit(second)
+                _until_it_waits(engine, other, stop)
+            finally:
+                stop.released.set()
+            return one.result(SECONDS), other.result(SECONDS)
+    finally:
+        event.remove(engine, "commit", stop.before_commit)
+        event.remove(engine, "set_connection_execution_options", stop.before_begin)
+
+
+def waiting_for_a_row(app: Flask, call: Callable[[], Any], then: Callable[[], Any]) -> tuple[Any, Any]:
+    """What `call()` returns, and `then()`, which runs as soon as it waits for a row that somebody has locked."""
+    with app.app_context():
+        engine = db.engine
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call)
+        try:
+            _until_somebody_waits(engine, waiting)
+        finally:
+            found = then()
+        return waiting.result(SECONDS), found
+
+
+class _Stop:
+    """Stops one thread at the end of its unit of work, once."""
+
+    def __init__(self) -> None:
+        self.reached, self.released, self.begun = threading.Event(), threading.Event(), threading.Event()
+        self._thread = 0
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """What the thread does that is to be stopped."""
+        self._thread = threading.get_ident()
+        try:
+            return call()
+        finally:
+            self.reached.set()
+
+    def before_commit(self, connection: Connection) -> None:
+        """Called by every connection."""
+        is_unit = connection.get_execution_options().get(WRITES)
+        if is_unit and threading.get_ident() == self._thread and not self.reached.is_set():
+            self.reached.set()
+            assert self.released.wait(SECONDS)
+
+    def before_begin(self, _connection: Connection, options: Mapping[str, Any]) -> None:
+        """Called by every connection that is told what it is for, right before it waits for its turn on SQLite."""
+        if options.get(WRITES) and threading.get_ident() != self._thread:
+            self.begun.set()
+
+
+def _until_it_waits(engine: Engine, call: Future[Any], stop: _Stop) -> None:
+    if engine.dialect.name == "postgresql":
+        _until_somebody_waits(engine, call)
+    else:
+        while not stop.begun.wait(0.05):
+            assert not call.done(), f"it wrote nothing: {call.result()}"
+        time.sleep(0.05)
+    assert not call.done(), f"it did not have to wait: {call.result()}"
+
+
+def _until_somebody_waits(engine: Engine, call: Future[Any]) -> None:
+    """For a lock in this database."""
+    deadline = time.monotonic() + SECONDS
+    while not _somebody_waits(engine):
+        assert not call.done(), f"it did not have to wait: {call.result()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _somebody_waits(engine: Engine) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with engine.connect() as connection:
+        return bool(connection.scalar(text(waiting)))

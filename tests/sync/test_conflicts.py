@@ -63,29 +63,37 @@ def test_own_steps_lift_a_version_but_never_over_somebody_elses(
 def test_the_base_is_the_present_with_every_later_change_taken_back() -> None:
     steps = [step(1, 2, a=(0, 1)), step(2, 3, a=(1, 2), b=(..., 1)), step(3, 4, c=(None, 3))]
     present = {"a": 2, "b": 1, "c": 3, "d": 4}
-    assert base_of(present, v(1), steps, []) == {"a": 0, "c": None, "d": 4}
-    assert base_of(present, v(2), steps, []) == {"a": 1, "c": None, "d": 4}
-    assert base_of(present, v(3), steps, []) == {"a": 2, "b": 1, "c": None, "d": 4}
+    assert base_of(present, v(4), v(1), steps, []) == {"a": 0, "c": None, "d": 4}
+    assert base_of(present, v(4), v(2), steps, []) == {"a": 1, "c": None, "d": 4}
+    assert base_of(present, v(4), v(3), steps, []) == {"a": 2, "b": 1, "c": None, "d": 4}
     assert present == {"a": 2, "b": 1, "c": 3, "d": 4}, "the present itself is left alone"
 
 
 def test_a_version_that_the_row_never_had_has_no_base() -> None:
-    assert base_of({"a": 1}, v(2), [step(1, 3, a=(0, 1))], []) is None
-    assert base_of({"a": 1}, v(0), [step(1, 3, a=(0, 1))], []) is None
+    assert base_of({"a": 1}, v(3), v(2), [step(1, 3, a=(0, 1))], []) is None
+    assert base_of({"a": 1}, v(3), v(0), [step(1, 3, a=(0, 1))], []) is None
 
 
 def test_a_version_that_the_ledger_no_longer_reaches_back_to_has_no_base() -> None:
-    assert base_of({"a": 1}, v(1), [step(2, 3, a=(0, 1))], []) is None
-    assert base_of({"a": 1}, v(1), [], []) is None
+    assert base_of({"a": 1}, v(3), v(1), [step(2, 3, a=(0, 1))], []) is None
+    assert base_of({"a": 1}, v(2), v(1), [], []) is None
+
+
+def test_a_step_that_the_ledger_no_longer_tells_leaves_no_base() -> None:
+    first, second, third = step(1, 2, a=(0, 1)), step(2, 3, b=(0, 1)), step(3, 4, c=(0, 1))
+    present = {"a": 1, "b": 1, "c": 1}
+    assert base_of(present, v(4), v(1), [first, second, third], []) == {"a": 0, "b": 0, "c": 0}
+    for told in ([second, third], [first, third], [first, second]):
+        assert base_of(present, v(4), v(1), told, []) is None
 
 
 def test_steps_before_the_version_do_not_count() -> None:
-    assert base_of({"a": 2}, v(2), [step(1, 2, a=(0, 1)), step(2, 3, a=(1, 2))], []) == {"a": 1}
+    assert base_of({"a": 2}, v(3), v(2), [step(1, 2, a=(0, 1)), step(2, 3, a=(1, 2))], []) == {"a": 1}
 
 
 def test_ones_own_later_changes_stay_in_the_base() -> None:
     theirs, mine = step(1, 2, a=(0, 1), b=(0, 1)), step(2, 3, b=(1, 2), c=(..., 3))
-    assert base_of({"a": 1, "b": 2, "c": 3}, v(1), [theirs, mine], [mine]) == {"a": 0, "b": 2, "c": 3}
+    assert base_of({"a": 1, "b": 2, "c": 3}, v(3), v(1), [theirs, mine], [mine]) == {"a": 0, "b": 2, "c": 3}
 
 
 # The merge

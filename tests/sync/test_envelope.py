@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from flask import Flask
@@ -134,5 +135,6 @@ def test_an_empty_batch_is_a_batch(device: FlaskClient) -> None:
         "success": True,
         "results": {"success": [], "errors": [], "conflicts": []},
         "synced_at": "2024-03-15T10:30:00.000Z",
+        "generation": ANY,
         "message": "Sync completed: 0 successful, 0 errors, 0 conflicts",
     }

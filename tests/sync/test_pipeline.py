@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from flask.testing import FlaskClient
@@ -86,6 +87,7 @@ def test_the_documentations_example_is_applied(
             "conflicts": [],
         },
         "synced_at": "2024-03-15T10:35:22.000Z",
+        "generation": ANY,
         "message": "Sync completed: 3 successful, 0 errors, 0 conflicts",
     }
     assert stored(world, form_fill)["Location_row_1"] == "Main Entrance"
