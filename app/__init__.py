@@ -13,13 +13,17 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import cli, logs
 from app.api import register_api
 from app.api.health import blueprint as health_blueprint
+from app.api.metrics import blueprint as metrics_blueprint
 from app.auth import init_auth
 from app.clock import Clock, system_clock
-from app.config import Settings, load_settings
+from app.config import Settings, load_settings, names_of_settings
 from app.cors import init_cors
 from app.extensions import compress, db, engine_options, limiter, migrate, prepare_engine
-from app.registry import load_registry, mount_blueprints, plugin_settings
+from app.metrics import init_metrics
+from app.migrations import wrong_migrations
+from app.registry import Registry, load, mount_blueprints, mount_commands, read_settings, refuse
 from app.storage import open_storage
+from app.sync.examples import wrong_examples
 from app.sync.routes import blueprint as sync_blueprint
 from app.web import API_PREFIX, init_web
 
@@ -49,18 +53,27 @@ def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system
     # Errors and the sign-in guard before any route, so that none is ever without them.
     init_web(app)
     logs.init_request_log(app)
+    init_metrics(app)
     init_auth(app, settings, API_PREFIX)
     app.register_blueprint(sync_blueprint, url_prefix=API_PREFIX)
     app.register_blueprint(health_blueprint)
+    app.register_blueprint(metrics_blueprint)
     register_api(app, API_PREFIX)
+    cli.register_commands(app)
     # Plugins last: what they bring must fit what is there.
-    registry = load_registry(app)
-    mount_blueprints(app, registry, API_PREFIX)
-    app.extensions["fieldpost.plugin_settings"], unknown = plugin_settings(registry, settings.unknown)
+    _install_plugins(app, settings)
+    return app
+
+
+def _install_plugins(app: Flask, settings: Settings) -> None:
+    """Let the application know all that plugins bring. Raises `PluginError` with all that is wrong with them."""
+    registry = app.extensions["fieldpost.registry"] = Registry()
+    findings = [*load(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]
+    wrong_settings, unknown = read_settings(app, registry, settings.unknown, names_of_settings())
+    with app.app_context():
+        refuse([*findings, *wrong_settings, *wrong_migrations(registry), *wrong_examples(registry)])
     for name in unknown:
         logger.warning("%s is no setting of Fieldpost or an installed plugin: misspelt?", name)
-    cli.register_commands(app)
-    return app
 
 
 def _configure(app: Flask, settings: Settings) -> None:

@@ -36,6 +36,10 @@ class Settings:
     database_url: str = setting("", "Database; empty: a SQLite file in the data directory", secret=True)
     data_dir: Path = setting(Path("instance"), "Directory for the database file, the key and the stored files")
     storage: str = setting("", "Where photos go; empty: files in the data directory; `s3://bucket/prefix`")
+    s3_endpoint: str = setting("", "Address of the object storage; empty: Amazon S3")
+    s3_public_endpoint: str = setting("", "The same as devices reach it; empty: as Fieldpost does")
+    s3_redirect: int = setting(0, "1: devices fetch photos from the bucket itself; 0: Fieldpost sends them", minimum=0)
+    s3_seconds: int = setting(5, "How long to wait for the object storage, each of two times", minimum=1)
     secret_key: str = setting("", "Signs tokens; empty: made once, kept in the data directory", secret=True)
     secret_key_previous: str = setting("", "The former key, still accepted while it is changed", secret=True)
 
@@ -57,7 +61,11 @@ class Settings:
     trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)
     cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
+    metrics_token: str = setting("", "Bearer token for `/metrics`; without it or a port there is none", secret=True)
+    metrics_port: int = setting(0, "Port of its own for `/metrics`, on `HOST`; 0: none", minimum=0)
     database_seconds: int = setting(5, "How long to wait for a lock or a connection", minimum=1)
+
+    handler_seconds: int = setting(5, "Time for a plugin's code to deal with one item", minimum=1)
 
     host: str = setting("127.0.0.1", "Address to listen on")
     port: int = setting(8000, "Port to listen on", minimum=1)
@@ -75,6 +83,11 @@ class Settings:
 def environment_name(name: str) -> str:
     """`max_batch_items` → `FIELDPOST_MAX_BATCH_ITEMS`."""
     return name.upper() if name in SHARED_NAMES else f"FIELDPOST_{name.upper()}"
+
+
+def names_of_settings() -> list[str]:
+    """The environment variables of the core's settings."""
+    return [environment_name(each.name) for each in dataclasses.fields(Settings) if each.name != "unknown"]
 
 
 def current_settings() -> Settings:
@@ -130,6 +143,7 @@ def _complete(settings: Settings) -> Settings:
     for name, value in (
         ("FIELDPOST_SECRET_KEY", key),
         ("FIELDPOST_SECRET_KEY_PREVIOUS", settings.secret_key_previous),
+        ("FIELDPOST_METRICS_TOKEN", settings.metrics_token),
     ):
         if value and len(value.encode()) < MINIMUM_KEY_BYTES:
             raise ConfigurationError(

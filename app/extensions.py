@@ -1,4 +1,5 @@
-"""The Flask extensions, made here and bound to an application in `create_app`. Imports only `app.config`.
+"""The Flask extensions, made here and bound to an application in `create_app`. Imports only
+`app.config` and `app.lending`.
 
 Also what every connection is told when it opens: how SQLite begins a transaction (traps 1, 20 and 25),
 how long a statement may take, how JSON is read and written.
@@ -24,6 +25,7 @@ from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.orm import DeclarativeBase
 
 from app.config import Settings
+from app.lending import LendableSession, refuse_writing
 
 #: One name for each constraint on both databases, so that migrations and plugins can name them.
 NAMING = {
@@ -48,7 +50,9 @@ class Base(DeclarativeBase):
 #: which nobody may be writing, and those who waited longest ask least.
 TURN_SECONDS = 0.001
 
-db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
+db = SQLAlchemy(
+    model_class=Base, session_options={"class_": LendableSession, "expire_on_commit": False, "autoflush": False}
+)
 migrate = Migrate()
 jwt = JWTManager()
 login_manager = LoginManager()
@@ -64,7 +68,12 @@ def write_json(value: Any) -> str:
 
 def engine_options(settings: Settings) -> dict[str, Any]:
     """What SQLAlchemy needs to know to open connections to the configured database."""
-    options: dict[str, Any] = {"json_serializer": write_json, "json_deserializer": orjson.loads}
+    options: dict[str, Any] = {
+        "json_serializer": write_json,
+        "json_deserializer": orjson.loads,
+        # An error's text goes to the log, where no data belong.
+        "hide_parameters": True,
+    }
     if settings.is_sqlite:
         return options | {"connect_args": {"timeout": settings.database_seconds}}
     milliseconds = settings.database_seconds * 1000
@@ -84,9 +93,10 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 
 
 def prepare_engine(app: Flask) -> None:
-    """Attach the SQLite listeners to the application's engine."""
+    """Attach our listeners to the application's engine."""
     with app.app_context():
         engine: Engine = db.engine
+    event.listen(engine, "before_cursor_execute", refuse_writing)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

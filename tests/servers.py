@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,7 +54,7 @@ def start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return process
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             time.sleep(0.05)
     raise AssertionError("gunicorn did not answer within 15 seconds")
 

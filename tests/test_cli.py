@@ -125,7 +125,7 @@ def test_config_shows_effective_values_and_no_secrets(environment: dict[str, str
     assert "FIELDPOST_SECRET_KEY=********\n" in output
     assert re.search(r"^DATABASE_URL=(sqlite|postgresql\+psycopg)://\*{8}$", output, re.MULTILINE)
     assert "PORT=8000\n" in output
-    assert "# FIELDPOST_MISSPELT is none of the core's settings" in output
+    assert "# FIELDPOST_MISSPELT is no setting of Fieldpost or an installed plugin" in output
     assert "sesame" not in output
     assert "simsim" not in output
 

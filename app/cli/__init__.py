@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from flask import Flask
 
+from app.cli.backup import backup_command, new_history_command, restore_command
 from app.cli.config import config_command
+from app.cli.db import extend_db_group
 from app.cli.demo import demo_command
-from app.cli.plugins import plugins_command
+from app.cli.ledger import ledger_group
+from app.cli.maintenance import maintenance_command
+from app.cli.plugins import plugins_group
 from app.cli.storage import storage_group
 from app.cli.users import users_group
 
 
 def register_commands(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for command in (users_group, config_command, demo_command, plugins_command, storage_group):
+    extend_db_group()
+    for command in (
+        users_group,
+        config_command,
+        demo_command,
+        plugins_group,
+        storage_group,
+        ledger_group,
+        maintenance_command,
+        backup_command,
+        restore_command,
+        new_history_command,
+    ):
         app.cli.add_command(command)

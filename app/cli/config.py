@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import click
 from flask.cli import with_appcontext
 
 from app.config import Settings, current_settings, environment_name
+from app.plugin_api import plugin_settings
+from app.registry import current_registry, setting_key
 
 MASK = "********"
+
+#: What the name of a plugin's setting has that is not to be shown.
+SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD")
 
 
 @click.command("config")
@@ -24,8 +30,14 @@ def config_command() -> None:
         if each.metadata["secret"] and value:
             value = _masked(str(value))
         click.echo(f"{environment_name(each.name)}={value}")
-    for name in settings.unknown:
-        click.echo(f"# {name} is none of the core's settings")
+    known = set()
+    for plugin in current_registry().installed:
+        for name, value in plugin_settings(plugin).items():
+            key = setting_key(plugin, name)
+            known.add(key)
+            click.echo(f"{key}={MASK if value and SECRET.search(key) else value}")
+    for name in sorted(settings.unknown.keys() - known):
+        click.echo(f"# {name} is no setting of Fieldpost or an installed plugin")
 
 
 def _masked(value: str) -> str:

@@ -16,11 +16,11 @@ KNOWN = frozenset(APP | PLUGINS)
 #: From the ground up. Imports go down, or stay on the floor.
 FLOORS = [
     {"app.errors", "app.config", "app.clock", "app.identifiers", "app.json_equality", "app.timestamps"},
-    {"app.gate", "app.extensions", "app.plugin_api", "app.storage", "app.logs"},
-    {"app.models", "app.registry"},
+    {"app.gate", "app.extensions", "app.lending", "app.plugin_api", "app.storage", "app.logs", "app.metrics"},
+    {"app.models", "app.plugin_checks", "app.registry", "app.migrations"},
     {"app.policies", "app.ledger"},
     {"app.auth", "app.web", "app.cors"},
-    {"app.attachments", "app.administration", "app.sync"},
+    {"app.attachments", "app.administration", "app.backup", "app.sync"},
     {"app.api", "app.cli", "app.testing"},
     {"app"},
 ]

@@ -15,6 +15,7 @@ PUBLIC = {
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
 }
 
 
