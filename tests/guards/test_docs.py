@@ -21,7 +21,7 @@ OPERATING = ROOT / "docs" / "operating.md"
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 
 #: A row of the table of settings: | `NAME` | default | meaning |
-ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([A-Z0-9_]+)` \| (.*?) \| (.*?) \|$", re.MULTILINE)
 
 
 def shown(default: object) -> str:
