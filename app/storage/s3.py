@@ -182,8 +182,8 @@ class BodyPieces:
 
 
 @cache
-def client(process: int, endpoint: str, seconds: int) -> Any:
-    """The client of this process for all its threads: one made before a fork would share its connections.
+def client(_process: int, endpoint: str, seconds: int) -> Any:
+    """The client of this process (its id) for all its threads: one made before a fork would share its connections.
 
     Whatever is asked of it is answered or given up after a few times `seconds`. Two threads may both come first and
     make one each: no harm, while a lock might be found taken after a fork.
