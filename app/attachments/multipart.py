@@ -88,7 +88,8 @@ def _parts(request: Request, missing: RequestError) -> tuple[Any, Any]:
     parser = FormDataParser(
         # In memory, where the body is already; files of their own would have to be cleaned up.
         stream_factory=lambda *_args, **_options: BytesIO(),
-        max_form_memory_size=OTHER_PARTS_BYTES,
+        # The parser counts what it holds of a file as well: a piece of 64 KiB, and what may begin a boundary.
+        max_form_memory_size=2 * OTHER_PARTS_BYTES,
         max_form_parts=MAX_PARTS,
         silent=False,
     )

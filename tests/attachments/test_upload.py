@@ -293,6 +293,16 @@ class TestLimits:
         assert answer.json["limit"] == 100000
 
 
+@pytest.mark.parametrize("filler", [b"\n", b"\r", b"\r\n", b"\r\n--", b"-"])
+def test_bytes_that_may_begin_a_boundary_do_not_hold_a_photo_up(
+    app: Flask, device: FlaskClient, form_fill: FormFill, filler: bytes
+) -> None:
+    """Werkzeug's parser keeps them until it has seen more, and counts them against its limit on text."""
+    data = jpeg() + filler * (1_000_000 // len(filler))
+    assert upload(device, form_fill, data).status_code == 200
+    assert [each.read_bytes() for each in files_in(app)] == [data]
+
+
 def test_the_limit_of_the_contract_is_the_default(device: FlaskClient, form_fill: FormFill) -> None:
     answer = upload(device, form_fill, jpeg().ljust(10_485_761, b"\0"))
     assert (answer.status_code, answer.json["error"]) == (413, "File too large (max 10MB)")
