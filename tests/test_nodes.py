@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -24,6 +25,7 @@ from tests.fronts import front
 from tests.lines import HttpLine, Witness
 from tests.pictures import jpeg
 from tests.servers import environment_of, flask, free_port, start, stop
+from tests.storage import s3_servers
 
 pytestmark = pytest.mark.database("postgresql")
 
@@ -76,23 +78,32 @@ def edit(local_id: str, value: Any = None, form_fill: int = 1) -> dict[str, Any]
 Nodes = list[subprocess.Popen[bytes]]
 
 
-@pytest.fixture
-def settings() -> dict[str, str]:
-    """Settings of both nodes; a test's class may have others."""
-    return {}
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What both nodes are told of the one S3 server."""
+    with s3_servers.rclone(tmp_path_factory.mktemp("rclone")) as endpoint:
+        yield {"FIELDPOST_S3_ENDPOINT": endpoint, **s3_servers.CREDENTIALS}
 
 
 @pytest.fixture
-def ports(database: str, tmp_path: Path, settings: dict[str, str]) -> Iterator[list[int]]:
+def shared(database: str, bucket: dict[str, str]) -> dict[str, str]:
+    """The settings of both nodes."""
+    storage = f"s3://{s3_servers.BUCKET}/{uuid4().hex}"
+    key = {"FIELDPOST_SECRET_KEY": SECRET_KEY}
+    return {"DATABASE_URL": database, "FIELDPOST_STORAGE": storage, "WEB_CONCURRENCY": "1", **key, **bucket}
+
+
+@pytest.fixture
+def ports(shared: dict[str, str], tmp_path: Path) -> Iterator[list[int]]:
     """The ports of two nodes with the demo data."""
-    with nodes(database, tmp_path, settings) as (ports, _):
+    with nodes(shared, tmp_path) as (ports, _):
         yield ports
 
 
 @contextmanager
-def nodes(database: str, directory: Path, settings: dict[str, str]) -> Iterator[tuple[list[int], Nodes]]:
-    shared = {"DATABASE_URL": database, "FIELDPOST_SECRET_KEY": SECRET_KEY, "WEB_CONCURRENCY": "1", **settings}
-    environments = [environment_of(directory, **shared) for _ in range(2)]
+def nodes(shared: dict[str, str], directory: Path) -> Iterator[tuple[list[int], Nodes]]:
+    """Two nodes, whatever they keep for themselves in directories of their own."""
+    environments = [environment_of(directory / name, **shared) for name in ("one", "other")]
     result = flask(environments[0], "demo")
     assert result.returncode == 0, result.stderr
     with ThreadPoolExecutor() as pool:
@@ -152,9 +163,11 @@ def test_what_one_node_did_the_other_knows(ports: list[int]) -> None:
     assert again.call(one, "GET", "/auth/me")[0] == 401
 
 
-def test_the_reference_device_carries_on_when_one_of_two_nodes_is_killed(database: str, tmp_path: Path) -> None:
+def test_the_reference_device_carries_on_when_one_of_two_nodes_is_killed(
+    shared: dict[str, str], tmp_path: Path
+) -> None:
     photo = jpeg()
-    with nodes(database, tmp_path, {}) as (ports, processes), front(ports) as port:
+    with nodes(shared, tmp_path) as (ports, processes), front(ports) as port:
         line = Witness(HttpLine(port))
         device = device_of_an_app.Device(line)
         device.sign_in(TECHNICIAN, PASSWORD)
@@ -180,7 +193,8 @@ def test_the_reference_device_carries_on_when_one_of_two_nodes_is_killed(databas
         again.sync()
         assert again.form_fill(1)["Location_row_1"] == f"value {number}"
         assert len(again.store.rows["attachment"]) == 2
-    with psycopg.connect(database) as connection:
+        assert {again.photo(key)[-1] for key in again.store.rows["attachment"]} == {1, 50}
+    with psycopg.connect(shared["DATABASE_URL"]) as connection:
         rows = connection.execute(
             "SELECT local_id, count(*) FROM ledger_operations WHERE user_id IS NOT NULL GROUP BY local_id"
         )
@@ -207,9 +221,9 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
     process.wait(timeout=10)
 
 
-def test_failed_sign_ins_are_counted_together_in_redis(database: str, tmp_path: Path, redis_port: int) -> None:
+def test_failed_sign_ins_are_counted_together_in_redis(shared: dict[str, str], tmp_path: Path, redis_port: int) -> None:
     limits = {"FIELDPOST_LOGIN_RATE": "4 per hour", "FIELDPOST_RATE_LIMIT_STORAGE": f"redis://127.0.0.1:{redis_port}"}
-    with nodes(database, tmp_path, limits) as (ports, _):
+    with nodes({**shared, **limits}, tmp_path) as (ports, _):
         device = Device(ports[0], ADMIN)
         device.tokens = {}
         wrong = {"email": TECHNICIAN, "password": "not the password"}
