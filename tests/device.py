@@ -88,7 +88,7 @@ class Store:
     #: client_id -> id, of form fills made here.
     made_here: dict[str, int] = field(default_factory=dict)
     cursor: str | None = None
-    #: What a walk that is under way has listed so far.
+    #: What a walk that is under way has listed so far, and what else the server has answered for meanwhile.
     walked: list[list[str]] | None = None
     queue: list[Change] = field(default_factory=list)
     photos: list[Photo] = field(default_factory=list)
@@ -364,6 +364,7 @@ class Device:
             local = change.data.get("changes") or change.data.get("data") or change.data
             _set_content(held, change.row[0], {**_content(held, change.row[0]), **local})
         held["updated_at"] = version
+        self._list(change.row[0], entry["server_id"])
         for later in self._queued(change.row):
             if later.sent is None:
                 later.base = version
@@ -409,8 +410,6 @@ class Device:
                 self._forget(change["entity"], change["id"])
             elif change["op"] == "upsert":
                 self._hold(change["entity"], change["record"])
-                if self.store.walked is not None:
-                    self.store.walked.append([change["entity"], str(change["id"])])
         self.store.cursor = answer["data"]["cursor"]
         return bool(answer["data"]["has_more"])
 
@@ -418,6 +417,12 @@ class Device:
         if entity == "form_fill" and record.get("client_id"):
             self.store.made_here[record["client_id"]] = record["id"]
         self.store.rows[entity][str(record["id"])] = record
+        self._list(entity, record["id"])
+
+    def _list(self, entity: str, key: Any) -> None:
+        """The server has the row: a walk that is under way need not list it, and may have begun before it was made."""
+        if self.store.walked is not None:
+            self.store.walked.append([entity, str(key)])
 
     def _forget(self, entity: str, key: Any) -> None:
         """Of an inspection or a form fill everything below goes too. Queued work stays."""

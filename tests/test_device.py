@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from hashlib import sha256
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.models import Attachment, FormFill, Inspection, LedgerOperation, User
+from app.sync import routes
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
+from tests.databases import feed_held_back, settle
 from tests.device import Device, Offline, Store
 from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, Line, Witness
 from tests.pictures import jpeg
@@ -246,50 +249,107 @@ def test_a_cursor_that_expired_starts_the_walk_anew_and_keeps_unsent_work(
     assert device.form_fill(form_fill.id)["a"] == "1"
 
 
+@pytest.mark.database("postgresql")
+def test_what_was_sent_while_a_walk_was_under_way_is_not_discarded_at_its_end(
+    app: Flask, make_device: MakeDevice, tech: User, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The walk began before it was made, and the feed is held back."""
+    monkeypatch.setattr(routes, "USUAL_LIMIT", 1)
+    device = make_device(tech)
+    with feed_held_back(app):
+        fates(device, PASS, LOSE_ANSWER)
+        with pytest.raises(Offline):
+            device.pull()
+        key = device.create(form_fill.inspection_id, form_fill.form_template_id, a="1")
+        device.sync()
+        assert device.form_fill(key) == {"a": "1"}
+        assert len(held(device, "form_fill")) == 2
+
+
 # Two devices and an office user
 
 
-def assert_holds_what_its_user_sees(world: World, device: Device, client: FlaskClient) -> None:
-    """Compare what a device holds with what the server shows its user now, bytes included."""
-    fresh = Device(device.transport)
-    fresh.store.access_token, fresh.store.refresh_token = device.store.access_token, device.store.refresh_token
-    fresh.pull()
-    assert device.store.rows == fresh.store.rows
-    page = client.get("/api/v1/inspections?per_page=200").json["data"]["inspections"]  # type: ignore[index]
-    assert set(device.store.rows["inspection"]) == {str(each["id"]) for each in page}
-    for key, record in device.store.rows["attachment"].items():
-        assert sha256(device.photo(key)).hexdigest() == record["sha256"]
+def shown_to(client: FlaskClient) -> dict[str, dict[str, Any]]:
+    """All that the server shows a user, as a device keeps it: from the packages, since devices read the feed."""
+    found: dict[str, dict[str, Any]] = {"inspection": {}, "form_fill": {}, "attachment": {}}
+    listed: Any = client.get("/api/v1/inspections?per_page=200").json
+    for each in listed["data"]["inspections"]:
+        answer: Any = client.get(f"/api/v1/inspections/{each['id']}/offline_data").json
+        package = answer["data"]
+        found["inspection"][str(each["id"])] = package["inspection"]
+        for form in package["form_fills"]:
+            found["attachment"] |= {photo["id"]: photo for photo in form.pop("photos")}
+            found["form_fill"][str(form["id"])] = form
+    return found
+
+
+def stored_bytes(app: Flask, world: World, attachment_id: str) -> bytes:
+    storage = app.extensions["fieldpost.storage"]
+    return b"".join(storage.open(world.get(Attachment, attachment_id).storage_key))
+
+
+class Fieldwork:
+    """A technician's day: forms are edited and photographed, and synchronised, again and again."""
+
+    def __init__(self, device: Device, number: int) -> None:
+        self.device = device
+        self.number = number
+        self.taken: set[bytes] = set()
+
+    def __call__(self) -> None:
+        for turn in range(6):
+            self.device.pull()
+            for key in list(held(self.device, "form_fill"))[turn % 3 :: 2]:
+                self.device.edit(int(key), **{f"f{turn % 4}": f"{self.number} in {turn}"})
+                if turn % 2 == self.number:
+                    photo = jpeg(colour=f"rgb({turn},{self.number},{key})")
+                    self.taken.add(photo)
+                    self.device.photograph(int(key), "Riser_Photo", photo)
+            self.device.sync()
 
 
 def test_devices_hold_in_the_end_exactly_what_their_users_may_see(
-    world: World, make_device: MakeDevice, sign_in: SignIn
+    app: Flask, world: World, make_device: MakeDevice, sign_in: SignIn
 ) -> None:
+    """Whatever the office reassigns and deletes while they synchronise, all at once."""
     office = sign_in(world.user("office@example.com", "admin"))
-    owner = world.user("owner@example.com", "user")
+    owner, template = world.user("owner@example.com", "user"), world.template()
     techs = [world.user(f"tech{number}@example.com") for number in range(2)]
     inspections = [world.inspection(owner, techs[number % 2]) for number in range(6)]
-    forms = [world.form_fill(each, data={}) for each in inspections for _ in range(3)]
-    devices = [make_device(each) for each in techs]
-    for turn in range(12):
-        for number, device in enumerate(devices):
-            device.pull()
-            for key in list(held(device, "form_fill"))[turn % 3 :: 2]:
-                device.edit(int(key), **{f"f{turn % 4}": f"{number} in {turn}"})
-                if turn % 4 == number:
-                    device.photograph(int(key), "Riser_Photo", jpeg(colour=f"rgb({turn},{number},{key})"))
-        moved = inspections[turn % 6]
-        assignee = [techs[0].id, techs[1].id, None][turn % 3]
-        assert office.patch(f"/api/v1/inspections/{moved.id}", json={"assignee_id": assignee}).status_code == 200
-        for device in devices:
-            device.sync()
-        if turn == 7:
-            gone = inspections.pop(0)
-            forms = [each for each in forms if each.inspection_id != gone.id]
-            assert office.delete(f"/api/v1/inspections/{gone.id}").status_code == 200
-            inspections.append(world.inspection(owner, techs[0]))
-    for device, user in zip(devices, techs, strict=True):
-        device.sync()
-        assert held(device, "attachment")
-        assert_holds_what_its_user_sees(world, device, sign_in(user))
+    for each in inspections * 3:
+        world.form_fill(each, template, data={})
+    days = [Fieldwork(make_device(user), number) for number, user in enumerate(techs)]
+
+    with ThreadPoolExecutor(len(days)) as pool:
+        at_work = [pool.submit(day) for day in days]
+        for turn in itertools.count():
+            moved, assignee = inspections[turn % 6], [techs[0].id, techs[1].id, None][turn % 3]
+            assert office.patch(f"/api/v1/inspections/{moved.id}", json={"assignee_id": assignee}).status_code == 200
+            if turn == 7:
+                assert office.delete(f"/api/v1/inspections/{inspections.pop(0).id}").status_code == 200
+                inspections.append(world.inspection(owner, techs[0]))
+            if turn >= 12 and all(each.done() for each in at_work):
+                break
+        for each in at_work:
+            each.result()
+    for number in range(2):
+        office.patch(f"/api/v1/inspections/{inspections[number].id}", json={"assignee_id": techs[number].id})
+
+    for day in days:
+        day.device.push()
+        day.device.upload()
+    # On PostgreSQL the feed waits for whoever else is writing in the same cluster: tests beside this one.
+    settle(app)
+    for day, user in zip(days, techs, strict=True):
+        day.device.pull()
+        assert day.device.store.rows == shown_to(sign_in(user))
+        fresh = make_device(user)
+        fresh.pull()
+        assert day.device.store.rows == fresh.store.rows
+        for key in held(day.device, "attachment"):
+            photo = day.device.photo(key)
+            assert photo in days[0].taken | days[1].taken
+            assert photo == stored_bytes(app, world, key)
+    assert any(held(day.device, "attachment") for day in days)
     # What was edited while an inspection was taken away is shown to the user, not lost.
-    assert {entry["code"] for device in devices for _, entry in device.store.set_aside} <= {"forbidden", "not_found"}
+    assert {entry["code"] for day in days for _, entry in day.device.store.set_aside} <= {"forbidden", "not_found"}

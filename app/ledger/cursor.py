@@ -42,6 +42,8 @@ class Cursor:
     #: `mark` names, which may bring many rows. None: nothing is under way.
     stage: str | None = None
     after: Any = None
+    #: While the tables are walked: which transactions its first page could see. None where `mark` says it: on SQLite.
+    snapshot: str | None = None
 
 
 def expired(reason: str) -> ExpiredError:
@@ -60,7 +62,7 @@ def read_cursor(text: str) -> Cursor:
     settings = current_settings()
     for key in filter(None, (settings.secret_key, settings.secret_key_previous)):
         try:
-            user_id, role, generation, mark, newest, is_walk, stage, after = _serializer(key).loads(text)
+            user_id, role, generation, mark, newest, is_walk, stage, after, snapshot = _serializer(key).loads(text)
             return Cursor(
                 user_id=user_id,
                 role=role,
@@ -70,6 +72,7 @@ def read_cursor(text: str) -> Cursor:
                 is_walk=is_walk,
                 stage=stage,
                 after=after,
+                snapshot=snapshot,
             )
         except (BadData, ValueError, TypeError):
             continue

@@ -3,8 +3,11 @@
 A page names each row once, in its present state. One entry of the ledger may bring many rows: an assignment brings an
 inspection with all below it. So a cursor may stand inside an entry, and pages hold at most `limit` rows in any case.
 
-No row comes before its parents, on whatever page: the walk lists what was there and visible when it began, and of an
-inspection that came into sight nothing comes before the entry that brings it whole.
+The walk lists what was there and visible when it began, all of it: a device discards the rest. The feed after it may
+have to begin earlier, before what some transaction still under way may yet add, and then tells part of it again.
+
+No row comes before its parents, on whatever page: what is made during the walk comes in the feed, and of an inspection
+that came into sight nothing comes before the entry that brings it whole.
 """
 
 from __future__ import annotations
@@ -18,7 +21,15 @@ from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.ledger.cursor import Cursor, Mark
-from app.ledger.position import begin_snapshot, check_cursor, horizon, last_mark, ledger_state, newest_mark
+from app.ledger.position import (
+    begin_snapshot,
+    check_cursor,
+    horizon,
+    last_mark,
+    ledger_state,
+    newest_mark,
+    snapshot_text,
+)
 from app.ledger.record import entity_of
 from app.ledger.relevant import Entry, RelevantEntries, position_of
 from app.ledger.show import record_of, select_shown
@@ -61,7 +72,8 @@ def read_page(
     limit_xid = horizon(session)
     if cursor is None:
         # Taken before the first page: what is committed later comes in the feed, whatever the walk has seen of it.
-        cursor = replace(start_cursor(session, user), is_walk=True, stage=entity_of(models[0]).name)
+        stage, snapshot = entity_of(models[0]).name, snapshot_text(session)
+        cursor = replace(start_cursor(session, user), is_walk=True, stage=stage, snapshot=snapshot)
     else:
         check_cursor(session, cursor, user, ledger_state(session))
     sight = Sight(session=session, user_id=user.id, visible=visible)
@@ -111,12 +123,12 @@ class _Reader:
         for model in self._models_from(cursor.stage):
             stage = entity_of(model).name
             after = cursor.after if stage == cursor.stage else None
-            for key in self._ids_there_at(cursor.mark, model, after):
+            for key in self._ids_at_beginning(cursor, model, after):
                 if self.room == 0:
                     return replace(cursor, stage=stage, after=after), True
                 self.name(model, key)
                 after = key
-        follows = replace(cursor, is_walk=False, stage=None, after=None)
+        follows = replace(cursor, is_walk=False, stage=None, after=None, snapshot=None)
         return follows, self.entries.after(follows.mark, 1) != []
 
     def follow(self, cursor: Cursor) -> tuple[Cursor, bool]:
@@ -158,14 +170,14 @@ class _Reader:
                 version = to_wire(row.updated_at)
                 yield {"entity": name, "op": "upsert", "id": key, "updated_at": version, "record": record_of(row)}
 
-    def _ids_there_at(self, mark: Mark, model: Any, after: Any) -> Iterator[Any]:
-        """The ids of visible rows that were there, and visible, at `mark`. The feed brings the others, whole."""
+    def _ids_at_beginning(self, walk: Cursor, model: Any, after: Any) -> Iterator[Any]:
+        """The ids of visible rows that were there, and visible, when the walk began. The feed brings the others."""
         statement = select(model.id).where(self.sight.of_table(model), *_live(model))
-        gains = self.entries.last_gains(mark)
-        if gains:
-            statement = statement.where(model.inspection_id.not_in(gains))
+        gained = self.entries.gained_during(walk)
+        if gained:
+            statement = statement.where(model.inspection_id.not_in(gained))
         for keys in self._pages(statement, model, after):
-            new = self.entries.created_after(mark, entity_of(model).name, keys)
+            new = self.entries.created_during(walk, entity_of(model).name, keys)
             yield from (key for key in keys if str(key) not in new)
 
     def _ids_below(self, root_id: int, model: Any, after: Any) -> Iterator[Any]:

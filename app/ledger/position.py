@@ -30,6 +30,9 @@ OPEN_SECONDS = text("""
     ) AS undecided
 """)
 
+#: Asked of each of the few entries that an index has found; there are no types for these in SQLAlchemy.
+UNSEEN = text("NOT pg_visible_in_snapshot(ledger_entries.xid::text::xid8, CAST(:snapshot AS pg_snapshot))")
+
 MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
 
 
@@ -47,6 +50,13 @@ def horizon(session: Session) -> int | None:
     return int(found or 0)
 
 
+def snapshot_text(session: Session) -> str | None:
+    """Which transactions the session's snapshot shows, as PostgreSQL writes it; None: all up to the newest entry."""
+    if not is_postgresql(session):
+        return None
+    return str(session.scalar(text("SELECT pg_current_snapshot()::text")))
+
+
 def below(model: Any, limit: int | None) -> list[ColumnElement[bool]]:
     """The condition for rows of a ledger's table below the horizon `limit`."""
     return [] if limit is None else [model.xid < limit]
@@ -57,6 +67,15 @@ def beyond(session: Session, model: Any, mark: Mark) -> ColumnElement[bool]:
     if is_postgresql(session):
         return tuple_(model.xid, model.id) > tuple_(mark.xid, mark.id)
     return and_(model.xid == 0, model.id > mark.id)
+
+
+def unseen(session: Session, walk: Cursor) -> list[ColumnElement[bool]]:
+    """The conditions for entries of the ledger that the first page of a walk could not see."""
+    conditions = [beyond(session, LedgerEntry, walk.mark)]
+    if walk.snapshot is not None:
+        # What is beyond the mark may have been committed nevertheless: an older transaction was still under way.
+        conditions.append(and_(UNSEEN.bindparams(snapshot=walk.snapshot)))
+    return conditions
 
 
 def last_mark(session: Session, limit: int | None) -> Mark:

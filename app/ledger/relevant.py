@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, select, true
 from sqlalchemy.orm import Session, aliased
 
-from app.ledger.cursor import Mark
-from app.ledger.position import below, beyond, is_postgresql
+from app.ledger.cursor import Cursor, Mark
+from app.ledger.position import below, beyond, is_postgresql, unseen
 from app.ledger.sight import Sight
 from app.models import LedgerEntry
 
@@ -67,13 +67,24 @@ class RelevantEntries:
         found = sorted(self.session.execute(statement), key=position_of)
         return {entry.inspection_id: position_of(entry) for entry in found}
 
-    def created_after(self, mark: Mark, entity: str, keys: Collection[Any]) -> set[str]:
-        """The ids, as text, of those of these rows that were made after `mark`."""
+    def gained_during(self, walk: Cursor) -> set[int]:
+        """The inspections that the user came to see since the walk began."""
+        if self.sight.is_of_all:
+            return set()
+        statement = select(LedgerEntry.inspection_id).where(
+            LedgerEntry.viewer_id == self.sight.user_id,
+            LedgerEntry.action == "gain",
+            *unseen(self.session, walk),
+        )
+        return set(self.session.scalars(statement))
+
+    def created_during(self, walk: Cursor, entity: str, keys: Collection[Any]) -> set[str]:
+        """The ids, as text, of those of these rows that were made since the walk began."""
         statement = select(LedgerEntry.entity_id).where(
             LedgerEntry.entity == entity,
             LedgerEntry.entity_id.in_([str(key) for key in keys]),
             LedgerEntry.action == "create",
-            beyond(self.session, LedgerEntry, mark),
+            *unseen(self.session, walk),
         )
         return set(self.session.scalars(statement)) if keys else set()
 

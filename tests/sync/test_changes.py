@@ -21,6 +21,7 @@ from app.ledger.record import Origin, record
 from app.models import Attachment, FormFill, Inspection, LedgerState, User
 from app.testing import push
 from tests.conftest import SignIn, World
+from tests.databases import feed_held_back
 from tests.sync.conftest import edit
 from tests.sync.copies import CHANGES, Copy, assign, of
 
@@ -306,6 +307,55 @@ def test_what_is_committed_late_though_begun_early_is_not_skipped(
     found.append(copy.read())
     assert {each for page in found for each in page} == {of("upsert", form_fill), of("upsert", late)}
     assert copy.rows["form_fill", late.id]["data"] == {"a": "late"}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 500])
+@pytest.mark.database("postgresql")
+def test_a_walk_is_complete_though_an_open_transaction_holds_the_feed_back(
+    app: Flask,
+    world: World,
+    office: FlaskClient,
+    device: FlaskClient,
+    owner: User,
+    tech: User,
+    form_fill: FormFill,
+    inspection: Inspection,
+    limit: int,
+) -> None:
+    """Else a device that starts again would discard what it has just made, and what a change was made on."""
+    old = world.form_fill(world.inspection(owner), data={})
+    with feed_held_back(app):
+        new = {"inspection_id": inspection.id, "form_template_id": form_fill.form_template_id}
+        (made,) = push(device, {"type": "form_fill", "local_id": "new", "data": new})["success"]
+        photo = world.attachment(form_fill)
+        assign(office, world.get(Inspection, old.inspection_id), tech)
+        expected = {
+            ("inspection", inspection.id), ("inspection", old.inspection_id), ("form_fill", form_fill.id),
+            ("form_fill", old.id), ("form_fill", made["server_id"]), ("attachment", photo.id),
+        }  # fmt: skip
+        copy = Copy(device, limit)
+        copy.read(settled=False)
+        assert copy.rows.keys() == expected
+        assert copy.read(settled=False) == []
+    copy.read()
+    assert copy.rows.keys() == expected
+
+
+@pytest.mark.database("postgresql")
+def test_what_is_made_and_assigned_during_a_walk_comes_after_its_parents_though_the_feed_is_held_back(
+    app: Flask, world: World, office: FlaskClient, device: FlaskClient, owner: User, tech: User, form_fill: FormFill
+) -> None:
+    old = world.form_fill(world.inspection(owner), data={})
+    with feed_held_back(app):
+        copy = Copy(device, limit=1)
+        copy.page()
+        assign(office, world.get(Inspection, old.inspection_id), tech)
+        new = world.attachment(world.form_fill(world.inspection(owner, tech), data={}))
+        copy.read(settled=False)
+        assert copy.rows.keys() == {("inspection", form_fill.inspection_id), ("form_fill", form_fill.id)}
+    copy.read()
+    assert copy.rows.keys() >= {("form_fill", old.id), ("attachment", new.id)}
+    assert len(copy.rows) == 7
 
 
 def test_readers_collect_all_that_writers_write_meanwhile(
