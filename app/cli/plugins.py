@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -66,6 +66,13 @@ def new_command(name: str, directory: Path | None) -> None:
     target = directory or Path(name)
     if target.exists() and any(target.iterdir()):
         raise click.ClickException(f"{target} is there and not empty. Name another place with --directory.")
+    for path in write_plugin(name, target):
+        click.echo(path)
+    click.echo(f"Next: `pip install --editable {target}`, then `{UPGRADE}`, and `pytest` in {target}.")
+
+
+def write_plugin(name: str, target: Path) -> Iterator[Path]:
+    """Write a distribution with the operation type `name` into `target`; the files, one by one."""
     words = name.split("_")
     values = {
         "name": name,
@@ -80,8 +87,7 @@ def new_command(name: str, directory: Path | None) -> None:
         path = target / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(Template(source.read_text()).substitute(values))
-        click.echo(path)
-    click.echo(f"Next: `pip install --editable {target}`, then `{UPGRADE}`, and `pytest` in {target}.")
+        yield path
 
 
 @plugins_group.command("revision")
