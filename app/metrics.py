@@ -50,6 +50,9 @@ handler_errors = Counter(
 )
 handler_calls = Counter("fieldpost_handler_calls", "Calls of a handler's apply", ("type",), registry=own)
 handler_seconds = Counter("fieldpost_handler_seconds", "Time spent in a handler's apply", ("type",), registry=own)
+slow_handlers = Counter(
+    "fieldpost_slow_handlers", "Times that a plugin's code took over a second for an item", ("type",), registry=own
+)
 requests = Counter("fieldpost_requests", "Requests answered", ("method", "route", "status"), registry=own)
 request_seconds = Histogram(
     "fieldpost_request_seconds", "Duration of a request", ("method", "route"), buckets=SECONDS, registry=own

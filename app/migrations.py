@@ -83,6 +83,9 @@ class Chain:
     def fault(self, connection: Connection) -> tuple[str, bool]:
         """What is wrong with the version of the tables, empty if nothing is, and whether an upgrade would mend it."""
         present, needed = self.present(connection), self.needed()
+        if not needed:
+            write = f"flask --app wsgi plugins revision {self.name} --message 'first table'"
+            return f"The plugin {self.name} states migrations, but has none yet. Write the first: `{write}`.", True
         if present == needed:
             return "", False
         known = {each.revision for each in _scripts(self.directory).walk_revisions()}
@@ -121,7 +124,8 @@ def wrong_migrations(registry: Registry) -> Iterator[str]:
         except Exception as error:  # each migration is a module, which may raise anything
             yield f"{where} cannot be read: {type(error).__name__}: {error}. Mend them."
             continue
-        if len(heads) != 1:
+        # None yet: the first is written by `flask plugins revision`, which only runs where the application starts.
+        if len(heads) > 1:
             yield f"{where} end in {len(heads)} revisions. Let each follow exactly one other, the first none."
 
 

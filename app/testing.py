@@ -9,8 +9,7 @@ For tests only, ours and strangers'; nothing that serves requests imports it. A 
     def app(tmp_path):
         app = create_app({"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": ""})
         with app.app_context():
-            flask_migrate.upgrade()
-            db.create_all()  # the plugin's own tables, where it has any
+            upgrade()  # from app.migrations: the core's tables and the plugins'
         return app
 
 and in `test_meter_reading.py`::

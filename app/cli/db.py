@@ -27,7 +27,7 @@ def upgrade_command(context: click.Context, /, **options: Any) -> None:
     except MigrationError as error:
         raise click.ClickException(f"Nothing was migrated. {error}") from None
     for chain in chains:
-        click.echo(f"{chain.name}: at migration {', '.join(sorted(chain.needed()))}")
+        click.echo(f"{chain.name}: at migration {', '.join(sorted(chain.needed())) or 'none'}")
 
 
 def extend_db_group() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -11,6 +12,8 @@ from app.clock import to_wire
 from app.ledger.record import entity_of, fields_of
 from app.plugin_api import Row
 
+logger = logging.getLogger(__name__)
+
 
 def select_shown(model: Any) -> Select[Any]:
     """Selects rows of `model` with what `record_of` reads: one more query for each relationship, never one a row."""
@@ -19,10 +22,16 @@ def select_shown(model: Any) -> Select[Any]:
 
 
 def record_of(row: Row) -> dict[str, Any]:
-    """The row as its entity shows it; without a hook of its own: its id, root, times and fields."""
+    """The row as its entity shows it; without a hook of its own: its id, root, times and fields.
+
+    The same where the hook fails: one row that a plugin cannot show must not keep a device from all that follows it.
+    """
     hook = entity_of(row).record
     if hook is not None:
-        return hook(row)
+        try:
+            return hook(row)
+        except Exception:  # a plugin's code may raise anything
+            logger.exception("record failed", extra={"entity": entity_of(row).name, "id": row.id})
     return {
         "id": row.id,
         **({"inspection_id": row.inspection_id} if hasattr(row, "inspection_id") else {}),

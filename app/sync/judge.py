@@ -183,7 +183,7 @@ def _find_target(state: State, draft: Draft, handler: SyncHandler) -> tuple[Row 
     if draft.target is not None:
         target = _found(state.rows, draft.target)
         _ask(handler.policy, user, target)
-        differing = _differing_identity(draft, target)
+        differing = _differing_identity(state.rows, draft, target)
         if differing:
             raise invalid({name: ["This never changes; leave it out, or create a new row."] for name in differing})
         return target, None
@@ -194,16 +194,23 @@ def _find_target(state: State, draft: Draft, handler: SyncHandler) -> tuple[Row 
     if draft.client_id is not None:
         existing = state.rows.find(Reference(handler.target.model, draft.client_id, is_client_id=True))
     if existing is not None:
-        agrees = existing.inspection_id == parent.inspection_id and not _differing_identity(draft, existing)
+        agrees = existing.inspection_id == parent.inspection_id and not _differing_identity(state.rows, draft, existing)
         if not agrees or not handler.policy(user, existing):
             raise Rejected("invalid", "client_id is taken", "Make a new UUID for each new row.")
     return existing, parent
 
 
-def _differing_identity(draft: Draft, row: Row) -> list[str]:
+def _differing_identity(rows: Rows, draft: Draft, row: Row) -> list[str]:
     """Columns that never change, and that the payload names otherwise than the row."""
-    sent = draft.identity
-    return [name for name in sent if sent[name] != getattr(row, name)]
+    return [name for name, sent in draft.identity.items() if _value_of(rows, sent) != getattr(row, name)]
+
+
+def _value_of(rows: Rows, sent: Any) -> Any:
+    """What was sent; where that is the client_id of a row, the row's id."""
+    if not isinstance(sent, Reference):
+        return sent
+    named = rows.find(sent)
+    return None if named is None else named.id
 
 
 def _find_rows(rows: Rows, draft: Draft, targets: Mapping[str, Any], target: Row | None) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Draft:
     parent: Reference | None = None
     #: The client_id of a create, in lower case.
     client_id: str | None = None
-    #: Columns that never change, as the payload names them.
+    #: Columns that never change, as the payload names them: a value, or a `Reference` by client_id.
     identity: dict[str, Any] = field(default_factory=dict)
     #: What `rows` and `reads` name by id.
     references: dict[str, Reference | None] = field(default_factory=dict)
@@ -197,7 +197,9 @@ def _read_core(draft: Draft) -> None:
     draft.identity = _identity(draft, entity_of(handler.target.model))
     for name, target in {**handler.rows, **handler.reads}.items():
         if isinstance(target, ById):
-            draft.references[name] = _read_reference(payload, target, required=not target.optional)
+            found = draft.references[name] = _read_reference(payload, target, required=not target.optional)
+            # What a client_id names is only known once the rows are loaded.
+            draft.identity |= {key: found for key in target.keys if key in draft.identity and _is_by_client_id(found)}
     taken = core_keys(handler)
     draft.payload = {key: value for key, value in payload.items() if key not in taken}
 
@@ -228,6 +230,10 @@ def _read_target(draft: Draft, handler: SyncHandler) -> None:
             message = f"Send this to change a row, or {target.parent.keys[0]} to create one."
             raise invalid({target.keys[0]: [message]})
         draft.parent = _read_reference(payload, target.parent, required=True)
+
+
+def _is_by_client_id(reference: Reference | None) -> bool:
+    return reference is not None and reference.is_client_id
 
 
 def _identity(draft: Draft, entity: Entity) -> dict[str, Any]:

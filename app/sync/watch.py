@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from app import metrics
 from app.plugin_api import SyncHandler
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Watch:
                 raise HandlerTimeout(f"{self._type} took longer than {self._seconds} s.")
         seconds = time.monotonic() - self._started
         if seconds > SLOW_SECONDS:
+            metrics.slow_handlers.labels(self._type or metrics.UNKNOWN).inc()
             logger.warning("handler slow", extra={"type": self._type, "seconds": round(seconds, 3)})
 
     def check(self, moment: float) -> None:

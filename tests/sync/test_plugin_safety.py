@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from marshmallow import INCLUDE, Schema, pre_load
 from sqlalchemy import text, update
 
-from app import policies
+from app import metrics, policies
 from app.extensions import db
 from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
@@ -306,7 +306,7 @@ def test_what_runs_after_the_commit_cannot_hang(
     assert stored(world, form_fill)["x"] == 1
 
 
-def test_a_slow_handler_is_logged_with_its_type(
+def test_a_slow_handler_is_logged_with_its_type_and_counted(
     app: Flask,
     device: FlaskClient,
     form_fill: FormFill,
@@ -315,7 +315,9 @@ def test_a_slow_handler_is_logged_with_its_type(
 ) -> None:
     monkeypatch.setattr(watch, "SLOW_SECONDS", 0.05)
     install(app, apply=spinning(lambda: time.sleep(0.1)))
+    before = metrics.slow_handlers.labels("careless")._value.get()
     push(device, item(form_fill, "a"), item(form_fill, "b", guilty=True))
+    assert metrics.slow_handlers.labels("careless")._value.get() == before + 1
     (record,) = (each for each in caplog.records if each.message == "handler slow")
     assert record.__dict__["type"] == "careless"
     assert record.__dict__["seconds"] >= 0.1
@@ -354,3 +356,25 @@ def test_a_rejection_by_a_hook_is_no_bug(app: Flask, device: FlaskClient, form_f
     install(app, changes=changes)
     (entry,) = push(device, item(form_fill, "x"))["errors"]
     assert entry["code"] == "full"
+
+
+def test_a_row_whose_record_hook_fails_is_fed_plainly_and_keeps_nobody_from_the_others(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    entity, usual = FormFill.__entity__, FormFill.__entity__.record
+
+    def failing(row: FormFill) -> Any:
+        if row.id == form_fill.id:
+            raise KeyError("a hook's bug")
+        assert usual is not None
+        return usual(row)
+
+    other = world.form_fill(inspection)
+    object.__setattr__(entity, "record", failing)
+    try:
+        changes = device.get("/api/v1/sync/changes").json["data"]["changes"]  # type: ignore[index]
+    finally:
+        object.__setattr__(entity, "record", usual)
+    records = {each["id"]: each["record"] for each in changes if each["entity"] == "form_fill"}
+    assert records.keys() == {form_fill.id, other.id}
+    assert records[form_fill.id]["list"] == [], "its fields, without what the hook would have made of them"

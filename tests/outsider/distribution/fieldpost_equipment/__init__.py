@@ -3,11 +3,11 @@
 from app import policies
 from app.models import Attachment, Inspection
 from app.plugin_api import Plugin, SyncHandler, by_id, children, edit, via
-from fieldpost_equipment.apply import move, record_item, retire
+from fieldpost_equipment.apply import check, move, record_item, retire
 from fieldpost_equipment.commands import collect, commands
-from fieldpost_equipment.models import Item, Room
+from fieldpost_equipment.models import Check, Item, Room
 from fieldpost_equipment.routes import blueprint
-from fieldpost_equipment.schema import ItemSchema, NoKeysSchema, NoteSchema, RoomSchema, fields_to_set
+from fieldpost_equipment.schema import CheckSchema, ItemSchema, NoKeysSchema, NoteSchema, RoomSchema, fields_to_set
 
 plugin = Plugin(
     name="equipment",
@@ -65,6 +65,17 @@ retire_handler = SyncHandler(
     apply=retire,
     versioned=False,
     examples=({"type": "equipment_retire", "local_id": "1", "data": {"room_id": 1}},),
+)
+
+check_handler = SyncHandler(
+    type="equipment_check",
+    schema=CheckSchema,
+    data_keys=("data", "payload"),
+    target=by_id(Check, parent=below_inspection),
+    reads={"item": by_id(Item, "item_id", optional=True)},
+    policy=policies.change,
+    apply=check,
+    examples=({"type": "equipment_check", "local_id": "1", "data": {"inspection_id": 1, "item_id": 1, "score": 7}},),
 )
 
 annotate_handler = SyncHandler(

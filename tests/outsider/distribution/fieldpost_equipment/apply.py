@@ -48,3 +48,13 @@ def retire(operation: Operation, context: Context) -> Outcome:
         context.delete(item)
     context.change(operation.target, {"item_count": 0})
     return Outcome(message="Equipment retired")
+
+
+def check(operation: Operation, context: Context) -> Outcome:
+    """Record a check of a piece of equipment, or correct its score."""
+    if operation.target is not None:
+        return edit(operation, context)
+    item = operation.rows["item"]
+    if item is None or item.inspection_id != operation.parent.inspection_id:
+        raise Rejected("invalid", "Invalid payload", details={"item_id": ["Name equipment of this inspection."]})
+    return Outcome(row=context.create(operation.model, operation.parent, {**operation.changes, "item_id": item.id}))

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.clock import to_wire
 from app.models import KEEP_IDS, JSONValue, Syncable, db
 from app.plugin_api import Entity
 
@@ -42,3 +43,54 @@ class Item(Syncable, db.Model):
     tag: Mapped[str] = mapped_column(String(64))
     room_id: Mapped[int | None] = mapped_column(ForeignKey("equipment_rooms.id"))
     details: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
+
+
+def record_of_check(check):
+    """As devices get it: with the tag, so that a list of checks can be shown by itself."""
+    return {
+        "id": check.id,
+        "client_id": check.client_id,
+        "inspection_id": check.inspection_id,
+        "item_id": check.item_id,
+        "tag": check.item.tag,
+        "score": check.score,
+        "updated_at": to_wire(check.updated_at),
+    }
+
+
+def with_tag(check, fields):
+    """In answers the same."""
+    return fields | {"tag": check.item.tag}
+
+
+def checked_item(check):
+    """What a device needs to show a conflict."""
+    return {"server_item": {"id": check.item.id, "tag": check.item.tag}}
+
+
+class Check(Syncable, db.Model):
+    """How good somebody found a piece of equipment to be."""
+
+    __tablename__ = "equipment_checks"
+    __table_args__ = (CheckConstraint("score BETWEEN 0 AND 10", name="score"), KEEP_IDS)
+    __entity__ = Entity(
+        name="equipment_check",
+        label="Check",
+        noun="check",
+        fields=("score",),
+        identity=("inspection_id", "item_id"),
+        loads=("item",),
+        record=record_of_check,
+        expose=with_tag,
+        conflict=checked_item,
+        constraints={
+            "ck_equipment_checks_score": "A score goes from 0 to 10",
+            "uq_equipment_checks_client_id": "client_id is taken",
+        },
+    )
+
+    client_id: Mapped[str | None] = mapped_column(String(36), unique=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("equipment_items.id", ondelete="CASCADE"))
+    score: Mapped[int]
+
+    item: Mapped[Item] = relationship(lazy="raise_on_sql", viewonly=True)

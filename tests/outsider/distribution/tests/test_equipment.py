@@ -1,8 +1,17 @@
 """The contract of each type, and what only these do."""
 
+from uuid import uuid4
+
 import pytest
-from fieldpost_equipment import annotate_handler, item_handler, move_handler, retire_handler, room_handler
-from fieldpost_equipment.models import Item, Room
+from fieldpost_equipment import (
+    annotate_handler,
+    check_handler,
+    item_handler,
+    move_handler,
+    retire_handler,
+    room_handler,
+)
+from fieldpost_equipment.models import Check, Item, Room
 
 from app.models import Attachment
 from app.testing import HandlerContract, Scene, push
@@ -57,6 +66,24 @@ class TestRetire(HandlerContract):
         return {"room_id": target.id}
 
 
+class TestCheck(HandlerContract):
+    handler = check_handler
+
+    def target(self, world, inspection):
+        item = world.make(Item, inspection.id, tag=f"T-{len(world.all(Item))}", details={})
+        return world.make(Check, inspection.id, item_id=item.id, score=5)
+
+    def payload(self, target, number):
+        return {"id": target.id, "score": number % 10}
+
+    def creation(self, inspection, number):
+        return {"inspection_id": inspection.id, "item_id": self.item_of(inspection).id, "score": number}
+
+    @pytest.fixture(autouse=True)
+    def remember_the_world(self, scene):
+        self.item_of = lambda root: scene.world.make(Item, root.id, tag=f"C-{root.id}", details={})
+
+
 class TestAnnotate(HandlerContract):
     handler = annotate_handler
 
@@ -90,3 +117,27 @@ def test_a_note_on_a_photo_is_merged_key_by_key(scene):
         assert push(scene.client("technician"), item)["success"]
     expected = {"annotate.caption": "A crack", "annotate.marks": [{"x": 1}]}
     assert scene.world.get(Attachment, photo.id).data == expected
+
+
+def test_a_check_names_equipment_by_the_id_that_the_device_gave_it(scene):
+    root, item_id, check_id = scene.inspection.id, "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0001", str(uuid4())
+    item = {"inspection_id": root, "client_id": item_id, "tag": "A"}
+    made = {"inspection_id": root, "client_id": check_id, "item_id": item_id, "score": 3}
+    batch = [("equipment", item), ("equipment_check", made), ("equipment_check", {**made, "score": 4})]
+    items = [{"type": kind, "local_id": str(uuid4()), "data": data} for kind, data in batch]
+    first, second = push(scene.client("technician"), *items)["success"][1:]
+    assert first["server_id"] == second["server_id"], "the same check, corrected"
+    assert second["data"] == {"score": 4, "tag": "A"}
+    data = {"inspection_id": root, "item_id": item_id, "score": 11}
+    (entry,) = push(scene.client("technician"), {"type": "equipment_check", "local_id": "2", "data": data})["errors"]
+    assert (entry["code"], entry["error"]) == ("invalid", "A score goes from 0 to 10")
+
+
+def test_a_conflict_shows_the_equipment_that_was_checked(scene):
+    item = scene.world.make(Item, scene.inspection.id, tag="A", details={})
+    check = scene.world.make(Check, scene.inspection.id, item_id=item.id, score=5)
+    data = {"id": check.id, "score": 6, "updated_at": "2020-01-01T00:00:00.000Z"}
+    sent = {"type": "equipment_check", "local_id": "1", "payload": data}
+    (entry,) = push(scene.client("technician"), sent)["conflicts"]
+    assert entry["conflict_data"]["server_data"] == {"score": 5, "tag": "A"}
+    assert entry["conflict_data"]["server_item"] == {"id": item.id, "tag": "A"}

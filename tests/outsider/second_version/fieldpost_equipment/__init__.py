@@ -3,11 +3,19 @@
 from app import policies
 from app.models import Attachment, Inspection
 from app.plugin_api import Plugin, SyncHandler, by_id, edit, via
-from fieldpost_equipment.apply import move, record_item
+from fieldpost_equipment.apply import check, move, record_item
 from fieldpost_equipment.commands import collect, commands
-from fieldpost_equipment.models import Item, Room
+from fieldpost_equipment.models import Check, Item, Room
 from fieldpost_equipment.routes import blueprint
-from fieldpost_equipment.schema import ItemSchema, NoKeysSchema, NoteSchema, RoomSchema, fields_to_set, rename_tag
+from fieldpost_equipment.schema import (
+    CheckSchema,
+    ItemSchema,
+    NoKeysSchema,
+    NoteSchema,
+    RoomSchema,
+    fields_to_set,
+    rename_tag,
+)
 
 plugin = Plugin(
     name="equipment",
@@ -56,6 +64,17 @@ move_handler = SyncHandler(
     changes=lambda _data: {},
     apply=move,
     examples=({"type": "equipment_move", "local_id": "1", "data": {"equipment_id": 1, "to_room_id": 2}},),
+)
+
+check_handler = SyncHandler(
+    type="equipment_check",
+    schema=CheckSchema,
+    data_keys=("data", "payload"),
+    target=by_id(Check, parent=below_inspection),
+    reads={"item": by_id(Item, "item_id", optional=True)},
+    policy=policies.change,
+    apply=check,
+    examples=({"type": "equipment_check", "local_id": "1", "data": {"inspection_id": 1, "item_id": 1, "score": 7}},),
 )
 
 annotate_handler = SyncHandler(

@@ -28,6 +28,10 @@ def fields_to_set(data):
     return {**data.get("details", {}), **own}
 
 
+class CheckSchema(Schema):
+    score = fields.Integer(required=True, strict=True)
+
+
 class NoteSchema(Schema):
     caption = fields.String(validate=validate.Length(max=255))
     marks = fields.List(fields.Dict())
