@@ -164,7 +164,8 @@ def test_what_clients_make_up_becomes_no_label(app: Flask, numbers: Numbers, dev
         device.open("/healthz", method=f"MADEUP{number}")
     added = numbers.added()
     assert added[key("fieldpost_operations_total", type="unknown", outcome="errors")] == 50
-    labels = {label for _, found in added for label in found}
+    # Other applications of this process, with other routes, have counted before.
+    labels = {label for (_, found), value in added.items() if value for label in found}
     assert [label for label in labels if "made" in label[1].lower()] == []
     rules = {rule.rule for rule in app.url_map.iter_rules()}
     assert {value for name, value in labels if name == "route"} <= rules | {"unmatched"}

@@ -15,9 +15,10 @@ from tests.servers import ROOT, environment_of, flask, running
 
 README = (ROOT / "README.md").read_text()
 
-#: What differs from run to run: times, and the ids of attachments.
+#: What differs from run to run: times, the ids of attachments, and the generation of the database's history.
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+GENERATION = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def blocks(section: str) -> list[tuple[str, str]]:
@@ -28,7 +29,7 @@ def blocks(section: str) -> list[tuple[str, str]]:
 
 def comparable(value: str) -> Any:
     """JSON with everything replaced that may differ."""
-    return json.loads(UUID.sub("<id>", TIME.sub("<time>", value)))
+    return json.loads(GENERATION.sub("<generation>", UUID.sub("<id>", TIME.sub("<time>", value))))
 
 
 @pytest.fixture

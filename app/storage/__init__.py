@@ -35,7 +35,7 @@ def _open_bucket(settings: Settings) -> Storage:
     try:
         module: Any = import_module("app.storage.s3")
     except ModuleNotFoundError as error:
-        if error.name not in S3_PACKAGES:
+        if (error.name or "").partition(".")[0] not in S3_PACKAGES:
             raise
         raise ConfigurationError(
             f"FIELDPOST_STORAGE={settings.storage!r} needs boto3, which is not installed. "

@@ -194,8 +194,9 @@ def client(_process: int, endpoint: str, seconds: int) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         # Presigned addresses of the older kind are refused by newer regions.
         signature_version="s3v4",
-        # Elsewhere buckets have no host names of their own.
-        s3={"addressing_style": "path" if endpoint else "auto"},
+        # Elsewhere buckets have no host names of their own. At Amazon, `auto` would make links to the global address,
+        # which sends whoever follows one on to the region's, where the signature does not hold.
+        s3={"addressing_style": "path" if endpoint else "virtual"},
         # Other servers stumble over boto3's newer checksums (trap 31); the signature holds a SHA-256 of the body.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -25,7 +25,13 @@ from app.storage.testing import KEY, OTHER_KEY, StorageContract, read
 from tests.storage import s3_servers
 from tests.storage.s3_servers import BUCKET, Proxy
 
-pytestmark = pytest.mark.usefixtures("_credentials")
+pytestmark = [
+    pytest.mark.usefixtures("_credentials"),
+    # boto3 leaves a connection that was cut off to the garbage collector.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket .closed:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 _credentials = s3_servers._credentials
 
 
@@ -65,6 +71,9 @@ def proxy(moto: str) -> Iterator[Proxy]:
 
 
 class TestMotoKeepsTheContract(StorageContract):
+    # moto itself now and then answers 500 to two puts of one key at once; the other server shows that we can.
+    test_puts_of_one_key_at_once_leave_one_of_them_whole = None  # type: ignore[assignment]
+
     @pytest.fixture
     def storage(self, moto: str) -> Storage:
         return bucket(moto)
@@ -84,13 +93,17 @@ def test_more_objects_than_one_answer_holds_are_all_listed_in_order(moto: str) -
     assert [each.key for each in storage.list()] == sorted(keys)
 
 
-def test_what_is_listed_can_be_deleted_while_more_is_to_come(rclone: str, rclone_directory: Path) -> None:
-    directory = rclone_directory / BUCKET / "many"
-    for number in range(2050):
-        path = directory / f"{number % 10:02}" / f"object-{number}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    storage = bucket(rclone, "many")
+def test_what_is_listed_can_be_deleted_while_more_is_to_come(tmp_path: Path) -> None:
+    # A server of its own: one that has listed the bucket before remembers for minutes what was in it.
+    with s3_servers.rclone(tmp_path) as endpoint:
+        for number in range(2050):
+            path = tmp_path / BUCKET / "many" / f"{number % 10:02}" / f"object-{number}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+        assert_listed_and_deleted(bucket(endpoint, "many"))
+
+
+def assert_listed_and_deleted(storage: Storage) -> None:
     assert len({each.key for each in storage.list()}) == 2050
     for number, each in enumerate(storage.list()):
         if number % 10 == 0:
