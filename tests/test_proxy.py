@@ -6,6 +6,7 @@ hand before two nodes.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from flask import Flask
 
 from app import create_app
 from app.config import Settings
+from app.errors import RequestError
 from app.extensions import db
 from tests.servers import ROOT
 
@@ -72,6 +74,19 @@ def test_a_request_that_may_have_reached_a_node_is_not_sent_to_another(
     directives: dict[str, list[list[str]]],
 ) -> None:
     assert "non_idempotent" not in directives["proxy_next_upstream"][0]
+
+
+def test_what_the_documented_nginx_answers_by_itself_has_the_servers_shape(
+    directives: dict[str, list[list[str]]],
+) -> None:
+    answers = {each[0]: json.loads(each[1]) for each in directives["return"] if len(each) == 2}
+    assert {status: body["code"] for status, body in answers.items()} == {"413": "too_large", "503": "try_again"}
+    for body in answers.values():
+        assert body.keys() == RequestError("a", "b", code="c").body("d").keys()
+        assert body["success"] is False
+    assert ["413", "=", "@too_large"] in directives["error_page"]
+    assert ["502", "504", "=", "@away"] in directives["error_page"]
+    assert directives["add_header"] == [["Retry-After", "5", "always"]]
 
 
 def tries(app: Flask, *addresses: str) -> list[int]:
