@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -31,11 +32,18 @@ def environment_of(directory: Path, **more: str) -> dict[str, str]:
     }
 
 
+#: Below those that the kernel gives to outgoing connections, of which other tests make very many.
+PORTS = range(20_000, 32_000)
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that only another call of this could take before it is used."""
+    # Of the system: Hypothesis sets Python's own generator to the same state again and again.
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def flask(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -49,14 +57,16 @@ def start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{environment['PORT']}/healthz"
-    for _ in range(300):
+    # A machine that runs many tests at once may take long.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         assert process.poll() is None, f"gunicorn ended with {process.returncode}"
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return process
         except OSError:
             time.sleep(0.05)
-    raise AssertionError("gunicorn did not answer within 15 seconds")
+    raise AssertionError("gunicorn did not answer within 60 seconds")
 
 
 def stop(process: subprocess.Popen[bytes], sign: int = signal.SIGTERM) -> int:
