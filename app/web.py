@@ -38,6 +38,7 @@ CODES = {
     406: "not_acceptable",
     408: "too_slow",
     411: "length_required",
+    412: "precondition_failed",
     413: "too_large",
     414: "uri_too_long",
     415: "unsupported_media_type",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
+from threading import Lock
 from urllib.parse import quote
 
 from flask import Request, Response
+from werkzeug.exceptions import PreconditionFailed
 
 from app.errors import NotFoundError, StorageError
 from app.models import Attachment
@@ -20,6 +23,15 @@ THUMBNAIL_SUFFIX = ".thumb"
 
 #: The bytes of an attachment never change; a device may keep them, a shared cache may not.
 CACHING = "private, max-age=86400"
+
+#: One range of bytes: from the first to the last, from the first on, or the last so many.
+ONE_RANGE = re.compile(r"bytes=[ \t]*(?:[0-9]{1,18}-(?:[0-9]{1,18})?|-(?P<last>[0-9]{1,18}))[ \t]*", re.ASCII)
+
+#: What a name in an extended parameter may hold as it is (RFC 8187, attr-char), beside letters and digits.
+PLAIN_IN_NAMES = "!#$&+-.^_`|~"
+
+#: Whoever makes a thumbnail holds it, so that those who ask for the same one at the same time wait for that one.
+_making = Lock()
 
 
 def send_attachment(request: Request, attachment: Attachment, variant: str | None = None) -> Response:
@@ -67,14 +79,34 @@ def _redirect(storage: LinkingStorage, attachment: Attachment, response: Respons
 
 
 def _conditional(request: Request, content_type: str, tag: str, size: int) -> Response:
-    """The answer without its bytes: 200, 206 or 304, Werkzeug decides. Raises its 416."""
+    """The answer without its bytes: 200, 206 or 304, Werkzeug decides. Raises its 412 and 416."""
     response = Response(content_type=content_type)
     response.set_etag(tag)
     response.content_length = size
     response.headers["Cache-Control"] = CACHING
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.make_conditional(request, accept_ranges=True, complete_length=size)
+    # Without the range at first: Werkzeug would look at it before it looks at ETags (RFC 9110, section 13.2.2).
+    environ = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
+    response.make_conditional(environ, accept_ranges=True, complete_length=size)
+    if response.status_code == 412:
+        raise PreconditionFailed()
+    span = _range(request, size)
+    if span is not None and response.status_code == 200:
+        response.make_conditional({**environ, "HTTP_RANGE": span}, accept_ranges=True, complete_length=size)
     return response
+
+
+def _range(request: Request, size: int) -> str | None:
+    """The range that is asked for, if it is one that we serve; for anything else the whole is the answer.
+
+    Werkzeug would refuse several ranges, other units, and more last bytes than there are. A HEAD has no ranges. One
+    range that is reversed or begins behind the end is Werkzeug's to refuse.
+    """
+    sent = request.headers.get("Range", "")
+    found = ONE_RANGE.fullmatch(sent) if request.method == "GET" else None
+    if found is None:
+        return None
+    return "bytes=0-" if found["last"] and int(found["last"]) >= size else sent
 
 
 def _span(request: Request, response: Response) -> tuple[int, int | None] | None:
@@ -89,16 +121,31 @@ def _span(request: Request, response: Response) -> tuple[int, int | None] | None
 def _names(filename: str) -> dict[str, str]:
     """The name for every reader: as it is where HTTP can say it, else also as RFC 8187 has it."""
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
-    return {"filename": plain} if plain == filename else {"filename": plain, "filename*": f"UTF-8''{quote(filename)}"}
+    if plain == filename:
+        return {"filename": plain}
+    return {"filename": plain, "filename*": f"UTF-8''{quote(filename, safe=PLAIN_IN_NAMES)}"}
 
 
 def _thumbnail(attachment: Attachment) -> bytes:
-    storage = current_storage()
+    """The one that is kept, or a new one."""
     key = attachment.storage_key + THUMBNAIL_SUFFIX
+    found = _kept(key)
+    if found is not None:
+        return found
+    with _making:
+        # Made by another request while this one waited?
+        return _kept(key) or _new_thumbnail(attachment, key)
+
+
+def _kept(key: str) -> bytes | None:
     try:
-        return b"".join(storage.open(key))
+        return b"".join(current_storage().open(key))
     except MissingObjectError:
-        pass
+        return None
+
+
+def _new_thumbnail(attachment: Attachment, key: str) -> bytes:
+    storage = current_storage()
     data = _made_small(attachment, b"".join(storage.open(attachment.storage_key)))
     try:
         storage.put(key, data)

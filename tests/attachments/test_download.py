@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
+from sqlalchemy import update
+from werkzeug.http import parse_options_header
 
-from app.models import FormFill, Inspection
+from app.attachments import download
+from app.extensions import WRITES, db
+from app.models import Attachment, FormFill, Inspection, User
+from app.storage.images import thumbnail
 from tests.attachments.conftest import files_in, sync, upload
 from tests.conftest import SignIn, World
 from tests.pictures import jpeg, png
@@ -41,24 +49,46 @@ def test_an_etag_that_is_known_is_304(device: FlaskClient, url: str) -> None:
     tag = device.head(url).headers["ETag"]
     answer = device.get(url, headers={"If-None-Match": tag})
     assert (answer.status_code, answer.data) == (304, b"")
+    for known in (f'"other", {tag}', "*", f"W/{tag}"):
+        assert device.get(url, headers={"If-None-Match": known, "Range": "bytes=0-9"}).status_code == 304
+    assert device.get(url, headers={"If-None-Match": '"other"'}).data == DATA
+    answer = device.get(url, headers={"If-Match": '"other"'})
+    assert (answer.status_code, answer.json["code"]) == (412, "precondition_failed")
 
 
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [("bytes=0-9", DATA[:10]), ("bytes=100-", DATA[100:]), ("bytes=-7", DATA[-7:]), ("bytes=5-999999", DATA[5:])],
-)
-def test_a_range_is_206(device: FlaskClient, url: str, sent: str, expected: bytes) -> None:
-    answer = device.get(url, headers={"Range": sent})
-    assert answer.status_code == 206
-    assert answer.data == expected
-    assert answer.content_length == len(expected)
-    assert answer.headers["Content-Range"].endswith(f"/{len(DATA)}")
+def test_a_range_is_206(device: FlaskClient, url: str) -> None:
+    for sent, expected in (
+        ("bytes=0-9", DATA[:10]), ("bytes=100-", DATA[100:]), ("bytes=-7", DATA[-7:]), ("bytes=5-999999", DATA[5:]),
+        ("bytes=-999999", DATA), ("bytes=0-0", DATA[:1]),
+    ):  # fmt: skip
+        answer = device.get(url, headers={"Range": sent})
+        assert answer.status_code == 206, sent
+        assert answer.data == expected, sent
+        assert answer.content_length == len(expected)
+        assert answer.headers["Content-Range"].endswith(f"/{len(DATA)}")
 
 
-def test_a_range_beyond_the_end_is_416_as_json(device: FlaskClient, url: str) -> None:
-    answer = device.get(url, headers={"Range": f"bytes={len(DATA)}-"})
-    assert answer.status_code == 416
-    assert answer.json["code"] == "range_not_satisfiable"
+def test_a_range_beyond_the_end_or_reversed_is_416_as_json(device: FlaskClient, url: str) -> None:
+    for sent in (f"bytes={len(DATA)}-", "bytes=999999-1000000", "bytes=9-5", "bytes=-0"):
+        answer = device.get(url, headers={"Range": sent})
+        assert answer.status_code == 416, sent
+        assert answer.json["code"] == "range_not_satisfiable"
+        assert answer.headers["Content-Range"] == f"bytes */{len(DATA)}"
+
+
+def test_several_ranges_other_units_and_what_is_no_range_answer_the_whole(device: FlaskClient, url: str) -> None:
+    for sent in (
+        "bytes=0-5,3-9", "bytes=0-0,-1", "bytes=0-1," * 100, "items=0-5", "bytes=abc", "bytes=", "bytes=-", "x",
+        "bytes=1-2-3", "bytes=1_0-20", "bytes=+1-5", "bytes=\xb2-5", f"bytes={'9' * 5000}-",
+    ):  # fmt: skip
+        answer = device.get(url, headers={"Range": sent})
+        assert (answer.status_code, answer.data) == (200, DATA), sent
+
+
+def test_a_head_tells_of_the_whole_whatever_range_it_names(device: FlaskClient, url: str) -> None:
+    for sent in ("bytes=0-9", "bytes=999999-"):
+        head = device.head(url, headers={"Range": sent})
+        assert (head.status_code, head.content_length, head.data) == (200, len(DATA), b"")
 
 
 def test_a_range_of_another_version_answers_the_whole(device: FlaskClient, url: str) -> None:
@@ -77,6 +107,53 @@ def test_a_thumbnail_is_a_small_jpeg_and_is_kept(app: Flask, device: FlaskClient
     assert len(files_in(app)) == 2
     again = device.get(f"{url}?variant=thumbnail", headers={"If-None-Match": answers[0].headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_a_thumbnail_that_several_ask_for_at_once_is_made_once(
+    app: Flask, sign_in: SignIn, device: FlaskClient, tech: User, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+
+    def slowly(data: bytes) -> bytes:
+        time.sleep(0.2)
+        made.append(thumbnail(data))
+        return made[-1]
+
+    monkeypatch.setattr(download, "thumbnail", slowly)
+    clients = [sign_in(tech) for _ in range(4)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(lambda client: client.get(f"{url}?variant=thumbnail").data, clients))
+    assert len(made) == 1
+    assert answers == made * 4
+
+
+def test_any_name_comes_back_as_it_is(app: Flask, world: World, device: FlaskClient, form_fill: FormFill) -> None:
+    attachment = world.attachment(form_fill)
+    for name in (
+        "riser.jpg", "two words.jpg", "größe (1).jpg", "😀.jpg", "日本.png", "a;b=c, d.jpg", "100%41.jpg", ".hidden",
+        "it's é*.jpg", 'say "cheese".jpg', "back\\slash.jpg", "é" * 200 + ".jpg",
+    ):  # fmt: skip
+        with app.app_context(), db.engine.connect().execution_options(**{WRITES: True}) as connection:
+            connection.execute(update(Attachment).values(filename=name))
+            connection.commit()
+        sent = device.head(f"/api/v1/attachments/{attachment.id}").headers["Content-Disposition"]
+        assert sent.isascii()
+        assert sent.isprintable()
+        kind, found = parse_options_header(sent)
+        assert (kind, found["filename"]) == ("inline", name)
+
+
+def test_a_download_of_ten_megabytes_is_not_held_in_memory(device: FlaskClient, form_fill: FormFill) -> None:
+    size = 10 * 2**20
+    url = upload(device, form_fill, DATA.ljust(size, b"\0")).json["data"]["url"]
+    for headers in ({"Accept-Encoding": "gzip, br, zstd"}, {"Range": f"bytes=1-{size - 2}"}):
+        tracemalloc.start()
+        with device.get(url, headers=headers) as answer:
+            received = sum(len(piece) for piece in answer.iter_encoded())
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert received == int(answer.headers["Content-Length"]) >= size - 2
+        assert peak < 2 * 2**20
 
 
 def test_an_unknown_variant_is_400(device: FlaskClient, url: str) -> None:
