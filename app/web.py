@@ -1,25 +1,45 @@
-"""What every route uses, the core's and the plugins': the current user, who may go on, answers, and errors as JSON."""
+"""What every route uses, the core's and the plugins': the current user, who may go on, bodies, answers, errors as JSON.
+
+flask-smorest carries no types; here its decorators get some.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
+import flask_smorest
 import orjson
 from flask import Flask, Response, current_app, g, jsonify, request
 from flask.json.provider import JSONProvider
 from flask_login import current_user
+from marshmallow import RAISE, Schema
 from werkzeug.exceptions import HTTPException
 
 from app.clock import now, to_wire
 from app.config import current_settings
+from app.described import described
+from app.described.faults import Fault
 from app.errors import RequestError, StorageError, TooLargeError, TryAgainError, UnauthorizedError
+from app.gate import JsonParser
 from app.ledger.record import Origin
 from app.ledger.unit import is_repeatable
 from app.models import User
+
+__all__ = [
+    "API_PREFIX",
+    "Fault",
+    "RestBlueprint",
+    "answer",
+    "described",
+    "init_web",
+    "public",
+    "rest_origin",
+    "signed_in_user",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +92,42 @@ class OrjsonProvider(JSONProvider):
         return current_app.response_class(
             orjson.dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json"
         )
+
+
+class Decorator(Protocol):
+    """Gives a view back as it is typed."""
+
+    def __call__(self, view: View, /) -> View: ...
+
+
+class RestBlueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A flask-smorest blueprint: what its decorators say is in the OpenAPI document."""
+
+    ARGUMENTS_PARSER = JsonParser()
+
+    def get(self, rule: str, **options: Any) -> Decorator:
+        """Register a view that reads."""
+        return cast(Decorator, super().get(rule, **options))
+
+    def post(self, rule: str, **options: Any) -> Decorator:
+        """Register a view that creates."""
+        return cast(Decorator, super().post(rule, **options))
+
+    def patch(self, rule: str, **options: Any) -> Decorator:
+        """Register a view that changes."""
+        return cast(Decorator, super().patch(rule, **options))
+
+    def delete(self, rule: str, **options: Any) -> Decorator:
+        """Register a view that deletes."""
+        return cast(Decorator, super().delete(rule, **options))
+
+    def body(self, schema: type[Schema]) -> Decorator:
+        """Give the view the JSON body as `schema` makes it; 400 `invalid` names its faults."""
+        return cast(Decorator, self.arguments(schema, error_status_code=400))
+
+    def query(self, schema: type[Schema]) -> Decorator:
+        """Give the view the query parameters as `schema` makes them; unknown ones are refused, as in a body."""
+        return cast(Decorator, self.arguments(schema, location="query", unknown=RAISE, error_status_code=400))
 
 
 def public(view: View) -> View:

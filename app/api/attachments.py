@@ -6,19 +6,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Blueprint, Response, request
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate
 from sqlalchemy import or_, select
 
 from app import gate, policies
+from app.api.fields import BodySchema
 from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
+from app.described.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, listed, obj, one_of, told
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER, UUID_FORM
 from app.ledger.show import record_of
 from app.models import Attachment, FormFill, Inspection
-from app.web import answer, signed_in_user
+from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
 
@@ -37,15 +39,50 @@ class FormFillKey(fields.Field[Any]):
         raise ValidationError("Not a valid id.")
 
 
-class PhotoSchema(Schema):
+class PhotoSchema(BodySchema):
     """One photo that a device asks about."""
 
-    form_fill_id = FormFillKey(required=True)
+    form_fill_id = FormFillKey(
+        required=True,
+        metadata={
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": MAX_INTEGER,
+            "pattern": f"^{UUID_FORM.pattern}$",
+            "description": "An id, or a client_id.",
+        },
+    )
     field_name = fields.String(required=True, validate=validate.Length(1, 255))
     sha256 = fields.String(required=True, validate=validate.Regexp(r"[0-9a-fA-F]{64}\Z", error="Not a SHA-256 in hex."))
 
 
+#: The bytes, of either kind.
+BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/jpeg", "image/png")}
+
+
 @blueprint.get("/attachments/<attachment_id>")
+@described(
+    query={"variant": {"type": "string", "enum": ["thumbnail"], "description": "A JPEG, its longest side ≤ 1024 px."}},
+    headers={
+        "Range": told(TEXT, "RFC 9110, section 14: `bytes=0-1023`."),
+        "If-None-Match": told(TEXT, "The ETag of an earlier answer."),
+    },
+    answers={
+        200: {
+            "description": "The bytes as they were sent, or the thumbnail",
+            "headers": {"ETag": {"schema": TEXT}, "Cache-Control": {"schema": TEXT}},
+            "content": BYTES,
+        },
+        206: {
+            "description": "The bytes of the range",
+            "headers": {"Content-Range": {"schema": TEXT}},
+            "content": BYTES,
+        },
+        302: {"description": "Where to fetch the bytes", "headers": {"Location": {"schema": TEXT}}},
+        304: {"description": "The device has them"},
+    },
+    faults=("not_found", "range_not_satisfiable"),
+)
 def get_attachment(attachment_id: str) -> Response:
     """The stored bytes, or with `?variant=thumbnail` a small JPEG; ranges and ETags as in RFC 9110."""
     variant = request.args.get("variant")
@@ -58,6 +95,7 @@ def get_attachment(attachment_id: str) -> Response:
 
 
 @blueprint.get("/form_fills/<key>/attachments")
+@described(path={"key": FORM_FILL_KEY}, data=obj(attachments=listed(ATTACHMENT)), faults=("not_found",))
 def list_attachments(key: str) -> Response:
     """A form fill's attachments with sizes and SHA-256, in order of upload."""
     form_fill_id = visible_form_fill(key)
@@ -71,6 +109,20 @@ def list_attachments(key: str) -> Response:
 
 
 @blueprint.post("/sync/verify_attachments")
+@described(
+    body=PhotoSchema(many=True),
+    data=obj(
+        attachments=listed(
+            obj(
+                form_fill_id=KEY,
+                field_name=TEXT,
+                sha256=TEXT,
+                status=one_of("stored", "missing", "deleted"),
+            )
+        )
+    ),
+    faults=("too_many_items",),
+)
 def verify_attachments() -> Response:
     """Which photos are `stored`, `missing` or `deleted`: asked before a device deletes its own copies.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from app import gate
 from app.identifiers import MAX_INTEGER
@@ -88,7 +88,14 @@ class QueryText(fields.String):
         return found
 
 
-class ChangeSchema(Schema):
+class BodySchema(Schema):
+    """A body, or an object in it: an unknown key is refused and named. Said here for the OpenAPI document."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class ChangeSchema(BodySchema):
     """The body of a PATCH: at least one field, and the version that the change was made on, where it is known."""
 
     updated_at = TimestampField(allow_none=True)

@@ -7,18 +7,19 @@ from sqlalchemy import ColumnElement, false, select
 
 from app import policies
 from app.administration.inspections import describe_rows
-from app.api.blueprint import RestBlueprint
 from app.api.fields import NUMBER_FORM
+from app.described.shapes import FORM_FILL, FORM_FILL_KEY, obj
 from app.errors import NotFoundError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER, UUID_FORM
 from app.models import FormFill, Inspection
-from app.web import answer, signed_in_user
+from app.web import RestBlueprint, answer, described, signed_in_user
 
 blueprint = RestBlueprint("form_fills", __name__, description="The filled forms of inspections")
 
 
 @blueprint.get("/form_fills/<key>")
+@described(path={"key": FORM_FILL_KEY}, data=obj(form_fill=FORM_FILL), faults=("not_found",))
 def get_form_fill(key: str) -> Response:
     """One form fill with its form structure, by its id or by the client_id that a device made."""
     (found,) = describe_rows(db.session(), FormFill, [visible_form_fill(key)])

@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response
-from marshmallow import Schema, ValidationError, fields, validate, validates
+from marshmallow import ValidationError, fields, validate, validates
 from sqlalchemy import select
 
 from app.administration.form_templates import add_template, describe_template
-from app.api.blueprint import RestBlueprint, admins_only
-from app.api.fields import line, text
+from app.api.blueprint import admins_only
+from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
+from app.described.shapes import FORM_TEMPLATE, obj, page_of
 from app.errors import NotFoundError
 from app.extensions import db
 from app.models import FormTemplate
 from app.models.attachments import KINDS
-from app.web import answer, rest_origin
+from app.web import RestBlueprint, answer, described, rest_origin
 
 blueprint = RestBlueprint("form_templates", __name__, description="Which fields a form has")
 
@@ -32,7 +33,7 @@ MOST_FIELDS = 500
 MOST_OPTIONS = 500
 
 
-class FieldSchema(Schema):
+class FieldSchema(BodySchema):
     """One field of a form."""
 
     name = line(required=True)
@@ -49,7 +50,7 @@ class FieldSchema(Schema):
             raise ValidationError(f"Must not end in {' or '.join(SERVER_SUFFIXES)}: these keys are the server's.")
 
 
-class NewFormTemplateSchema(Schema):
+class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
     name = line(required=True)
@@ -66,6 +67,7 @@ class NewFormTemplateSchema(Schema):
 
 
 @blueprint.get("/form_templates")
+@described(data=page_of("form_templates", FORM_TEMPLATE))
 @blueprint.query(PageSchema)
 def list_form_templates(query: Mapping[str, Any]) -> Response:
     """All form templates, newest first, for everybody signed in: devices create form fills from them."""
@@ -75,6 +77,7 @@ def list_form_templates(query: Mapping[str, Any]) -> Response:
 
 
 @blueprint.post("/form_templates")
+@described(data=obj(form_template=FORM_TEMPLATE), status=201, faults=("forbidden",))
 @admins_only
 @blueprint.body(NewFormTemplateSchema)
 def create_form_template(body: Mapping[str, Any]) -> Response:
@@ -84,6 +87,7 @@ def create_form_template(body: Mapping[str, Any]) -> Response:
 
 
 @blueprint.get("/form_templates/<row_id:form_template_id>")
+@described(data=obj(form_template=FORM_TEMPLATE), faults=("not_found",))
 def get_form_template(form_template_id: int) -> Response:
     """One form template, for everybody signed in."""
     template = db.session.get(FormTemplate, form_template_id)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 
+from app.described.shapes import OBJECT, TEXT, TRUE, obj
 from app.errors import TryAgainError
 from app.extensions import db
 from app.migrations import UPGRADE, NotMigratedError, missing
 from app.storage import current_storage
-from app.web import public
+from app.web import described, public
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 @public
+@described(answer=obj(success=TRUE, status=TEXT))
 def healthz() -> Response:
     """The process answers; nothing else is asked."""
     return jsonify({"success": True, "status": "alive"})
@@ -28,6 +30,7 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 @public
+@described(answer=obj(success=TRUE, status=TEXT, checks=OBJECT))
 def readyz() -> Response:
     """Database, migrations and storage do their work; else 503 that names the ones that do not."""
     checks = dict(_checks())

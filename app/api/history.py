@@ -14,10 +14,22 @@ from flask import Response
 from sqlalchemy import String, inspect, select
 
 from app import policies
-from app.api.blueprint import RestBlueprint
 from app.api.fields import NUMBER_FORM
 from app.api.form_fills import visible_form_fill
 from app.api.paging import PageSchema, read_page
+from app.described.shapes import (
+    FORM_FILL_KEY,
+    ID,
+    ID_IN_ADDRESS,
+    OBJECT,
+    TEXT,
+    TIME,
+    Named,
+    nullable,
+    obj,
+    page_of,
+    told,
+)
 from app.errors import NotFoundError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER
@@ -25,12 +37,33 @@ from app.ledger.history import describe_entries, entries_of
 from app.ledger.record import entity_of
 from app.models import FormFill, Inspection
 from app.registry import current_registry
-from app.web import answer, signed_in_user
+from app.web import RestBlueprint, answer, described, signed_in_user
 
 blueprint = RestBlueprint("history", __name__, description="Who changed what, when, from which value to which")
 
 
+#: One change of a row, or gain or loss of sight of it.
+ENTRY = Named(
+    "HistoryEntry",
+    obj(
+        id=ID,
+        action=TEXT,
+        recorded_at=TIME,
+        user_id=nullable(ID),
+        device_id=nullable(TEXT),
+        door=told(nullable(TEXT), "`sync`, `upload`, `rest`, `cli`: the way it came in."),
+        type=nullable(TEXT),
+        local_id=nullable(TEXT),
+        version_before=nullable(TIME),
+        version_after=nullable(TIME),
+        changes=told(nullable(OBJECT), 'Field → `{"old", "new"}`; a missing `old` says that the field was absent.'),
+    ),
+)
+HISTORY = page_of("history", ENTRY)
+
+
 @blueprint.get("/form_fills/<key>/history")
+@described(path={"key": FORM_FILL_KEY}, data=HISTORY, faults=("not_found",))
 @blueprint.query(PageSchema)
 def form_fill_history(query: Mapping[str, Any], key: str) -> Response:
     """What happened to a form fill, named by its id or client_id."""
@@ -38,6 +71,7 @@ def form_fill_history(query: Mapping[str, Any], key: str) -> Response:
 
 
 @blueprint.get("/inspections/<key>/history")
+@described(path={"key": ID_IN_ADDRESS}, data=HISTORY, faults=("not_found",))
 @blueprint.query(PageSchema)
 def inspection_history(query: Mapping[str, Any], key: str) -> Response:
     """What happened to an inspection itself."""
@@ -45,6 +79,11 @@ def inspection_history(query: Mapping[str, Any], key: str) -> Response:
 
 
 @blueprint.get("/entities/<name>/<key>/history")
+@described(
+    path={"name": told(TEXT, "The entity, as in the feed."), "key": told(TEXT, "The row's id.")},
+    data=HISTORY,
+    faults=("not_found",),
+)
 @blueprint.query(PageSchema)
 def entity_history(query: Mapping[str, Any], name: str, key: str) -> Response:
     """What happened to a row of any entity that stands below an inspection, plugins' included."""

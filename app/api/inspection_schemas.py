@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates
+from marshmallow import ValidationError, fields, validate, validates
 
 from app.administration.inspections import OBJECTS
-from app.api.fields import ChangeSchema, DateField, QueryNumber, QueryText, row_id, text
+from app.api.fields import BodySchema, ChangeSchema, DateField, QueryNumber, QueryText, row_id, text
 from app.api.paging import PageSchema
 from app.identifiers import MAX_INTEGER
 from app.models import STATUSES
@@ -16,11 +16,11 @@ from app.models import STATUSES
 LONGEST_NOTES = 100_000
 MOST_TEMPLATES = 100
 
-PropertySchema = Schema.from_dict({name: text() for name in OBJECTS["property"]}, name="PropertySchema")
-CustomerSchema = Schema.from_dict({name: text() for name in OBJECTS["customer"]}, name="CustomerSchema")
+PropertySchema = BodySchema.from_dict({name: text() for name in OBJECTS["property"]}, name="PropertySchema")
+CustomerSchema = BodySchema.from_dict({name: text() for name in OBJECTS["customer"]}, name="CustomerSchema")
 
 
-class DetailsSchema(Schema):
+class DetailsSchema(BodySchema):
     """The fields that a new inspection and a change have in common."""
 
     status = fields.String(validate=validate.OneOf(STATUSES))
@@ -69,6 +69,15 @@ class InspectionQuerySchema(PageSchema):
     """The query parameters of `GET /inspections`."""
 
     status = fields.String(validate=validate.OneOf(STATUSES))
-    assignee_id = AssigneeField(validate=_check_assignee, metadata={"description": "A user's id, or `none`."})
+    assignee_id = AssigneeField(
+        validate=_check_assignee,
+        metadata={
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": MAX_INTEGER,
+            "pattern": "^none$",
+            "description": "A user's id, or `none`.",
+        },
+    )
     #: A part of notes, job, property name or address, or customer name, in any case.
     q = QueryText(validate=validate.Length(max=255))

@@ -11,20 +11,22 @@ from sqlalchemy import ColumnElement, or_, select
 from app import policies
 from app.administration import inspections as administration
 from app.administration.inspections import describe_inspection, describe_rows, models_below
-from app.api.blueprint import RestBlueprint, admins_only
+from app.api.blueprint import admins_only
 from app.api.fields import split_version
 from app.api.inspection_schemas import InspectionChangeSchema, InspectionQuerySchema, NewInspectionSchema
 from app.api.paging import read_page
+from app.described.shapes import ID, INSPECTION, INSPECTION_WITH_FORM_FILLS, obj, page_of
 from app.errors import NotFoundError
 from app.extensions import db
 from app.models import FormFill, Inspection
 from app.registry import current_registry
-from app.web import answer, rest_origin, signed_in_user
+from app.web import RestBlueprint, answer, described, rest_origin, signed_in_user
 
 blueprint = RestBlueprint("inspections", __name__, description="Visits to properties")
 
 
 @blueprint.get("/inspections")
+@described(data=page_of("inspections", INSPECTION))
 @blueprint.query(InspectionQuerySchema)
 def list_inspections(query: Mapping[str, Any]) -> Response:
     """The inspections that the user may see, newest first."""
@@ -35,6 +37,7 @@ def list_inspections(query: Mapping[str, Any]) -> Response:
 
 
 @blueprint.post("/inspections")
+@described(data=INSPECTION_WITH_FORM_FILLS, status=201, faults=("forbidden",))
 @admins_only
 @blueprint.body(NewInspectionSchema)
 def create_inspection(body: Mapping[str, Any]) -> Response:
@@ -45,6 +48,7 @@ def create_inspection(body: Mapping[str, Any]) -> Response:
 
 
 @blueprint.get("/inspections/<row_id:inspection_id>")
+@described(data=INSPECTION_WITH_FORM_FILLS, faults=("not_found",))
 def get_inspection(inspection_id: int) -> Response:
     """One inspection with its form fills."""
     visible = policies.visible(signed_in_user())
@@ -55,6 +59,7 @@ def get_inspection(inspection_id: int) -> Response:
 
 
 @blueprint.patch("/inspections/<row_id:inspection_id>")
+@described(data=obj(inspection=INSPECTION), faults=("forbidden", "not_found", "stale"))
 @admins_only
 @blueprint.body(InspectionChangeSchema)
 def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
@@ -66,6 +71,7 @@ def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
 
 
 @blueprint.delete("/inspections/<row_id:inspection_id>")
+@described(data=obj(id=ID), faults=("forbidden", "not_found"))
 @admins_only
 def delete_inspection(inspection_id: int) -> Response:
     """Delete an inspection and everything below it. The bytes of its attachments are kept for their period."""

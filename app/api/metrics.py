@@ -17,7 +17,7 @@ from app.config import current_settings
 from app.errors import NotFoundError, UnauthorizedError
 from app.extensions import db
 from app.ledger.position import feed_lag_seconds
-from app.web import public
+from app.web import described, public
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,13 @@ def keep_to_the_port() -> None:
 
 @blueprint.get("/metrics")
 @public
+@described(
+    answers={
+        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+    faults=("not_found", "token_invalid"),
+    security="metrics_token",
+)
 def show() -> Response:
     """All numbers of this server's workers, in Prometheus' text format."""
     settings = current_settings()

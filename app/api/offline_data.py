@@ -10,9 +10,20 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from app import policies
-from app.api.blueprint import RestBlueprint
 from app.api.fields import NUMBER_FORM
 from app.clock import now, to_wire
+from app.described.shapes import (
+    ID_IN_ADDRESS,
+    INSPECTION,
+    OBJECT,
+    OFFLINE_FORM_FILL,
+    SHA256,
+    TEXT,
+    TIME,
+    listed,
+    obj,
+    told,
+)
 from app.errors import NotFoundError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER
@@ -23,7 +34,7 @@ from app.ledger.record import entity_of
 from app.ledger.show import record_of, select_shown
 from app.models import Attachment, FormFill, Inspection
 from app.registry import current_registry
-from app.web import answer, signed_in_user
+from app.web import RestBlueprint, answer, described, signed_in_user
 
 blueprint = RestBlueprint("offline_data", __name__, description="Packages for devices that go offline")
 
@@ -32,6 +43,21 @@ PACKAGE_VERSION = 1
 
 
 @blueprint.get("/inspections/<key>/offline_data")
+@described(
+    path={"key": ID_IN_ADDRESS},
+    data=obj(
+        inspection=INSPECTION,
+        form_fills=listed(OFFLINE_FORM_FILL),
+        entities=told({"type": "object", "additionalProperties": listed(OBJECT)}, "Plugins' rows, by entity."),
+        sync_metadata=obj(
+            downloaded_at=TIME,
+            version={"type": "integer", "const": PACKAGE_VERSION},
+            checksum=told(SHA256, "Of the RFC 8785 canonical JSON of `inspection` and `form_fills`."),
+            cursor=told(TEXT, "From here the feed goes on."),
+        ),
+    ),
+    faults=("not_found",),
+)
 def get_offline_data(key: str) -> Response:
     """The inspection, its form fills with structures and photos, and a cursor from which the feed goes on."""
     session, user = db.session(), signed_in_user()

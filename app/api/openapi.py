@@ -1,46 +1,69 @@
-"""`GET /openapi.json`: the whole API in one document (contract, section 9).
-
-flask-smorest describes the REST blueprints. Sync, sign-in and what plugins bring are plain Flask routes; they are
-added with their addresses, methods and docstrings, so that nothing that is answered is missing.
-"""
+"""`GET /openapi.json`: the whole API in one document; `GET /docs`: a page to try it (contract, section 9)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import deepcopy
-from inspect import cleandoc
-from typing import Any
+import threading
+from pathlib import Path
 
+import flask_swagger_ui
+import orjson
 from apispec import APISpec
-from flask import Blueprint, Flask, Response, current_app, jsonify
-from flask_smorest.spec.plugins import FlaskPlugin
+from flask import Blueprint, Flask, Response, current_app, send_from_directory
 from marshmallow import Schema, fields
-from werkzeug.routing import Rule
 
+from app.api.document import make_document
+from app.described.shapes import OBJECT
 from app.extensions import api
 from app.timestamps import TimestampField
-from app.web import API_PREFIX, public
+from app.web import described, public
 
 blueprint = Blueprint("openapi", __name__)
 
-#: Where the application keeps its document.
-EXTENSION = "fieldpost.openapi"
+#: Where the application keeps what flask-smorest noted, and the document once it was asked for.
+NOTED, DOCUMENT = "fieldpost.openapi_noted", "fieldpost.openapi_document"
 
-ERROR = {"description": "An error", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+#: Held while the document is made, which adds to what is noted.
+_making = threading.Lock()
+
+#: Swagger UI as its distribution brings it: nothing is fetched from anywhere else.
+ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
+
+#: Swagger UI sets styles at elements, and has its pictures in its style sheet; all else comes from here.
+POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Fieldpost API</title>
+  <link rel="stylesheet" href="docs/swagger-ui.css">
+  <link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+</head>
+<body>
+  <div id="page"></div>
+  <script src="docs/swagger-ui-bundle.js"></script>
+  <script src="docs/start.js"></script>
+</body>
+</html>
+"""
+
+#: No validator: it would send the document's address to somebody else's server.
+START = """SwaggerUIBundle({
+  url: "openapi.json", dom_id: "#page", deepLinking: true, validatorUrl: null, persistAuthorization: false,
+  docExpansion: "none", defaultModelsExpandDepth: 0, displayRequestDuration: true
+});
+"""
+
 
 # The extension is made once and bound to every application; this is for all of them.
 api.register_field(TimestampField, "string", "date-time")
 
 
 class ErrorSchema(Schema):
-    """The body of every error (contract, section 0)."""
+    """For flask-smorest, which wants one; `app.described.shapes.ERROR` is what the document says of errors."""
 
-    success = fields.Boolean(required=True)
     error = fields.String(required=True)
-    code = fields.String(required=True)
-    message = fields.String(required=True)
-    request_id = fields.String(required=True)
-    details = fields.Dict()
 
 
 def bind_api(app: Flask) -> None:
@@ -50,39 +73,54 @@ def bind_api(app: Flask) -> None:
     api.init_app(app, spec_kwargs={"title": "Fieldpost", "version": "v1", "openapi_version": "3.1.0"})
     # flask-smorest has just put in a handler that would answer HTTP errors in a shape of its own.
     app.error_handler_spec[None][None].update(errors)
-    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    app.extensions[EXTENSION] = api.spec
+    app.extensions[NOTED] = api.spec
 
 
 @blueprint.get("/openapi.json")
 @public
+@described(answer=OBJECT)
 def openapi() -> Response:
-    """This API as an OpenAPI document."""
-    spec: APISpec = current_app.extensions[EXTENSION]
-    document = deepcopy(spec.to_dict())
-    for rule in current_app.url_map.iter_rules():
-        if rule.rule.startswith(API_PREFIX + "/"):
-            _complete(document["paths"].setdefault(FlaskPlugin.flaskpath2openapi(rule.rule), {}), rule)
-    return jsonify(document)
+    """This API as an OpenAPI 3.1 document."""
+    return current_app.response_class(document(), mimetype="application/json")
 
 
-def _complete(path: dict[str, Any], rule: Rule) -> None:
-    """Add to one path what its rule and view tell: the plain routes, who needs to sign in, the error body."""
-    view = current_app.view_functions[rule.endpoint]
-    parameters = [
-        {"in": "path", "name": name, "required": True, "schema": {"type": "string"}} for name in sorted(rule.arguments)
-    ]
-    if parameters:
-        path.setdefault("parameters", parameters)
-    for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-        operation = path.setdefault(method.lower(), {})
-        operation.setdefault("summary", _summary(view))
-        operation.setdefault("tags", [rule.endpoint.partition(".")[0]])
-        responses = operation.setdefault("responses", {})
-        responses.setdefault("2XX", {"description": "Done"})
-        responses.setdefault("default", ERROR)
-        operation["security"] = [] if getattr(view, "is_public", False) else [{"bearer": []}]
+@blueprint.get("/docs")
+@public
+@described(answers={200: {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}})
+def docs() -> Response:
+    """A page to read this API and to try it."""
+    return _page_part(PAGE, "text/html")
 
 
-def _summary(view: Callable[..., Any]) -> str:
-    return cleandoc(view.__doc__ or "").partition("\n")[0]
+@blueprint.get("/docs/<name>")
+@public
+@described(
+    answers={200: {"description": "The file", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
+    faults=("not_found",),
+)
+def docs_file(name: str) -> Response:
+    """What the page needs."""
+    if name == "start.js":
+        return _page_part(START, "text/javascript")
+    response = send_from_directory(ASSETS, name, max_age=3600)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def document() -> bytes:
+    """The document of the current application, made when it is first asked for."""
+    with _making:
+        found: bytes | None = current_app.extensions.get(DOCUMENT)
+        if found is None:
+            noted: APISpec = current_app.extensions[NOTED]
+            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+            found = orjson.dumps(make_document(app, noted))
+            current_app.extensions[DOCUMENT] = found
+    return found
+
+
+def _page_part(text: str, mimetype: str) -> Response:
+    response = Response(text, mimetype=mimetype)
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -6,24 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 from sqlalchemy import select
 
 from app.administration import users as administration
 from app.administration.users import add_user, describe_account
-from app.api.blueprint import RestBlueprint, admins_only
-from app.api.fields import ChangeSchema, EmailField, StrictBoolean, line, split_version
+from app.api.blueprint import admins_only
+from app.api.fields import BodySchema, ChangeSchema, EmailField, StrictBoolean, line, split_version
 from app.api.paging import PageSchema, read_page
 from app.auth.passwords import LONGEST, SHORTEST
+from app.described.shapes import ACCOUNT, obj, page_of
 from app.errors import NotFoundError
 from app.extensions import db
 from app.models import ROLES, User
-from app.web import answer, rest_origin
+from app.web import RestBlueprint, answer, described, rest_origin
 
 blueprint = RestBlueprint("users", __name__, description="People who sign in")
 
 
-class NewUserSchema(Schema):
+class NewUserSchema(BodySchema):
     """The body of `POST /users`."""
 
     email = EmailField(required=True, validate=validate.Length(1, 255))
@@ -43,6 +44,7 @@ class UserChangeSchema(ChangeSchema):
 
 
 @blueprint.get("/users")
+@described(data=page_of("users", ACCOUNT), faults=("forbidden",))
 @admins_only
 @blueprint.query(PageSchema)
 def list_users(query: Mapping[str, Any]) -> Response:
@@ -52,6 +54,7 @@ def list_users(query: Mapping[str, Any]) -> Response:
 
 
 @blueprint.post("/users")
+@described(data=obj(user=ACCOUNT), status=201, faults=("forbidden",))
 @admins_only
 @blueprint.body(NewUserSchema)
 def create_user(body: Mapping[str, Any]) -> Response:
@@ -61,6 +64,7 @@ def create_user(body: Mapping[str, Any]) -> Response:
 
 
 @blueprint.get("/users/<row_id:user_id>")
+@described(data=obj(user=ACCOUNT), faults=("forbidden", "not_found"))
 @admins_only
 def get_user(user_id: int) -> Response:
     """One user."""
@@ -71,6 +75,7 @@ def get_user(user_id: int) -> Response:
 
 
 @blueprint.patch("/users/<row_id:user_id>")
+@described(data=obj(user=ACCOUNT), faults=("forbidden", "not_found", "stale"))
 @admins_only
 @blueprint.body(UserChangeSchema)
 def change_user(body: Mapping[str, Any], user_id: int) -> Response:

@@ -5,6 +5,7 @@ bytes without a row are collected once they are old enough (`care`).
 """
 
 from app.attachments.download import send_attachment
+from app.attachments.shapes import UPLOAD_FAULTS, upload_answer, upload_form
 from app.attachments.upload import Stored, store_upload
 
-__all__ = ["Stored", "send_attachment", "store_upload"]
+__all__ = ["UPLOAD_FAULTS", "Stored", "send_attachment", "store_upload", "upload_answer", "upload_form"]

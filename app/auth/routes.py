@@ -8,23 +8,41 @@ from typing import Any
 import limits
 from flask import Blueprint, Response, g, jsonify, request
 from limits import RateLimitItem
-from marshmallow import Schema, ValidationError, fields, validate, validates
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates
 from sqlalchemy import select
 
 from app import gate
 from app.auth import bearer, tokens
 from app.auth.passwords import LONGEST, is_password
 from app.config import current_settings
+from app.described.faults import WITH_TOKEN
+from app.described.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, told
 from app.errors import InvalidError, RequestError, UnauthorizedError
 from app.extensions import db, limiter
 from app.identifiers import UUID_FORM
 from app.models import User
-from app.web import public, signed_in_user
+from app.web import described, public, signed_in_user
 
 blueprint = Blueprint("auth", __name__)
 
 #: One address may fail for several people: a whole office is behind it.
 PEOPLE_BEHIND_AN_ADDRESS = 10
+
+
+#: What a sign-in and a refresh answer.
+TOKENS = Named(
+    "Tokens",
+    obj(
+        success=TRUE,
+        access_token=TEXT,
+        refresh_token=TEXT,
+        token_type={"type": "string", "const": "Bearer"},
+        expires_in=told({"type": "integer"}, "Seconds until the access token expires."),
+        user=USER,
+        device_id=nullable(UUID),
+    ),
+)
+UNCACHED: dict[str, JsonSchema] = {"Cache-Control": TEXT}
 
 
 class TooManyTriesError(RequestError):
@@ -38,6 +56,10 @@ class TooManyTriesError(RequestError):
 
 class CredentialsSchema(Schema):
     """The body of `POST /auth/login`."""
+
+    class Meta:
+        #: As it is anyway; said for the OpenAPI document.
+        unknown = RAISE
 
     email = fields.String(required=True, validate=validate.Length(1, 255))
     password = fields.String(required=True, validate=validate.Length(1, LONGEST))
@@ -53,6 +75,13 @@ class CredentialsSchema(Schema):
 
 @blueprint.post("/auth/login")
 @public
+@described(
+    body=CredentialsSchema,
+    examples={"a device": {"email": "technician@example.com", "password": "fieldpost-demo"}},
+    answer=TOKENS,
+    answer_headers=UNCACHED,
+    faults=("wrong_credentials", "too_many_requests"),
+)
 def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
     credentials = _read_credentials()
@@ -72,12 +101,14 @@ def login() -> Response:
 
 @blueprint.post("/auth/refresh")
 @public
+@described(answer=TOKENS, answer_headers=UNCACHED, faults=WITH_TOKEN, security="refresh_token")
 def refresh() -> Response:
     """Exchange a refresh token for the next pair."""
     return _uncached(tokens.refresh(bearer.read_token(bearer.bearer_token(request), bearer.REFRESH)))
 
 
 @blueprint.post("/auth/logout")
+@described(answer=obj(success=TRUE, message=TEXT))
 def logout() -> Response:
     """End this sign-in."""
     signed_in_user()
@@ -86,6 +117,7 @@ def logout() -> Response:
 
 
 @blueprint.get("/auth/me")
+@described(answer=obj(success=TRUE, user=USER, device_id=nullable(UUID)))
 def me() -> Response:
     """Who is signed in."""
     return jsonify({"success": True, "user": tokens.describe_user(signed_in_user()), "device_id": g.device_id})

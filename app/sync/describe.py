@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from inspect import cleandoc
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from sqlalchemy import String, inspect
 
+from app.described.shapes import JsonSchema, Named
 from app.identifiers import MAX_INTEGER
 from app.plugin_api import ById, SyncHandler
 from app.plugin_checks import takes_client_id
 from app.registry import Registered
 from app.sync.conflicts import STRATEGIES
+from app.sync.envelope import LOCAL_ID_LENGTH
+from app.timestamps import TimestampField
+
+#: Where apispec's references lead, and where they lead in a schema that stands for itself.
+COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/$defs/"
 
 
 def describe(registered: Registered) -> dict[str, Any]:
@@ -29,14 +37,86 @@ def describe(registered: Registered) -> dict[str, Any]:
     }
 
 
-def data_schema(handler: SyncHandler) -> dict[str, Any]:
-    """The JSON Schema of an item's `data`: the core's keys, and what the handler's schema takes."""
+def data_schema(handler: SyncHandler) -> JsonSchema:
+    """The JSON Schema of an item's `data`, complete in itself: the core's keys, and what the handler's schema takes."""
+    schema, nested = _data_schema(handler)
+    found: JsonSchema = _moved(schema, COMPONENTS, DEFINITIONS)
+    return {**found, "$defs": _moved(nested, COMPONENTS, DEFINITIONS)} if nested else found
+
+
+def item_schema(registered: Registered) -> Named:
+    """The schema of a whole item of this type, for the OpenAPI document."""
+    handler = registered.handler
+    prefix = f"SyncData_{handler.type}_"
+    schema, nested = _data_schema(handler)
+    origin = f"{registered.distribution} {registered.version}"
+    item: JsonSchema = {
+        "type": "object",
+        "title": f"{_camel(handler.type)}Item",
+        "description": "\n\n".join([f"Brought by {origin}.", *_other_keys(handler)]),
+        "properties": {
+            "type": {"type": "string", "enum": [handler.type, *handler.aliases]},
+            "local_id": {"type": "string", "minLength": 1, "maxLength": LOCAL_ID_LENGTH},
+            handler.data_keys[0]: _moved(schema, COMPONENTS, COMPONENTS + prefix),
+        },
+        "required": ["type", "local_id", handler.data_keys[0]],
+    }
+    if handler.examples:
+        item["examples"] = [dict(each) for each in handler.examples]
+    companions = {prefix + name: _moved(each, COMPONENTS, COMPONENTS + prefix) for name, each in nested.items()}
+    return Named(f"SyncItem_{handler.type}", item, companions)
+
+
+def _other_keys(handler: SyncHandler) -> list[str]:
+    others = " and ".join(f"`{key}`" for key in handler.data_keys[1:])
+    return [f"{others} means the same as `{handler.data_keys[0]}`."] if others else []
+
+
+def _data_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
+    """The schema of `data`, and what nested schemas it refers to below `COMPONENTS`, by name."""
+    own, nested = _own_schema(handler)
+    description = {"description": cleandoc(handler.schema.__doc__)} if handler.schema.__doc__ else {}
+    parent = handler.target.parent
+    if parent is None:
+        return {**_variant(handler, own, handler.target.keys, own.get("required", ())), **description}, nested
+    change = _variant(handler, own, handler.target.keys, ())
+    create = _variant(handler, own, parent.keys, own.get("required", ()))
+    # Null is the same as not sent: only a new row has no id.
+    create["properties"] = create["properties"] | {key: {"type": "null"} for key in handler.target.keys}
+    titled = [
+        {"title": f"{_camel(handler.type)}{what}", **variant} for what, variant in (("Change", change), ("New", create))
+    ]
+    return {"anyOf": titled, **description}, nested
+
+
+def _own_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
+    """What apispec makes of the handler's marshmallow schema, and of those nested in it."""
     plugin = MarshmallowPlugin()
-    APISpec("Fieldpost", "1", "3.1.0", plugins=[plugin])
+    spec = APISpec("Fieldpost", "1", "3.1.0", plugins=[plugin])
     assert plugin.converter is not None
-    own = plugin.converter.schema2jsonschema(handler.schema())  # type: ignore[no-untyped-call]
-    properties = {**_core_properties(handler), **own.get("properties", {})}
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    plugin.map_to_openapi_type(TimestampField, "string", "date-time")  # type: ignore[no-untyped-call]
+    own: JsonSchema = plugin.converter.schema2jsonschema(handler.schema())  # type: ignore[no-untyped-call]
+    return own, dict(spec.components.schemas)
+
+
+def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], required: Iterable[str]) -> JsonSchema:
+    """One way to send `data`: with one of the `keys` that name a row, and with what else is `required`."""
+    references = [*handler.rows.values(), *handler.reads.values()]
+    named = [each.keys for each in references if isinstance(each, ById) and not each.optional]
+    single = [each[0] for each in (keys, *named) if len(each) == 1]
+    variant: JsonSchema = {
+        "type": "object",
+        "properties": {**_core_properties(handler), **own.get("properties", {})},
+        "required": [*dict.fromkeys([*single, *required])],
+        "additionalProperties": False,
+    }
+    several = [_any_key(each) for each in (keys, *named) if len(each) > 1]
+    return variant | (several[0] if len(several) == 1 else {"allOf": several} if several else {})
+
+
+def _any_key(keys: tuple[str, ...]) -> JsonSchema:
+    """At least one of the keys; said so that makers of clients, who do not read `if`, still see one plain object."""
+    return {"if": {"not": {"anyOf": [{"required": [key]} for key in keys[1:]]}}, "then": {"required": [keys[0]]}}
 
 
 def _core_properties(handler: SyncHandler) -> dict[str, Any]:
@@ -49,14 +129,29 @@ def _core_properties(handler: SyncHandler) -> dict[str, Any]:
         found["client_id"] = {"type": ["string", "null"], "format": "uuid"}
     if handler.versioned:
         found["updated_at"] = {"type": ["string", "null"], "format": "date-time"}
-        found["resolve_strategy"] = {"enum": [*STRATEGIES, None]}
+        found["resolve_strategy"] = {"type": ["string", "null"], "enum": [*STRATEGIES, None]}
     return found
 
 
 def _id_schema(model: Any) -> dict[str, Any]:
     if isinstance(inspect(model).primary_key[0].type, String):
         return {"type": ["string", "null"]}
-    number = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
+    # Not from 1: a number that is no row's is `not_found`, never `invalid`.
+    number = {"minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
     if hasattr(model, "client_id"):
-        return {"anyOf": [number, {"type": "string", "format": "uuid"}, {"type": "null"}]}
-    return {"anyOf": [number, {"type": "null"}]}
+        return {"type": ["integer", "string", "null"], **number, "description": "An id, or a client_id."}
+    return {"type": ["integer", "null"], **number}
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """A copy of a schema in which all references lead to another place."""
+    if isinstance(value, Mapping):
+        return {
+            key: new + each.removeprefix(old) if key == "$ref" and isinstance(each, str) else _moved(each, old, new)
+            for key, each in value.items()
+        }
+    return [_moved(each, old, new) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))

@@ -12,6 +12,7 @@ from sqlalchemy import case, func, select
 
 from app import gate, policies
 from app.clock import now, to_wire
+from app.described.shapes import TEXT, told
 from app.errors import InvalidError
 from app.extensions import db
 from app.ledger import feed
@@ -21,7 +22,8 @@ from app.registry import current_registry
 from app.sync.describe import describe
 from app.sync.envelope import read_items
 from app.sync.pipeline import process_batch
-from app.web import answer, rest_origin, signed_in_user
+from app.sync.shapes import ANSWER, ANSWER_EXAMPLES, CHANGES, TYPES, batch, batch_examples, status_answer
+from app.web import answer, described, rest_origin, signed_in_user
 
 #: Rows on a page of the feed: usually, and at most.
 USUAL_LIMIT, MOST_LIMIT = 500, 5000
@@ -31,6 +33,13 @@ blueprint = Blueprint("sync", __name__)
 
 
 @blueprint.post("/sync")
+@described(
+    body=batch,
+    examples=batch_examples,
+    answer=ANSWER,
+    answer_examples=ANSWER_EXAMPLES,
+    faults=("invalid_envelope", "too_many_items"),
+)
 def push() -> Response:
     """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
     body, is_suspect = gate.read_envelope(request)
@@ -40,6 +49,7 @@ def push() -> Response:
 
 
 @blueprint.get("/sync/types")
+@described(data=TYPES)
 def types() -> Response:
     """The operation types that this server accepts, third-party ones included."""
     registry = current_registry()
@@ -48,6 +58,12 @@ def types() -> Response:
 
 
 @blueprint.get("/sync/status")
+@described(
+    answer=status_answer,
+    answer_headers={"ETag": TEXT, "Cache-Control": TEXT},
+    headers={"If-None-Match": told(TEXT, "The ETag of an earlier answer.")},
+    answers={304: {"description": "Nothing but the time has changed"}},
+)
 def status() -> Response:
     """Counts over what the user can see; the ETag covers everything but the time."""
     data = _status(signed_in_user())
@@ -61,6 +77,14 @@ def status() -> Response:
 
 
 @blueprint.get("/sync/changes")
+@described(
+    query={
+        "cursor": told(TEXT, "Of the page before; without one, or with an empty one, a walk over everything begins."),
+        "limit": {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": USUAL_LIMIT},
+    },
+    data=CHANGES,
+    faults=("cursor_expired",),
+)
 def changes() -> Response:
     """What the user sees and what changed of it since the cursor (contract, section 6)."""
     user = signed_in_user()

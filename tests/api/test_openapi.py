@@ -1,49 +1,143 @@
-"""The OpenAPI document names every route, and flask-smorest leaves our errors alone (contract, sections 0 and 9)."""
+"""The OpenAPI document: valid, complete, and true of what is answered; the page that shows it (contract, section 9)."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
 from flask import Flask
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.described.faults import FAULTS
+from app.registry import current_registry
 from tests.api.conftest import API, fault
+from tests.api.documents import Document, answers_of, faults_in, item_schema_of, operations_of
+from tests.guards.sources import ROOT
+
+pytestmark = pytest.mark.database("sqlite")
 
 
-def test_the_document_is_public_and_names_every_route_of_the_api(app: Flask) -> None:
-    document = app.test_client().get(f"{API}/openapi.json").json
-    assert document["openapi"].startswith("3.")
+@pytest.fixture
+def document(app: Flask) -> Document:
+    found: Document = app.test_client().get(f"{API}/openapi.json").json
+    return found
+
+
+def test_the_document_is_valid_openapi(document: Document) -> None:
+    assert document["openapi"] == "3.1.0"
     assert (document["info"]["title"], document["info"]["version"]) == ("Fieldpost", "v1")
-    for rule in app.url_map.iter_rules():
-        if rule.rule.startswith(API):
-            path = document["paths"][re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)]
-            methods = {each.lower() for each in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
-            assert methods <= set(path)
+    assert [str(each) for each in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
-def test_bodies_parameters_and_rights_are_described(app: Flask) -> None:
-    paths = app.test_client().get(f"{API}/openapi.json").json["paths"]
-    posted = paths[f"{API}/users"]["post"]
-    assert posted["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/NewUser"}
-    assert posted["security"] == [{"bearer": []}]
-    assert paths[f"{API}/auth/login"]["post"]["security"] == []
-    assert {each["name"] for each in paths[f"{API}/inspections"]["get"]["parameters"]} == {
-        "page",
-        "per_page",
-        "status",
-        "assignee_id",
-        "q",
+def test_the_document_names_every_route_with_a_name_of_its_own(app: Flask, document: Document) -> None:
+    routes = {
+        (method, re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert "422" not in str(paths)
+    operations = operations_of(document)
+    assert operations.keys() == routes
+    assert len({each["operationId"] for each in operations.values()}) == len(operations)
 
 
-def test_every_reference_in_the_document_leads_somewhere(app: Flask) -> None:
-    document = app.test_client().get(f"{API}/openapi.json").json
-    references = set(re.findall(r"'#/components/(\w+)/(\w+)'", str(document)))
-    assert references
-    assert all(name in document["components"][kind] for kind, name in references)
+def test_every_operation_says_what_it_answers(document: Document) -> None:
+    for called, operation in operations_of(document).items():
+        good = [each for status, each in operation["responses"].items() if status.startswith("2")]
+        assert good, called
+        assert all(each["content"] for each in good), called
+        assert operation["summary"], called
+        assert ("401" in operation["responses"]) or not operation["security"], called
+
+
+def test_only_open_routes_need_no_token(document: Document) -> None:
+    security = {called: operation["security"] for called, operation in operations_of(document).items()}
+    assert security["POST", f"{API}/users"] == [{"bearer": []}]
+    assert security["POST", f"{API}/auth/refresh"] == [{"refresh_token": []}]
+    assert {address for (_, address), each in security.items() if not each} == {
+        f"{API}/auth/login",
+        f"{API}/openapi.json",
+        f"{API}/docs",
+        f"{API}/docs/{{name}}",
+        "/healthz",
+        "/readyz",
+    }
+
+
+def test_bodies_and_parameters_are_described(document: Document) -> None:
+    posted = document["paths"][f"{API}/users"]["post"]
+    assert posted["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/NewUser"}
+    listed = document["paths"][f"{API}/inspections"]["get"]["parameters"]
+    assert [each["name"] for each in listed] == ["page", "per_page", "status", "assignee_id", "q"]
+    uploaded = document["paths"][f"{API}/sync/upload_photo"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert set(uploaded["schema"]["properties"]) == {"form_fill_id", "field_name", "photo", "local_id"}
+
+
+def test_items_are_told_apart_by_type_over_all_types_and_aliases(app: Flask, document: Document) -> None:
+    items = item_schema_of(document)
+    with app.app_context():
+        registry = current_registry()
+    assert items["discriminator"]["propertyName"] == "type"
+    assert sorted(items["discriminator"]["mapping"]) == registry.types
+    assert {each["$ref"] for each in items["oneOf"]} == set(items["discriminator"]["mapping"].values())
+    for name, place in items["discriminator"]["mapping"].items():
+        schema = document["components"]["schemas"][place.rpartition("/")[2]]
+        assert name in schema["properties"]["type"]["enum"]
+        assert schema["examples"] == [dict(each) for each in registry.routes[name].examples]
+
+
+def test_every_example_is_valid_by_its_schema(document: Document) -> None:
+    shown = 0
+    for called, operation in operations_of(document).items():
+        for each in [operation.get("requestBody", {}), *answers_of(document, operation).values()]:
+            for content in each.get("content", {}).values():
+                for example in content.get("examples", {}).values():
+                    assert faults_in(document, content["schema"], example["value"]) == [], called
+                    shown += 1
+    assert shown > 100
+
+
+def test_every_error_code_is_described_with_its_status(document: Document) -> None:
+    table = re.findall(r"^\| (\d{3}) \| (.*?) \| .* \|$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    told = {(int(status), code) for status, codes in table for code in re.findall(r"`(\w+)`", codes)}
+    assert {(each.status, each.code) for each in FAULTS.values()} == told
+    assert [f"| `{code}` | {status} |" in document["info"]["description"] for status, code in told] == [True] * len(
+        told
+    )
+    answered = {
+        (int(status), code)
+        for operation in operations_of(document).values()
+        for status, each in answers_of(document, operation).items()
+        for code in each.get("content", {}).get("application/json", {}).get("examples", {})
+        if int(status) >= 400
+    }
+    # These two are answered to what is no documented call at all.
+    assert told - answered == {(400, "bad_request"), (405, "method_not_allowed")}
 
 
 def test_errors_keep_our_shape(app: Flask) -> None:
     client = app.test_client()
     assert fault(client.get("/nowhere"))[:2] == (404, "not_found")
     assert fault(client.put(f"{API}/openapi.json"))[:2] == (405, "method_not_allowed")
+
+
+# The page
+
+
+def test_the_page_takes_everything_from_this_server(app: Flask) -> None:
+    client = app.test_client()
+    page = client.get(f"{API}/docs")
+    assert page.mimetype == "text/html"
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    parts = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert len(parts) == 4
+    for each in parts:
+        # As a browser reads it: relative to the page.
+        with client.get(f"{API}/{each}") as part:
+            assert part.status_code == 200, each
+            assert part.headers["X-Content-Type-Options"] == "nosniff"
+    assert '"openapi.json"' in client.get(f"{API}/docs/start.js").text
+
+
+def test_nothing_else_is_handed_out_with_the_page(app: Flask) -> None:
+    for name in ("nothing.js", "..%2f__init__.py", "../../__init__.py", "%2e%2e/__init__.py"):
+        assert fault(app.test_client().get(f"{API}/docs/{name}"))[:2] == (404, "not_found")

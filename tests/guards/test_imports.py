@@ -15,7 +15,15 @@ KNOWN = frozenset(APP | PLUGINS)
 
 #: From the ground up. Imports go down, or stay on the floor.
 FLOORS = [
-    {"app.errors", "app.config", "app.clock", "app.identifiers", "app.json_equality", "app.timestamps"},
+    {
+        "app.errors",
+        "app.config",
+        "app.clock",
+        "app.identifiers",
+        "app.json_equality",
+        "app.timestamps",
+        "app.described",
+    },
     {"app.gate", "app.extensions", "app.lending", "app.plugin_api", "app.storage", "app.logs", "app.metrics"},
     {"app.models", "app.plugin_checks", "app.registry", "app.migrations"},
     {"app.policies", "app.ledger"},

@@ -1,0 +1,44 @@
+"""What an upload takes and answers, as JSON Schemas (contract, section 4)."""
+
+from __future__ import annotations
+
+from app.attachments.multipart import FIELD_NAME_LENGTH, LOCAL_ID_LENGTH
+from app.described.shapes import ATTACHMENT, BOOLEAN, ID, TEXT, TIME, TRUE, JsonSchema, Named, nullable, obj, told
+from app.identifiers import UUID_FORM
+
+#: The errors of an upload beside those of every body.
+UPLOAD_FAULTS = ("forbidden", "not_found")
+
+STORED = Named(
+    "StoredAttachment",
+    {
+        **ATTACHMENT,
+        "properties": {**ATTACHMENT["properties"], "uploaded_by_id": ID, "created_at": TIME},
+        "required": [*ATTACHMENT["required"], "uploaded_by_id", "created_at"],
+    },
+)
+
+
+def upload_form(part: str) -> JsonSchema:
+    """The parts of an upload whose bytes are in `part`."""
+    number_or_client_id = {"type": "string", "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
+    return obj(
+        ("local_id",),
+        form_fill_id=told(number_or_client_id, "The form fill's id, or the client_id that a device made."),
+        field_name={"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": FIELD_NAME_LENGTH},
+        local_id={"type": "string", "maxLength": LOCAL_ID_LENGTH, "description": "Makes a retry certain."},
+        **{part: {"type": "string", "format": "binary", "description": "A JPEG or PNG, judged by its content."}},
+    )
+
+
+def upload_answer(key: str) -> JsonSchema:
+    """The answer of an upload, the attachment's id under `key`."""
+    return obj(
+        ("replayed", "deleted"),
+        success=TRUE,
+        **{key: TEXT},
+        message=TEXT,
+        data=told(nullable(STORED), "Null where the attachment is gone, or no longer visible."),
+        replayed=told(BOOLEAN, "This is the answer to a retry."),
+        deleted=told(BOOLEAN, "The attachment has been deleted or replaced since."),
+    )

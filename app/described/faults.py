@@ -1,0 +1,67 @@
+"""Every error code of an HTTP answer, with its status and meaning, for the OpenAPI document (contract, section 0).
+
+`docs/api.md` has the same table for people; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One error code: its HTTP status, the `error` that usually comes with it, and what it means."""
+
+    code: str
+    status: int
+    error: str
+    meaning: str
+
+
+FAULTS = {
+    each.code: each
+    for each in (
+        Fault(
+            "bad_json",
+            400,
+            "The body is not valid JSON",
+            "the body is cut off, not JSON, or has values that cannot be kept",
+        ),
+        Fault("invalid_envelope", 400, "The body is not a batch", "`sync_items` is missing or no array"),
+        Fault("invalid", 400, "Invalid payload", "see `details`"),
+        Fault("bad_request", 400, "Bad Request", "not readable as HTTP"),
+        Fault("token_missing", 401, "Unauthorized", "send `Authorization: Bearer <token>`"),
+        Fault("token_invalid", 401, "Unauthorized", "not a token of this server, or not of the kind that is wanted"),
+        Fault("token_expired", 401, "Unauthorized", "refresh the access token; after the refresh token sign in again"),
+        Fault("token_revoked", 401, "Unauthorized", "the sign-in has ended; sign in again"),
+        Fault("wrong_credentials", 401, "Unauthorized", "e-mail or password is wrong"),
+        Fault("forbidden", 403, "Forbidden", "signed in, but not allowed"),
+        Fault("not_found", 404, "Not found", "not there, or not visible to this user"),
+        Fault("method_not_allowed", 405, "Method Not Allowed", "see the `Allow` header"),
+        Fault("too_slow", 408, "The body did not arrive in time", "nothing was applied"),
+        Fault("stale", 409, "The row has changed since", "a `PATCH` named an old version; `data` has the present row"),
+        Fault("cursor_expired", 410, "The cursor can no longer be used", "start the feed again without a cursor"),
+        Fault("too_large", 413, "The request is too large", "over `limit`"),
+        Fault("too_many_items", 413, "Too many items for one batch", "over `limit`"),
+        Fault("unsupported_media_type", 415, "Unsupported media type", "a body that is not JSON, or no image"),
+        Fault("range_not_satisfiable", 416, "Requested Range Not Satisfiable", "the attachment is shorter"),
+        Fault("too_many_requests", 429, "Too many failed sign-ins", "wait `Retry-After` seconds"),
+        Fault("internal_error", 500, "Internal error", "our mistake; report the `request_id`"),
+        Fault("try_again", 503, "The server cannot do this right now", "nothing was recorded; wait `Retry-After`"),
+    )
+}
+
+#: What any route may answer.
+ALWAYS = ("internal_error", "try_again")
+
+#: What any route may answer that needs a token, unless it says otherwise.
+WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked")
+
+#: What any route may answer that reads a JSON body.
+WITH_BODY = ("bad_json", "invalid", "too_slow", "too_large", "unsupported_media_type")
+
+#: What any route may answer that reads a multipart body.
+WITH_FORM = ("invalid", "too_slow", "too_large", "unsupported_media_type")
+
+#: What any route may answer that reads parameters of the query.
+WITH_QUERY = ("invalid",)

@@ -1,0 +1,193 @@
+"""JSON Schemas of what leaves the server, named once and used by every route that answers with it.
+
+Objects are open: keys may be added within v1 (contract, section 10), so that none says `additionalProperties: false`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: A JSON Schema (2020-12, as OpenAPI 3.1 has it).
+JsonSchema = dict[str, Any]
+
+
+class Named(JsonSchema):
+    """A schema that stands once among the document's components, and is referred to wherever it is used.
+
+    `companions`: components by name that it refers to itself, since schemas that contain themselves cannot be nested.
+    """
+
+    def __init__(
+        self, name: str, schema: Mapping[str, Any], companions: Mapping[str, JsonSchema] | None = None
+    ) -> None:
+        super().__init__(schema)
+        self.name = name
+        self.companions = dict(companions or {})
+
+
+def reference_to(name: str) -> str:
+    """Where a component stands in the document."""
+    return f"#/components/schemas/{name}"
+
+
+def obj(optional: Iterable[str] = (), /, **properties: Mapping[str, Any]) -> JsonSchema:
+    """An object with these properties, all there but the `optional` ones."""
+    required = [name for name in properties if name not in set(optional)]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def listed(items: Mapping[str, Any]) -> JsonSchema:
+    """An array of `items`."""
+    return {"type": "array", "items": items}
+
+
+def nullable(schema: Mapping[str, Any]) -> JsonSchema:
+    """`schema`, or null."""
+    if "type" not in schema or isinstance(schema, Named):
+        return {"anyOf": [schema, {"type": "null"}]}
+    found = {**schema, "type": [schema["type"], "null"]}
+    return found | ({"enum": [*schema["enum"], None]} if "enum" in schema else {})
+
+
+def one_of(*values: str) -> JsonSchema:
+    """One of these texts."""
+    return {"type": "string", "enum": list(values)}
+
+
+def told(schema: Mapping[str, Any], description: str) -> JsonSchema:
+    """`schema` with a sentence."""
+    return {**schema, "description": description}
+
+
+TRUE: JsonSchema = {"type": "boolean", "const": True}
+FALSE: JsonSchema = {"type": "boolean", "const": False}
+BOOLEAN: JsonSchema = {"type": "boolean"}
+TEXT: JsonSchema = {"type": "string"}
+COUNT: JsonSchema = {"type": "integer", "minimum": 0, "format": "int64"}
+ID: JsonSchema = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1, "format": "int64"}
+UUID: JsonSchema = {"type": "string", "format": "uuid"}
+DATE: JsonSchema = {"type": "string", "format": "date"}
+TIME: JsonSchema = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
+    "examples": ["2024-03-15T10:30:00.000Z"],
+}
+SHA256: JsonSchema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+OBJECT: JsonSchema = {"type": "object"}
+#: A number, or the text of an id of other kinds.
+KEY: JsonSchema = {"type": ["integer", "string"]}
+#: How a form fill is named in an address, a form or a body.
+FORM_FILL_KEY = told({"type": "string"}, "The form fill's id, or the client_id that a device made.")
+
+ID_IN_ADDRESS = told(ID, "The inspection's id.")
+
+ERROR = Named(
+    "Error",
+    obj(
+        ("details", "limit", "data", "checks"),
+        success=FALSE,
+        error=told(TEXT, "A sentence for people."),
+        code=told(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
+        message=told(TEXT, "What to do."),
+        request_id=told(nullable(TEXT), "Names this request in the server's log."),
+        details=told(OBJECT, "Of `invalid`: field → messages."),
+        limit=told({"type": "integer"}, "Of `too_large` and `too_many_items`."),
+        data=told(OBJECT, "Of `stale`: the present row."),
+        checks=told(OBJECT, "Of `/readyz`: what works and what does not."),
+    ),
+)
+
+ROLE = one_of("admin", "technician", "user")
+STATUS = one_of("pending", "in_progress", "completed", "canceled")
+
+USER = Named("User", obj(id=ID, email=TEXT, name=TEXT, role=ROLE))
+ACCOUNT = Named(
+    "Account", obj(id=ID, email=TEXT, name=TEXT, role=ROLE, active=BOOLEAN, created_at=TIME, updated_at=TIME)
+)
+FORM_FIELD = Named(
+    "FormField",
+    obj(
+        ("label_name", "section_name", "options"),
+        name=TEXT,
+        type=TEXT,
+        label_name=nullable(TEXT),
+        section_name=nullable(TEXT),
+        options=nullable({"type": "array", "items": {}}),
+    ),
+)
+FORM_TEMPLATE = Named(
+    "FormTemplate", obj(id=ID, name=TEXT, form_structure=listed(FORM_FIELD), created_at=TIME, updated_at=TIME)
+)
+PROPERTY = Named(
+    "InspectedProperty", obj(**{name: nullable(TEXT) for name in ("property_name", "address", "city", "zip_code")})
+)
+CUSTOMER = Named("InspectedCustomer", obj(**{name: nullable(TEXT) for name in ("name", "email", "phone_1", "phone_2")}))
+INSPECTION = Named(
+    "Inspection",
+    obj(
+        id=ID,
+        date=DATE,
+        notes=nullable(TEXT),
+        status=STATUS,
+        system_category=nullable(TEXT),
+        interval_category=nullable(TEXT),
+        job=nullable(TEXT),
+        owner_id=ID,
+        assignee_id=nullable(ID),
+        created_at=TIME,
+        updated_at=TIME,
+        property=nullable(PROPERTY),
+        customer=nullable(CUSTOMER),
+        form_template=nullable(obj(id=ID, name=TEXT)),
+    ),
+)
+_FORM_FILL = obj(
+    id=ID,
+    client_id=nullable(UUID),
+    inspection_id=ID,
+    form_template_id=ID,
+    data=told(
+        OBJECT, "Field → value; with `<field>_photo_attachment_id` (a list) and `<field>_signature_attachment_id`."
+    ),
+    created_at=TIME,
+    updated_at=TIME,
+    form_structure=listed(FORM_FIELD),
+)
+FORM_FILL = Named("FormFill", _FORM_FILL)
+ATTACHMENT = Named(
+    "Attachment",
+    obj(
+        id=TEXT,
+        form_fill_id=ID,
+        kind=one_of("photo", "signature"),
+        field_name=TEXT,
+        filename=nullable(TEXT),
+        content_type=one_of("image/jpeg", "image/png"),
+        byte_size=COUNT,
+        width=COUNT,
+        height=COUNT,
+        sha256=SHA256,
+        url=TEXT,
+    ),
+)
+OFFLINE_FORM_FILL = Named(
+    "OfflineFormFill",
+    {
+        **_FORM_FILL,
+        "properties": {**_FORM_FILL["properties"], "photos": listed(ATTACHMENT)},
+        "required": [*_FORM_FILL["required"], "photos"],
+    },
+)
+INSPECTION_WITH_FORM_FILLS = obj(inspection=INSPECTION, form_fills=listed(FORM_FILL))
+
+
+def usual(data: Mapping[str, Any]) -> JsonSchema:
+    """The usual answer around `data`."""
+    return obj(success=TRUE, data=data, server_time=TIME, message=TEXT)
+
+
+def page_of(name: str, items: Mapping[str, Any]) -> JsonSchema:
+    """`data` of a list that is answered a page at a time."""
+    return obj(**{name: listed(items)}, page=COUNT, per_page=COUNT, total=COUNT, pages=COUNT)
