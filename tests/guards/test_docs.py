@@ -16,6 +16,7 @@ import app.plugin_api
 from app.config import Settings, environment_name
 from app.web import API_PREFIX
 from tests.guards.sources import ROOT, modules
+from tests.guards.test_imports import FLOORS
 
 OPERATING = ROOT / "docs" / "operating.md"
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
@@ -112,3 +113,17 @@ def test_every_error_code_stands_in_the_documents() -> None:
 def test_every_json_example_is_json(page: Path) -> None:
     for text in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL):
         json.loads(text)
+
+
+def test_the_floors_stand_in_the_document_as_they_are_tested() -> None:
+    rows = re.findall(r"^\| (\d) \| (`.*) \|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    documented = {int(number): {f"app.{name}" for name in re.findall(r"`(\w+)`", text)} for number, text in rows}
+    ground = dict(enumerate(FLOORS[:-1], start=1))
+    assert {number: documented[number] for number in ground} == ground
+
+
+def test_every_module_and_package_of_the_core_stands_in_the_tree() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    there = [each for each in (ROOT / "app").iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()]
+    names = {f"app/{each.name}" + "/" * each.is_dir() for each in there}
+    assert {name for name in names if f"`{name}`" not in text} == set()
