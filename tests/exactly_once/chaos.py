@@ -6,6 +6,7 @@ python -m tests.exactly_once.chaos --database postgresql --clients 8 --batches 2
 from __future__ import annotations
 
 import argparse
+import http.client
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,9 @@ def run(directory: Path, url: str, *, clients: int, batches: int, kill_seconds: 
     site = Site(user, inspection.id, template.id, forms.pop())
     kills: Counter[str] = Counter()
     with _server(environment) as master, ThreadPoolExecutor(clients) as pool:
-        technicians = [Technician(each, int(environment["PORT"]), site, forms[each]) for each in range(clients)]
-        with _killing(master, kill_seconds, kills):
+        port = int(environment["PORT"])
+        technicians = [Technician(each, port, site, forms[each]) for each in range(clients)]
+        with _killing(master, port, kill_seconds, kills):
             list(pool.map(lambda each: each.work(batches), technicians))
         for turn in ("send", "fetch"):
             list(pool.map(lambda each, _: each.finish(), technicians, [turn] * clients))
@@ -172,18 +174,19 @@ def _server(environment: Mapping[str, str]) -> Iterator[int]:
 
 
 @contextmanager
-def _killing(master: int, seconds: float, kills: Counter[str]) -> Iterator[None]:
-    """Kill all workers again and again while the block runs; gunicorn starts others."""
+def _killing(master: int, port: int, seconds: float, kills: Counter[str]) -> Iterator[None]:
+    """Kill all workers every so many seconds while the block runs; gunicorn starts others."""
     end = threading.Event()
 
     def kill() -> None:
         while not end.wait(seconds):
+            # On a machine that is busy otherwise, workers killed before they serve would let nothing through at all.
+            while not end.is_set() and not _answers(port):
+                time.sleep(0.05)
             for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(int(child), signal.SIGKILL)
                     kills["workers killed"] += 1
-                except ProcessLookupError:
-                    continue
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -192,6 +195,17 @@ def _killing(master: int, seconds: float, kills: Counter[str]) -> Iterator[None]
     finally:
         end.set()
         thread.join()
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def report(database: str, clients: int, seconds: float, counts: Mapping[str, int]) -> str:
