@@ -32,6 +32,10 @@ class SignedOut(Exception):
     """The tokens no longer work: somebody has to sign in. The queue stays."""
 
 
+class SomebodyElse(Exception):
+    """The store is another user's. Their queue is never sent with these tokens; make a store for each user."""
+
+
 class Transport(Protocol):
     """Sends one request. Raises `OSError` where no answer came."""
 
@@ -81,6 +85,8 @@ class Store:
     """All that an app keeps between two starts."""
 
     device_id: str = field(default_factory=lambda: str(uuid4()))
+    #: Whose it is, since the first sign-in.
+    user_id: int | None = None
     access_token: str = ""
     refresh_token: str = ""
     #: Entity -> id -> the record as the server last showed it.
@@ -143,11 +149,14 @@ class Device:
     # What the user does, online or not
 
     def sign_in(self, email: str, password: str) -> None:
-        """Raises `Offline`, or `SignedOut` where the server refuses."""
+        """Raises `Offline`, `SignedOut` where the server refuses, `SomebodyElse` where the store is not this user's."""
         body = {"email": email, "password": password, "device_id": self.store.device_id}
         status, answer = self._send("POST", "/auth/login", body, token="")
         if status != 200:
             raise SignedOut(answer["error"])
+        if self.store.user_id not in (None, answer["user"]["id"]):
+            raise SomebodyElse(email)
+        self.store.user_id = answer["user"]["id"]
         self._take_tokens(answer)
 
     def form_fill(self, key: Any) -> dict[str, Any]:

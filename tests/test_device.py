@@ -15,7 +15,7 @@ from app.models import Attachment, FormFill, Inspection, LedgerOperation, User
 from app.sync import routes
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.databases import feed_held_back, settle
-from tests.device import Device, Offline, Store
+from tests.device import Device, Offline, SomebodyElse, Store
 from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, Line, Witness
 from tests.pictures import jpeg
 
@@ -234,6 +234,21 @@ def test_a_token_that_expired_is_refreshed_and_the_queue_survives(
     device.edit(form_fill.id, a="1")
     device.sync()
     assert world.get(FormFill, form_fill.id).data["a"] == "1"
+
+
+def test_work_of_one_user_is_never_sent_by_another(
+    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+) -> None:
+    device = make_device(tech)
+    device.pull()
+    device.edit(form_fill.id, a="1")
+    with pytest.raises(SomebodyElse):
+        device.sign_in(world.user("next@example.com").email, PASSWORD)
+    device.sync()
+    (operation,) = applied(world)
+    assert operation.user_id == tech.id
+    device.sign_in(tech.email, PASSWORD)
+    assert device.store.user_id == tech.id
 
 
 def test_a_cursor_that_expired_starts_the_walk_anew_and_keeps_unsent_work(
