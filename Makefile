@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test chaos lint format clean
+.PHONY: run test chaos late-commits lint format clean
 
 # Migrations, demo data where the database is empty, then the server. A second time it starts in seconds.
 run: .venv/installed
@@ -17,6 +17,10 @@ test: .venv/installed-dev
 # Devices on a bad network against a server whose workers are killed, on both databases; about three minutes.
 chaos: .venv/installed-dev
 	$(BIN)/python -m tests.exactly_once.chaos
+
+# Writers and readers of the change feed at once, a minute on each database: whether anything is ever skipped.
+late-commits: .venv/installed-dev
+	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/sync/test_late_commits.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

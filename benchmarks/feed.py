@@ -36,6 +36,7 @@ from app import create_app
 from app.extensions import WRITES, db
 from app.ledger.cursor import Mark, write_cursor
 from app.ledger.feed import start_cursor
+from app.ledger.position import snapshot_text
 from app.migrations import upgrade
 from app.models import LedgerEntry, User
 from app.testing import PASSWORD_HASH, sign_in
@@ -199,8 +200,11 @@ def address(app: Flask, case: Case) -> str:
     with app.app_context():
         session = db.session()
         user = session.scalars(select(User).where(User.email == case.email)).one()
-        cursor = replace(start_cursor(session, user), is_walk=case.is_walk, stage=case.stage, after=case.after)
-        if not case.is_walk:
+        cursor = start_cursor(session, user)
+        if case.is_walk:
+            snapshot = snapshot_text(session)
+            cursor = replace(cursor, is_walk=True, stage=case.stage, after=case.after, snapshot=snapshot)
+        else:
             cursor = replace(cursor, mark=_mark(session, case.behind))
         return f"/api/v1/sync/changes?limit={PAGE}&cursor={quote(write_cursor(cursor))}"
 

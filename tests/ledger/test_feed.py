@@ -200,6 +200,12 @@ def test_an_assignment_of_200_form_fills_and_1000_photos_comes_whole(
     found = copy.read()
     assert len(found) == len(set(found)) == 1 + 200 + 1000
     assert copy.rows.keys() == office.visible(anna)
+    # None of these photos has any bytes: listing them opens none.
+    answer: Any = device.get(f"/api/v1/inspections/{inspection.id}/offline_data").json
+    forms = answer["data"]["form_fills"]
+    assert (len(forms), sum(len(each["photos"]) for each in forms)) == (200, 1000)
+    manifest: Any = device.get(f"/api/v1/form_fills/{forms[0]['id']}/attachments").json
+    assert manifest["data"]["attachments"] == forms[0]["photos"]
 
 
 def test_a_page_takes_as_many_statements_for_one_change_as_for_many(

@@ -44,6 +44,12 @@ def other(sign_in: SignIn, owner: User) -> FlaskClient:
     return sign_in(owner)
 
 
+@pytest.fixture
+def office(world: World, sign_in: SignIn) -> FlaskClient:
+    """The administrator's."""
+    return sign_in(world.user("office@example.com", "admin"))
+
+
 def edit(form_fill: Any, version: str | None = None, *, strategy: str | None = None, **changes: Any) -> dict[str, Any]:
     """An item that sets fields of a form fill, with a `local_id` of its own."""
     data: dict[str, Any] = {"id": getattr(form_fill, "id", form_fill), "changes": changes}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from app import create_app
+from app.extensions import db
 from app.models import FormFill, Inspection, User
 from app.testing import push
 from tests.conftest import SettableClock, SignIn, World
@@ -102,6 +106,24 @@ def test_last_sync_is_when_ones_last_batch_was_processed(
     assert status(device)["last_sync"] == "2024-03-15T10:32:00.000Z", "an empty batch is one too"
     push(device, edit(4711, a=1))
     assert status(other)["last_sync"] is None
+
+
+def test_last_sync_is_that_of_all_ones_devices_and_survives_a_restart(
+    environment: dict[str, str], app: Flask, sign_in: SignIn, tech: User, form_fill: FormFill, clock: SettableClock
+) -> None:
+    phone, tablet = (sign_in(tech, str(uuid4())) for _ in range(2))
+    for minute, (device, other) in enumerate([(phone, tablet), (tablet, phone)], start=1):
+        clock.forward(minutes=1)
+        push(device, edit(form_fill, a=minute))
+        assert status(device)["last_sync"] == status(other)["last_sync"] == f"2024-03-15T10:3{minute}:00.000Z"
+    restarted = create_app(environment, clock)
+    client = restarted.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = phone.environ_base["HTTP_AUTHORIZATION"]
+    first = client.get(STATUS)
+    assert first.json["data"]["last_sync"] == "2024-03-15T10:32:00.000Z"  # type: ignore[index]
+    assert first.headers["ETag"] == tablet.get(STATUS).headers["ETag"]
+    with restarted.app_context():
+        db.engine.dispose()
 
 
 def test_an_unchanged_status_is_304_though_time_goes_on(
