@@ -10,24 +10,29 @@ from typing import Any
 #: Where the workers keep the numbers that `/metrics` answers; prometheus_client reads it when it is imported.
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
+MAXIMUM_PORT = 65535
 
-def _count(name: str, default: int) -> int:
+
+def _number(name: str, default: int, most: int) -> int:
     """A setting that is a number. gunicorn itself shows no more than a traceback, or starts no workers at all."""
     text = os.environ.get(name) or str(default)
-    if not text.isdecimal() or (default and int(text) < 1):
-        sys.exit(f"Fieldpost cannot start. {name}={text!r} is not a whole number above 0. Set it to one, or unset it.")
+    least = min(default, 1)
+    if not text.isdecimal() or not least <= int(text) <= most:
+        sys.exit(
+            f"Fieldpost cannot start. {name}={text!r} is no number from {least} to {most}. Set it to one, or unset it."
+        )
     return int(text)
 
 
 _host = os.environ.get("HOST") or "127.0.0.1"
 _host = f"[{_host}]" if ":" in _host else _host
-bind = [f"{_host}:{os.environ.get('PORT') or 8000}"]
+bind = [f"{_host}:{_number('PORT', 8000, MAXIMUM_PORT)}"]
 # The application answers `/metrics`, and nothing else, to whoever comes through this one.
-_metrics_port = _count("FIELDPOST_METRICS_PORT", 0)
+_metrics_port = _number("FIELDPOST_METRICS_PORT", 0, MAXIMUM_PORT)
 if _metrics_port:
     bind.append(f"{_host}:{_metrics_port}")
 
-workers = _count("WEB_CONCURRENCY", 2)
+workers = _number("WEB_CONCURRENCY", 2, 1000)
 
 # Threads: a slow upload holds one, not a whole process.
 worker_class = "gthread"

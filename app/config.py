@@ -12,21 +12,28 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flask import current_app
+from sqlalchemy import URL
 
 from app.errors import ConfigurationError
 
 SHARED_NAMES = {"database_url", "host", "port", "web_concurrency"}
 MINIMUM_KEY_BYTES = 32
+MAXIMUM_PORT = 65535
 
 
-def setting(default: Any, meaning: str, *, secret: bool = False, minimum: int | None = None) -> Any:
-    """A field of `Settings`; `minimum` bounds a number, `secret` masks the value in `flask config`."""
-    return field(default=default, metadata={"meaning": meaning, "secret": secret, "minimum": minimum})
+def setting(
+    default: Any, meaning: str, *, secret: bool = False, minimum: int | None = None, maximum: int | None = None
+) -> Any:
+    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `flask config`."""
+    return field(
+        default=default, metadata={"meaning": meaning, "secret": secret, "minimum": minimum, "maximum": maximum}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +69,15 @@ class Settings:
     cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_token: str = setting("", "Bearer token for `/metrics`; without it or a port there is none", secret=True)
-    metrics_port: int = setting(0, "Port of its own for `/metrics`, on `HOST`; 0: none", minimum=0)
+    metrics_port: int = setting(
+        0, "Port of its own for `/metrics`, on `HOST`; 0: none", minimum=0, maximum=MAXIMUM_PORT
+    )
     database_seconds: int = setting(5, "How long to wait for a lock or a connection", minimum=1)
 
     handler_seconds: int = setting(5, "Time for a plugin's code to deal with one item", minimum=1)
 
     host: str = setting("127.0.0.1", "Address to listen on")
-    port: int = setting(8000, "Port to listen on", minimum=1)
+    port: int = setting(8000, "Port to listen on", minimum=1, maximum=MAXIMUM_PORT)
     web_concurrency: int = setting(2, "Worker processes", minimum=1)
 
     #: Values of `FIELDPOST_…` that are none of the core's: plugins' settings, or misspellings.
@@ -122,9 +131,11 @@ def _parse(name: str, each: dataclasses.Field[Any], text: str) -> Any:
         number = int(text)
     except ValueError:
         raise ConfigurationError(f"{name}={text!r} is not a whole number. Set it to one, or unset it.") from None
-    minimum = each.metadata["minimum"]
+    minimum, maximum = each.metadata["minimum"], each.metadata["maximum"]
     if number < minimum:
         raise ConfigurationError(f"{name}={number} is below the least possible value, {minimum}. Raise it or unset it.")
+    if maximum is not None and number > maximum:
+        raise ConfigurationError(f"{name}={number} is above the greatest possible value, {maximum}. Lower it.")
     return number
 
 
@@ -167,7 +178,7 @@ def _complete(settings: Settings) -> Settings:
 def _database_url(url: str, data_dir: Path) -> str:
     """The SQLAlchemy URL; `postgres://` and `postgresql://` both mean psycopg 3."""
     if not url:
-        return f"sqlite:///{data_dir / 'fieldpost.sqlite3'}"
+        return _sqlite_url(data_dir / "fieldpost.sqlite3")
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")) or url in (
         "sqlite:///",
@@ -177,7 +188,14 @@ def _database_url(url: str, data_dir: Path) -> str:
             "DATABASE_URL names a database that Fieldpost cannot use. "
             "Use `postgresql://user:password@host/name` or `sqlite:////absolute/path`, or unset it."
         )
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        return f"{_sqlite_url(data_dir)}/{url.removeprefix('sqlite:///')}"
     return url
+
+
+def _sqlite_url(path: Path) -> str:
+    """The URL of a file whatever characters are in its path."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _kept_key(data_dir: Path, shared: bool) -> str:
@@ -189,18 +207,27 @@ def _kept_key(data_dir: Path, shared: bool) -> str:
             "`python -c 'import secrets; print(secrets.token_urlsafe(48))'`."
         )
     path = data_dir / "secret_key"
-    # Written whole under another name and linked into place: a second process sees no file or a whole one.
-    draft = data_dir / f"secret_key.{secrets.token_hex(8)}"
-    if not path.exists():
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        if not path.exists():
+            _make_key(path)
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The key {path} can be neither made nor read: {error.strerror}. "
+            "Let this user write the data directory, or set FIELDPOST_DATA_DIR to another one."
+        ) from error
+
+
+def _make_key(path: Path) -> None:
+    """Written whole under another name and linked into place: a second process sees no file or a whole one."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()
+    finally:
+        draft.unlink()

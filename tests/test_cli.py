@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app import create_app
+from app.extensions import db
 from app.models import FormFill, FormTemplate, Inspection, LedgerOperation, User
 from tests.conftest import PASSWORD, SignIn, World
 
@@ -139,6 +141,16 @@ def test_plugins_are_listed_with_their_origin_and_policy(app: Flask) -> None:
     assert found["photo_delete"][0] == "-"
     assert {line[1] for line in found.values()} == {"fieldpost"}
     assert {line[3] for line in found.values()} == {"app.policies.change"}
+
+
+@pytest.mark.parametrize("command", [["demo"], ["users", "list"], ["users", "deactivate", "ada@example.com"]])
+def test_a_database_without_tables_is_told_with_what_to_do(app: Flask, command: list[str]) -> None:
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE users RENAME TO people"))
+    result = run(app, *command)
+    assert result.exit_code == 1
+    assert "Error: The database did not do this: " in result.output
+    assert "`flask --app wsgi db upgrade`" in result.output
 
 
 def test_demo_data_can_be_worked_with_at_once(app: Flask, world: World) -> None:

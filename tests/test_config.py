@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError
@@ -33,6 +34,7 @@ def test_an_empty_value_is_as_good_as_none(tmp_path: Path) -> None:
     ("name", "value", "sentence"),
     [
         ("PORT", "http", "PORT='http' is not a whole number"),
+        ("PORT", "70000", "PORT=70000 is above the greatest possible value, 65535"),
         ("FIELDPOST_MAX_BATCH_ITEMS", "0", "FIELDPOST_MAX_BATCH_ITEMS=0 is below the least possible value, 1"),
         ("FIELDPOST_RETRY_DAYS", "30", "FIELDPOST_RETRY_DAYS=30 is below the least possible value, 180"),
         ("FIELDPOST_REFRESH_TOKEN_DAYS", "365", "a device could come back and apply its changes twice"),
@@ -98,6 +100,24 @@ def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError, match="cannot be made") as refused:
         load_settings({"FIELDPOST_DATA_DIR": str(tmp_path / "file" / "data")})
     assert "FIELDPOST_DATA_DIR" in str(refused.value)
+
+
+def test_a_data_directory_that_cannot_be_written_is_refused() -> None:
+    # Nobody makes files here, not even root.
+    with pytest.raises(ConfigurationError, match="can be neither made nor read") as refused:
+        load_settings({"FIELDPOST_DATA_DIR": "/proc"})
+    assert "FIELDPOST_DATA_DIR" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["with space", "100%20", "what?", "é#"])
+def test_the_data_directory_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    url = load_settings({"FIELDPOST_DATA_DIR": str(tmp_path / name)}).database_url
+    assert make_url(url).database == str(tmp_path / name / "fieldpost.sqlite3")
+
+
+def test_a_relative_sqlite_file_is_in_the_data_directory(tmp_path: Path) -> None:
+    url = load_settings({"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": "sqlite:///other.db"}).database_url
+    assert url == f"sqlite:///{tmp_path}/other.db"
 
 
 def test_names_that_nobody_knows_are_kept_for_plugins(tmp_path: Path) -> None:

@@ -8,20 +8,25 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, select, text
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
 from app.models import FormFill
 from tests.databases import SECRET_KEY
+from tests.pictures import jpeg
 from tests.servers import ROOT, environment_of, flask, running, start, stop
 
 #: The database plays no part in these.
@@ -49,9 +54,23 @@ class Device:
 
     def call(self, path: str, body: Any) -> tuple[int, Any]:
         """Status and JSON of a POST."""
+        return self._request("POST", path, json.dumps(body).encode(), self.headers())
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of a GET."""
+        return self._request("GET", path, b"", self.headers())
+
+    def send(self, parts: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON of the upload of a photo."""
+        file = FileStorage(BytesIO(parts["photo"]), "riser.jpg", "photo")
+        boundary, body = encode_multipart({**parts, "photo": file})
+        headers = {**self.headers(), "Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self._request("POST", "/api/v1/sync/upload_photo", body, headers)
+
+    def _request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request("POST", path, json.dumps(body), self.headers())
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
         finally:
@@ -204,6 +223,38 @@ def test_nothing_acknowledged_is_lost_by_kill_9_and_a_retry_applies_each_change_
     assert locations(environment) == {
         form_fill: str(sum(each["data"]["id"] == form_fill for each in sent) - 1) for form_fill in (1, 2, 3)
     }
+
+
+def room(server: subprocess.Popen[bytes], size: int) -> None:
+    """From now on the kernel lets the workers write files up to this size, and refuses more, as a full disk does."""
+    for pid in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
+        resource.prlimit(int(pid), resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@about_http
+def test_on_a_full_disk_nothing_is_recorded_the_server_is_not_ready_and_goes_on_afterwards(
+    server: subprocess.Popen[bytes], device: Device, environment: dict[str, str]
+) -> None:
+    large = [edit("x" * 500, local_id=f"{number}-" + "x" * 200) for number in range(60)]
+    room(server, 32 * 1024)
+    status, answer = device.call("/api/v1/sync", {"sync_items": large})
+    assert (status, answer["code"]) == (503, "try_again")
+    photo = {"form_fill_id": "1", "field_name": "Riser_Photo", "photo": jpeg() + bytes(50_000)}
+    status, answer = device.send(photo)
+    assert (status, answer["code"]) == (503, "try_again")
+    # One can still look.
+    assert device.get("/api/v1/sync/status")[0] == 200
+    status, answer = device.get("/readyz")
+    assert (status, answer["checks"]) == (503, {"database": "failed", "migrations": "ok", "storage": "failed"})
+    assert locations(environment)[1] is None
+    assert query(environment, "SELECT count(*) FROM attachments") == [(0,)]
+
+    room(server, resource.RLIM_INFINITY)
+    assert len(device.sync(*large)["success"]) == 60
+    assert device.send(photo)[0] == 200
+    assert device.get("/readyz")[0] == 200
+    assert query(environment, "PRAGMA integrity_check") == [("ok",)]
+    assert flask(environment, "storage", "check").stdout == "1 objects, 1 attachments\n"
 
 
 @about_http

@@ -48,8 +48,27 @@ def test_gunicorn_says_what_is_wrong_and_stops(tmp_path: Path) -> None:
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_gunicorn_refuses_a_port_that_is_none(tmp_path: Path) -> None:
-    result = gunicorn(environment_of(tmp_path, PORT="http"))
+@pytest.mark.parametrize("setting", ["PORT=http", "PORT=70000", "FIELDPOST_METRICS_PORT=-1", "WEB_CONCURRENCY=0"])
+def test_gunicorn_refuses_a_number_that_is_none(tmp_path: Path, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    result = gunicorn(environment_of(tmp_path, **{name: value}))
     assert result.returncode == 1
-    assert "'http' is not a valid port number" in result.stderr
+    assert f"Fieldpost cannot start. {name}={value!r} is no number from" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+UNUSABLE = [
+    ("sqlite:////nonexistent/fieldpost.sqlite3", "unable to open database file"),
+    ("sqlite:////dev/null/fieldpost.sqlite3", "unable to open database file"),
+    ("postgresql://joe:sesame@127.0.0.1:1/none", "connection failed"),
+]
+
+
+@pytest.mark.parametrize(("url", "reason"), UNUSABLE)
+def test_a_command_without_its_database_says_so_and_shows_no_password(tmp_path: Path, url: str, reason: str) -> None:
+    result = flask(environment_of(tmp_path, DATABASE_URL=url, FIELDPOST_SECRET_KEY="k" * 48), "db", "upgrade")
+    assert result.returncode == 1
+    assert f"Error: The database did not do this: {reason}" in result.stderr
+    assert "DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "sesame" not in result.stderr

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
@@ -18,6 +21,9 @@ from app.web import described, public
 logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__)
+
+#: Bytes that must fit beside a SQLite file.
+ROOM = 64 * 1024
 
 
 @blueprint.get("/healthz")
@@ -61,6 +67,17 @@ def _checks() -> Iterator[tuple[str, str]]:
 def _check_database() -> None:
     with db.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
+    if db.engine.dialect.name == "sqlite":
+        # PostgreSQL's disk is its operator's; this one is ours, and need not be the storage's.
+        _check_room(Path(db.engine.url.database or "").parent)
+
+
+def _check_room(directory: Path) -> None:
+    """Whether what a small transaction writes would fit. Nobody waits for it, as for a write to the database."""
+    with TemporaryFile(dir=directory) as file:
+        file.write(bytes(ROOM))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _check_migrations() -> None:

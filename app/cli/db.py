@@ -8,6 +8,7 @@ import click
 from flask.cli import with_appcontext
 from flask_migrate.cli import db as db_group
 
+from app.cli.failures import told
 from app.migrations import MigrationError, upgrade
 
 #: Flask-Migrate's own, which knows the core's migrations alone.
@@ -17,6 +18,7 @@ CORE_UPGRADE: click.Command = db_group.commands["upgrade"]
 @click.command("upgrade", params=CORE_UPGRADE.params)
 @click.pass_context
 @with_appcontext
+@told()
 def upgrade_command(context: click.Context, /, **options: Any) -> None:
     """Run all migrations that are missing, plugins' included; with REVISION or --sql the core's alone."""
     if options["revision"] != "head" or options["sql"]:

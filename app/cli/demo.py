@@ -51,6 +51,7 @@ PLACES = (
 @click.command("demo")
 @click.option("--if-empty", is_flag=True, help="Do nothing, without an error, where there are users already.")
 @with_appcontext
+@told()
 def demo_command(if_empty: bool) -> None:
     """Add an administrator, a technician, a form template and three inspections; print how to sign in."""
     if db.session.scalar(select(User.id).limit(1)) is not None:
@@ -59,15 +60,14 @@ def demo_command(if_empty: bool) -> None:
             return
         raise click.ClickException("There are users already; demo data is for an empty database only.")
     is_local = current_settings().host in LOOPBACK
-    with told():
-        passwords = [LOOPBACK_PASSWORD if is_local else secrets.token_urlsafe(12) for _ in PEOPLE]
-        admin, technician = (
-            add_user(ORIGIN, email=email, name=name, role=role, password=password)
-            for (email, name, role), password in zip(PEOPLE, passwords, strict=True)
-        )
-        template = add_template(ORIGIN, {"name": "Sprinkler riser", "form_structure": FORM_STRUCTURE})
-        for days, (name, address, interval) in enumerate(PLACES, 1):
-            _add_inspection(admin.id, technician.id, template.id, days, (name, address, interval))
+    passwords = [LOOPBACK_PASSWORD if is_local else secrets.token_urlsafe(12) for _ in PEOPLE]
+    admin, technician = (
+        add_user(ORIGIN, email=email, name=name, role=role, password=password)
+        for (email, name, role), password in zip(PEOPLE, passwords, strict=True)
+    )
+    template = add_template(ORIGIN, {"name": "Sprinkler riser", "form_structure": FORM_STRUCTURE})
+    for days, (name, address, interval) in enumerate(PLACES, 1):
+        _add_inspection(admin.id, technician.id, template.id, days, (name, address, interval))
     click.echo("Demo data is ready. Sign in as")
     for (email, _, role), password in zip(PEOPLE, passwords, strict=True):
         click.echo(f"  {email}  {password}  ({role})")

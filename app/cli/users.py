@@ -33,18 +33,19 @@ def users_group() -> None:
 @click.option("--name", required=True)
 @password_stdin
 @with_appcontext
+@told()
 def create_command(email: str, role: str, name: str, password_stdin: bool) -> None:
     """Add a user."""
     if "@" not in email.strip("@"):
         raise click.BadParameter(f"{email!r} is no e-mail address.", param_hint="EMAIL")
     password = _password(password_stdin)
-    with told():
-        user = add_user(ORIGIN, email=email, name=name, role=role, password=password)
+    user = add_user(ORIGIN, email=email, name=name, role=role, password=password)
     click.echo(f"Created {user.role} {user.email} with id {user.id}.")
 
 
 @users_group.command("list")
 @with_appcontext
+@told()
 def list_command() -> None:
     """List all users."""
     for user in db.session.scalars(select(User).order_by(User.id)):
@@ -56,6 +57,7 @@ def list_command() -> None:
 @click.argument("email")
 @password_stdin
 @with_appcontext
+@told()
 def set_password_command(email: str, password_stdin: bool) -> None:
     """Set a user's password, and end all sign-ins of the user."""
     _change(email, {"password": _password(password_stdin)})
@@ -65,6 +67,7 @@ def set_password_command(email: str, password_stdin: bool) -> None:
 @users_group.command("deactivate")
 @click.argument("email")
 @with_appcontext
+@told()
 def deactivate_command(email: str) -> None:
     """Deactivate a user, and end all sign-ins of the user."""
     _change(email, {"active": False})
@@ -75,8 +78,7 @@ def _change(email: str, values: dict[str, Any]) -> None:
     user_id = db.session.scalar(select(User.id).where(User.email == email.strip().lower()))
     if user_id is None:
         raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
-    with told():
-        change_user(ORIGIN, user_id, values)
+    change_user(ORIGIN, user_id, values)
 
 
 def _password(from_stdin: bool) -> str:

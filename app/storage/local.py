@@ -17,6 +17,9 @@ from app.storage.protocol import KEY, MissingObjectError, Pieces, StoredObject, 
 
 PIECE = 256 * 1024
 
+#: What `check` writes: a disk on which no more than a few bytes fit is full.
+PROBE = bytes(64 * 1024)
+
 
 class LocalStorage:
     """Objects as files below `root`: a temporary file, fsync, rename, fsync of the directory."""
@@ -61,13 +64,13 @@ class LocalStorage:
                     yield from _described(path)
 
     def check(self) -> None:
-        """Write a small file durably and remove it."""
+        """Write a file durably and remove it."""
         with _refusals(f"{self.root} cannot be written"):
             # Named as a draft, so that one left by a crash is listed and collected like any other.
             probe = self._path(f"00/probe.{secrets.token_hex(8)}.tmp")
             self._make_directory(probe.parent)
             with _removed_on_failure(probe):
-                _write_durably(probe, b"probe")
+                _write_durably(probe, PROBE)
             probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
