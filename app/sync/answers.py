@@ -80,16 +80,18 @@ def also(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [{"entity": entity_of(row).name, "id": row.id, "updated_at": to_wire(row.updated_at)} for row in rows]
 
 
-def complete(session: Session, answers: Iterable[Answer]) -> None:
-    """Add the projected contents to the entries that show a row."""
-    showing = [each for each in answers if each.row is not None]
-    _load_relationships(session, {each.row for each in showing})
-    for answer in showing:
-        if answer.outcome == "conflicts":
-            _complete_conflict(answer)
-        else:
-            assert answer.fields is not None
-            answer.entry["data"] = _expose(answer.row, answer.fields)
+def load_shown(session: Session, answers: Iterable[Answer]) -> None:
+    """Load what the entities' hooks read of the rows that entries show."""
+    _load_relationships(session, {each.row for each in answers if each.row is not None})
+
+
+def complete(answer: Answer) -> None:
+    """Add the projected content to an entry that shows a row."""
+    if answer.outcome == "conflicts":
+        _complete_conflict(answer)
+    else:
+        assert answer.fields is not None
+        answer.entry["data"] = _expose(answer.row, answer.fields)
 
 
 def _complete_conflict(answer: Answer) -> None:

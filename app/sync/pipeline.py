@@ -7,7 +7,7 @@ the same batch runs again with a savepoint around each operation, so that only t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
@@ -131,7 +131,7 @@ class _Batch:
             self._refuse_unrecorded()
             self.recorder.write()
         self.generation = self.session.scalar(LAST_SYNC, {"user_id": user.id, "last_sync": self.now}) or ""
-        answers.complete(self.session, self.answers)
+        self._show(zip(self.drafts, self.answers, strict=True))
         return self
 
     def answer(self) -> dict[str, Any]:
@@ -210,8 +210,7 @@ class _Batch:
             with self.passes.watch(draft.handler):
                 return judge(self.state, draft)
         except HandlerTimeout:
-            failed(draft, self.state.registry)
-            self.passes.late.add(draft.item.index)
+            self._note_late(draft)
             raise
         except RequestError as error:
             raise MisplacedError(str(error)) from error
@@ -225,7 +224,7 @@ class _Batch:
                     answer = self._judged(draft)
                 self._refuse_unrecorded()
                 self.recorder.write()
-                self._try_to_show(answer)
+                self._try_to_show(draft, answer)
             return answer
         except (Exception, SystemExit) as error:
             if is_repeatable(error):
@@ -233,9 +232,27 @@ class _Batch:
             self._take_back(draft, calls)
             return reject(draft, self._fault(draft, error))
 
-    def _try_to_show(self, answer: Answer) -> None:
+    def _note_late(self, draft: Draft) -> None:
+        """The handler did not end, and was interrupted: called while that is handled."""
+        failed(draft, self.state.registry)
+        self.passes.late.add(draft.item.index)
+
+    def _show(self, pairs: Iterable[tuple[Draft, Answer]]) -> None:
+        """Complete the answers that show a row, with the hooks of its entity."""
+        showing = [(draft, answer) for draft, answer in pairs if answer.row is not None]
+        answers.load_shown(self.session, [answer for _, answer in showing])
+        with lend():
+            for draft, answer in showing:
+                try:
+                    with self.passes.watch(draft.handler):
+                        answers.complete(answer)
+                except HandlerTimeout:
+                    self._note_late(draft)
+                    raise
+
+    def _try_to_show(self, draft: Draft, answer: Answer) -> None:
         """What an entity's hooks raise when the answers are completed is this operation's fault, too."""
-        answers.complete(self.session, [answer])
+        self._show([(draft, answer)])
         if answer.row is not None:
             # Read again in the end, when the other operations have done what they do.
             self.session.expire(answer.row, entity_of(answer.row).loads)

@@ -278,6 +278,30 @@ def test_no_other_part_of_a_handler_can_hang_either(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_no_hook_of_an_entity_can_hang_while_answers_are_completed(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    entity, usual = FormFill.__entity__, FormFill.__entity__.expose
+    assert usual is not None
+
+    def expose(row: FormFill, fields: dict[str, Any]) -> dict[str, Any]:
+        if "guilty" in fields:
+            spin()
+        return usual(row, fields)
+
+    install(app)
+    innocent = world.form_fill(inspection)
+    object.__setattr__(entity, "expose", expose)
+    try:
+        results = push(device, item(innocent, "a"), item(form_fill, "guilty"), item(innocent, "c"))
+    finally:
+        object.__setattr__(entity, "expose", usual)
+    assert [(each["index"], each["code"]) for each in results["errors"]] == [(1, "handler_failed")]
+    assert stored(world, innocent) == {"a": 1, "c": 1}
+    assert "guilty" not in stored(world, form_fill)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_many_items_that_do_not_end_cost_no_more_than_a_few(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
