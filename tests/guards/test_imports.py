@@ -34,7 +34,7 @@ FLOORS = [
 ]
 
 #: What a plugin may use everywhere, and what only its routes may.
-FOR_PLUGINS = ("app.plugin_api", "app.models", "app.policies", "app.attachments")
+FOR_PLUGINS = ("app.plugin_api", "app.models", "app.policies", "app.clock", "app.attachments")
 FOR_ROUTES = (*FOR_PLUGINS, "app.web", "app.ledger")
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from app.clock import to_wire
 from app.plugin_api import Context, Operation, Outcome, Rejected, edit
 
 
@@ -11,7 +12,9 @@ def record_item(operation: Operation, context: Context) -> Outcome:
     if len(operation.data.get("details", {})) > context.settings["most_details"]:
         raise Rejected("too_many_details", "There are too many details", details={"details": ["Send fewer."]})
     if context.settings["journal"]:
-        context.after_commit(partial(note, Path(context.settings["journal"]), operation.local_id))
+        who = f"{context.user.email} {context.device_id} {to_wire(context.now)}"
+        line = f"{who} {operation.type} {operation.index} {operation.local_id}"
+        context.after_commit(partial(note, Path(context.settings["journal"]), line))
     outcome = edit(operation, context)
     room = operation.rows["room"]
     if outcome.row is not None and room is not None:
@@ -22,10 +25,10 @@ def record_item(operation: Operation, context: Context) -> Outcome:
     return outcome
 
 
-def note(journal: Path, local_id: str) -> None:
+def note(journal: Path, line: str) -> None:
     """Tell the outside world, once it is certain."""
     with journal.open("a") as file:
-        file.write(f"{local_id}\n")
+        file.write(f"{line}\n")
 
 
 def move(operation: Operation, context: Context) -> Outcome:

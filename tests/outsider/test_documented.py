@@ -1,0 +1,90 @@
+"""The complete plugin of `docs/plugins.md`, made from the page alone: its files, its commands, its answers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.outsider.conftest import Environment
+from tests.outsider.test_installed import Site
+from tests.servers import ROOT
+from tests.test_readme import comparable
+
+PAGE = (ROOT / "docs" / "plugins.md").read_text().split("\n## A complete plugin\n")[1].split("\n## ")[0]
+
+#: A file, as the page brings it: its path in the sentence before, then its text.
+FILES = dict(re.findall(r"`(meter_reading/[\w./]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+
+#: What the page tells to type, and what it shows as the answer.
+COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+(ANSWER,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+
+#: A terminal in which nothing is fetched from anywhere, and pip is that of the environment.
+TERMINAL = """
+pip() {{ {pip} -m pip --python {python} "$@" --quiet --no-index --no-deps --no-build-isolation; }}
+flask() {{ (cd {root} && {python} -m flask "$@"); }}
+"""
+
+
+def test_it_takes_less_than_sixty_lines() -> None:
+    assert len(FILES) == 3
+    assert sum(1 for text in FILES.values() for line in text.splitlines() if line.strip()) < 60
+
+
+@pytest.fixture
+def site(fresh: Environment, tmp_path: Path) -> Site:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = Site(fresh, tmp_path, "")
+    found.flask("db", "upgrade")
+    found.flask("demo")
+    return found
+
+
+def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:
+    install, sync, new = COMMANDS
+    python = site.environment.python
+    terminal = TERMINAL.format(pip=sys.executable, python=python, root=ROOT)
+
+    def typed(commands: str) -> str:
+        script = ["bash", "-euo", "pipefail", "-c", terminal + commands]
+        result = subprocess.run(script, cwd=tmp_path, env=site.variables, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    first, *others = install.splitlines(keepends=True)
+    typed(first)
+    refuses_to_start_without_a_migration(site)
+    assert "5 types and 3 plugins are all right." in typed("".join(others))
+    with site.server() as client:
+        answer = typed(f"TOKEN={client.token}\n" + sync.replace("http://127.0.0.1:8000", client.address))
+        assert comparable(answer) == comparable(ANSWER)
+        assert client.get("/inspections/1/offline_data")["entities"]["meter_reading"][0]["note"] == "Behind the boiler"
+        assert len(client.get("/entities/meter_reading/1/history")["history"]) == 2
+    assert "meter_reading/README.md" in typed(
+        new.replace("meter_reading", f"meter_reading --directory {tmp_path}/new/meter_reading")
+    )
+
+
+def refuses_to_start_without_a_migration(site: Site) -> None:
+    result = site.run("gunicorn", "wsgi:app")
+    assert (
+        "The plugin meter_reading states migrations, but has none yet. Write the first: "
+        "`flask --app wsgi plugins revision meter_reading --message 'first table'`."
+    ) in result.stderr
+
+
+def test_its_code_is_in_good_style(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for step in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *step, "--config", str(ROOT / "pyproject.toml"), "."]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout
