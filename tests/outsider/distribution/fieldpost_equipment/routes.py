@@ -6,13 +6,14 @@ from sqlalchemy import select
 from app import policies
 from app.models import Inspection, db
 from app.plugin_api import plugin_settings
-from app.web import answer, public, signed_in_user
+from app.web import answer, described, public, signed_in_user
 from fieldpost_equipment.models import Item
 
 blueprint = Blueprint("equipment", __name__, url_prefix="/equipment")
 
 
 @blueprint.get("/tags")
+@described(data={"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}}}})
 def tags():
     """The tags of all equipment that the user may see."""
     statement = select(Item.tag).join(Inspection, Inspection.id == Item.inspection_id).order_by(Item.tag)
