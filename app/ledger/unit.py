@@ -40,17 +40,25 @@ class RaceError(Exception):
 def unit_of_work(work: Callable[[str], T]) -> T:
     """Run `work(unit_id)` in one transaction and commit it; at most three times.
 
-    Raises `TryAgainError` when the database keeps refusing, or is not there: then nothing was recorded.
-    Whatever else `work` raises rolls everything back and comes through.
+    Raises `TryAgainError` when the database keeps refusing, or is not there: then nothing was recorded, as far as can
+    be known. Whatever else `work` raises rolls everything back and comes through.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    # A unit during whose COMMIT the connection broke: only the ledger knows whether it came through.
+    in_doubt: tuple[str, T] | None = None
+    for attempt in range(1, ATTEMPTS + 2):
         unit_id = secrets.token_hex(16)
         # What the request has read so far ends here: no decision is taken on it.
         db.session.remove()
         try:
+            if in_doubt is not None and _is_recorded(in_doubt[0]):
+                return in_doubt[1]
+            in_doubt = None
+            if attempt > ATTEMPTS:
+                break
             db.session.connection(execution_options={WRITES: True})
             result = work(unit_id)
-            _commit(unit_id)
+            in_doubt = unit_id, result
+            db.session.commit()
             return result
         except (DBAPIError, RaceError, TimeoutError) as error:
             db.session.rollback()
@@ -63,16 +71,11 @@ def unit_of_work(work: Callable[[str], T]) -> T:
     raise TryAgainError("The database did not take the change")
 
 
-def _commit(unit_id: str) -> None:
-    try:
-        db.session.commit()
-    except DBAPIError:
-        # The connection broke while COMMIT was under way: only the ledger knows whether it came through.
-        db.session.rollback()
-        db.session.remove()
-        found = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
-        if found is None:
-            raise
+def _is_recorded(unit_id: str) -> bool:
+    """Whether the unit's COMMIT came through."""
+    found = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
+    db.session.remove()
+    return found is not None
 
 
 def is_repeatable(error: BaseException) -> bool:
