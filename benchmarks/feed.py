@@ -170,11 +170,11 @@ def fill(inspections: int) -> None:
 def filled(database: str, inspections: int) -> Iterator[Flask]:
     """An application on a database with so many inspections, for as long as the block lasts."""
     with (
-        running_postgresql() if database == "postgresql" else nullcontext("") as url,
+        running_postgresql() if database == "postgresql" else nullcontext() as postgresql,
         tempfile.TemporaryDirectory(prefix="fieldpost-feed-") as directory,
     ):
         environment = {
-            "DATABASE_URL": url,
+            "DATABASE_URL": postgresql.url if postgresql else "",
             "FIELDPOST_DATA_DIR": directory,
             "FIELDPOST_SECRET_KEY": secrets.token_urlsafe(48),
             "FIELDPOST_LOG_LEVEL": "WARNING",

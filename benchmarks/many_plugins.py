@@ -2,9 +2,9 @@
 
 The plugins are those that `flask plugins new` writes, each with a type, a table and a migration of its own.
 
-    python benchmarks/plugins.py start               50 plugins: seconds that they add to the start
-    python benchmarks/plugins.py batch               batches of 100 items over 10 types and over 1, in turns
-    python benchmarks/plugins.py batch --postgresql  on a PostgreSQL that is started for it
+    python benchmarks/many_plugins.py start               50 plugins: seconds that they add to the start
+    python benchmarks/many_plugins.py batch               batches of 100 items over 10 types and over 1, in turns
+    python benchmarks/many_plugins.py batch --postgresql  on a PostgreSQL that is started for it
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from server import ADMIN, ROOT, Client, running_postgresql, running_server
-
-sys.path.insert(0, str(ROOT))
+from server import ADMIN, ROOT, Client, PostgreSQL, running_postgresql, running_server
 
 from app.cli.plugins import write_plugin
 
@@ -87,12 +85,12 @@ def start(site: Path | None) -> tuple[float, float]:
     return elapsed, processor
 
 
-def measure_batches(kinds: int, items: int, rounds: int, database_url: str) -> None:
+def measure_batches(kinds: int, items: int, rounds: int, postgresql: PostgreSQL | None) -> None:
     """Milliseconds of a batch that makes rows, and of one that changes them: of one type, and of many, in turns."""
     names = [f"reading{each}" for each in range(kinds)]
     with tempfile.TemporaryDirectory() as directory:
         install(names, Path(directory))
-        with running_server(workers=1, DATABASE_URL=database_url, PYTHONPATH=directory) as server:
+        with running_server(workers=1, postgresql=postgresql, PYTHONPATH=directory) as server:
             client = server.client(ADMIN)
             inspection = inspection_of(client)
             seconds: dict[tuple[str, int], list[float]] = {}
@@ -147,8 +145,8 @@ def main() -> None:
     if arguments.what == "start":
         measure_start(arguments.plugins, arguments.rounds or 5)
         return
-    with running_postgresql() if arguments.postgresql else nullcontext("") as url:
-        measure_batches(arguments.types, arguments.items, arguments.rounds or 50, url)
+    with running_postgresql() if arguments.postgresql else nullcontext() as postgresql:
+        measure_batches(arguments.types, arguments.items, arguments.rounds or 50, postgresql)
 
 
 main()

@@ -1,0 +1,38 @@
+"""The benchmarks still run, each for a moment; what they measure here means nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+#: Modules that the others share.
+SHARED = {"devices.py", "load.py", "peers.py", "photos.py", "processes.py", "server.py"}
+
+#: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
+QUICK = {
+    "feed.py": "--database sqlite --sizes 1000 --rounds 1",
+    "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
+    "memory.py": "--only baseline --uploads 2 --scale 0.05",
+    "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
+    "upload.py": "--seconds 0.1 --rounds 1",
+}
+#: The figures that some fail at are for machines that do nothing else.
+JUDGING = {"feed.py", "growth.py"}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_benchmark_runs(name: str) -> None:
+    command = [sys.executable, "-W", "ignore", str(BENCHMARKS / name), *QUICK[name].split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0 or name in JUDGING, done.stderr
+
+
+def test_no_benchmark_is_left_out() -> None:
+    assert {each.name for each in BENCHMARKS.glob("*.py")} == {*QUICK, *SHARED, "many_plugins.py"}
