@@ -71,6 +71,17 @@ def test_removing_a_plugin_without_tables_tells_of_ledger_and_devices(app: Flask
     assert "It has no tables of its own." in result.output
     assert "Ledger: 0 operations and 0 changed rows. They stay" in result.output
     assert "Type photo_delete: items that devices still have queued are answered with invalid_type" in result.output
+    assert "It is part of Fieldpost itself, and cannot be uninstalled alone." in result.output
+
+
+@pytest.mark.database("sqlite")
+@pytest.mark.parametrize("name", ["photo_delete", "form_fill"])
+def test_what_is_removed_may_be_named_by_a_type(app: Flask, name: str) -> None:
+    result = run(app, "remove", name)
+    assert "It has no tables of its own." in result.output
+    assert f"Type {name}" in result.output
+    refused = run(app, "remove", name, "--drop-tables")
+    assert "has no tables to drop. Leave --drop-tables out." in refused.output
 
 
 class Generated:

@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 from alembic.util import CommandError
+from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
 from app.extensions import db
-from app.migrations import UPGRADE, add_revision, missing, take_back, version_table
+from app.migrations import CORE, UPGRADE, add_revision, missing, take_back, version_table
 from app.models import LedgerEntry, LedgerOperation
 from app.plugin_api import API_VERSION
 from app.plugin_checks import PLUGIN_NAME
@@ -54,6 +55,19 @@ def check_command() -> None:
     if found:
         sys.exit(1)
     click.echo(f"{len(registry.handlers)} types and {len(registry.installed)} plugins are all right.")
+    for sentence in _open_routes(registry):
+        click.echo(sentence)
+
+
+def _open_routes(registry: Registry) -> Iterator[str]:
+    """What plugins answer without a sign-in: whoever runs the server shall not have to read their code to know."""
+    blueprints = [each.plugin.blueprint for each in registry.installed.values()]
+    names = {each.name for each in blueprints if each is not None}
+    for rule in current_app.url_map.iter_rules():
+        is_public = getattr(current_app.view_functions[rule.endpoint], "is_public", False)
+        if is_public and rule.endpoint.partition(".")[0] in names:
+            methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+            yield f"Open to everybody: {methods} {rule.rule}"
 
 
 @plugins_group.command("new")
@@ -109,18 +123,33 @@ def revision_command(name: str, message: str) -> None:
 @click.option("--drop-tables", is_flag=True, help="Take the plugin's migrations back: its rows are lost.")
 @with_appcontext
 def remove_command(name: str, drop_tables: bool) -> None:
-    """Say what becomes of the plugin NAME's tables, ledger rows and queued items; uninstalls nothing itself."""
+    """Say what becomes of tables, ledger rows and queued items of the plugin NAME; uninstalls nothing itself.
+
+    NAME may be a type, for a distribution that states no plugin.
+    """
     registry = current_registry()
-    _require_plugin(registry, name)
-    installed = registry.installed[name]
-    types = [each for each in registry.handlers.values() if each.distribution == installed.distribution]
+    name, distribution = _meant(registry, name)
+    types = [each for each in registry.handlers.values() if each.distribution == distribution]
     if drop_tables:
         _drop_tables(registry, name)
     else:
         _tell_tables(registry, name)
     _tell_ledger(registry, name, types)
     _tell_devices(types)
-    click.echo(f"To uninstall: `pip uninstall {installed.distribution}`, then restart the server.")
+    if distribution == CORE:
+        click.echo("It is part of Fieldpost itself, and cannot be uninstalled alone.")
+    else:
+        click.echo(f"To uninstall: `pip uninstall {distribution}`, then restart the server.")
+
+
+def _meant(registry: Registry, name: str) -> tuple[str, str]:
+    """The plugin that is meant by its own name or by a type's, and its distribution, which may state no plugin."""
+    registered = registry.handlers.get(name)
+    if registered is not None and name not in registry.installed:
+        plugin = registry.plugin_of(registered)
+        return name if plugin is None else plugin.name, registered.distribution
+    _require_plugin(registry, name)
+    return name, registry.installed[name].distribution
 
 
 def _require_plugin(registry: Registry, name: str) -> None:
@@ -130,7 +159,7 @@ def _require_plugin(registry: Registry, name: str) -> None:
 
 
 def _drop_tables(registry: Registry, name: str) -> None:
-    if registry.plugins[name].migrations is None:
+    if name not in registry.plugins or registry.plugins[name].migrations is None:
         raise click.ClickException(f"{name} has no tables to drop. Leave --drop-tables out.")
     click.confirm(f"Drop {', '.join(tables_of(registry, name))} with all rows?", abort=True)
     take_back(name)

@@ -19,6 +19,12 @@ plugin = Plugin(
     collect=collect,
 )
 
+
+def may_retire(user, row):
+    """The owner of the inspection and administrators, not whoever is sent there."""
+    return policies.is_admin(user) or (policies.change(user, row) and row.inspection.owner_id == user.id)
+
+
 below_inspection = by_id(Inspection, "inspection_id")
 
 room_handler = SyncHandler(
@@ -61,7 +67,7 @@ retire_handler = SyncHandler(
     schema=NoKeysSchema,
     target=by_id(Room, "room_id"),
     rows={"items": children(Item, column="room_id")},
-    policy=policies.change,
+    policy=may_retire,
     apply=retire,
     versioned=False,
     examples=({"type": "equipment_retire", "local_id": "1", "data": {"room_id": 1}},),

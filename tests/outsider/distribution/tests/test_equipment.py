@@ -58,6 +58,7 @@ class TestMove(HandlerContract):
 
 class TestRetire(HandlerContract):
     handler = retire_handler
+    allowed = ("admin", "owner")
 
     def target(self, world, inspection):
         return world.make(Room, inspection.id, name="Old", item_count=0)
