@@ -11,7 +11,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from socket import SHUT_RD, socket
 from threading import Timer
@@ -21,7 +21,7 @@ import orjson
 from flask import Request
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
@@ -47,6 +47,12 @@ class SlowBodyError(RequestError):
     message = "Nothing was applied. Send the request again, on a better connection or in smaller pieces."
 
 
+class CutOffError(BadJsonError):
+    """The body ended before its end, or could not be read to it."""
+
+    error = "The body is cut off"
+
+
 def read_json(request: Request) -> Any:
     """The request's JSON body, every value clean. Raises `RequestError`s: 400, 408, 413, 415."""
     value, is_suspect = read_envelope(request)
@@ -68,41 +74,54 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
 
 def read_body(request: Request, limit: int) -> bytes:
     """The raw body: whole, at most `limit` bytes, within the time that a body may take."""
+    return b"".join(body_pieces(request, limit))
+
+
+def body_pieces(request: Request, limit: int) -> Generator[bytes, None, None]:
+    """The raw body as it arrives. What was yielded did arrive, and is within `limit`, whatever is raised after it.
+
+    Raises `TooLargeError`, at once where Content-Length tells; `CutOffError`; `SlowBodyError`. Whoever may stop
+    before the end closes the iterator.
+    """
     length = request.content_length
     if length is not None and length > limit:
         raise TooLargeError(limit, f"The body has {length} bytes")
+    size = 0
     # Werkzeug cuts a chunked body at its own limit and passes the prefix on (trap 3); so we read one byte more.
-    body = _read_pieces(request, limit + 1)
-    if len(body) > limit:
-        raise TooLargeError(limit, f"The body has more than {limit} bytes")
-    if length is not None and len(body) < length:
-        raise BadJsonError("The body is cut off", f"{len(body)} of {length} bytes arrived. Send it again, whole.")
-    return body
+    for piece in _read_pieces(request, limit + 1):
+        size += len(piece)
+        if size > limit:
+            raise TooLargeError(limit, f"The body has more than {limit} bytes")
+        yield piece
+    if length is not None and size < length:
+        raise CutOffError(message=f"{size} of {length} bytes arrived. Send it again, whole.")
 
 
-def _read_pieces(request: Request, most: int) -> bytes:
+def _read_pieces(request: Request, most: int) -> Iterator[bytes]:
     seconds = current_settings().body_seconds
     deadline = time.monotonic() + seconds
-    pieces: list[bytes] = []
     size = 0
     try:
         with _hanging_up(request, seconds):
             while size < most:
                 piece = request.stream.read(min(PIECE, most - size))
+                if piece:
+                    yield piece
                 if time.monotonic() > deadline:
                     raise SlowBodyError()
                 if not piece:
                     break
-                pieces.append(piece)
                 size += len(piece)
+    except ClientDisconnected as error:
+        # Of servers that leave the end of a body to Werkzeug.
+        raise CutOffError() from error
     except (RequestError, HTTPException):
         raise
     except Exception as error:
         if time.monotonic() > deadline:
             raise SlowBodyError() from error
         # The WSGI server has classes of its own for a malformed chunk or a connection that broke (trap 5).
-        raise BadJsonError("The body could not be read", "Nothing was applied. Send the request again.") from error
-    return b"".join(pieces)
+        raise CutOffError("The body could not be read", "Nothing was applied. Send the request again.") from error
 
 
 @contextmanager

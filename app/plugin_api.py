@@ -8,7 +8,7 @@ Imports nothing of ours but `app.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -266,6 +266,9 @@ class Plugin:
     cli: click.Group | None = None
     #: Run by `storage gc`; returns how many things it removed.
     collect: Callable[[], int] | None = None
+    #: Of these storage keys, those whose objects the plugin needs. `storage gc` removes, and `storage check` reports,
+    #: what neither an attachment nor a plugin needs; so a plugin that stores objects itself must say which.
+    keeps: Callable[[Sequence[str]], Collection[str]] | None = None
     #: Types that it once had -> what whoever still sends them is told beside `invalid_type`.
     removed: Mapping[str, str] = field(default_factory=dict)
 

@@ -180,6 +180,8 @@ def faults_of_plugin(plugin: Plugin, name: str) -> Iterator[str]:
             yield f"its {what} is a {type(value).__name__}. State a {wanted.__name__}, or nothing."
     if plugin.collect is not None:
         yield from _faults_of_function("collect", plugin.collect, 0)
+    if plugin.keeps is not None:
+        yield from _faults_of_function("keeps", plugin.keeps, 1)
     if not _is_texts(list(plugin.removed.values())):
         yield "its `removed` does not map types to hints. Say to whoever still sends a type what to do."
     for key, default in plugin.settings.items():

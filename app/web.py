@@ -24,16 +24,19 @@ from app.config import current_settings
 from app.described import described
 from app.described.faults import Fault
 from app.errors import RequestError, StorageError, TooLargeError, TryAgainError, UnauthorizedError
-from app.gate import JsonParser
+from app.gate import CutOffError, JsonParser, SlowBodyError, body_pieces
 from app.ledger.record import Origin
 from app.ledger.unit import is_repeatable
 from app.models import User
 
 __all__ = [
     "API_PREFIX",
+    "CutOffError",
     "Fault",
     "RestBlueprint",
+    "SlowBodyError",
     "answer",
+    "body_pieces",
     "described",
     "init_web",
     "public",

@@ -4,8 +4,37 @@ The bytes go to the storage first and the row comes last, so that no row ever na
 bytes without a row are collected once they are old enough (`care`).
 """
 
+from app.attachments.destination import Destination, read_destination
 from app.attachments.download import send_attachment
+from app.attachments.multipart import check_size, max_image_bytes
 from app.attachments.shapes import UPLOAD_FAULTS, upload_answer, upload_form
-from app.attachments.upload import Stored, store_upload
+from app.attachments.upload import (
+    Stored,
+    check_destination,
+    drop_object,
+    find_stored,
+    new_key,
+    store_image,
+    store_upload,
+)
+from app.storage import MissingObjectError, current_storage
 
-__all__ = ["UPLOAD_FAULTS", "Stored", "send_attachment", "store_upload", "upload_answer", "upload_form"]
+__all__ = [
+    "UPLOAD_FAULTS",
+    "Destination",
+    "MissingObjectError",
+    "Stored",
+    "check_destination",
+    "check_size",
+    "current_storage",
+    "drop_object",
+    "find_stored",
+    "max_image_bytes",
+    "new_key",
+    "read_destination",
+    "send_attachment",
+    "store_image",
+    "store_upload",
+    "upload_answer",
+    "upload_form",
+]

@@ -14,6 +14,7 @@ from app.clock import now
 from app.config import current_settings
 from app.extensions import db
 from app.models import Attachment
+from app.registry import current_registry
 from app.storage import MissingObjectError, StoredObject, current_storage
 
 #: Rows or keys asked for at once.
@@ -27,7 +28,7 @@ class Findings:
     #: Objects in the storage, and rows whose bytes should be there.
     objects: int = 0
     attachments: int = 0
-    #: Objects that no attachment names.
+    #: Objects that no attachment names and no plugin keeps.
     orphans: list[str] = field(default_factory=list)
     #: Ids of attachments whose bytes are missing, or of another size.
     missing: list[str] = field(default_factory=list)
@@ -52,15 +53,17 @@ def check() -> Findings:
             findings.damaged.append(attachment.id)
     for page in _pages(iter(sizes)):
         known = _known_keys(page)
-        findings.orphans += [key for key in page if _owner_key(key) not in known]
+        nameless = [key for key in page if _owner_key(key) not in known]
+        kept = _kept(nameless)
+        findings.orphans += [key for key in nameless if key not in kept]
     return findings
 
 
 def collect() -> list[str]:
     """Remove what nobody needs any more, and return its keys; never a row.
 
-    That is: objects older than `orphan_hours` that no row names, and the bytes of attachments deleted more than
-    `deleted_attachment_days` ago. The database is asked again right before each removal.
+    That is: objects older than `orphan_hours` that no row names and no plugin keeps, and the bytes of attachments
+    deleted more than `deleted_attachment_days` ago. The database is asked again right before each removal.
     """
     oldest = now() - timedelta(hours=current_settings().orphan_hours)
     storage = current_storage()
@@ -73,12 +76,12 @@ def collect() -> list[str]:
 
 
 def _is_unneeded(stored: StoredObject) -> bool:
-    """Whether no row names the object, or only one deleted long ago; asked in a transaction of its own."""
+    """Whether no row names the object, or only one deleted long ago, and no plugin keeps it."""
     db.session.rollback()
     statement = select(Attachment.deleted_at).where(Attachment.storage_key == _owner_key(stored.key))
     found = db.session.scalars(statement).all()
     db.session.rollback()
-    return all(deleted_at is not None and deleted_at <= _cutoff() for deleted_at in found)
+    return all(deleted_at is not None and deleted_at <= _cutoff() for deleted_at in found) and not _kept([stored.key])
 
 
 def _cutoff() -> datetime:
@@ -114,6 +117,16 @@ def _known_keys(keys: Sequence[str]) -> set[str]:
     owners = {_owner_key(key) for key in keys}
     found = set(db.session.scalars(select(Attachment.storage_key).where(Attachment.storage_key.in_(owners))))
     db.session.rollback()
+    return found
+
+
+def _kept(keys: Sequence[str]) -> set[str]:
+    """Those of the keys whose objects a plugin needs."""
+    found: set[str] = set()
+    for plugin in current_registry().plugins.values():
+        if plugin.keeps is not None and keys:
+            found.update(plugin.keeps(keys))
+            db.session.rollback()
     return found
 
 

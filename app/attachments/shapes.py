@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.attachments.multipart import FIELD_NAME_LENGTH, LOCAL_ID_LENGTH
+from app.attachments.destination import FIELD_NAME_LENGTH, LOCAL_ID_LENGTH
 from app.described.shapes import ATTACHMENT, BOOLEAN, ID, TEXT, TIME, TRUE, JsonSchema, Named, nullable, obj, told
 from app.identifiers import UUID_FORM
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +16,8 @@ from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app import policies
-from app.attachments.multipart import Upload, read_upload, too_large
+from app.attachments.destination import Destination
+from app.attachments.multipart import read_upload, too_large
 from app.clock import to_wire
 from app.config import current_settings
 from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
@@ -56,36 +59,67 @@ class Stored:
         return body
 
 
+#: Writes of a caller's own, in the same transaction: gets the session and the attachment's id.
+Also = Callable[[Session, str], None]
+
+
 def store_upload(request: Request, part: str, kind: str) -> Stored:
     """Store the image in the part `part` as an attachment of this kind.
 
     The same bytes for the same field are the same attachment. Raises the `RequestError`s of section 4's table.
     """
-    upload = read_upload(request, part)
+    destination, data = read_upload(request, part, kind)
     # Before the image is decoded, which costs; again under the locks, where it counts.
-    _refuse_early(upload)
-    facts = _verified(upload.data)
-    name = str(uuid4())
-    key = f"{name[:2]}/{name}"
-    current_storage().put(key, upload.data)
-    unit = _Unit(upload=upload, facts=facts, kind=kind, storage_key=key)
+    check_destination(destination)
+    return store_image(destination, data)
+
+
+def store_image(destination: Destination, data: bytes, also: Also | None = None) -> Stored:
+    """Store an image as `store_upload` does, whichever way it came; rights are judged anew.
+
+    `also` is called last, once all locks are held; what it writes is committed with the attachment or not at all,
+    and if it raises, nothing is stored. It may be called again when the database asks for it.
+    """
+    facts = _verified(data)
+    key = new_key()
+    current_storage().put(key, data)
+    unit = _Unit(destination=destination, data=data, facts=facts, storage_key=key, also=also)
     try:
-        stored = record(f"{kind}_upload", rest_origin("upload"), unit.run)
+        stored = record(f"{destination.kind}_upload", rest_origin("upload"), unit.run)
     except RequestError as error:
         # After a 503 the commit may have come through; whatever is left over is collected when it is old.
         if error.status != 503:
-            _drop(key)
+            drop_object(key)
         raise
     if not stored.is_new:
-        _drop(key)
+        drop_object(key)
     return stored
 
 
-def _drop(key: str) -> None:
+def check_destination(destination: Destination) -> None:
+    """Raise `NotFoundError` or `ForbiddenError` where the signed-in user's image would be refused as things stand."""
+    form_fill = db.session.scalar(_named(destination).options(joinedload(FormFill.inspection)))
+    _require_rights(signed_in_user(), form_fill)
+    db.session.remove()
+
+
+def find_stored(attachment_id: str) -> Stored:
+    """What has become, for the signed-in user, of an attachment that was once stored."""
+    return _as_remembered(db.session(), signed_in_user(), attachment_id)
+
+
+def new_key(suffix: str = "") -> str:
+    """The key of a new object in the storage."""
+    name = str(uuid4())
+    return f"{name[:2]}/{name}{suffix}"
+
+
+def drop_object(key: str) -> None:
+    """Delete what no row names. If the storage refuses, `storage gc` does it later."""
     try:
         current_storage().delete(key)
     except StorageError:
-        logger.warning("unused upload left for collection", extra={"storage_key": key}, exc_info=True)
+        logger.warning("unneeded object left for collection", extra={"storage_key": key}, exc_info=True)
 
 
 def _verified(data: bytes) -> ImageFacts:
@@ -100,16 +134,9 @@ def _verified(data: bytes) -> ImageFacts:
         ) from None
 
 
-def _refuse_early(upload: Upload) -> None:
-    statement = _named(upload).options(joinedload(FormFill.inspection))
-    form_fill = db.session.scalar(statement)
-    _require_rights(signed_in_user(), form_fill)
-    db.session.remove()
-
-
-def _named(upload: Upload) -> Any:
-    column = FormFill.client_id if isinstance(upload.form_fill, str) else FormFill.id
-    return select(FormFill).where(column == upload.form_fill)
+def _named(destination: Destination) -> Any:
+    column = FormFill.client_id if isinstance(destination.form_fill, str) else FormFill.id
+    return select(FormFill).where(column == destination.form_fill)
 
 
 def _require_rights(user: User | None, form_fill: FormFill | None) -> None:
@@ -119,20 +146,37 @@ def _require_rights(user: User | None, form_fill: FormFill | None) -> None:
         raise ForbiddenError("Not authorized to update this form")
 
 
+def _as_remembered(session: Session, user: User | None, attachment_id: str) -> Stored:
+    """What became of an attachment that an earlier request has stored; what it is only where the user may read it."""
+    statement = select(Attachment).where(Attachment.id == attachment_id).options(joinedload(Attachment.inspection))
+    attachment = session.scalar(statement)
+    is_shown = attachment is not None and policies.read(user, attachment)
+    return Stored(
+        attachment_id=attachment_id,
+        data=describe(attachment) if attachment is not None and is_shown else None,
+        is_replayed=True,
+        is_deleted=attachment is None or attachment.deleted_at is not None,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Unit:
-    """The unit of work of one upload."""
+    """The unit of work of one image."""
 
-    upload: Upload
+    destination: Destination
+    data: bytes
     facts: ImageFacts
-    kind: str
     storage_key: str
+    also: Also | None
 
     def run(self, recorder: Recorder) -> Stored:
         """Recall, lock, check, write."""
-        remembered = self._recall(recorder)
-        if remembered is not None:
-            return remembered
+        stored = self._recall(recorder) or self._store(recorder)
+        if self.also is not None:
+            self.also(recorder.session, stored.attachment_id)
+        return stored
+
+    def _store(self, recorder: Recorder) -> Stored:
         form_fill = self._locked_form_fill(recorder.session)
         _require_rights(recorder.user, form_fill)
         assert form_fill is not None
@@ -140,12 +184,12 @@ class _Unit:
         present = self._locked_attachments(recorder.session, form_fill, kind)
         same = next((each for each in present if each.sha256 == self._sha256), None)
         attachment = same or self._create(recorder, form_fill, kind, present)
-        if self.upload.local_id is not None:
+        if self.destination.local_id is not None:
             recorder.heads.append(
                 Head(
                     position=0,
-                    type=f"{self.kind}_upload",
-                    local_id=self.upload.local_id,
+                    type=self._type,
+                    local_id=self.destination.local_id,
                     fingerprint=self._fingerprint,
                     row=attachment,
                     version_after=attachment.updated_at,
@@ -154,40 +198,33 @@ class _Unit:
         return Stored(attachment_id=attachment.id, data=describe(attachment), is_new=same is None)
 
     @property
+    def _type(self) -> str:
+        return f"{self.destination.kind}_upload"
+
+    @cached_property
     def _sha256(self) -> str:
-        return hashlib.sha256(self.upload.data).hexdigest()
+        return hashlib.sha256(self.data).hexdigest()
 
     @property
     def _fingerprint(self) -> str:
         """Of what was sent, as that of an operation (contract, section 3.2)."""
-        sent = f"{self.kind}_upload\0{self.upload.form_fill}\0{self.upload.field_name}\0{self._sha256}"
+        sent = f"{self._type}\0{self.destination.form_fill}\0{self.destination.field_name}\0{self._sha256}"
         return hashlib.sha256(sent.encode()).hexdigest()
 
     def _recall(self, recorder: Recorder) -> Stored | None:
         """The first outcome of an upload with this local_id and content. A twin that is under way meanwhile
         breaches the ledger's uniqueness, and the unit is repeated."""
-        if self.upload.local_id is None:
+        if self.destination.local_id is None:
             return None
-        found = recall(recorder.session, recorder.origin, [self.upload.local_id])
-        operation = found.get((self.upload.local_id, self._fingerprint))
+        found = recall(recorder.session, recorder.origin, [self.destination.local_id])
+        operation = found.get((self.destination.local_id, self._fingerprint))
         if operation is None:
             return None
-        statement = (
-            select(Attachment).where(Attachment.id == operation.entity_id).options(joinedload(Attachment.inspection))
-        )
-        attachment = recorder.session.scalar(statement)
-        is_deleted = attachment is None or attachment.deleted_at is not None
-        is_shown = attachment is not None and policies.read(recorder.user, attachment)
-        return Stored(
-            attachment_id=str(operation.entity_id),
-            data=describe(attachment) if attachment is not None and is_shown else None,
-            is_replayed=True,
-            is_deleted=is_deleted,
-        )
+        return _as_remembered(recorder.session, recorder.user, str(operation.entity_id))
 
     def _locked_form_fill(self, session: Session) -> FormFill | None:
         """The form fill locked for changes, its inspection for reading; the inspection first (rule 6)."""
-        root_id = session.scalar(_named(self.upload).with_only_columns(FormFill.inspection_id))
+        root_id = session.scalar(_named(self.destination).with_only_columns(FormFill.inspection_id))
         if root_id is None:
             return None
         fresh = {"populate_existing": True}
@@ -195,7 +232,7 @@ class _Unit:
             select(Inspection).where(Inspection.id == root_id).with_for_update(read=True), execution_options=fresh
         )
         form_fill: FormFill | None = session.scalar(
-            _named(self.upload).with_for_update(key_share=True), execution_options=fresh
+            _named(self.destination).with_for_update(key_share=True), execution_options=fresh
         )
         if form_fill is not None:
             set_committed_value(form_fill, "inspection", inspection)
@@ -205,10 +242,10 @@ class _Unit:
     def _kind_in(self, form_fill: FormFill) -> str:
         """A signature, if the form structure says that the field takes one."""
         for field in form_fill.form_template.form_structure:
-            if field["name"] == self.upload.field_name:
+            if field["name"] == self.destination.field_name:
                 called = {str(field["name"]).lower(), str(field.get("type", "")).lower()}
-                return "signature" if called & SIGNATURE_FIELDS else self.kind
-        return self.kind
+                return "signature" if called & SIGNATURE_FIELDS else self.destination.kind
+        return self.destination.kind
 
     def _locked_attachments(self, session: Session, form_fill: FormFill, kind: str) -> list[Attachment]:
         """The field's live attachments of this kind."""
@@ -216,7 +253,7 @@ class _Unit:
             select(Attachment)
             .where(
                 Attachment.form_fill_id == form_fill.id,
-                Attachment.field_name == self.upload.field_name,
+                Attachment.field_name == self.destination.field_name,
                 Attachment.kind == kind,
                 Attachment.deleted_at.is_(None),
             )
@@ -235,11 +272,11 @@ class _Unit:
         values = {
             "form_fill_id": form_fill.id,
             "kind": kind,
-            "field_name": self.upload.field_name,
+            "field_name": self.destination.field_name,
             "position": 1 if last is None else last + 1,
-            "filename": self.upload.filename,
+            "filename": self.destination.filename,
             "content_type": self.facts.content_type,
-            "byte_size": len(self.upload.data),
+            "byte_size": len(self.data),
             "width": self.facts.width,
             "height": self.facts.height,
             "sha256": self._sha256,

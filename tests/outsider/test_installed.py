@@ -33,11 +33,10 @@ ADMIN = {"email": "admin@example.com", "password": "fieldpost-demo"}
 class Site:
     """Fieldpost in a fresh environment, on one database."""
 
-    def __init__(self, environment: Environment, directory: Path, database: str) -> None:
+    def __init__(self, environment: Environment, directory: Path, database: str, **settings: str) -> None:
         self.environment = environment
-        journal = {"FIELDPOST_EQUIPMENT_JOURNAL": str(directory / "journal"), "FIELDPOST_EQUIPMENT_MOST_DETAILS": "2"}
         self.variables = environment_of(
-            directory, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, WEB_CONCURRENCY="1", **journal
+            directory, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, WEB_CONCURRENCY="1", **settings
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +109,8 @@ class Client:
 
 @pytest.fixture
 def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
-    found = Site(fresh, tmp_path, database)
+    journal = {"FIELDPOST_EQUIPMENT_JOURNAL": str(tmp_path / "journal"), "FIELDPOST_EQUIPMENT_MOST_DETAILS": "2"}
+    found = Site(fresh, tmp_path, database, **journal)
     found.flask("demo")
     return found
 

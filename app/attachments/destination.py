@@ -1,0 +1,72 @@
+"""Where an image is to go, from what a device says about it (contract, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app import gate
+from app.errors import InvalidError, RequestError
+from app.identifiers import MAX_INTEGER, UUID_FORM
+
+FIELD_NAME_LENGTH = 255
+LOCAL_ID_LENGTH = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """The field of a form fill that an image is meant for; nothing of it is verified against the database yet."""
+
+    #: `photo` or `signature`.
+    kind: str
+    #: An id, or a client_id in lower case; None: what was sent names no form fill.
+    form_fill: int | str | None
+    field_name: str
+    #: As the device named the file; for display only, never for a path (trap 15).
+    filename: str | None
+    #: Makes a retry certain; None: none was sent.
+    local_id: str | None
+
+
+def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
+    """From the texts `form_fill_id`, `field_name`, and perhaps `filename` and `local_id`. Raises 400s."""
+    form_fill_id, field_name = sent.get("form_fill_id", "").strip(), sent.get("field_name", "")
+    if not form_fill_id or not field_name.strip():
+        raise missing_parameters("form_fill_id, field_name", "Send both, none of them empty.")
+    _check_text("field_name", field_name, FIELD_NAME_LENGTH)
+    local_id = sent.get("local_id") or None
+    if local_id is not None:
+        _check_text("local_id", local_id, LOCAL_ID_LENGTH)
+    return Destination(
+        kind=kind,
+        form_fill=_form_fill(form_fill_id),
+        field_name=field_name,
+        filename=_display_name(sent.get("filename")),
+        local_id=local_id,
+    )
+
+
+def missing_parameters(names: str, message: str) -> RequestError:
+    """The fault of an upload that does not say all that it must."""
+    return RequestError(f"Required parameters: {names}", message, code="invalid")
+
+
+def _check_text(name: str, value: str, longest: int) -> None:
+    fault = gate.faults(value)
+    if len(value) > longest:
+        fault = f"Longer than maximum length {longest}."
+    if fault is not None:
+        raise InvalidError(extra={"details": {name: [fault]}})
+
+
+def _form_fill(sent: str) -> int | str | None:
+    if sent.isascii() and sent.isdecimal():
+        number = int(sent) if len(sent) <= 16 else 0
+        return number if 0 < number <= MAX_INTEGER else None
+    return sent.lower() if UUID_FORM.fullmatch(sent) else None
+
+
+def _display_name(filename: str | None) -> str | None:
+    """The last component of the device's path, what is no text left out."""
+    name = (filename or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(each for each in name if each.isprintable())[:255].strip() or None

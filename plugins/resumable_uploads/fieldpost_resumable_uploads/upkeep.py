@@ -1,0 +1,38 @@
+"""What `storage gc`, `storage check` and `maintenance` ask of this plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from app.clock import now
+from app.ledger.unit import unit_of_work
+from app.models import db
+from fieldpost_resumable_uploads import uploads
+from fieldpost_resumable_uploads.models import Part, ResumableUpload
+
+#: Uploads removed in one transaction.
+PAGE = 100
+
+
+def collect() -> int:
+    """Remove what has expired, complete or not, with all that had arrived of it; never an attachment."""
+    moment, count = now(), 0
+
+    def work(_unit_id: str) -> tuple[int, list[str]]:
+        expired = select(ResumableUpload.id).where(ResumableUpload.expires_at <= moment).limit(PAGE)
+        found = db.session.scalars(expired.with_for_update(skip_locked=True)).all()
+        return len(found), uploads.remove(db.session(), found)
+
+    while True:
+        removed, keys = unit_of_work(work)
+        uploads.drop(keys)
+        count += removed
+        if removed < PAGE:
+            return count
+
+
+def keeps(keys: Sequence[str]) -> list[str]:
+    """Of these objects, those that are parts of uploads."""
+    return list(db.session.scalars(select(Part.storage_key).where(Part.storage_key.in_(keys))))
