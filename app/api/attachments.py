@@ -32,6 +32,9 @@ class FormFillKey(fields.Field[Any]):
     """A form fill's id, or its client_id in lower case."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | str:
+        if isinstance(value, float) and value.is_integer():
+            # For JSON Schema, and so for whoever reads our document, 1.0 is an integer.
+            value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_INTEGER:
             return value
         if isinstance(value, str) and UUID_FORM.fullmatch(value):
@@ -53,7 +56,14 @@ class PhotoSchema(BodySchema):
         },
     )
     field_name = fields.String(required=True, validate=validate.Length(1, 255))
-    sha256 = fields.String(required=True, validate=validate.Regexp(r"[0-9a-fA-F]{64}\Z", error="Not a SHA-256 in hex."))
+    sha256 = fields.String(
+        required=True,
+        # A line break may come before `$`, hence the length.
+        validate=[
+            validate.Length(equal=64, error="Not a SHA-256 in hex."),
+            validate.Regexp(r"^[0-9a-fA-F]{64}$", error="Not a SHA-256 in hex."),
+        ],
+    )
 
 
 #: The bytes, of either kind.

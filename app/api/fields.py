@@ -8,11 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from app import gate
+from app.described.shapes import JsonSchema
 from app.identifiers import MAX_INTEGER
 from app.timestamps import EARLIEST, LATEST, TimestampField
 
@@ -97,6 +98,13 @@ class BodySchema(Schema):
 
 class ChangeSchema(BodySchema):
     """The body of a PATCH: at least one field, and the version that the change was made on, where it is known."""
+
+    #: `check_something_is_sent`, for the OpenAPI document.
+    json_schema: ClassVar[JsonSchema] = {
+        "if": {"required": ["updated_at"]},
+        "then": {"minProperties": 2},
+        "else": {"minProperties": 1},
+    }
 
     updated_at = TimestampField(allow_none=True)
 

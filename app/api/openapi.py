@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import flask_swagger_ui
 import orjson
 from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
 from marshmallow import Schema, fields
 
@@ -60,6 +63,20 @@ START = """SwaggerUIBundle({
 api.register_field(TimestampField, "string", "date-time")
 
 
+class Converter(OpenAPIConverter):
+    """Makes JSON Schemas of marshmallow's, with what only a JSON Schema can say: their `json_schema`."""
+
+    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+        """The schema, and what it says of itself."""
+        return {**super().schema2jsonschema(schema), **getattr(schema, "json_schema", {})}  # type: ignore[no-untyped-call]
+
+
+class ConvertingPlugin(MarshmallowPlugin):
+    """apispec's, with our converter."""
+
+    Converter = Converter
+
+
 class ErrorSchema(Schema):
     """For flask-smorest, which wants one; `app.described.shapes.ERROR` is what the document says of errors."""
 
@@ -70,7 +87,8 @@ def bind_api(app: Flask) -> None:
     """Bind flask-smorest to the application. Errors stay those of `app.web`."""
     errors = dict(app.error_handler_spec[None][None])
     api.ERROR_SCHEMA = ErrorSchema
-    api.init_app(app, spec_kwargs={"title": "Fieldpost", "version": "v1", "openapi_version": "3.1.0"})
+    about = {"title": "Fieldpost", "version": "v1", "openapi_version": "3.1.0"}
+    api.init_app(app, spec_kwargs={**about, "marshmallow_plugin": ConvertingPlugin()})
     # flask-smorest has just put in a handler that would answer HTTP errors in a shape of its own.
     app.error_handler_spec[None][None].update(errors)
     app.extensions[NOTED] = api.spec

@@ -21,7 +21,7 @@ STORED = Named(
 
 def upload_form(part: str) -> JsonSchema:
     """The parts of an upload whose bytes are in `part`."""
-    number_or_client_id = {"type": "string", "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
+    number_or_client_id = {"type": "string", "minLength": 1, "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
     return obj(
         ("local_id",),
         form_fill_id=told(number_or_client_id, "The form fill's id, or the client_id that a device made."),

@@ -64,7 +64,7 @@ class CredentialsSchema(Schema):
     email = fields.String(required=True, validate=validate.Length(1, 255))
     password = fields.String(required=True, validate=validate.Length(1, LONGEST))
     #: Kept and echoed as sent; a device always sends the same one.
-    device_id = fields.String(allow_none=True, load_default=None)
+    device_id = fields.String(allow_none=True, load_default=None, metadata={"format": "uuid"})
 
     @validates("device_id")
     def check_device_id(self, value: str | None, data_key: str) -> None:

@@ -88,14 +88,14 @@ def status() -> Response:
 def changes() -> Response:
     """What the user sees and what changed of it since the cursor (contract, section 6)."""
     user = signed_in_user()
-    sent = request.args.get("cursor")
+    sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
     page = feed.read_page(
         db.session(),
         user,
         policies.visible(user),
         feed.feed_models(list(current_registry().models.values())),
         read_cursor(sent) if sent else None,
-        _read_limit(request.args.get("limit")),
+        limit,
     )
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")

@@ -1,0 +1,220 @@
+"""Every call of the OpenAPI document, with what it allows and with what it does not, against a server (Schemathesis).
+
+All of its checks: statuses, headers, types and schemas of answers, errors for bad data, none for good data, sign-in,
+methods, and chains of calls. Beside them that every error has a code which the document names for that call. Only
+`POST /sync` answers bad items with 200: that each has its `invalid` entry is a check of ours.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import strategies as st
+from schemathesis.engine import Status, events, from_schema
+from werkzeug.serving import make_server
+
+from app import create_app
+from app.auth import tokens
+from app.extensions import db
+from app.models import User
+from app.testing import World
+from tests.api.documents import Document, answers_of, faults_in, item_schema_of
+from tests.databases import sqlite_file
+from tests.pictures import jpeg, png
+
+METRICS_TOKEN = "for tests only, and long enough to be accepted"
+
+#: The same calls in every run; about 2 200 of them.
+SEED, EXAMPLES, STEPS = 1, 5, 6
+
+#: What the document says of times and dates, images, and text, in Schemathesis' words.
+schemathesis.openapi.format("date", st.dates(dt.date(2000, 1, 1), dt.date(2099, 12, 31)).map(str))
+schemathesis.openapi.format(
+    "date-time",
+    st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2099, 12, 31)).map(lambda each: f"{each.isoformat()}Z"),
+)
+schemathesis.openapi.media_type("image/png", st.sampled_from([png(), png(colour="green")]))
+schemathesis.openapi.media_type("image/jpeg", st.sampled_from([jpeg(), jpeg(colour="green")]))
+
+CONFIGURATION = {
+    "seed": SEED,
+    "cache": {"enabled": False},
+    "generation": {"max-examples": EXAMPLES, "allow-x00": False, "database": "none"},
+    "phases": {
+        # It takes keys of our errors for parameters that it has overlooked.
+        "fuzzing": {"error-feedback": {"enabled": False}},
+        "stateful": {"max-steps": STEPS},
+    },
+    "operations": [
+        # 200 whatever its items are: see `bad_items_are_invalid_entries`.
+        {"include-name": "POST /api/v1/sync", "checks": {"negative_data_rejection": {"enabled": False}}},
+        # Any text may be a cursor, as far as a schema can tell.
+        {
+            "include-name": "GET /api/v1/sync/changes",
+            "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "410"]}},
+        },
+    ],
+}
+
+
+class Office:
+    """The people and rows that calls are about, put right before each call: other calls change them."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app, self.world, self.numbers = app, World(app), count()
+        self.technician = self.world.user()
+        self.admin = self.world.user("admin@example.com", "admin")
+        self.templates = [self.world.template().id for _ in range(3)]
+        for template in self.templates:
+            inspection = self.world.inspection(self.admin, self.technician)
+            self.world.attachment(self.world.form_fill(inspection, form_template_id=template))
+
+    def sign_in(self) -> dict[str, Any]:
+        """Fresh tokens of an administrator."""
+        with self.app.app_context():
+            for made in (self.technician, self.admin):
+                user = db.session.get(User, made.id)
+                assert user is not None
+                user.role, user.active = made.role, True
+            db.session.commit()
+            found = tokens.start_sign_in(user, None)
+            assert found is not None
+            return found
+
+    def make_meaningful(self, label: str, body: Any) -> None:
+        """What no schema can say: ids of rows that are there, addresses and names that are not taken yet."""
+        if label.startswith("POST /api/v1/sync/upload_"):
+            # It may leave all parts but the image empty.
+            body |= {"form_fill_id": "1", "field_name": body["field_name"] or "Riser_Photo"}
+        if label == "POST /api/v1/users":
+            body["email"] = f"{next(self.numbers)}@example.com"
+        if label == "POST /api/v1/form_templates":
+            for number, field in enumerate(body["form_structure"]):
+                field["name"] = f"{number} {field['name']}"[:255]
+        if label in ("POST /api/v1/inspections", "PATCH /api/v1/inspections/{inspection_id}"):
+            ids = {"owner_id": self.admin.id, "assignee_id": self.technician.id}
+            body |= {name: value for name, value in ids.items() if body.get(name) is not None}
+            if "form_template_ids" in body:
+                body["form_template_ids"] = self.templates[: len(body["form_template_ids"])]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """A server's database and people. On SQLite alone: what is tested is what stands before the database."""
+    with sqlite_file(tmp_path) as url:
+        app = create_app(
+            {
+                "FIELDPOST_DATA_DIR": str(tmp_path),
+                "DATABASE_URL": url,
+                "FIELDPOST_LOG_LEVEL": "ERROR",
+                "FIELDPOST_LOGIN_RATE": "1000000 per minute",
+                "FIELDPOST_METRICS_TOKEN": METRICS_TOKEN,
+            }
+        )
+        yield Office(app)
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def address(office: Office) -> Iterator[str]:
+    """A server on loopback, in this process, so that tokens are made without hashing passwords."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, office.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def schema(office: Office, address: str) -> Iterator[Any]:
+    """The document of the server, with our tokens, data and checks."""
+    configuration = schemathesis.Config.from_dict(CONFIGURATION)
+    found = schemathesis.openapi.from_url(f"{address}/api/v1/openapi.json", config=configuration)
+    document = found.raw_schema
+
+    @found.auth()
+    class Tokens:
+        def get(self, case: Any, context: Any) -> str:
+            if case.operation.path == "/metrics":
+                return METRICS_TOKEN
+            kind = "refresh_token" if case.operation.path.endswith("/auth/refresh") else "access_token"
+            return str(office.sign_in()[kind])
+
+        def set(self, case: Any, data: str, context: Any) -> None:
+            case.headers["Authorization"] = f"Bearer {data}"
+
+    @schemathesis.hook
+    def before_call(context: Any, case: Any, kwargs: Any) -> None:
+        if case.meta is not None and not case.meta.generation.mode.is_negative and isinstance(case.body, dict):
+            office.make_meaningful(case.operation.label, case.body)
+            # Still good data; of itself it would now take an image's bytes for what is no text.
+            case.meta.generation.mode = schemathesis.GenerationMode.POSITIVE
+
+    @schemathesis.check
+    def every_error_has_a_documented_code(context: Any, response: Any, case: Any) -> None:
+        if response.status_code >= 400 and response.status_code != 405:
+            operation = document["paths"][case.operation.path][case.operation.method]
+            answer = answers_of(document, operation)[str(response.status_code)]
+            assert response.json()["code"] in answer["content"]["application/json"]["examples"]
+
+    @schemathesis.check
+    def bad_items_are_invalid_entries(context: Any, response: Any, case: Any) -> None:
+        # Other methods are tried, too.
+        is_batch = case.operation.label == "POST /api/v1/sync" and response.request.method == "POST"
+        if is_batch and response.status_code == 200:
+            assert_bad_items_are_invalid(document, case.body, response.json()["results"])
+
+    yield found
+    schemathesis.hooks.unregister_all()
+
+
+#: How many bad items have been seen.
+BAD_ITEMS = Counter[str]()
+
+
+def assert_bad_items_are_invalid(document: Document, body: Any, results: dict[str, list[dict[str, Any]]]) -> None:
+    entries = {each["index"]: each for each in results["errors"]}
+    for index, item in enumerate(body["sync_items"]):
+        if faults_in(document, item_schema_of(document), item):
+            assert entries[index]["code"] in ("invalid", "invalid_type"), (item, entries.get(index))
+            BAD_ITEMS[entries[index]["code"]] += 1
+
+
+def findings_of(schema: Any, calls: Counter[str]) -> Iterator[str]:
+    """What Schemathesis finds; `calls` counts how often each operation was called."""
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            yield str(event)
+        if isinstance(event, events.PhaseFinished) and event.status in (Status.ERROR, Status.INTERRUPTED):
+            yield f"{event.phase.name}: {event.status}"
+        if isinstance(event, events.ScenarioFinished):
+            for key in event.recorder.interactions:
+                label = event.recorder.cases[key].value.operation.label
+                calls[label] += 1
+                for check in event.recorder.checks.get(key, ()):
+                    if check.failure_info is not None:
+                        yield f"{label}: {check.name}: {check.failure_info.failure}\n{check.failure_info.code_sample}"
+
+
+def test_schemathesis_finds_nothing(schema: Any) -> None:
+    calls = Counter[str]()
+    findings = list(dict.fromkeys(findings_of(schema, calls)))
+    assert not findings, "\n\n".join(each[:3000] for each in findings[:20])
+    assert set(calls) == {each.ok().label for each in schema.get_all_operations()}
+    assert sum(calls.values()) > 1000
+    assert BAD_ITEMS["invalid"] > 50
+    assert BAD_ITEMS["invalid_type"] > 0
