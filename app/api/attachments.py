@@ -76,6 +76,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
     headers={
         "Range": told(TEXT, "RFC 9110, section 14: `bytes=0-1023`."),
         "If-None-Match": told(TEXT, "The ETag of an earlier answer."),
+        "If-Match": told(TEXT, "Another ETag than the present one is answered with 412."),
     },
     answers={
         200: {
@@ -91,7 +92,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
         302: {"description": "Where to fetch the bytes", "headers": {"Location": {"schema": TEXT}}},
         304: {"description": "The device has them"},
     },
-    faults=("not_found", "range_not_satisfiable"),
+    faults=("not_found", "precondition_failed", "range_not_satisfiable"),
 )
 def get_attachment(attachment_id: str) -> Response:
     """The stored bytes, or with `?variant=thumbnail` a small JPEG; ranges and ETags as in RFC 9110."""

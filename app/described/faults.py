@@ -41,6 +41,7 @@ FAULTS = {
         Fault("too_slow", 408, "The body did not arrive in time", "nothing was applied"),
         Fault("stale", 409, "The row has changed since", "a `PATCH` named an old version; `data` has the present row"),
         Fault("cursor_expired", 410, "The cursor can no longer be used", "start the feed again without a cursor"),
+        Fault("precondition_failed", 412, "Precondition Failed", "`If-Match` names another version"),
         Fault("too_large", 413, "The request is too large", "over `limit`"),
         Fault("too_many_items", 413, "Too many items for one batch", "over `limit`"),
         Fault("unsupported_media_type", 415, "Unsupported media type", "a body that is not JSON, or no image"),

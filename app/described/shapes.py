@@ -44,10 +44,9 @@ def listed(items: Mapping[str, Any]) -> JsonSchema:
 
 def nullable(schema: Mapping[str, Any]) -> JsonSchema:
     """`schema`, or null."""
-    if "type" not in schema or isinstance(schema, Named):
+    if "type" not in schema or "enum" in schema or isinstance(schema, Named):
         return {"anyOf": [schema, {"type": "null"}]}
-    found = {**schema, "type": [schema["type"], "null"]}
-    return found | ({"enum": [*schema["enum"], None]} if "enum" in schema else {})
+    return {**schema, "type": [schema["type"], "null"]}
 
 
 def one_of(*values: str) -> JsonSchema:

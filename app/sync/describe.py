@@ -10,7 +10,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from sqlalchemy import String, inspect
 
-from app.described.shapes import JsonSchema, Named
+from app.described.shapes import JsonSchema, Named, nullable, one_of
 from app.identifiers import MAX_INTEGER
 from app.plugin_api import ById, SyncHandler
 from app.plugin_checks import takes_client_id
@@ -52,7 +52,6 @@ def item_schema(registered: Registered) -> Named:
     origin = f"{registered.distribution} {registered.version}"
     item: JsonSchema = {
         "type": "object",
-        "title": f"{_camel(handler.type)}Item",
         "description": "\n\n".join([f"Brought by {origin}.", *_other_keys(handler)]),
         "properties": {
             "type": {"type": "string", "enum": [handler.type, *handler.aliases]},
@@ -129,7 +128,7 @@ def _core_properties(handler: SyncHandler) -> dict[str, Any]:
         found["client_id"] = {"type": ["string", "null"], "format": "uuid"}
     if handler.versioned:
         found["updated_at"] = {"type": ["string", "null"], "format": "date-time"}
-        found["resolve_strategy"] = {"type": ["string", "null"], "enum": [*STRATEGIES, None]}
+        found["resolve_strategy"] = nullable(one_of(*STRATEGIES))
     return found
 
 

@@ -1,0 +1,195 @@
+"""What the OpenAPI document says of types and routes that others bring, in whatever way they say it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import flask_smorest
+import pytest
+from flask import Blueprint, Flask
+from jsonschema import Draft202012Validator
+from marshmallow import Schema, fields, validate
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app import policies
+from app.models import FormFill, Inspection
+from app.plugin_api import Plugin, SyncHandler, by_id, edit
+from app.registry import Registry, load, mount_blueprints
+from app.testing import World, sign_in
+from app.web import API_PREFIX, Fault, RestBlueprint, answer, described, public
+from tests.api.conftest import API
+from tests.api.documents import Document, answers_of, faults_in, item_schema_of
+from tests.test_registry import entry, stranger
+
+__all__ = ["stranger"]
+
+pytestmark = pytest.mark.database("sqlite")
+
+
+class PartSchema(Schema):
+    """A part, made of parts."""
+
+    name = fields.String(required=True, validate=validate.Length(1, 9))
+    parts = fields.List(fields.Nested(lambda: PartSchema()))
+
+
+class MachineSchema(Schema):
+    """What a machine is made of."""
+
+    parts = fields.List(fields.Nested(PartSchema), required=True)
+
+
+class TagsSchema(Schema):
+    tags = fields.List(fields.String(), required=True)
+
+
+class SearchSchema(Schema):
+    q = fields.String(required=True)
+
+
+EXAMPLE = {
+    "type": "machine",
+    "local_id": "1",
+    "data": {"inspection_id": 1, "parts": [{"name": "axle", "parts": [{"name": "nut"}]}]},
+}
+
+machine = SyncHandler(
+    type="machine",
+    aliases=("apparatus",),
+    schema=MachineSchema,
+    target=by_id(FormFill, parent=by_id(Inspection, "inspection_id")),
+    policy=policies.change,
+    apply=edit,
+    data_keys=("data", "payload"),
+    examples=(EXAMPLE,),
+)
+
+rest = RestBlueprint("machines", "stranger", url_prefix="/machines", description="Machines and their parts")
+
+
+@rest.get("/tags")
+@described(data=TagsSchema, faults=("not_found", Fault("machine_sealed", 409, "Sealed", "ask the office")))
+@rest.query(SearchSchema)
+def tags(query: Any) -> Any:
+    """All tags.
+
+    Of the machines that the user may see.
+    """
+    return answer({"tags": [query["q"]]}, "Tags retrieved successfully")
+
+
+@rest.post("/tags")
+@described(data=TagsSchema, status=201)
+@rest.body(TagsSchema)
+def add_tags(body: Any) -> Any:
+    """New tags."""
+    return answer(body, "Tags added", 201)
+
+
+plain = Blueprint("plain", "stranger", url_prefix="/plain")
+
+
+@plain.get("/<int:number>/<name>")
+@public
+def look(number: int, name: str) -> Any:
+    """Look at something."""
+    return {"number": number, "name": name}
+
+
+smorest = flask_smorest.Blueprint("smorest", "stranger", url_prefix="/smorest")
+
+
+@smorest.get("/tags")
+@smorest.response(200, TagsSchema)
+def smorest_tags() -> Any:
+    """Tags in flask-smorest's own way."""
+    return {"tags": ["a"]}
+
+
+@pytest.fixture
+def document(app: Flask, stranger: ModuleType) -> Document:
+    """The document of a server where the stranger's distribution is installed."""
+    entries = [entry(stranger, "machine", machine)]
+    for each in (rest, plain, smorest):
+        entries.append(entry(stranger, each.name, Plugin(name=each.name, api_version=1, blueprint=each)))
+    own = Registry()
+    assert list(load(own, entries)) == []
+    assert list(mount_blueprints(app, own, API_PREFIX)) == []
+    assert list(load(app.extensions["fieldpost.registry"], entries)) == []
+    found: Document = app.test_client().get(f"{API}/openapi.json").json
+    assert [str(each) for each in OpenAPIV31SpecValidator(found).iter_errors()] == []
+    return found
+
+
+def test_a_strangers_type_is_one_of_the_items(document: Document) -> None:
+    mapping = item_schema_of(document)["discriminator"]["mapping"]
+    assert mapping["machine"] == mapping["apparatus"] == "#/components/schemas/SyncItem_machine"
+    item = document["components"]["schemas"]["SyncItem_machine"]
+    assert item["examples"] == [EXAMPLE]
+    assert "Brought by fieldpost-stranger 1.5." in item["description"]
+    assert "`payload` means the same as `data`." in item["description"]
+
+
+def test_schemas_within_schemas_are_followed_however_deep(document: Document) -> None:
+    schema = item_schema_of(document)
+    assert faults_in(document, schema, EXAMPLE) == []
+    nameless = {**EXAMPLE, "data": {**EXAMPLE["data"], "parts": [{"name": "axle", "parts": [{}]}]}}  # type: ignore[dict-item]
+    assert faults_in(document, schema, nameless) != []
+
+
+def test_a_types_own_schema_is_complete_in_itself(app: Flask, document: Document, world: World) -> None:
+    types = sign_in(app, world.user()).get(f"{API}/sync/types").json["data"]["types"]
+    (schema,) = [each["schema"] for each in types if each["type"] == "machine"]
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid(EXAMPLE["data"])
+    assert not validator.is_valid({"inspection_id": 1}), "a new row needs what the schema requires"
+    assert validator.is_valid({"id": 1}), "a change needs an id alone"
+    assert not validator.is_valid({"parts": []}), "neither a row to change nor a parent to create below"
+    assert not validator.is_valid({"id": 1, "parts": [{"name": "a name that is too long"}]})
+    assert not validator.is_valid({"id": 1, "colour": "red"})
+
+
+def test_a_rest_blueprint_is_described_with_its_own_errors(app: Flask, document: Document, world: World) -> None:
+    operation = document["paths"][f"{API}/machines/tags"]["get"]
+    assert (operation["summary"], operation["description"]) == (
+        "All tags.",
+        "Of the machines that the user may see.",
+    )
+    assert operation["operationId"] == "machines_tags"
+    assert [each["name"] for each in operation["parameters"]] == ["q"]
+    assert operation["security"] == [{"bearer": []}]
+    answers = answers_of(document, operation)
+    assert list(answers["409"]["content"]["application/json"]["examples"]) == ["machine_sealed"]
+    assert list(answers) == ["200", "400", "401", "404", "409", "500", "503"]
+    schema = answers["200"]["content"]["application/json"]["schema"]
+    found = sign_in(app, world.user()).get(f"{API}/machines/tags?q=red").json
+    assert faults_in(document, schema, found) == []
+    assert faults_in(document, schema, {**found, "data": {}}) != []
+    assert {"name": "machines", "description": "Machines and their parts"} in document["tags"]
+
+
+def test_bodies_of_a_rest_blueprint_come_through_the_gate(app: Flask, document: Document, world: World) -> None:
+    operation = document["paths"][f"{API}/machines/tags"]["post"]
+    assert {"201", "400", "408", "413", "415"} <= set(operation["responses"])
+    client = sign_in(app, world.user())
+    assert client.post(f"{API}/machines/tags", json={"tags": ["a"]}).status_code == 201
+    assert client.post(f"{API}/machines/tags", json={"tags": ["\0"]}).json["code"] == "bad_json"
+    assert client.post(f"{API}/machines/tags", json={"tags": 1}).json["details"] == {"tags": ["Not a valid list."]}
+
+
+def test_a_route_of_which_nothing_is_said_is_in_the_document_too(document: Document) -> None:
+    operation = document["paths"][f"{API}/plain/{{number}}/{{name}}"]["get"]
+    assert operation["summary"] == "Look at something."
+    assert [each["name"] for each in operation["parameters"]] == ["number", "name"]
+    assert list(operation["responses"]) == ["2XX", "500", "503"]
+    assert operation["security"] == []
+
+
+def test_flask_smorests_own_words_count(document: Document) -> None:
+    operation = document["paths"][f"{API}/smorest/tags"]["get"]
+    assert set(operation["responses"]) == {"200", "401", "500", "503"}
+    shown = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert faults_in(document, shown, {"tags": ["a"]}) == []
+    assert faults_in(document, shown, {"tags": 1}) != []
