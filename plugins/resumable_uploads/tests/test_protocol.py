@@ -210,4 +210,7 @@ def test_a_page_of_a_named_origin_may_upload_and_read_the_answers(device: Device
 def test_the_routes_stand_in_the_openapi_document(app: Flask) -> None:
     paths = app.test_client().get("/api/v1/openapi.json").json["paths"]  # type: ignore[index]
     assert paths[UPLOADS].keys() >= {"post"}
-    assert paths[f"{UPLOADS}/{{upload_id}}"].keys() >= {"get", "patch", "delete"}
+    found = paths[f"{UPLOADS}/{{upload_id}}"]
+    assert found.keys() >= {"get", "patch", "delete"}
+    assert found["patch"]["responses"].keys() >= {"204", "400", "409", "410", "412", "413", "415", "460"}
+    assert {each["name"] for each in found["patch"]["parameters"]} >= {"Upload-Offset", "Tus-Resumable"}

@@ -18,12 +18,17 @@ from app.web import CutOffError, SlowBodyError, answer, signed_in_user
 from fieldpost_resumable_uploads import protocol, uploads
 from fieldpost_resumable_uploads.faults import OffsetConflictError, TooManyUploadsError, UploadExpiredError
 from fieldpost_resumable_uploads.models import ResumableUpload
+from fieldpost_resumable_uploads.routes.descriptions import (
+    ATTACHMENT_ID,
+    describe_add,
+    describe_create,
+    describe_override,
+    describe_remove,
+    describe_show,
+)
 from fieldpost_resumable_uploads.routes.intake import expiry, take
 
 blueprint = Blueprint("resumable_uploads", __name__, url_prefix="/uploads")
-
-#: The header that names what a complete upload has become.
-ATTACHMENT_ID = "Fieldpost-Attachment-Id"
 
 #: What a page of another origin may read of an answer, where any may call at all.
 EXPOSED = (
@@ -57,6 +62,7 @@ def show_options(_upload_id: str = "") -> Response:
 
 
 @blueprint.post("")
+@describe_create
 def create_upload() -> Response:
     """Announce an upload: `Upload-Length`, and where it goes in `Upload-Metadata`. The first bytes may come along."""
     protocol.require_version(request.headers)
@@ -77,6 +83,7 @@ def create_upload() -> Response:
 
 
 @blueprint.get("/<upload_id>")
+@describe_show
 def show_upload(upload_id: str) -> Response:
     """HEAD: how much has arrived. GET: that as JSON, or what the upload has become, as its upload was answered."""
     if request.method == "HEAD":
@@ -90,6 +97,7 @@ def show_upload(upload_id: str) -> Response:
 
 
 @blueprint.patch("/<upload_id>")
+@describe_add
 def add_to_upload(upload_id: str) -> Response:
     """Add bytes from `Upload-Offset` on. What arrives is kept, also if the rest does not."""
     protocol.require_version(request.headers)
@@ -102,6 +110,7 @@ def add_to_upload(upload_id: str) -> Response:
 
 
 @blueprint.delete("/<upload_id>")
+@describe_remove
 def remove_upload(upload_id: str) -> Response:
     """Give an upload up, or forget one that is complete; the attachment that it has become stays."""
     protocol.require_version(request.headers)
@@ -110,6 +119,7 @@ def remove_upload(upload_id: str) -> Response:
 
 
 @blueprint.post("/<upload_id>")
+@describe_override
 def override_method(upload_id: str) -> Response:
     """PATCH or DELETE, as `X-HTTP-Method-Override` says, for clients that cannot send these."""
     views = {"PATCH": add_to_upload, "DELETE": remove_upload}
