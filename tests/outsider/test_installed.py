@@ -193,6 +193,10 @@ def shows_its_rows_everywhere(client: Client) -> None:
     assert [each["action"] for each in history] == ["change", "change", "create"]
     assert "photo_annotate" in {each["type"] for each in client.get("/sync/types")["types"]}
     assert client.get("/equipment/tags") == {"tags": ["A", "B"]}
+    document = client.call("GET", "/api/v1/openapi.json")
+    assert "SyncItem_photo_annotate" in document["components"]["schemas"]
+    told = document["paths"]["/api/v1/equipment/tags"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert "tags" in told["schema"]["properties"]["data"]["properties"]
     token, client.token = client.token, ""
     assert client.call("GET", "/api/v1/equipment/tags")["code"] == "token_missing"
     assert client.get("/equipment/about") == {"most_details": 2}
