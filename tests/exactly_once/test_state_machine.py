@@ -5,31 +5,33 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app import create_app
 from app.extensions import db
-from app.models import FormFill
+from app.models import FormFill, User
 from app.testing import World, sign_in
 from tests.conftest import PASSWORD, SettableClock
-from tests.databases import sqlite_file
+from tests.databases import migrated_file
 from tests.device import Change, Device, Offline, Store
 from tests.exactly_once.checker import check, check_devices
 from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, TWICE, Line, Witness
 from tests.pictures import jpeg
 
 IS_LONG = "TEST_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "25"))
 
 DEVICES = 3
 
@@ -45,72 +47,102 @@ devices = st.integers(0, DEVICES - 1)
 fields = st.sampled_from(["a", "b", "c"])
 fates = st.lists(st.sampled_from([PASS, PASS, LOSE_REQUEST, LOSE_ANSWER, TWICE]), max_size=6)
 
-Item = TypeVar("Item")
-
 
 def decide(change: Change, conflict: dict[str, Any]) -> dict[str, Any] | None:
     """The user insists on what was entered here."""
     return dict(conflict["local_data"])
 
 
+class Site:
+    """Three devices of two technicians, one inspection, a form that all edit and one that each edits alone.
+
+    Made once: an example begins with a copy of the database and of what the devices hold.
+    """
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="fieldpost-site-"))
+        atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
+        shutil.copy(migrated_file(), self.database)
+        self.clock = SettableClock()
+        environment = {"FIELDPOST_DATA_DIR": str(self.directory), "DATABASE_URL": "", "FIELDPOST_LOG_LEVEL": "ERROR"}
+        self.app = create_app({**environment, "FIELDPOST_LOGIN_RATE": "1000 per minute"}, self.clock)
+        world = World(self.app)
+        owner, tech = world.user("owner@example.com", "technician"), world.user("tech@example.com")
+        self.inspection, self.template = world.inspection(owner, tech), world.template()
+        self.office = sign_in(self.app, world.user("office@example.com", "admin"))
+        self.shared = world.form_fill(self.inspection, self.template, data={}).id
+        self.alone = [world.form_fill(self.inspection, self.template, data={}).id for _ in range(DEVICES)]
+        self.stores = [self._store(owner if number == 2 else tech) for number in range(DEVICES)]
+        self._close()
+        shutil.copy(self.database, self.directory / "beginning")
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "fieldpost.sqlite3"
+
+    def begin(self) -> None:
+        """As if nothing had happened yet."""
+        self._close()
+        shutil.copy(self.directory / "beginning", self.database)
+        shutil.rmtree(self.directory / "attachments", ignore_errors=True)
+        self.clock.time = SettableClock().time
+
+    def _store(self, user: User) -> str:
+        device = Device(Line(self.app))
+        device.sign_in(user.email, PASSWORD)
+        device.pull()
+        return device.store.dump()
+
+    def _close(self) -> None:
+        with self.app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+
+
+site = cache(Site)
+
+
 class Field(RuleBasedStateMachine):
-    """Three devices of two technicians, one inspection, a form that all edit and one that each edits alone."""
+    """What people, devices and the network do, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = ExitStack()
         self.numbers = count(1)
 
     @initialize()
     def begin(self) -> None:
-        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.stack.enter_context(sqlite_file(directory))
-        self.clock = SettableClock()
-        environment = {"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": "", "FIELDPOST_LOG_LEVEL": "ERROR"}
-        self.app = create_app({**environment, "FIELDPOST_LOGIN_RATE": "1000 per minute"}, self.clock)
-        world = World(self.app)
-        owner, tech = world.user("owner@example.com", "technician"), world.user("tech@example.com")
-        self.inspection = world.inspection(owner, tech)
-        self.template = world.template()
-        self.office = sign_in(self.app, world.user("office@example.com", "admin"))
-        self.shared = world.form_fill(self.inspection, self.template, data={}).id
-        self.alone = [world.form_fill(self.inspection, self.template, data={}).id for _ in range(DEVICES)]
+        self.site = site()
+        self.site.begin()
+        self.app, self.clock, self.office = self.site.app, self.site.clock, self.site.office
+        self.inspection, self.template = self.site.inspection, self.site.template
+        self.shared, self.alone = self.site.shared, self.site.alone
         self.lines = [Line(self.app) for _ in range(DEVICES)]
         self.witnesses = [Witness(line) for line in self.lines]
-        self.devices = [Device(each, decide=decide, **HABITS[index]) for index, each in enumerate(self.witnesses)]
+        self.devices = [self._open(number, self.site.stores[number]) for number in range(DEVICES)]
         self.made: list[list[Any]] = [[] for _ in range(DEVICES)]
         #: Whether anything has happened that the server could know of; what is only queued it cannot.
         self.is_unchecked = True
-        for number, device in enumerate(self.devices):
-            device.sign_in((owner if number == 2 else tech).email, PASSWORD)
-            device.pull()
+
+    def _open(self, number: int, kept: str) -> Device:
+        return Device(self.witnesses[number], Store.load(kept), decide=decide, **HABITS[number])
 
     def value(self) -> str:
         """A value that nobody has written before."""
         return str(next(self.numbers))
 
-    @rule(device=devices, name=fields)
-    def edit_shared(self, device: int, name: str) -> None:
-        self.devices[device].edit(self.shared, **{name: self.value()})
-
-    @rule(device=devices, name=fields)
-    def edit_alone(self, device: int, name: str) -> None:
-        self.devices[device].edit(self.alone[device], **{name: self.value()})
-
-    @rule(device=devices)
-    def edit_inspection(self, device: int) -> None:
-        self.devices[device].edit_inspection(self.inspection.id, notes=self.value())
+    @rule(device=devices, what=st.sampled_from(["shared", "alone", "made", "inspection"]), name=fields)
+    def edit(self, device: int, what: str, name: str) -> None:
+        if what == "inspection":
+            self.devices[device].edit_inspection(self.inspection.id, notes=self.value())
+        else:
+            alone = self.alone[device]
+            key = {"shared": self.shared, "alone": alone, "made": (self.made[device] or [alone])[-1]}[what]
+            self.devices[device].edit(key, **{name: self.value()})
 
     @rule(device=devices)
     def create(self, device: int) -> None:
         made = self.devices[device].create(self.inspection.id, self.template.id, a=self.value())
         self.made[device].append(made)
-
-    @precondition(lambda self: any(self.made))
-    @rule(device=devices, which=st.integers(0, 99), name=fields)
-    def edit_made(self, device: int, which: int, name: str) -> None:
-        if self.made[device]:
-            self.devices[device].edit(self.made[device][which % len(self.made[device])], **{name: self.value()})
 
     @rule(device=devices)
     def photograph(self, device: int) -> None:
@@ -139,8 +171,7 @@ class Field(RuleBasedStateMachine):
     @rule(device=devices)
     def restart(self, device: int) -> None:
         self.is_unchecked = True
-        kept = Store.load(self.devices[device].store.dump())
-        self.devices[device] = Device(self.witnesses[device], kept, decide=decide, **HABITS[device])
+        self.devices[device] = self._open(device, self.devices[device].store.dump())
 
     @rule(device=devices, which=st.integers(0, 99))
     def arrive_late(self, device: int, which: int) -> None:
@@ -173,18 +204,13 @@ class Field(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "devices"):
             return
-        try:
-            for _ in range(2):
-                for number in range(DEVICES):
-                    self._sync(number, [])
-            check(self.app, self.devices)
-            assert not any(each.unknown for each in self.witnesses)
-            self._check_only_editors()
-            check_devices(self.devices)
-        finally:
-            with self.app.app_context():
-                db.engine.dispose()
-            self.stack.close()
+        for what in (Device.sync, Device.pull):
+            for number in range(DEVICES):
+                self._sync(number, [], what)
+        check(self.app, self.devices)
+        assert not any(each.unknown for each in self.witnesses)
+        self._check_only_editors()
+        check_devices(self.devices)
 
     def _check_only_editors(self) -> None:
         """Whoever is the only editor of a row never gets a conflict on it."""
@@ -200,7 +226,7 @@ class Field(RuleBasedStateMachine):
 class TestField(Field.TestCase):  # type: ignore[name-defined, misc]
     settings = settings(
         max_examples=EXAMPLES,
-        stateful_step_count=25,
+        stateful_step_count=40,
         derandomize=not IS_LONG,
         # A short failing example takes minutes to find.
         phases=tuple(Phase) if IS_LONG else (Phase.generate,),
