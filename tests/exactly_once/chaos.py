@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,18 @@ def insist(change: Change, conflict: dict[str, Any]) -> dict[str, Any]:
     return dict(conflict["local_data"])
 
 
-def run(directory: Path, url: str, *, clients: int, batches: int, kill_seconds: float = KILL_SECONDS) -> Counter[str]:
+def run(
+    directory: Path,
+    url: str,
+    *,
+    clients: int,
+    batches: int,
+    kill_seconds: float = KILL_SECONDS,
+    kill_rounds: int | None = None,
+) -> Counter[str]:
     """Let `clients` devices send `batches` batches each, check everything, and count what happened.
+
+    Every `kill_seconds` all workers are killed, at most `kill_rounds` times.
 
     `directory`, `url`: where the server keeps its data, and a migrated database (empty: SQLite in `directory`).
     Raises `AssertionError` where something was lost, applied twice, or is not as it was sent.
@@ -140,7 +151,7 @@ def run(directory: Path, url: str, *, clients: int, batches: int, kill_seconds: 
     with _server(environment) as master, ThreadPoolExecutor(clients) as pool:
         port = int(environment["PORT"])
         technicians = [Technician(each, port, site, forms[each]) for each in range(clients)]
-        with _killing(master, port, kill_seconds, kills):
+        with _killing(master, port, kill_seconds, kill_rounds, kills):
             list(pool.map(lambda each: each.work(batches), technicians))
         for turn in ("send", "fetch"):
             list(pool.map(lambda each, _: each.finish(), technicians, [turn] * clients))
@@ -176,12 +187,14 @@ def _server(environment: Mapping[str, str]) -> Iterator[int]:
 
 
 @contextmanager
-def _killing(master: int, port: int, seconds: float, kills: Counter[str]) -> Iterator[None]:
+def _killing(master: int, port: int, seconds: float, rounds: int | None, kills: Counter[str]) -> Iterator[None]:
     """Kill all workers every so many seconds while the block runs; gunicorn starts others."""
     end = threading.Event()
 
     def kill() -> None:
-        while not end.wait(seconds):
+        for _ in count() if rounds is None else range(rounds):
+            if end.wait(seconds):
+                return
             # On a machine that is busy otherwise, workers killed before they serve would let nothing through at all.
             while not end.is_set() and not _answers(port):
                 time.sleep(0.05)

@@ -44,7 +44,9 @@ HABITS: list[dict[str, Any]] = [
 ]
 
 devices = st.integers(0, DEVICES - 1)
-fields = st.sampled_from(["a", "b", "c"])
+names = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3)
+what = st.sampled_from(["shared", "shared", "shared", "alone", "alone", "made", "new", "inspection", "photo", "photo"])
+deeds = st.lists(st.tuples(devices, what, names), min_size=1, max_size=5)
 fates = st.lists(st.sampled_from([PASS, PASS, LOSE_REQUEST, LOSE_ANSWER, TWICE]), max_size=6)
 
 
@@ -130,24 +132,22 @@ class Field(RuleBasedStateMachine):
         """A value that nobody has written before."""
         return str(next(self.numbers))
 
-    @rule(device=devices, what=st.sampled_from(["shared", "alone", "made", "inspection"]), name=fields)
-    def edit(self, device: int, what: str, name: str) -> None:
-        if what == "inspection":
-            self.devices[device].edit_inspection(self.inspection.id, notes=self.value())
-        else:
-            alone = self.alone[device]
-            key = {"shared": self.shared, "alone": alone, "made": (self.made[device] or [alone])[-1]}[what]
-            self.devices[device].edit(key, **{name: self.value()})
-
-    @rule(device=devices)
-    def create(self, device: int) -> None:
-        made = self.devices[device].create(self.inspection.id, self.template.id, a=self.value())
-        self.made[device].append(made)
-
-    @rule(device=devices)
-    def photograph(self, device: int) -> None:
-        photo = jpeg((8, 8), colour=f"rgb({next(self.numbers) % 256},0,0)")
-        self.devices[device].photograph(self.shared, "Riser_Photo", photo)
+    @rule(deeds=deeds)
+    def work(self, deeds: list[tuple[int, str, list[str]]]) -> None:
+        """Several people, none of them online: each deed perhaps several fields, one after the other."""
+        for number, what, names in deeds:
+            device, alone, made = self.devices[number], self.alone[number], self.made[number]
+            if what == "new":
+                self._create(number)
+            elif what == "inspection":
+                device.edit_inspection(self.inspection.id, notes=self.value())
+            elif what == "photo":
+                photo = jpeg((8, 8), colour=f"rgb({next(self.numbers) % 256},0,0)")
+                device.photograph(self.shared, "Riser_Photo", photo)
+            else:
+                key = {"shared": self.shared, "alone": alone, "made": (made or [alone])[-1]}[what]
+                for name in names:
+                    device.edit(key, **{name: self.value()})
 
     @rule(device=devices)
     def delete_photo(self, device: int) -> None:
@@ -160,13 +160,17 @@ class Field(RuleBasedStateMachine):
         assert self.office.patch(url, json={"notes": self.value()}).status_code == 200
         self.is_unchecked = True
 
-    @rule(device=devices, fates=fates)
-    def sync(self, device: int, fates: list[str]) -> None:
-        self._sync(device, fates)
+    @rule(device=devices, what=st.sampled_from([Device.sync, Device.push]), fates=fates)
+    def send(self, device: int, what: Callable[[Device], None], fates: list[str]) -> None:
+        self._sync(device, fates, what)
 
-    @rule(device=devices, fates=fates)
-    def push(self, device: int, fates: list[str]) -> None:
-        self._sync(device, fates, lambda each: each.push())
+    @rule(device=devices, is_new=st.booleans())
+    def go_on_after_a_lost_answer(self, device: int, is_new: bool) -> None:
+        """What was made before and after it is of one row, and goes in one batch."""
+        key = self._create(device) if is_new else self.alone[device]
+        for _ in range(2):
+            self.devices[device].edit(key, a=self.value())
+            self._sync(device, [LOSE_ANSWER], Device.push)
 
     @rule(device=devices)
     def restart(self, device: int) -> None:
@@ -191,7 +195,12 @@ class Field(RuleBasedStateMachine):
             check(self.app, self.devices)
             self.is_unchecked = False
 
-    def _sync(self, device: int, fates: list[str], what: Callable[[Device], None] = Device.sync) -> None:
+    def _create(self, device: int) -> str:
+        made = self.devices[device].create(self.inspection.id, self.template.id, a=self.value())
+        self.made[device].append(made)
+        return made
+
+    def _sync(self, device: int, fates: list[str], what: Callable[[Device], None]) -> None:
         waiting, self.is_unchecked = list(fates), True
         self.lines[device].fate = lambda method, path: waiting.pop(0) if waiting else PASS
         try:
@@ -204,6 +213,7 @@ class Field(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "devices"):
             return
+        self._last_round()
         for what in (Device.sync, Device.pull):
             for number in range(DEVICES):
                 self._sync(number, [], what)
@@ -211,6 +221,15 @@ class Field(RuleBasedStateMachine):
         assert not any(each.unknown for each in self.witnesses)
         self._check_only_editors()
         check_devices(self.devices)
+
+    def _last_round(self) -> None:
+        """Whatever has happened: each device changes a field of its own and then the next one's, and photographs."""
+        for number, device in enumerate(self.devices):
+            for name in ("abc"[number], "abc"[number - 1]):
+                device.edit(self.shared, **{name: self.value()})
+            device.photograph(self.shared, "Riser_Photo", jpeg((8, 8), colour=f"rgb(0,{number},0)"))
+        for number in range(DEVICES):
+            self._sync(number, [TWICE] * 6, Device.sync)
 
     def _check_only_editors(self) -> None:
         """Whoever is the only editor of a row never gets a conflict on it."""

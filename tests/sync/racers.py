@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -23,6 +27,26 @@ SECONDS = 60
 #: The same interpreter state for every process, whatever the test's own has open.
 spawning = multiprocessing.get_context("spawn")
 
+#: So many race at most.
+RACERS = 4
+
+
+@cache
+def racers() -> Pool:
+    """The processes, started when the first race needs them: each imports the application once."""
+    barriers = {count: spawning.Barrier(count) for count in range(2, RACERS + 1)}
+    pool = spawning.Pool(RACERS, _take_place, (barriers,))
+    atexit.register(pool.terminate)
+    return pool
+
+
+#: Where the processes of a race wait for each other, by how many they are.
+_barriers: dict[int, Barrier] = {}
+
+
+def _take_place(barriers: dict[int, Barrier]) -> None:
+    _barriers.update(barriers)
+
 
 def send(client: FlaskClient, items: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Send a batch as a device does: on 503, after a little while, again."""
@@ -34,50 +58,48 @@ def send(client: FlaskClient, items: Sequence[Mapping[str, Any]]) -> dict[str, l
             return found
 
 
-def client_of(environment: Mapping[str, str], token: str) -> FlaskClient:
-    """An application of this process, and a client with this token."""
-    client = create_app(environment).test_client()
+@contextmanager
+def client_of(environment: Mapping[str, str], token: str, count: int) -> Iterator[FlaskClient]:
+    """An application of this process, and a client with this token, at the moment when all `count` are ready."""
+    app = create_app(environment)
+    client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-    return client
+    _barriers[count].wait(SECONDS)
+    yield client
+    with app.app_context():
+        db.engine.dispose()
 
 
 def push_once(
-    environment: Mapping[str, str], token: str, items: Sequence[Mapping[str, Any]], barrier: Barrier
+    environment: Mapping[str, str], token: str, items: Sequence[Mapping[str, Any]], count: int
 ) -> dict[str, Any]:
     """Send one batch, at the same moment as the others."""
-    client = client_of(environment, token)
-    barrier.wait(SECONDS)
-    return send(client, items)
+    with client_of(environment, token, count) as client:
+        return send(client, items)
 
 
-def increment(
-    environment: Mapping[str, str], token: str, form_fill_id: int, name: str, times: int, barrier: Barrier
-) -> int:
+def increment(environment: Mapping[str, str], token: str, form_fill_id: int, name: str, times: int, count: int) -> int:
     """Add 1 to a field so many times; on conflict take the server's value and send anew. Returns the conflicts."""
-    client = client_of(environment, token)
-    barrier.wait(SECONDS)
     version, value, conflicts, done = "2024-01-01T00:00:00.000Z", 0, 0, 0
-    while done < times:
-        data = {"id": form_fill_id, "updated_at": version, "changes": {"n": value + 1}}
-        results = send(client, [{"type": "form_fill", "local_id": f"{name}-{done}-{conflicts}", "data": data}])
-        if results["success"]:
-            done += 1
-            version, value = results["success"][0]["updated_at"], value + 1
-        else:
-            shown = results["conflicts"][0]["conflict_data"]
-            version, value = shown["server_version"], shown["server_data"]["n"]
-            conflicts += 1
-    with client.application.app_context():
-        db.engine.dispose()
+    with client_of(environment, token, count) as client:
+        while done < times:
+            data = {"id": form_fill_id, "updated_at": version, "changes": {"n": value + 1}}
+            results = send(client, [{"type": "form_fill", "local_id": f"{name}-{done}-{conflicts}", "data": data}])
+            if results["success"]:
+                done += 1
+                version, value = results["success"][0]["updated_at"], value + 1
+            else:
+                shown = results["conflicts"][0]["conflict_data"]
+                version, value = shown["server_version"], shown["server_data"]["n"]
+                conflicts += 1
     return conflicts
 
 
 def together(work: Any, arguments: Sequence[Sequence[Any]]) -> list[Any]:
-    """Run `work(*arguments, barrier)` in as many processes, all released at once; their results."""
-    with spawning.Manager() as manager, spawning.Pool(len(arguments)) as pool:
-        barrier = manager.Barrier(len(arguments))
-        found = [pool.apply_async(work, (*each, barrier)) for each in arguments]
-        return [each.get(SECONDS) for each in found]
+    """Run `work(*arguments, count)` in as many processes, all released at once; their results."""
+    count = len(arguments)
+    found = [racers().apply_async(work, (*each, count)) for each in arguments]
+    return [each.get(SECONDS) for each in found]
 
 
 def race(app: Flask, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
