@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -48,12 +48,3 @@ def closed(value: Any) -> Any:
         copy = {key: closed(each) for key, each in value.items()}
         return {"additionalProperties": False, **copy} if "properties" in value and "type" in value else copy
     return [closed(each) for each in value] if isinstance(value, list) else value
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """All texts anywhere in a value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from texts_in(each)
