@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from app import policies
 from app.attachments.destination import Destination
-from app.attachments.multipart import read_upload, too_large
+from app.attachments.multipart import received_upload, too_large
 from app.clock import to_wire
 from app.config import current_settings
 from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
@@ -59,6 +60,9 @@ class Stored:
         return body
 
 
+#: Images that are in memory at once in each process; the others wait in their files.
+_turns = BoundedSemaphore(2)
+
 #: Writes of a caller's own, in the same transaction: gets the session and the attachment's id.
 Also = Callable[[Session, str], None]
 
@@ -68,10 +72,11 @@ def store_upload(request: Request, part: str, kind: str) -> Stored:
 
     The same bytes for the same field are the same attachment. Raises the `RequestError`s of section 4's table.
     """
-    destination, data = read_upload(request, part, kind)
-    # Before the image is decoded, which costs; again under the locks, where it counts.
-    check_destination(destination)
-    return store_image(destination, data)
+    with received_upload(request, part, kind) as (destination, file):
+        # Before the image is decoded, which costs; again under the locks, where it counts.
+        check_destination(destination)
+        with _turns:
+            return store_image(destination, file.read())
 
 
 def store_image(destination: Destination, data: bytes, also: Also | None = None) -> Stored:
