@@ -7,6 +7,7 @@ the same batch runs again with a savepoint around each operation, so that only t
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -123,6 +124,7 @@ class _Batch:
         self.state.rows.load(self.drafts)
         self._recall()
         self._load_past()
+        self.recorder.reserve(self._creates())
         if self.is_guarded:
             self.answers = [self._guarded(draft) for draft in self.drafts]
         else:
@@ -158,6 +160,16 @@ class _Batch:
                     call()
             except BUGS:
                 logger.exception("after_commit failed")
+
+    def _creates(self) -> Counter[type]:
+        """How many rows of each model the drafts may make, by the look of them."""
+        return Counter(
+            draft.handler.target.model
+            for draft in self.drafts
+            if draft.handler is not None
+            and draft.parent is not None
+            and (draft.item.local_id, draft.fingerprint) not in self.state.remembered
+        )
 
     def _recall(self) -> None:
         """Find what was applied before, and the rows that its answers show."""

@@ -18,7 +18,7 @@ from app.clock import MILLISECOND
 from app.extensions import db
 from app.ledger.record import Origin, Recorder, fields_of, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
-from app.testing import push
+from app.testing import push, statements_of
 from tests.attachments.conftest import upload
 from tests.conftest import SettableClock, SignIn, World
 
@@ -379,3 +379,30 @@ def test_templates_are_recorded_too(world: World) -> None:
     assert (entry.entity, entry.inspection_id) == ("form_template", None)
     assert entry.changes["name"] == {"new": "Hydrant"}
     assert len(world.all(FormTemplate)) == 1
+
+
+def test_ids_of_rows_of_several_tables_are_reserved_together_and_never_given_twice(
+    app: Flask, world: World, inspection: Inspection, form_fill: FormFill
+) -> None:
+    template_id = form_fill.form_template_id
+
+    def work(recorder: Recorder) -> tuple[list[int], list[str]]:
+        recorder.reserve({FormFill: 2, FormTemplate: 1, Attachment: 1})
+        root = recorder.session.get(Inspection, inspection.id)
+        with statements_of(app) as found:
+            recorder.create(FormTemplate, {"name": "Another", "form_structure": []})
+            # One more than was reserved.
+            rows = [recorder.create(FormFill, {"form_template_id": template_id, "data": {}}, root) for _ in range(3)]
+        return [row.id for row in rows], found
+
+    for _ in range(2):
+        made, statements = unit(app, work)
+        assert len(statements) == (1 if db_is_postgresql(app) else 4)
+        assert len(set(made)) == 3
+        assert min(made) > form_fill.id
+    assert len({each.id for each in world.all(FormFill)}) == 7
+
+
+def db_is_postgresql(app: Flask) -> bool:
+    with app.app_context():
+        return db.engine.dialect.name == "postgresql"
