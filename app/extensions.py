@@ -7,11 +7,13 @@ how long a statement may take, how JSON is read and written.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from typing import Any
 
 import orjson
+import psycopg
 from flask import Flask
 from flask_compress import Compress
 from flask_jwt_extended import JWTManager
@@ -22,7 +24,9 @@ from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, event
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.config import Settings
 from app.lending import LendableSession, refuse_writing
@@ -45,6 +49,9 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
 
+
+#: For how long a connection that was just used is taken to be alive.
+REST_SECONDS = 1.0
 
 #: How often a writer asks SQLite whether it is its turn. SQLite's own waiting doubles its pauses up to 0.1 s, in
 #: which nobody may be writing, and those who waited longest ask least.
@@ -83,7 +90,6 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "idle_in_transaction_session_timeout": milliseconds * 6,
     }
     return options | {
-        "pool_pre_ping": True,
         "pool_timeout": settings.database_seconds,
         "connect_args": {
             "connect_timeout": settings.database_seconds,
@@ -92,14 +98,49 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def read_alone(session: Session) -> None:
+    """Let the session's next query, the only one before it is closed, be no transaction on PostgreSQL.
+
+    BEGIN and ROLLBACK would be two more messages there and back, and psycopg forgets at a ROLLBACK all statements that
+    it has prepared, so that every statement of every request would be planned anew.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+
+
 def prepare_engine(app: Flask) -> None:
     """Attach our listeners to the application's engine."""
     with app.app_context():
         engine: Engine = db.engine
     event.listen(engine, "before_cursor_execute", refuse_writing)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "checkin", _note_return)
+        event.listen(engine, "checkout", _ping_after_rest)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+
+
+def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned"] = time.monotonic()
+
+
+def _ping_after_rest(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Pre-ping of a connection that has not been used for a moment.
+
+    SQLAlchemy's own asks before every use: twice a request. What breaks within the moment is noticed by the statement,
+    and the unit of work repeated.
+    """
+    if time.monotonic() - record.info.get("returned", math.inf) < REST_SECONDS:
+        return
+    try:
+        # Outside any transaction: a ROLLBACK would cost the prepared statements.
+        connection.autocommit = True
+        connection.execute("")
+        connection.autocommit = False
+    except psycopg.Error as error:
+        # The pool makes another one.
+        raise DisconnectionError() from error
 
 
 def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:

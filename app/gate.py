@@ -69,7 +69,8 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
     settings = current_settings()
     limit = settings.max_batch_bytes
     body = decode(read_body(request, limit), request.headers.get("Content-Encoding", ""), limit)
-    return parse_json(body, depth=settings.max_json_depth), SUSPECT.search(body) is not None
+    is_suspect = SUSPECT.search(body) is not None
+    return parse_json(body, depth=settings.max_json_depth, is_suspect=is_suspect), is_suspect
 
 
 def read_body(request: Request, limit: int) -> bytes:
@@ -177,15 +178,15 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def parse_json(body: bytes, *, depth: int) -> Any:
+def parse_json(body: bytes, *, depth: int, is_suspect: bool = True) -> Any:
     """One JSON document, nested at most `depth` deep; the last of two equal keys wins. Raises `BadJsonError`.
 
-    Integers are exact and lone surrogates are kept, so that `faults` can tell whose they are: orjson would turn
-    integers of 2**64 and more into floats, and refuse the whole batch for one surrogate (trap 6).
+    `is_suspect`: whether `SUSPECT` is found in it. Then integers are exact and lone surrogates are kept, so that
+    `faults` can tell whose they are: orjson would turn integers of 2**64 and more into floats, and refuse the whole
+    batch for one surrogate (trap 6).
     """
     try:
         # Decoded here: the standard library would also take surrogates in UTF-8, and UTF-16.
-        is_suspect = SUSPECT.search(body) is not None
         value = json.loads(body.decode(), parse_constant=_refuse_constant) if is_suspect else orjson.loads(body)
     except (ValueError, RecursionError) as error:
         # The reader's sentence names the place; UnicodeDecodeError's would quote the data.

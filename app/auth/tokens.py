@@ -13,13 +13,14 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.auth.bearer import Claims, make_tokens
 from app.clock import now
 from app.config import current_settings
 from app.errors import UnauthorizedError
-from app.extensions import db
+from app.extensions import db, read_alone
 from app.ledger.unit import unit_of_work
 from app.models import SignIn, User
 
@@ -89,11 +90,10 @@ def refresh(claims: Claims) -> dict[str, Any]:
 def check_access(claims: Claims) -> tuple[User, SignIn]:
     """The user and the sign-in that an access token stands for, both detached from any session.
 
-    Read in one query and a transaction that ends here: no decision of a unit of work is taken on it.
+    Read in one query by itself: no decision of a unit of work is taken on it.
     Raises `UnauthorizedError` with `token_revoked`.
     """
-    found = db.session.execute(HOLDER, {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id}).one_or_none()
-    db.session.remove()
+    found = _holder(claims)
     if found is None:
         raise _revoked()
     user, sign_in = found
@@ -103,6 +103,21 @@ def check_access(claims: Claims) -> tuple[User, SignIn]:
     if place == NEXT:
         _use_first_time(claims)
     return user, sign_in
+
+
+def _holder(claims: Claims) -> Any:
+    """User and sign-in of a token, or None. Asked again where the connection broke while nobody used it."""
+    for is_last in (False, True):
+        try:
+            read_alone(db.session())
+            keys = {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id}
+            return db.session.execute(HOLDER, keys).one_or_none()
+        except DBAPIError as error:
+            if is_last or not error.connection_invalidated:
+                raise
+        finally:
+            db.session.remove()
+    raise AssertionError
 
 
 def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -> None:

@@ -8,8 +8,8 @@ to it is for all who look many rows up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -67,33 +67,57 @@ class Write:
     names: tuple[str, ...]
     #: Column name -> value, the primary key included.
     rows: Sequence[Mapping[str, Any]]
+    #: Further columns of an insert, with one value for all rows: it travels once.
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    #: Of an update: the column of which keys are set and none removed, and for each row the keys that are set.
+    #: PostgreSQL merges them into what is stored; SQLite is in the process and gets the whole.
+    document: str | None = None
+    additions: Sequence[Mapping[str, Any]] = ()
 
 
 def write_rows(connection: Connection, writes: Sequence[Write]) -> None:
     """Write everything: on PostgreSQL in one statement, whose parts see the state before it."""
     if not writes:
         return
-    packed = [_pack(each, connection.dialect) for each in writes]
     if connection.dialect.name == "sqlite":
-        for write, rows in zip(writes, packed, strict=True):
-            connection.exec_driver_sql(_sqlite_statement(write.kind, write.table, write.names), rows)
+        for write in writes:
+            statement = _sqlite_statement(write.kind, write.table, write.names, tuple(write.shared))
+            connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
     else:
-        statement = _postgresql_statement(tuple((each.kind, each.table, each.names) for each in writes))
-        connection.exec_driver_sql(statement, tuple(orjson.dumps(rows, default=str).decode() for rows in packed))
+        shapes = tuple((each.kind, each.table, each.names, tuple(each.shared), each.document) for each in writes)
+        parameters = [value for each in writes for value in _parameters(each, connection.dialect)]
+        connection.exec_driver_sql(_postgresql_statement(shapes), tuple(parameters))
 
 
 def _columns(write_kind: str, table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that travel: a key that is looked for comes last."""
+    """The columns that travel with each row: a key that is looked for comes last."""
     return names if write_kind == "insert" else (*names, _primary_key(table))
 
 
-def _pack(write: Write, dialect: Dialect) -> list[Any]:
-    """The rows as the statement takes them: tuples on SQLite, JSON objects on PostgreSQL."""
+def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
+    """The rows as SQLite's statement takes them."""
     names = _columns(write.kind, write.table, write.names)
     columns = [(name, _encoder(write.table.c[name], dialect)) for name in names]
-    if dialect.name == "sqlite":
-        return [tuple([encode(row[name]) if encode else row[name] for name, encode in columns]) for row in write.rows]
-    return [{name: encode(row[name]) if encode else row[name] for name, encode in columns} for row in write.rows]
+    shared = tuple(_shared(write, dialect))
+    return [(*[encode(row[name]) if encode else row[name] for name, encode in columns], *shared) for row in write.rows]
+
+
+def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
+    """What one part of PostgreSQL's statement takes: what the rows share, and the rows as a JSON array."""
+    names = _columns(write.kind, write.table, write.names)
+    encoders = [(name, encode) for name in names if (encode := _encoder(write.table.c[name], dialect))]
+    rows = [{**row, **{name: encode(row[name]) for name, encode in encoders}} for row in write.rows]
+    if write.document is not None:
+        for row, added in zip(rows, write.additions, strict=True):
+            row[write.document] = added
+    yield from _shared(write, dialect)
+    yield orjson.dumps(rows, default=str).decode()
+
+
+def _shared(write: Write, dialect: Dialect) -> Iterator[Any]:
+    for name, value in write.shared.items():
+        encode = _encoder(write.table.c[name], dialect)
+        yield encode(value) if encode else value
 
 
 @lru_cache(maxsize=512)
@@ -120,30 +144,48 @@ def _primary_key(table: Table) -> str:
 
 
 @lru_cache(maxsize=512)
-def _sqlite_statement(kind: str, table: Table, names: tuple[str, ...]) -> str:
+def _sqlite_statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...]) -> str:
     target, key = _quoted(table.name), _quoted(_primary_key(table))
     if kind == "insert":
-        return f"INSERT INTO {target} ({', '.join(map(_quoted, names))}) VALUES ({', '.join('?' * len(names))})"
+        columns = (*names, *shared)
+        return f"INSERT INTO {target} ({', '.join(map(_quoted, columns))}) VALUES ({', '.join('?' * len(columns))})"
     if kind == "update":
         return f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = ?' for name in names)} WHERE {key} = ?"
     return f"DELETE FROM {target} WHERE {key} = ?"
 
 
+#: Of a part of PostgreSQL's statement: kind, table, columns that travel with each row, shared ones, document.
+_Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None]
+
+
 @lru_cache(maxsize=512)
-def _postgresql_statement(shapes: tuple[tuple[str, Table, tuple[str, ...]], ...]) -> str:
+def _postgresql_statement(shapes: tuple[_Shape, ...]) -> str:
     *others, last = [_postgresql_part(*shape) for shape in shapes]
     steps = ", ".join(f"step_{index} AS ({part})" for index, part in enumerate(others))
     return f"WITH {steps} {last}" if steps else last
 
 
-def _postgresql_part(kind: str, table: Table, names: tuple[str, ...]) -> str:
+def _postgresql_part(
+    kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...], document: str | None
+) -> str:
     target, key = _quoted(table.name), _quoted(_primary_key(table))
-    types = [f"{_quoted(name)} {table.c[name].type.compile(POSTGRESQL)}" for name in _columns(kind, table, names)]
+    types = [f"{_quoted(name)} {_type(table, name)}" for name in _columns(kind, table, names)]
     source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
     if kind == "insert":
-        columns = ", ".join(map(_quoted, names))
-        return f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source}"
+        columns = ", ".join(map(_quoted, (*shared, *names)))
+        values = ", ".join([*(f"%s::{_type(table, name)}" for name in shared), *map(_quoted, names)])
+        return f"INSERT INTO {target} ({columns}) SELECT {values} FROM {source}"
     if kind == "update":
-        assignments = ", ".join(f"{_quoted(name)} = source.{_quoted(name)}" for name in names)
+        assignments = ", ".join(f"{_quoted(name)} = {_new_value(target, name, document)}" for name in names)
         return f"UPDATE {target} SET {assignments} FROM {source} WHERE {target}.{key} = source.{key}"
     return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"
+
+
+def _type(table: Table, name: str) -> str:
+    found: str = table.c[name].type.compile(POSTGRESQL)
+    return found
+
+
+def _new_value(target: str, name: str, document: str | None) -> str:
+    value = f"source.{_quoted(name)}"
+    return f"{target}.{_quoted(name)} || {value}" if name == document else value

@@ -7,7 +7,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, bindparam, select
+from sqlalchemy import Row, Select, String, and_, bindparam, func, literal_column, select, true
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
@@ -31,14 +32,28 @@ def recall(session: Session, origin: Origin, local_ids: Iterable[str]) -> dict[t
     return {(each.local_id, each.fingerprint): each for each in found}
 
 
+#: What a retry is answered with.
+REMEMBERED = (
+    "local_id", "fingerprint", "entity", "entity_id", "message", "recorded_at", "version_before", "version_after",
+    "result",
+)  # fmt: skip
+
+
 @lru_cache
 def _remembered(dialect: str) -> Select[Any]:
-    table = LedgerOperation.__table__
-    return select(table).where(
-        table.c.user_id == bindparam("user_id"),
-        table.c.device_id == bindparam("device_id"),
-        among(dialect, table.c.local_id, "local_ids"),
+    columns = LedgerOperation.__table__.c
+    found = select(*(columns[name] for name in REMEMBERED)).where(
+        columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
+    if dialect != "postgresql":
+        return found.where(among(dialect, columns.local_id, "local_ids"))
+    # PostgreSQL would at times rather read all that a user ever sent. OFFSET keeps it from seeing through the subquery,
+    # so that each local_id is looked up in the index.
+    asked = (
+        func.unnest(bindparam("local_ids", type_=ARRAY(String))).table_valued("local_id", name="asked").render_derived()
+    )
+    each = found.where(columns.local_id == asked.c.local_id).offset(literal_column("0")).lateral()
+    return select(each).select_from(asked.join(each, true()))
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:

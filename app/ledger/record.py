@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,7 +19,6 @@ from uuid import uuid4
 from sqlalchemy import String, Table, bindparam, select, text
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app.clock import MILLISECOND, now, to_wire
 from app.errors import UnauthorizedError
@@ -111,6 +111,11 @@ def fields_of(row: Row) -> dict[str, Any]:
     return {**document, **{name: _as_json(getattr(row, name)) for name in entity.fields}}
 
 
+def put(row: Row, values: Mapping[str, Any]) -> None:
+    """Let the row in memory have these values. Not by assignment: the ORM must not believe that it has to write."""
+    row.__dict__.update(values)
+
+
 class Recorder:
     """Collects the changes of one unit of work and writes them.
 
@@ -144,7 +149,7 @@ class Recorder:
             columns["inspection_id"] = root.id
         row = model(**columns)
         if root is not None:
-            set_committed_value(row, "inspection", root)
+            put(row, {"inspection": root})
         self.created[model, row.id] = row
         changes = {name: {"new": value} for name, value in fields_of(row).items()}
         self._state("create", row, None, self.now, changes, {}, gains=_viewers(row))
@@ -157,11 +162,11 @@ class Recorder:
         any column, whose values the ledger then withholds (a password).
         """
         entity = entity_of(row)
-        keys = {name for name in values if entity.document and name not in entity.fields}
-        updates, changes = _column_changes(row, {name: values[name] for name in values if name not in keys})
+        columns, keys = _divide(entity, values)
+        updates, changes = _column_changes(row, columns) if columns else ({}, {})
         if keys:
             document = getattr(row, str(entity.document))
-            key_changes = _key_changes(document, {name: values[name] for name in values if name in keys})
+            key_changes = _key_changes(document, keys)
             if key_changes:
                 # A new dict: somebody may still hold the old one as an earlier version.
                 additions = {name: change["new"] for name, change in key_changes.items()}
@@ -191,8 +196,7 @@ class Recorder:
         """Take back, in memory, every change stated since there were `mark` entries, newest first."""
         while len(self.entries) > mark:
             entry = self.entries.pop()
-            for name, value in entry.previous.items():
-                set_committed_value(entry.row, name, value)
+            put(entry.row, entry.previous)
             self._deleted.discard(entry.row)
             if entry.action == "create":
                 del self.created[type(entry.row), entry.row.id]
@@ -209,58 +213,19 @@ class Recorder:
         self.entries, self.heads = [], []
 
     def _ledger_writes(self) -> Iterator[Write]:
-        for model, rows in (
-            (LedgerOperation, [self._head_values(head) for head in self.heads]),
-            (LedgerEntry, [values for entry in self.entries for values in self._entry_values(entry)]),
-        ):
-            if rows:
-                yield Write(kind="insert", table=_table(model), names=tuple(rows[0]), rows=rows)
-
-    def _head_values(self, head: Head) -> dict[str, Any]:
-        row = head.row
-        return {
-            "unit_id": self._unit_id,
-            "position": head.position,
-            "recorded_at": self.now,
+        unit = {"unit_id": self._unit_id, "recorded_at": self.now}
+        origin = {
             "door": self.origin.door,
             "user_id": self.origin.user_id,
             "device_id": self.origin.device_id or "",
-            "local_id": head.local_id,
-            "type": head.type,
-            "fingerprint": head.fingerprint,
-            "entity": None if row is None else entity_of(row).name,
-            "entity_id": None if row is None else str(row.id),
-            "version_before": head.version_before,
-            "version_after": head.version_after,
-            "message": head.message,
-            "result": dict(head.result) if head.result else None,
         }
-
-    def _entry_values(self, entry: Entry) -> Iterator[dict[str, Any]]:
-        values = {
-            "tag": secrets.randbits(63),
-            "unit_id": self._unit_id,
-            "position": entry.position,
-            "recorded_at": self.now,
-            "action": entry.action,
-            "entity": entity_of(entry.row).name,
-            "entity_id": str(entry.row.id),
-            "inspection_id": getattr(entry.row, "inspection_id", None),
-            "viewer_id": None,
-            "version_before": entry.version_before,
-            "version_after": entry.version_after,
-            "changes": entry.changes,
-        }
-        yield values
-        for action, viewers in (("gain", entry.gains), ("loss", entry.losses)):
-            for viewer in sorted(viewers):
-                yield {
-                    **values,
-                    "tag": secrets.randbits(63),
-                    "action": action,
-                    "viewer_id": viewer,
-                    "changes": {},
-                }
+        heads = [_head_values(head) for head in self.heads]
+        entries = [values for entry in self.entries for values in _entry_values(entry)]
+        for values, tag in zip(entries, _tags(len(entries)), strict=True):
+            values["tag"] = tag
+        for model, rows, shared in ((LedgerOperation, heads, unit | origin), (LedgerEntry, entries, unit)):
+            if rows:
+                yield Write(kind="insert", table=_table(model), names=tuple(rows[0]), rows=rows, shared=shared)
 
     def _lock_user(self) -> User | None:
         """The user as of now: role and deactivation count until this unit has ended (rule 6)."""
@@ -301,9 +266,7 @@ class Recorder:
         after = max(self.now, before + MILLISECOND)
         updates = {**updates, "updated_at": after}
         previous = {name: getattr(row, name) for name in updates}
-        for name, value in updates.items():
-            # Not an assignment: the ORM must not believe that it has something to write.
-            set_committed_value(row, name, value)
+        put(row, updates)
         present = _viewers(row)
         self._state(action, row, before, after, changes, previous, gains=present - viewers, losses=viewers - present)
 
@@ -344,12 +307,55 @@ class Recorder:
         return range(first, first + self._capacity)
 
 
+def _head_values(head: Head) -> dict[str, Any]:
+    """What the ledger keeps of an operation, beside what all of its unit share."""
+    row = head.row
+    return {
+        "position": head.position,
+        "local_id": head.local_id,
+        "type": head.type,
+        "fingerprint": head.fingerprint,
+        "entity": None if row is None else entity_of(row).name,
+        "entity_id": None if row is None else str(row.id),
+        "version_before": head.version_before,
+        "version_after": head.version_after,
+        "message": head.message,
+        "result": dict(head.result) if head.result else None,
+    }
+
+
+def _entry_values(entry: Entry) -> Iterator[dict[str, Any]]:
+    """What the ledger keeps of a changed row, and of the users who gain or lose sight of it with the change."""
+    values = {
+        "position": entry.position,
+        "action": entry.action,
+        "entity": entity_of(entry.row).name,
+        "entity_id": str(entry.row.id),
+        "inspection_id": getattr(entry.row, "inspection_id", None),
+        "viewer_id": None,
+        "version_before": entry.version_before,
+        "version_after": entry.version_after,
+        "changes": entry.changes,
+    }
+    yield values
+    for action, viewers in (("gain", entry.gains), ("loss", entry.losses)):
+        for viewer in sorted(viewers):
+            yield {**values, "action": action, "viewer_id": viewer, "changes": {}}
+
+
+def _tags(count: int) -> Iterable[int]:
+    """So many random tags of 63 bits."""
+    return (each >> 1 for each in struct.unpack(f"{count}Q", secrets.token_bytes(8 * count)))
+
+
 class _Plan:
     """What entries come to for the tables: each row is inserted, updated or deleted at most once."""
 
     def __init__(self, entries: Sequence[Entry], deleted: set[Row]) -> None:
         self.inserts: dict[type, list[Row]] = {}
         self.updates: dict[type, tuple[list[str], list[Row]]] = {}
+        #: Row -> the keys of its document that are set.
+        self.additions: dict[Row, dict[str, Any]] = {}
         self.deletes: dict[type, list[Row]] = {}
         new = {each.row for each in entries if each.action == "create"}
         names: dict[type, set[str]] = {}
@@ -363,8 +369,15 @@ class _Plan:
                 self.inserts.setdefault(model, []).append(row)
             elif row not in new:
                 changed.setdefault(model, {})[row] = None
+                self._add(entry)
                 names.setdefault(model, set()).update(entry.previous)
         self.updates = {model: (sorted(names[model]), list(rows)) for model, rows in changed.items()}
+
+    def _add(self, entry: Entry) -> None:
+        entity = entity_of(entry.row)
+        if entity.document is not None and entity.document in entry.previous:
+            added = self.additions.setdefault(entry.row, {})
+            added |= {name: each["new"] for name, each in entry.changes.items() if name not in entity.fields}
 
     def writes(self) -> Iterator[Write]:
         """Parents are inserted before what points to them, and deleted after it."""
@@ -374,7 +387,15 @@ class _Plan:
             yield Write(kind="insert", table=_table(model), names=tuple(values[0]), rows=values)
         for model, (names, rows) in self.updates.items():
             values = [{name: getattr(row, name) for name in ("id", *names)} for row in rows]
-            yield Write(kind="update", table=_table(model), names=tuple(names), rows=values)
+            document = entity_of(model).document
+            yield Write(
+                kind="update",
+                table=_table(model),
+                names=tuple(names),
+                rows=values,
+                document=document if document in names else None,
+                additions=[self.additions.get(row, {}) for row in rows],
+            )
         for model in sorted(self.deletes, key=lambda each: -order[_table(each)]):
             yield Write(
                 kind="delete", table=_table(model), names=(), rows=[{"id": row.id} for row in self.deletes[model]]
@@ -418,6 +439,14 @@ def _complete_head(head: Head, entries: Sequence[Entry]) -> None:
     if head.row is None and first is not None:
         head.row = first.row
         head.version_before, head.version_after = first.version_before, first.version_after
+
+
+def _divide(entity: Entity, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of `values` are columns, and what keys of the document."""
+    if entity.document is None:
+        return dict(values), {}
+    columns = {name: value for name, value in values.items() if name in entity.fields}
+    return columns, {name: value for name, value in values.items() if name not in columns}
 
 
 def _column_changes(row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any], Changes]:

@@ -71,7 +71,8 @@ def read_items(body: Any, *, is_suspect: bool = True) -> list[Item]:
 def _read_item(index: int, element: Any, is_suspect: bool) -> Item:
     if not isinstance(element, dict):
         return Item(index=index, type=None, local_id=None, fault=_invalid("An item is an object.", None))
-    item = Item(index=index, type=_echo(element.get("type")), local_id=_echo(element.get("local_id")), element=element)
+    type_, local_id = (_echo(element.get(name), is_suspect) for name in ("type", "local_id"))
+    item = Item(index=index, type=type_, local_id=local_id, element=element)
     found = gate.faults(element) if is_suspect else None
     details = {}
     if not isinstance(item.type, str):
@@ -85,8 +86,10 @@ def _read_item(index: int, element: Any, is_suspect: bool) -> Item:
     return item
 
 
-def _echo(value: Any) -> Any:
+def _echo(value: Any, is_suspect: bool) -> Any:
     """What of a client's value can be sent back: anything that is itself clean JSON, and no tree."""
+    if isinstance(value, str) and not is_suspect:
+        return value
     return None if isinstance(value, dict | list) or gate.faults(value) is not None else value
 
 

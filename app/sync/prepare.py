@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache, partial
-from typing import Any
+from functools import cache, lru_cache, partial
+from typing import Any, NamedTuple
 
 import orjson
 from marshmallow import Schema, ValidationError
@@ -37,8 +37,7 @@ REQUIRED = "Missing data for required field."
 UNKNOWN_TYPE = "Keep the item: the plugin that knows its type may be missing here, or removed."
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A row as a payload names it: by id, or by the client_id that a device made."""
 
     model: type
@@ -129,7 +128,12 @@ def _read(drafts: list[Draft], registry: Registry, watch: Watch) -> None:
     for draft in drafts:
         if draft.handler is None:
             continue
-        _guarded(draft, _read_core, registry, watch)
+        if watch.has_given_up(draft.handler):
+            draft.fault = not_tried()
+        elif draft.handler.upcast is not None:
+            _guarded(draft, _upcast, registry, watch)
+        if draft.fault is None:
+            _read_core(draft)
         if draft.fault is None:
             groups.setdefault((id(draft.handler), _is_partial(draft)), []).append(draft)
     for (_, is_partial), group in groups.items():
@@ -184,24 +188,45 @@ def _schema(handler: SyncHandler, is_partial: bool) -> Schema:
     return schema
 
 
+def _upcast(draft: Draft) -> None:
+    """Let the handler turn an older app's payload into today's."""
+    assert draft.handler is not None
+    assert draft.handler.upcast is not None
+    payload = draft.handler.upcast(dict(draft.payload))
+    if not isinstance(payload, dict):
+        raise TypeError(f"upcast returned {type(payload).__name__}; a dict is needed.")
+    draft.payload = payload
+
+
 def _read_core(draft: Draft) -> None:
     """Take the core's keys out of the payload: ids, `client_id`, `updated_at`, `resolve_strategy`."""
-    handler, payload = draft.handler, dict(draft.payload)
+    handler = draft.handler
     assert handler is not None
-    if handler.upcast is not None:
-        payload = handler.upcast(payload)
-    draft.payload = payload
-    if handler.versioned:
-        _read_version(draft)
-    _read_target(draft, handler)
-    draft.identity = _identity(draft, entity_of(handler.target.model))
-    for name, target in {**handler.rows, **handler.reads}.items():
-        if isinstance(target, ById):
-            found = draft.references[name] = _read_reference(payload, target, required=not target.optional)
-            # What a client_id names is only known once the rows are loaded.
-            draft.identity |= {key: found for key in target.keys if key in draft.identity and _is_by_client_id(found)}
+    try:
+        if handler.versioned:
+            _read_version(draft)
+        _read_target(draft, handler)
+        draft.identity = _identity(draft, entity_of(handler.target.model))
+        for name, target in _further_rows(handler):
+            _read_further(draft, name, target)
+    except Rejected as rejected:
+        draft.fault = rejected
     taken = core_keys(handler)
-    draft.payload = {key: value for key, value in payload.items() if key not in taken}
+    draft.payload = {key: value for key, value in draft.payload.items() if key not in taken}
+
+
+@cache
+def _further_rows(handler: SyncHandler) -> list[tuple[str, ById]]:
+    """What `rows` and `reads` name by id."""
+    named = {**handler.rows, **handler.reads}
+    return [(name, target) for name, target in named.items() if isinstance(target, ById)]
+
+
+def _read_further(draft: Draft, name: str, target: ById) -> None:
+    found = draft.references[name] = _read_reference(draft.payload, target, required=not target.optional)
+    if found is not None and found.is_client_id:
+        # What a client_id names is only known once the rows are loaded.
+        draft.identity |= {key: found for key in target.keys if key in draft.identity}
 
 
 def _read_version(draft: Draft) -> None:
@@ -232,10 +257,6 @@ def _read_target(draft: Draft, handler: SyncHandler) -> None:
         draft.parent = _read_reference(payload, target.parent, required=True)
 
 
-def _is_by_client_id(reference: Reference | None) -> bool:
-    return reference is not None and reference.is_client_id
-
-
 def _identity(draft: Draft, entity: Entity) -> dict[str, Any]:
     found = {name: draft.payload[name] for name in entity.identity if draft.payload.get(name) is not None}
     return found if draft.client_id is None else {**found, "client_id": draft.client_id}
@@ -243,19 +264,19 @@ def _identity(draft: Draft, entity: Entity) -> dict[str, Any]:
 
 def _read_reference(payload: Mapping[str, Any], target: ById, *, required: bool) -> Reference | None:
     """The row that the payload names under one of the target's keys; null is the same as not sent."""
-    sent = {key: payload[key] for key in target.keys if payload.get(key) is not None}
-    found = {key: _reference(target.model, key, value) for key, value in sent.items()}
-    if not found:
+    sent = [key for key in target.keys if payload.get(key) is not None]
+    if not sent:
         if required:
             raise invalid({target.keys[0]: [REQUIRED]})
         return None
-    if len(set(found.values())) > 1:
-        raise invalid({key: ["Names another row than the other ids."] for key in found})
-    return next(iter(found.values()))
+    first, *others = [_reference(target.model, key, payload[key]) for key in sent]
+    if any(other != first for other in others):
+        raise invalid({key: ["Names another row than the other ids."] for key in sent})
+    return first
 
 
 def _reference(model: type, key: str, value: Any) -> Reference:
-    if isinstance(inspect(model).primary_key[0].type, String):
+    if _has_text_key(model):
         if isinstance(value, str):
             return Reference(model, value)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -263,6 +284,11 @@ def _reference(model: type, key: str, value: Any) -> Reference:
     elif isinstance(value, str) and hasattr(model, "client_id") and UUID_FORM.fullmatch(value):
         return Reference(model, value.lower(), is_client_id=True)
     raise invalid({key: ["Not a valid id."]})
+
+
+@cache
+def _has_text_key(model: type) -> bool:
+    return isinstance(inspect(model).primary_key[0].type, String)
 
 
 def invalid(details: Mapping[str, Any]) -> Rejected:

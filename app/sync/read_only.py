@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from sqlalchemy import JSON, inspect
-from sqlalchemy.orm.attributes import set_committed_value
 
+from app.ledger.record import put
 from app.plugin_api import Row
+
+#: The types of JSON values that can be edited in place.
+EDITABLE = frozenset({dict, list})
 
 
 def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
@@ -43,18 +46,17 @@ def protect(row: Row) -> None:
     """Let nobody edit the row's JSON in place, however deep."""
     for name in _json_columns(row.__class__):
         value = row.__dict__.get(name)
-        if type(value) in (dict, list):
-            set_committed_value(row, name, read_only(value))
+        if type(value) in EDITABLE:
+            put(row, {name: read_only(value)})
 
 
 def read_only(value: Any) -> Any:
     """A JSON value that cannot be edited; texts, numbers and the like as they are."""
     if type(value) is dict:
-        found = ReadOnlyDict(value)
-        for key, each in value.items():
-            if type(each) in (dict, list):
-                dict.__setitem__(found, key, read_only(each))
-        return found
+        # Most objects are flat; told at once, without a look at each value.
+        if EDITABLE.isdisjoint(map(type, value.values())):
+            return ReadOnlyDict(value)
+        return ReadOnlyDict({key: read_only(each) for key, each in value.items()})
     if type(value) is list:
         return ReadOnlyList(map(read_only, value))
     return value

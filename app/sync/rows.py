@@ -13,10 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app.ledger.bulk import among, listed, sent
-from app.ledger.record import Recorder
+from app.ledger.record import Recorder, put
 from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
 from app.plugin_api import ById, Children, Row, Via
@@ -229,11 +228,13 @@ class Rows:
     def _keep(self, rows: Iterable[Row]) -> None:
         for row in rows:
             protect(row)
-            self._loaded[type(row), row.id] = row
-            if getattr(row, "client_id", None) is not None:
-                self._client_ids[type(row), row.client_id] = row
-            if hasattr(row, "inspection_id") and not isinstance(row, Inspection):
-                set_committed_value(row, "inspection", self._loaded.get((Inspection, row.inspection_id)))
+            model = type(row)
+            self._loaded[model, row.id] = row
+            client_id = getattr(row, "client_id", None)
+            if client_id is not None:
+                self._client_ids[model, client_id] = row
+            if model is not Inspection and _has_root(model):
+                put(row, {"inspection": self._loaded.get((Inspection, row.inspection_id))})
 
     def _check(self, moves: Iterable[tuple[Reference, Via]]) -> None:
         """Under the locks, every row's root and everything that a `via` points to must have been locked too."""
