@@ -128,7 +128,7 @@ def test_a_lost_answer_applies_nothing_twice_and_is_no_conflict(
 
 
 def test_two_people_who_changed_different_fields_need_not_notice_each_other(
-    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
+    app: Flask, world: World, make_device: MakeDevice, tech: User, form_fill: FormFill
 ) -> None:
     one, other = make_device(tech), make_device(tech)
     for device in (one, other):
@@ -137,6 +137,7 @@ def test_two_people_who_changed_different_fields_need_not_notice_each_other(
     other.edit(form_fill.id, b="other")
     one.sync()
     other.sync()
+    settle(app)
     one.sync()
     assert world.get(FormFill, form_fill.id).data == {"a": "one", "b": "other"}
     assert one.form_fill(form_fill.id) == other.form_fill(form_fill.id) == {"a": "one", "b": "other"}

@@ -109,7 +109,7 @@ EVERYBODY = {
 }  # fmt: skip
 
 #: Without signing in; tests/guards/test_routes.py says that nothing else is.
-OPEN = {"POST /auth/login", "POST /auth/refresh", "GET /openapi.json", "GET /docs"}
+OPEN = {"POST /auth/login", "POST /auth/refresh", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 
 
 @dataclass(frozen=True)

@@ -251,10 +251,10 @@ def test_a_hundred_scans_are_still_a_photo() -> None:
     ],
 )
 def test_ten_megabytes_of_nothing_take_no_time(data: bytes) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with suppress(NotAnImageError):
         verify(data, MAX_PIXELS)
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize("size", [(10_001, 5000), (5000, 10_001), (14_000, 8000), (65_535, 65_535), (2**31 - 1, 1)])
