@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Half of the tests wait for servers and clocks: two processes a core.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .PHONY: run test chaos late-commits lint format clean
 
@@ -12,7 +14,7 @@ run: .venv/installed
 	@exec $(BIN)/gunicorn wsgi:app
 
 test: .venv/installed-dev
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile
 
 # Devices on a bad network against a server whose workers are killed, on both databases; about three minutes.
 chaos: .venv/installed-dev
