@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Half of the tests wait for servers and clocks: two processes a core.
+# Half of the tests wait for servers and clocks: two processes a core. Files with few tests are the slow ones: they keep
+# their place, for at the end one process would have them all.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .PHONY: run test chaos late-commits lint format clean
@@ -14,7 +15,7 @@ run: .venv/installed
 	@exec $(BIN)/gunicorn wsgi:app
 
 test: .venv/installed-dev
-	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # Devices on a bad network against a server whose workers are killed, on both databases; about three minutes.
 chaos: .venv/installed-dev
