@@ -1,6 +1,7 @@
 """How gunicorn runs Fieldpost. `gunicorn wsgi:app` finds this file by itself."""
 
 import ctypes
+import gc
 import os
 import shutil
 import sys
@@ -74,6 +75,15 @@ def post_fork(_server: Any, _worker: Any) -> None:
     # Another C library may have no such call, and does not need it.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def post_worker_init(_worker: Any) -> None:
+    """The application is loaded in a worker: what it consists of stays, and is not looked through for garbage again.
+
+    Else every full collection goes through all of it, and holds up all threads of the worker for as long.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(server: Any, _worker: Any) -> None:

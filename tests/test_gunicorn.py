@@ -5,6 +5,7 @@ Flask's test client never shows how a WSGI server reads a body, so these go over
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
@@ -361,11 +362,25 @@ def test_no_socket_for_controlling_the_server_is_open(server: subprocess.Popen[b
     assert [unix[inode] for inode in inodes & set(unix) if unix[inode]] == []
 
 
-def test_the_server_believes_nobody_about_the_scheme() -> None:
-    """By default gunicorn believes X-Forwarded-Proto from localhost (trap 16)."""
+def configuration() -> dict[str, Any]:
+    """What gunicorn reads from its file."""
     source = (ROOT / "gunicorn.conf.py").read_text()
     settings: dict[str, Any] = {}
     exec(compile(source, "gunicorn.conf.py", "exec"), settings)
+    return settings
+
+
+def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:
+    try:
+        configuration()["post_worker_init"](None)
+        assert gc.get_freeze_count() > 100_000
+    finally:
+        gc.unfreeze()
+
+
+def test_the_server_believes_nobody_about_the_scheme() -> None:
+    """By default gunicorn believes X-Forwarded-Proto from localhost (trap 16)."""
+    settings = configuration()
     assert settings["forwarded_allow_ips"] == ""
     assert settings["control_socket_disable"] is True
     assert settings["graceful_timeout"] >= 10
