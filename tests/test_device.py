@@ -73,13 +73,14 @@ def applied(world: World) -> list[LedgerOperation]:
 
 
 def test_the_first_download_is_the_package_and_the_feed_goes_on_from_it(
-    world: World, make_device: MakeDevice, tech: User, form_fill: FormFill, sign_in: SignIn
+    app: Flask, world: World, make_device: MakeDevice, tech: User, form_fill: FormFill, sign_in: SignIn
 ) -> None:
     device = make_device(tech)
     device.download(form_fill.inspection_id)
     assert held(device, "form_fill")[str(form_fill.id)]["data"] == {"a": "0", "b": "0"}
     other = world.user("admin@example.com", "admin")
     sign_in(other).post("/api/v1/sync", json={"sync_items": [item(form_fill, a="1")]})
+    settle(app)
     device.pull()
     assert held(device, "form_fill")[str(form_fill.id)]["data"] == {"a": "1", "b": "0"}
 
