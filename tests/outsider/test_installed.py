@@ -115,6 +115,7 @@ def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
     return found
 
 
+@pytest.mark.database("postgresql")
 def test_a_distribution_is_installed_upgraded_and_uninstalled(
     site: Site, first_wheel: Path, second_wheel: Path, tmp_path: Path
 ) -> None:
