@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -25,7 +27,7 @@ from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.config import Settings
@@ -98,14 +100,17 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def read_alone(session: Session) -> None:
-    """Let the session's next query, the only one before it is closed, be no transaction on PostgreSQL.
+@contextmanager
+def reading_once() -> Iterator[Connection]:
+    """A connection for one query, which on PostgreSQL is no transaction.
 
     BEGIN and ROLLBACK would be two more messages there and back, and psycopg forgets at a ROLLBACK all statements that
     it has prepared, so that every statement of every request would be planned anew.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
 
 
 def prepare_engine(app: Flask) -> None:

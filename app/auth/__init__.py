@@ -30,9 +30,10 @@ def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
 def load_user(request: Request) -> User | None:
     """The user of the request's access token. Why there is none is kept for the sign-in guard in `app.web`."""
     try:
-        user, sign_in = tokens.check_access(bearer.read_token(bearer.bearer_token(request), bearer.ACCESS))
+        claims = bearer.read_token(bearer.bearer_token(request), bearer.ACCESS)
+        user, device_id = tokens.check_access(claims)
     except UnauthorizedError as fault:
         g.token_fault = fault
         return None
-    g.sign_in_id, g.device_id = sign_in.id, sign_in.device_id
+    g.sign_in_id, g.device_id = claims.sign_in_id, device_id
     return user

@@ -20,19 +20,29 @@ from app.auth.bearer import Claims, make_tokens
 from app.clock import now
 from app.config import current_settings
 from app.errors import UnauthorizedError
-from app.extensions import db, read_alone
+from app.extensions import db, reading_once
 from app.ledger.unit import unit_of_work
 from app.models import SignIn, User
+from app.models.base import detached
 
 #: Where a token stands in its family.
 PRESENT, NEXT, OLDER, REPLACED = "present", "next", "older", "replaced"
 
 
-#: Who holds a token. Built once: it is read for every request.
+_users, _sign_ins = User.__table__.c, SignIn.__table__.c
+
+#: Who holds a token. Built once, and of columns: it is read for every request.
 HOLDER = (
-    select(User, SignIn)
-    .join(SignIn, SignIn.user_id == User.id)
-    .where(SignIn.id == bindparam("sign_in_id"), User.id == bindparam("user_id"))
+    select(
+        *_users,
+        _sign_ins.device_id,
+        _sign_ins.generation,
+        _sign_ins.attempt,
+        _sign_ins.next_attempt,
+        _sign_ins.revoked_at,
+    )
+    .where(_sign_ins.user_id == _users.id)
+    .where(_sign_ins.id == bindparam("sign_in_id"), _users.id == bindparam("user_id"))
 )
 
 
@@ -87,36 +97,33 @@ def refresh(claims: Claims) -> dict[str, Any]:
     return tokens
 
 
-def check_access(claims: Claims) -> tuple[User, SignIn]:
-    """The user and the sign-in that an access token stands for, both detached from any session.
+def check_access(claims: Claims) -> tuple[User, str | None]:
+    """The user whom an access token stands for, detached from any session, and the device that was named.
 
     Read in one query by itself: no decision of a unit of work is taken on it.
     Raises `UnauthorizedError` with `token_revoked`.
     """
-    found = _holder(claims)
-    if found is None:
+    holder = _holder(claims)
+    if holder is None or holder.revoked_at is not None or not holder.active:
         raise _revoked()
-    user, sign_in = found
-    place = _place(sign_in, claims)
-    if sign_in.revoked_at is not None or not user.active or place == REPLACED:
+    place = _place(holder, claims)
+    if place == REPLACED:
         raise _revoked()
     if place == NEXT:
         _use_first_time(claims)
-    return user, sign_in
+    return detached(User, {each.key: getattr(holder, each.key) for each in _users}), holder.device_id
 
 
 def _holder(claims: Claims) -> Any:
-    """User and sign-in of a token, or None. Asked again where the connection broke while nobody used it."""
+    """User and sign-in of a token in one row, or None. Asked again where the connection broke while nobody used it."""
     for is_last in (False, True):
         try:
-            read_alone(db.session())
-            keys = {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id}
-            return db.session.execute(HOLDER, keys).one_or_none()
+            with reading_once() as connection:
+                keys = {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id}
+                return connection.execute(HOLDER, keys).one_or_none()
         except DBAPIError as error:
             if is_last or not error.connection_invalidated:
                 raise
-        finally:
-            db.session.remove()
     raise AssertionError
 
 
@@ -166,8 +173,8 @@ def _use_first_time(claims: Claims) -> None:
         raise _revoked()
 
 
-def _place(sign_in: SignIn, claims: Claims) -> str:
-    """Where a token stands in its family.
+def _place(sign_in: Any, claims: Claims) -> str:
+    """Where a token stands in its family, a `SignIn` or a row with its columns.
 
     Of older generations only the number is known; their access tokens work until they expire.
     """

@@ -60,7 +60,7 @@ def sent(dialect: str, values: Iterable[Any]) -> Any:
 class Write:
     """Rows of one table to insert, to update or to delete."""
 
-    #: `insert`, `update` or `delete`.
+    #: `insert`, `put` (insert, or update where the key is there already), `update` or `delete`.
     kind: str
     table: Table
     #: The columns to write; for a delete none.
@@ -91,7 +91,7 @@ def write_rows(connection: Connection, writes: Sequence[Write]) -> None:
 
 def _columns(write_kind: str, table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
     """The columns that travel with each row: a key that is looked for comes last."""
-    return names if write_kind == "insert" else (*names, _primary_key(table))
+    return (*names, _primary_key(table)) if write_kind in {"update", "delete"} else names
 
 
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
@@ -146,9 +146,10 @@ def _primary_key(table: Table) -> str:
 @lru_cache(maxsize=512)
 def _sqlite_statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...]) -> str:
     target, key = _quoted(table.name), _quoted(_primary_key(table))
-    if kind == "insert":
+    if kind in {"insert", "put"}:
         columns = (*names, *shared)
-        return f"INSERT INTO {target} ({', '.join(map(_quoted, columns))}) VALUES ({', '.join('?' * len(columns))})"
+        values = f"VALUES ({', '.join('?' * len(columns))})"
+        return f"INSERT INTO {target} ({', '.join(map(_quoted, columns))}) {values}{_instead(kind, table, names)}"
     if kind == "update":
         return f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = ?' for name in names)} WHERE {key} = ?"
     return f"DELETE FROM {target} WHERE {key} = ?"
@@ -171,14 +172,23 @@ def _postgresql_part(
     target, key = _quoted(table.name), _quoted(_primary_key(table))
     types = [f"{_quoted(name)} {_type(table, name)}" for name in _columns(kind, table, names)]
     source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
-    if kind == "insert":
+    if kind in {"insert", "put"}:
         columns = ", ".join(map(_quoted, (*shared, *names)))
         values = ", ".join([*(f"%s::{_type(table, name)}" for name in shared), *map(_quoted, names)])
-        return f"INSERT INTO {target} ({columns}) SELECT {values} FROM {source}"
+        return f"INSERT INTO {target} ({columns}) SELECT {values} FROM {source}{_instead(kind, table, names)}"
     if kind == "update":
         assignments = ", ".join(f"{_quoted(name)} = {_new_value(target, name, document)}" for name in names)
         return f"UPDATE {target} SET {assignments} FROM {source} WHERE {target}.{key} = source.{key}"
     return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"
+
+
+def _instead(kind: str, table: Table, names: tuple[str, ...]) -> str:
+    """What an insert does where the key is there already; both databases say it alike."""
+    if kind == "insert":
+        return ""
+    key = _primary_key(table)
+    assignments = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in names if name != key)
+    return f" ON CONFLICT ({_quoted(key)}) DO UPDATE SET {assignments}"
 
 
 def _type(table: Table, name: str) -> str:

@@ -19,6 +19,7 @@ from uuid import uuid4
 from sqlalchemy import String, Table, bindparam, select, text
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm.util import identity_key
 
 from app.clock import MILLISECOND, now, to_wire
 from app.errors import UnauthorizedError
@@ -26,7 +27,8 @@ from app.extensions import db
 from app.json_equality import is_same
 from app.ledger.bulk import Write, write_rows
 from app.ledger.unit import unit_of_work
-from app.models import LedgerEntry, LedgerOperation, User
+from app.models import LedgerEntry, LedgerOperation, LedgerState, User
+from app.models.base import detached
 from app.plugin_api import Entity, Row
 
 T = TypeVar("T")
@@ -35,12 +37,13 @@ T = TypeVar("T")
 Changes = dict[str, dict[str, Any]]
 
 
-#: The user of a unit, locked as read. Built once, since every batch needs it.
+_users = User.__table__.c
+
+#: The user of a unit, locked as read, and the ledger's generation. Built once, and of columns: every batch needs it.
 THE_USER = (
-    select(User)
-    .where(User.id == bindparam("user_id"))
+    select(*_users, select(LedgerState.__table__.c.generation).scalar_subquery().label("generation"))
+    .where(_users.id == bindparam("user_id"))
     .with_for_update(read=True)
-    .execution_options(populate_existing=True)
 )
 
 
@@ -124,6 +127,8 @@ class Recorder:
 
     #: The user of the unit, read and locked inside it; None for the command line.
     user: User | None
+    #: Of the ledger, where there is a user: another than before says that a backup was restored.
+    generation: str = ""
 
     def __init__(self, session: Session, unit_id: str, origin: Origin, moment: datetime, capacity: int = 1) -> None:
         self.session = session
@@ -203,10 +208,13 @@ class Recorder:
                 if entry.row in self.session:
                     self.session.expunge(entry.row)
 
-    def write(self) -> None:
-        """Send everything stated since the last time to the database. The transaction stays open."""
+    def write(self, *besides: Write) -> None:
+        """Send everything stated since the last time to the database. The transaction stays open.
+
+        `besides`: what is written in the same statement and is nothing that the ledger tells.
+        """
         plan = _Plan(self.entries, self._deleted)
-        write_rows(self.session.connection(), [*plan.writes(), *self._ledger_writes()])
+        write_rows(self.session.connection(), [*plan.writes(), *self._ledger_writes(), *besides])
         for row in (each for rows in plan.inserts.values() for each in rows):
             make_transient_to_detached(row)
             self.session.add(row)
@@ -231,8 +239,16 @@ class Recorder:
         """The user as of now: role and deactivation count until this unit has ended (rule 6)."""
         if self.origin.user_id is None:
             return None
-        found: User | None = self.session.scalar(THE_USER, {"user_id": self.origin.user_id})
-        return found
+        found = self.session.connection().execute(THE_USER, {"user_id": self.origin.user_id}).one_or_none()
+        if found is None:
+            return None
+        self.generation = found.generation
+        known: User | None = self.session.identity_map.get(identity_key(User, found.id))
+        if known is not None:
+            return known  # locked earlier in this unit
+        user = detached(User, {each.key: getattr(found, each.key) for each in _users})
+        self.session.add(user)
+        return user
 
     def _state(
         self,
@@ -343,6 +359,11 @@ def _entry_values(entry: Entry) -> Iterator[dict[str, Any]]:
             yield {**values, "action": action, "viewer_id": viewer, "changes": {}}
 
 
+def _order() -> dict[Table, int]:
+    """Where each table stands: behind those that it points to."""
+    return {table: index for index, table in enumerate(db.metadata.sorted_tables)}
+
+
 def _tags(count: int) -> Iterable[int]:
     """So many random tags of 63 bits."""
     return (each >> 1 for each in struct.unpack(f"{count}Q", secrets.token_bytes(8 * count)))
@@ -381,8 +402,8 @@ class _Plan:
 
     def writes(self) -> Iterator[Write]:
         """Parents are inserted before what points to them, and deleted after it."""
-        order = {table: index for index, table in enumerate(db.metadata.sorted_tables)}
-        for model in sorted(self.inserts, key=lambda each: order[_table(each)]):
+        order = _order() if len(self.inserts) > 1 or len(self.deletes) > 1 else {}
+        for model in sorted(self.inserts, key=lambda each: order.get(_table(each), 0)):
             values = [_column_values(row) for row in self.inserts[model]]
             yield Write(kind="insert", table=_table(model), names=tuple(values[0]), rows=values)
         for model, (names, rows) in self.updates.items():
@@ -396,7 +417,7 @@ class _Plan:
                 document=document if document in names else None,
                 additions=[self.additions.get(row, {}) for row in rows],
             )
-        for model in sorted(self.deletes, key=lambda each: -order[_table(each)]):
+        for model in sorted(self.deletes, key=lambda each: -order.get(_table(each), 0)):
             yield Write(
                 kind="delete", table=_table(model), names=(), rows=[{"id": row.id} for row in self.deletes[model]]
             )

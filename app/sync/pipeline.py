@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from sqlalchemy import bindparam, event, text
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -24,12 +24,13 @@ from app.clock import now
 from app.config import current_settings
 from app.errors import Rejected, RequestError, UnauthorizedError
 from app.extensions import db
+from app.ledger.bulk import Write
 from app.ledger.constraints import sentence_of
 from app.ledger.history import entries_since, recall
 from app.ledger.record import Origin, Recorder, entity_of, fields_of
 from app.ledger.unit import is_repeatable, unit_of_work
 from app.lending import lend
-from app.models import LedgerEntry, UTCDateTime
+from app.models import LedgerEntry, UserSync
 from app.plugin_api import Row
 from app.plugin_checks import models_of
 from app.registry import Registry
@@ -43,13 +44,6 @@ from app.sync.rows import Rows
 from app.sync.watch import BUGS, HandlerTimeout, Watch, watched
 
 logger = logging.getLogger(__name__)
-
-LAST_SYNC = text(
-    "INSERT INTO user_syncs (user_id, last_sync) VALUES (:user_id, :last_sync) "
-    "ON CONFLICT (user_id) DO UPDATE SET last_sync = excluded.last_sync "
-    # A device that meets another generation than before knows that a backup was restored.
-    "RETURNING (SELECT generation FROM ledger_state WHERE id = 1)"
-).bindparams(bindparam("last_sync", type_=UTCDateTime()))
 
 
 class DirtySessionError(Exception):
@@ -111,7 +105,6 @@ class _Batch:
         self.recorder = Recorder(self.session, unit_id, passes.origin, self.now, capacity=max(1, len(drafts)))
         self.state = State(recorder=self.recorder, rows=Rows(self.recorder), registry=passes.registry)
         self.answers: list[Answer] = []
-        self.generation = ""
         structlog.contextvars.bind_contextvars(batch=unit_id)
         # Rows are written by the recorder alone; a flush would be a handler's, and nothing of it be recorded.
         event.listen(self.session, "before_flush", _refuse_flush)
@@ -131,8 +124,7 @@ class _Batch:
             with lend():
                 self.answers = [self._judged(draft) for draft in self.drafts]
             self._refuse_unrecorded()
-            self.recorder.write()
-        self.generation = self.session.scalar(LAST_SYNC, {"user_id": user.id, "last_sync": self.now}) or ""
+        self.recorder.write(_last_sync(user.id, self.now))
         self._show(zip(self.drafts, self.answers, strict=True))
         return self
 
@@ -141,7 +133,7 @@ class _Batch:
         lists: dict[str, list[dict[str, Any]]] = {"success": [], "errors": [], "conflicts": []}
         for each in self.answers:
             lists[each.outcome].append(each.entry)
-        return batch_answer(lists["success"], lists["errors"], lists["conflicts"], self.now, self.generation)
+        return batch_answer(lists["success"], lists["errors"], lists["conflicts"], self.now, self.recorder.generation)
 
     def tally(self) -> metrics.Tally:
         """What the operations came to, for the metrics."""
@@ -307,6 +299,13 @@ class _Batch:
             if sentence is not None:
                 return Rejected("invalid", sentence)
         return failed(draft, self.state.registry)
+
+
+def _last_sync(user_id: int, moment: datetime) -> Write:
+    """Notes when the user has synced."""
+    table: Any = UserSync.__table__
+    row = {"user_id": user_id, "last_sync": moment}
+    return Write(kind="put", table=table, names=tuple(row), rows=[row])
 
 
 def _refuse_dirty(session: Session) -> None:
