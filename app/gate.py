@@ -12,9 +12,9 @@ import re
 import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from socket import SHUT_RD, socket
-from threading import Timer
 from typing import Any, NoReturn
 
 import orjson
@@ -24,6 +24,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
+from app.deadlines import Deadlines
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
 from app.identifiers import MAX_INTEGER
 
@@ -36,6 +37,9 @@ MAX_MEMBERS = 100
 #: Without one of these in it, a text that orjson accepts is clean, and no value needs to be looked at: an integer
 #: out of range has at least 16 digits, NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
+
+
+deadlines = Deadlines()
 
 
 class SlowBodyError(RequestError):
@@ -125,8 +129,7 @@ def _read_pieces(request: Request, most: int) -> Iterator[bytes]:
         raise CutOffError("The body could not be read", "Nothing was applied. Send the request again.") from error
 
 
-@contextmanager
-def _hanging_up(request: Request, seconds: float) -> Iterator[None]:
+def _hanging_up(request: Request, seconds: float) -> AbstractContextManager[None]:
     """Stop listening to the client after `seconds`; what is answered still reaches it.
 
     gunicorn waits until a piece is full, so a body that drips in, or stops, would hold its thread for as long as the
@@ -134,15 +137,8 @@ def _hanging_up(request: Request, seconds: float) -> Iterator[None]:
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
-        yield
-        return
-    timer = Timer(seconds, _hang_up, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+        return nullcontext()
+    return deadlines.within(seconds, partial(_hang_up, connection))
 
 
 def _hang_up(connection: socket) -> None:

@@ -33,8 +33,8 @@ from app.described.shapes import (
 from app.errors import NotFoundError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER
+from app.ledger.entries import entity_of
 from app.ledger.history import describe_entries, entries_of
-from app.ledger.record import entity_of
 from app.models import FormFill, Inspection
 from app.registry import current_registry
 from app.web import RestBlueprint, answer, described, signed_in_user

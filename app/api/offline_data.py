@@ -28,9 +28,9 @@ from app.errors import NotFoundError
 from app.extensions import db
 from app.identifiers import MAX_INTEGER
 from app.ledger.cursor import write_cursor
+from app.ledger.entries import entity_of
 from app.ledger.feed import start_cursor
 from app.ledger.position import begin_snapshot
-from app.ledger.record import entity_of
 from app.ledger.show import record_of, select_shown
 from app.models import Attachment, FormFill, Inspection
 from app.registry import current_registry

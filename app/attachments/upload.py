@@ -23,8 +23,9 @@ from app.clock import to_wire
 from app.config import current_settings
 from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
 from app.extensions import db
+from app.ledger.entries import Head
 from app.ledger.history import recall
-from app.ledger.record import Head, Recorder, record
+from app.ledger.record import Recorder, record
 from app.models import Attachment, FormFill, Inspection, User
 from app.storage import current_storage
 from app.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.ledger.cursor import Cursor, Mark
+from app.ledger.entries import entity_of
 from app.ledger.position import (
     begin_snapshot,
     check_cursor,
@@ -30,7 +31,6 @@ from app.ledger.position import (
     newest_mark,
     snapshot_text,
 )
-from app.ledger.record import entity_of
 from app.ledger.relevant import Entry, RelevantEntries, position_of
 from app.ledger.show import record_of, select_shown
 from app.ledger.sight import Sight

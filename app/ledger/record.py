@@ -7,42 +7,34 @@ in a number of statements that does not depend on the number of operations.
 
 from __future__ import annotations
 
-import datetime as dt
-import secrets
-import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import String, Table, bindparam, select, text
+from sqlalchemy import String, bindparam, select, text
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
-from sqlalchemy.orm.util import identity_key
 
 from app.clock import MILLISECOND, now, to_wire
 from app.errors import UnauthorizedError
 from app.extensions import db
 from app.json_equality import is_same
 from app.ledger.bulk import Write, write_rows
+from app.ledger.entries import Changes, Entry, Head, as_json, entity_of, fields_of, put, table_of
+from app.ledger.load import adopt, columns_of
+from app.ledger.plan import Plan, entry_values, head_values, tags
 from app.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, LedgerState, User
-from app.models.base import detached
 from app.plugin_api import Entity, Row
 
 T = TypeVar("T")
 
-#: field -> {"old": value, "new": value}; a missing key says that the field was absent.
-Changes = dict[str, dict[str, Any]]
-
-
-_users = User.__table__.c
-
 #: The user of a unit, locked as read, and the ledger's generation. Built once, and of columns: every batch needs it.
 THE_USER = (
-    select(*_users, select(LedgerState.__table__.c.generation).scalar_subquery().label("generation"))
-    .where(_users.id == bindparam("user_id"))
+    select(*columns_of(User), select(LedgerState.generation).scalar_subquery().label("generation"))
+    .where(User.__table__.c.id == bindparam("user_id"))
     .with_for_update(read=True)
 )
 
@@ -65,58 +57,6 @@ class Origin:
     user_id: int | None = None
     #: None: the sign-in named no device.
     device_id: str | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class Entry:
-    """One change to one row, stated but not yet written."""
-
-    action: str
-    row: Row
-    #: The operation's place in its unit.
-    position: int
-    version_before: datetime | None
-    version_after: datetime | None
-    changes: Changes
-    #: Attribute -> value before, to undo the change in memory.
-    previous: dict[str, Any]
-    #: Users whose sight of the row's inspection changes with it.
-    gains: set[int]
-    losses: set[int]
-
-
-@dataclass(kw_only=True, slots=True)
-class Head:
-    """One applied operation, not yet written: what every retry is answered with."""
-
-    position: int
-    type: str
-    local_id: str | None = None
-    fingerprint: str | None = None
-    #: The row that it was about; None: the first that it changed.
-    row: Row | None = None
-    version_before: datetime | None = None
-    version_after: datetime | None = None
-    message: str | None = None
-    result: Mapping[str, Any] | None = None
-
-
-def entity_of(row_or_model: Any) -> Entity:
-    """The `Entity` of a row or a model."""
-    found: Entity = row_or_model.__entity__
-    return found
-
-
-def fields_of(row: Row) -> dict[str, Any]:
-    """A row's recorded fields as JSON values: the keys of its document, and its columns."""
-    entity = entity_of(row)
-    document = getattr(row, entity.document) if entity.document else {}
-    return {**document, **{name: _as_json(getattr(row, name)) for name in entity.fields}}
-
-
-def put(row: Row, values: Mapping[str, Any]) -> None:
-    """Let the row in memory have these values. Not by assignment: the ORM must not believe that it has to write."""
-    row.__dict__.update(values)
 
 
 class Recorder:
@@ -213,7 +153,7 @@ class Recorder:
 
         `besides`: what is written in the same statement and is nothing that the ledger tells.
         """
-        plan = _Plan(self.entries, self._deleted)
+        plan = Plan(self.entries, self._deleted)
         write_rows(self.session.connection(), [*plan.writes(), *self._ledger_writes(), *besides])
         for row in (each for rows in plan.inserts.values() for each in rows):
             make_transient_to_detached(row)
@@ -227,13 +167,13 @@ class Recorder:
             "user_id": self.origin.user_id,
             "device_id": self.origin.device_id or "",
         }
-        heads = [_head_values(head) for head in self.heads]
-        entries = [values for entry in self.entries for values in _entry_values(entry)]
-        for values, tag in zip(entries, _tags(len(entries)), strict=True):
+        heads = [head_values(head) for head in self.heads]
+        entries = [values for entry in self.entries for values in entry_values(entry)]
+        for values, tag in zip(entries, tags(len(entries)), strict=True):
             values["tag"] = tag
         for model, rows, shared in ((LedgerOperation, heads, unit | origin), (LedgerEntry, entries, unit)):
             if rows:
-                yield Write(kind="insert", table=_table(model), names=tuple(rows[0]), rows=rows, shared=shared)
+                yield Write(kind="insert", table=table_of(model), names=tuple(rows[0]), rows=rows, shared=shared)
 
     def _lock_user(self) -> User | None:
         """The user as of now: role and deactivation count until this unit has ended (rule 6)."""
@@ -243,11 +183,7 @@ class Recorder:
         if found is None:
             return None
         self.generation = found.generation
-        known: User | None = self.session.identity_map.get(identity_key(User, found.id))
-        if known is not None:
-            return known  # locked earlier in this unit
-        user = detached(User, {each.key: getattr(found, each.key) for each in _users})
-        self.session.add(user)
+        user: User = adopt(self.session, User, found)
         return user
 
     def _state(
@@ -291,7 +227,7 @@ class Recorder:
 
         SQLite is in the process, and asked when the first row is made.
         """
-        models = {_table(model).name: model for model in counts if not isinstance(_table(model).c.id.type, String)}
+        models = {table_of(model).name: model for model in counts if not isinstance(table_of(model).c.id.type, String)}
         if len(models) < 2 or self.session.get_bind().dialect.name != "postgresql":
             return
         wanted = {"names": list(models), "counts": [counts[model] for model in models.values()]}
@@ -301,7 +237,7 @@ class Recorder:
         self._ids |= {model: iter(sorted(keys)) for model, keys in found.items()}
 
     def _next_id(self, model: type) -> Any:
-        if isinstance(_table(model).c.id.type, String):
+        if isinstance(table_of(model).c.id.type, String):
             return str(uuid4())
         found = next(self._ids.get(model, iter(())), None)
         if found is None:
@@ -311,7 +247,7 @@ class Recorder:
 
     def _reserve(self, model: type) -> Sequence[int]:
         """Ids for as many rows as the unit may create, in one statement; never one that was given before."""
-        table = _table(model).name
+        table = table_of(model).name
         if self.session.get_bind().dialect.name == "postgresql":
             statement = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
             return self.session.scalars(statement, {"table": table, "count": self._capacity}).all()
@@ -321,106 +257,6 @@ class Recorder:
         unwritten = max((key for created, key in self.created if created is model), default=0)
         first = max(last, unwritten) + 1
         return range(first, first + self._capacity)
-
-
-def _head_values(head: Head) -> dict[str, Any]:
-    """What the ledger keeps of an operation, beside what all of its unit share."""
-    row = head.row
-    return {
-        "position": head.position,
-        "local_id": head.local_id,
-        "type": head.type,
-        "fingerprint": head.fingerprint,
-        "entity": None if row is None else entity_of(row).name,
-        "entity_id": None if row is None else str(row.id),
-        "version_before": head.version_before,
-        "version_after": head.version_after,
-        "message": head.message,
-        "result": dict(head.result) if head.result else None,
-    }
-
-
-def _entry_values(entry: Entry) -> Iterator[dict[str, Any]]:
-    """What the ledger keeps of a changed row, and of the users who gain or lose sight of it with the change."""
-    values = {
-        "position": entry.position,
-        "action": entry.action,
-        "entity": entity_of(entry.row).name,
-        "entity_id": str(entry.row.id),
-        "inspection_id": getattr(entry.row, "inspection_id", None),
-        "viewer_id": None,
-        "version_before": entry.version_before,
-        "version_after": entry.version_after,
-        "changes": entry.changes,
-    }
-    yield values
-    for action, viewers in (("gain", entry.gains), ("loss", entry.losses)):
-        for viewer in sorted(viewers):
-            yield {**values, "action": action, "viewer_id": viewer, "changes": {}}
-
-
-def _order() -> dict[Table, int]:
-    """Where each table stands: behind those that it points to."""
-    return {table: index for index, table in enumerate(db.metadata.sorted_tables)}
-
-
-def _tags(count: int) -> Iterable[int]:
-    """So many random tags of 63 bits."""
-    return (each >> 1 for each in struct.unpack(f"{count}Q", secrets.token_bytes(8 * count)))
-
-
-class _Plan:
-    """What entries come to for the tables: each row is inserted, updated or deleted at most once."""
-
-    def __init__(self, entries: Sequence[Entry], deleted: set[Row]) -> None:
-        self.inserts: dict[type, list[Row]] = {}
-        self.updates: dict[type, tuple[list[str], list[Row]]] = {}
-        #: Row -> the keys of its document that are set.
-        self.additions: dict[Row, dict[str, Any]] = {}
-        self.deletes: dict[type, list[Row]] = {}
-        new = {each.row for each in entries if each.action == "create"}
-        names: dict[type, set[str]] = {}
-        changed: dict[type, dict[Row, None]] = {}
-        for entry in entries:
-            row, model = entry.row, type(entry.row)
-            if row in deleted:
-                if entry.version_after is None and row not in new:
-                    self.deletes.setdefault(model, []).append(row)
-            elif entry.action == "create":
-                self.inserts.setdefault(model, []).append(row)
-            elif row not in new:
-                changed.setdefault(model, {})[row] = None
-                self._add(entry)
-                names.setdefault(model, set()).update(entry.previous)
-        self.updates = {model: (sorted(names[model]), list(rows)) for model, rows in changed.items()}
-
-    def _add(self, entry: Entry) -> None:
-        entity = entity_of(entry.row)
-        if entity.document is not None and entity.document in entry.previous:
-            added = self.additions.setdefault(entry.row, {})
-            added |= {name: each["new"] for name, each in entry.changes.items() if name not in entity.fields}
-
-    def writes(self) -> Iterator[Write]:
-        """Parents are inserted before what points to them, and deleted after it."""
-        order = _order() if len(self.inserts) > 1 or len(self.deletes) > 1 else {}
-        for model in sorted(self.inserts, key=lambda each: order.get(_table(each), 0)):
-            values = [_column_values(row) for row in self.inserts[model]]
-            yield Write(kind="insert", table=_table(model), names=tuple(values[0]), rows=values)
-        for model, (names, rows) in self.updates.items():
-            values = [{name: getattr(row, name) for name in ("id", *names)} for row in rows]
-            document = entity_of(model).document
-            yield Write(
-                kind="update",
-                table=_table(model),
-                names=tuple(names),
-                rows=values,
-                document=document if document in names else None,
-                additions=[self.additions.get(row, {}) for row in rows],
-            )
-        for model in sorted(self.deletes, key=lambda each: -order.get(_table(each), 0)):
-            yield Write(
-                kind="delete", table=_table(model), names=(), rows=[{"id": row.id} for row in self.deletes[model]]
-            )
 
 
 def record(
@@ -478,7 +314,7 @@ def _column_changes(row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     for name, value in values.items():
         if name not in columns:
             raise TypeError(f"{entity_of(row).label} has no field {name!r}; it has {', '.join(fields)}.")
-        old, new = _as_json(getattr(row, name)), _as_json(value)
+        old, new = as_json(getattr(row, name)), as_json(value)
         if not is_same(old, new):
             updates[name] = value
             changes[name] = {"old": old, "new": new} if name in fields else {}
@@ -502,28 +338,11 @@ def _viewers(row: Row) -> set[int]:
     return found
 
 
-def _as_json(value: Any) -> Any:
-    """A column's value as the ledger keeps it."""
-    if isinstance(value, datetime):
-        return to_wire(value)
-    return value.isoformat() if isinstance(value, dt.date) else value
-
-
-def _table(model: type) -> Table:
-    table: Table = sqlalchemy_inspect(model).local_table
-    return table
-
-
 def _defaults(model: type) -> dict[str, Any]:
     """Python-side column defaults, which only an ORM flush would fill in."""
     found = {}
-    for column in _table(model).columns:
+    for column in table_of(model).columns:
         if column.default is not None and (column.default.is_scalar or column.default.is_callable):
             argument = column.default.arg  # type: ignore[attr-defined]
             found[column.key] = argument(None) if column.default.is_callable else argument
     return found
-
-
-def _column_values(row: Row) -> dict[str, Any]:
-    """All columns of a new row, those that the database fills itself left out."""
-    return {each.key: getattr(row, each.key) for each in _table(type(row)).columns if each.server_default is None}

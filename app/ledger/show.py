@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import subqueryload
 
 from app.clock import to_wire
-from app.ledger.record import entity_of, fields_of
+from app.ledger.entries import entity_of, fields_of
 from app.plugin_api import Row
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session, subqueryload
 
 from app.clock import to_wire
-from app.ledger.record import entity_of, fields_of
+from app.ledger.entries import entity_of, fields_of
 from app.plugin_api import Row
 from app.sync.conflicts import Merge
 from app.sync.envelope import Item

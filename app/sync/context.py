@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from app.ledger.record import Recorder, entity_of
+from app.ledger.entries import entity_of
+from app.ledger.record import Recorder
 from app.plugin_api import Row
 from app.sync.read_only import protect, read_only
 from app.sync.rows import Rows

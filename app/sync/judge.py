@@ -17,7 +17,8 @@ import orjson
 from app import policies
 from app.clock import to_wire
 from app.errors import Rejected
-from app.ledger.record import Entry, Head, Recorder, entity_of, fields_of
+from app.ledger.entries import Entry, Head, entity_of, fields_of
+from app.ledger.record import Recorder
 from app.metrics import Tally
 from app.plugin_api import ById, Children, Operation, Outcome, Policy, Row, SyncHandler
 from app.registry import Registry

@@ -26,8 +26,9 @@ from app.errors import Rejected, RequestError, UnauthorizedError
 from app.extensions import db
 from app.ledger.bulk import Write
 from app.ledger.constraints import sentence_of
+from app.ledger.entries import entity_of, fields_of
 from app.ledger.history import entries_since, recall
-from app.ledger.record import Origin, Recorder, entity_of, fields_of
+from app.ledger.record import Origin, Recorder
 from app.ledger.unit import is_repeatable, unit_of_work
 from app.lending import lend
 from app.models import LedgerEntry, UserSync

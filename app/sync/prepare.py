@@ -20,7 +20,7 @@ from sqlalchemy import String, inspect
 from app.errors import Rejected
 from app.gate import details_of
 from app.identifiers import UUID_FORM
-from app.ledger.record import entity_of
+from app.ledger.entries import entity_of
 from app.plugin_api import ById, Entity, SyncHandler
 from app.plugin_checks import core_keys, takes_client_id
 from app.registry import Registry

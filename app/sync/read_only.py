@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy import JSON, inspect
 
-from app.ledger.record import put
+from app.ledger.entries import put
 from app.plugin_api import Row
 
 #: The types of JSON values that can be edited in place.

@@ -15,7 +15,9 @@ from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from app.ledger.bulk import among, listed, sent
-from app.ledger.record import Recorder, put
+from app.ledger.entries import put
+from app.ledger.load import columns_of, load
+from app.ledger.record import Recorder
 from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
 from app.plugin_api import ById, Children, Row, Via
@@ -203,7 +205,7 @@ class Rows:
         for model, each in names.items():
             roots = below if model is Inspection else ()
             statement = _lock_statement(self._dialect, each, roots, self._needs[model].is_changed)
-            self._keep(self._session.scalars(statement, parameters))
+            self._keep(load(self._session, model, statement, parameters))
 
     def _names_of(self, model: type, parameters: dict[str, Any]) -> _Names:
         """In which ways the rows of a model are named; the names are added to `parameters`."""
@@ -258,11 +260,8 @@ def _lock_statement(dialect: str, names: _Names, below: tuple[_Names, ...], is_c
     below inspections, which are locked too.
     """
     condition = _roots_condition(dialect, names, below) if names.model is Inspection else _condition(dialect, names)
-    statement: Select[Any] = select(names.model).where(condition).order_by(_id(names.model))
-    # A row that the session knows already would keep its stale values (trap 27).
-    return statement.with_for_update(read=not is_changed, key_share=is_changed).execution_options(
-        populate_existing=True
-    )
+    statement = select(*columns_of(names.model)).where(condition).order_by(_id(names.model))
+    return statement.with_for_update(read=not is_changed, key_share=is_changed)
 
 
 def _roots_condition(dialect: str, names: _Names, below: tuple[_Names, ...]) -> ColumnElement[bool]:

@@ -25,7 +25,7 @@ from app.described.shapes import (
     reference_to,
     told,
 )
-from app.ledger.record import entity_of
+from app.ledger.entries import entity_of
 from app.registry import current_registry
 from app.sync.describe import item_schema
 from app.sync.envelope import ADVICE

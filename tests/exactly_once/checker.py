@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.extensions import db
-from app.ledger.record import fields_of
+from app.ledger.entries import fields_of
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation
 from tests.device import Device
 from tests.lines import Witness

@@ -23,6 +23,7 @@ FLOORS = [
         "app.clock",
         "app.identifiers",
         "app.json_equality",
+        "app.deadlines",
         "app.timestamps",
         "app.described",
     },

@@ -16,7 +16,8 @@ from app.administration.inspections import change_inspection, create_inspection,
 from app.administration.users import change_user
 from app.clock import MILLISECOND
 from app.extensions import db
-from app.ledger.record import Origin, Recorder, fields_of, record
+from app.ledger.entries import fields_of
+from app.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
 from app.testing import push, statements_of
 from tests.attachments.conftest import upload
