@@ -6,9 +6,13 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
+from socket import socket
 from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
 
 #: Where the workers keep the numbers that `/metrics` answers; prometheus_client reads it when it is imported.
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -40,8 +44,26 @@ if _metrics_port:
 
 workers = _number("WEB_CONCURRENCY", 2, 1000)
 
+#: How much longer a worker waits for each connection that it has before it takes another, in seconds, and for how
+#: many of them at most.
+PAUSE, MOST_PAUSES = 0.0005, 4
+
+
+class BalancedWorker(ThreadWorker):
+    """gunicorn's `gthread`, but a new connection goes to the worker that has the fewest.
+
+    Connections are kept open, and whichever worker wakes up first would take them: at times one has them all, and the
+    others, with their processors, none.
+    """
+
+    def accept(self, listener: socket) -> None:
+        """Take a connection, if no other worker has in the meantime."""
+        time.sleep(PAUSE * min(self.nr_conns, MOST_PAUSES))
+        super().accept(listener)
+
+
 # Threads: a slow upload holds one, not a whole process.
-worker_class = "gthread"
+worker_class = BalancedWorker
 threads = 4
 
 # A worker that is silent for this long is killed. Threads that are busy do not make it silent.

@@ -20,6 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, select, text
 from werkzeug.datastructures import FileStorage
@@ -368,6 +369,38 @@ def configuration() -> dict[str, Any]:
     settings: dict[str, Any] = {}
     exec(compile(source, "gunicorn.conf.py", "exec"), settings)
     return settings
+
+
+@about_http
+def test_connections_are_spread_evenly_over_the_workers(
+    server: subprocess.Popen[bytes], environment: dict[str, str]
+) -> None:
+    port = int(environment["PORT"])
+    workers = psutil.Process(server.pid).children()
+
+    def spread(count: int) -> list[int]:
+        """Open connections, one after the other, and count each worker's."""
+        opened = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(count)]
+        for each in opened:
+            each.request("GET", "/healthz")
+            each.getresponse().read()
+        found = [counted(each) for each in workers]
+        for each in opened:
+            each.close()
+        while sum(map(counted, workers)):
+            time.sleep(0.01)
+        return found
+
+    def counted(worker: psutil.Process) -> int:
+        connections = worker.net_connections("tcp")
+        return sum(each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port for each in connections)
+
+    deadline = time.monotonic() + 60
+    while 0 in spread(8):
+        assert time.monotonic() < deadline, "one worker takes all connections"
+    differences = [abs(left - right) for left, right in (spread(8) for _ in range(5))]
+    # By chance they come to some ten; on a machine that is busy, one or the other may be taken by the wrong worker.
+    assert sum(differences) <= 4, differences
 
 
 def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:
