@@ -46,6 +46,10 @@ NAMING = {
 WRITES = "fieldpost_writes"
 
 
+#: Execution option of a statement: the reads that go to PostgreSQL with it, and are done before it.
+TOGETHER = "fieldpost_together"
+
+
 class Base(DeclarativeBase):
     """The declarative base of the core's models and the plugins'."""
 
@@ -119,11 +123,31 @@ def prepare_engine(app: Flask) -> None:
         engine: Engine = db.engine
     event.listen(engine, "before_cursor_execute", refuse_writing)
     if engine.dialect.name == "postgresql":
+        event.listen(engine, "do_execute", send_together)
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", _ping_after_rest)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+
+
+def send_together(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """For the engine: send a statement with the reads that come before it, all in one message there and back.
+
+    Each begins when the one before it has ended, as if they were sent one by one: what it sees is not older than the
+    locks that were taken before it.
+    """
+    reads = context.execution_options.get(TOGETHER)
+    if not reads:
+        return False
+    connection: psycopg.Connection[Any] = cursor.connection
+    with connection.pipeline():
+        sent = [each.send(connection, context.dialect) for each in reads]
+        cursor.execute(statement, parameters)
+        # The first one's error is raised, not that the others were given up for it.
+        for each, found in zip(reads, sent, strict=True):
+            each.take(found, context.dialect)
+    return True
 
 
 def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:

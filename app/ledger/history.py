@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -13,14 +13,17 @@ from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.ledger.bulk import among, sent
+from app.ledger.load import Read, read_before
 from app.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
 
-def recall(session: Session, origin: Origin, local_ids: Iterable[str]) -> dict[tuple[str | None, str | None], Row[Any]]:
+def recall(
+    session: Session, origin: Origin, local_ids: Iterable[str], locks: Sequence[Read] = ()
+) -> dict[tuple[str | None, str | None], Row[Any]]:
     """The remembered operations of this user and device with these local_ids, by local_id and fingerprint.
 
-    A query of its own, after the locks, so that it sees what a twin of this batch has just committed.
+    A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
     """
     dialect = session.get_bind().dialect.name
     parameters = {
@@ -28,7 +31,7 @@ def recall(session: Session, origin: Origin, local_ids: Iterable[str]) -> dict[t
         "device_id": origin.device_id or "",
         "local_ids": sent(dialect, set(local_ids)),
     }
-    found = session.execute(_remembered(dialect), parameters)
+    found = read_before(session, locks, _remembered(dialect), parameters)
     return {(each.local_id, each.fingerprint): each for each in found}
 
 

@@ -6,26 +6,74 @@ would do besides is not needed here: models have one table and no `load` events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, inspect
+import psycopg
+from sqlalchemy import ColumnElement, CursorResult, Select, inspect
+from sqlalchemy.engine import Compiled, Dialect
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, manager_of_class
 
+from app.extensions import TOGETHER
 from app.plugin_api import Row
+
+#: Turns what the driver found into a value.
+Decode = Callable[[Any], Any]
 
 
 def columns_of(model: type) -> Sequence[ColumnElement[Any]]:
-    """What to select, before anything else, so that `load` can make rows of `model` of it."""
+    """What to select, before anything else, so that `adopt` can make rows of `model` of it."""
     return [*inspect(model).local_table.c]
 
 
-def load(session: Session, model: type, statement: Select[Any], parameters: Mapping[str, Any]) -> list[Row]:
-    """The rows that the statement finds, as objects of the session; one that it knows already gets the values found."""
-    found = session.connection().execute(statement, parameters)
-    return [adopt(session, model, values) for values in found]
+@dataclass(kw_only=True, slots=True)
+class Read:
+    """A query for rows of a model: columns first, as `columns_of` has them."""
+
+    model: type
+    statement: Select[Any]
+    #: As the driver takes them; there may be more than it needs.
+    parameters: Mapping[str, Any]
+    #: Its rows, once it has been sent.
+    found: Sequence[Sequence[Any]] = ()
+
+    def send(self, connection: psycopg.Connection[Any], dialect: Dialect) -> psycopg.Cursor[Any]:
+        """Hand it to PostgreSQL."""
+        text, compiled, _ = _compiled(self.statement, dialect)
+        return connection.execute(text, compiled.construct_params(dict(self.parameters)))
+
+    def take(self, cursor: psycopg.Cursor[Any], dialect: Dialect) -> None:
+        """Take what PostgreSQL has found."""
+        _, _, decoders = _compiled(self.statement, dialect)
+        self.found = [
+            [decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in cursor
+        ]
+
+
+def read_before(
+    session: Session, reads: Sequence[Read], statement: Select[Any], parameters: Mapping[str, Any]
+) -> CursorResult[Any]:
+    """What the statement finds, once the reads have been done one after the other.
+
+    To PostgreSQL all of them travel in one message (`app.extensions.send_together`).
+    """
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        return connection.execute(statement, parameters, execution_options={TOGETHER: reads})
+    for each in reads:
+        each.found = connection.execute(each.statement, each.parameters).all()
+    return connection.execute(statement, parameters)
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Compiled, Sequence[Decode | None]]:
+    """A statement as the driver takes it, and what turns each column of its rows into a value."""
+    compiled = statement.compile(dialect=dialect)
+    types = [each.type.dialect_impl(dialect) for each in statement.selected_columns]
+    return str(compiled), compiled, [each.result_processor(dialect, None) for each in types]
 
 
 def adopt(session: Session, model: type, values: Sequence[Any]) -> Row:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
@@ -115,8 +115,7 @@ class _Batch:
         user = self.recorder.user
         if user is None or not user.active:
             raise UnauthorizedError("token_revoked", "This user has been deactivated.")
-        self.state.rows.load(self.drafts)
-        self._recall()
+        self._load()
         self._load_past()
         self.recorder.reserve(self._creates())
         if self.is_guarded:
@@ -164,13 +163,19 @@ class _Batch:
             and (draft.item.local_id, draft.fingerprint) not in self.state.remembered
         )
 
-    def _recall(self) -> None:
-        """Find what was applied before, and the rows that its answers show."""
+    def _load(self) -> None:
+        """Load and lock what the drafts name, then find what was applied before."""
+        locks = self.state.rows.locks(self.drafts)
         local_ids = [draft.item.local_id for draft in self.drafts if draft.fingerprint]
         if not local_ids:
-            return
+            return  # then there is no draft that names anything either
+        found = recall(self.session, self.recorder.origin, local_ids, locks)
+        self.state.rows.keep(locks)
+        self._remember(found)
+
+    def _remember(self, found: Mapping[tuple[str | None, str | None], Any]) -> None:
+        """Keep what was applied before, and the rows that its answers show."""
         known = {(draft.item.local_id, draft.fingerprint) for draft in self.drafts}
-        found = recall(self.session, self.recorder.origin, local_ids)
         registry, wanted = self.state.registry, []
         for key, operation in found.items():
             if key not in known:

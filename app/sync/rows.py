@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.bulk import among, listed, sent
 from app.ledger.entries import put
-from app.ledger.load import columns_of, load
+from app.ledger.load import Read, adopt, columns_of
 from app.ledger.record import Recorder
 from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
@@ -66,15 +66,23 @@ class Rows:
         #: Which rows point to which parent, by model and column.
         self._children: dict[tuple[type, str], dict[Any, list[Row]]] = {}
         self._needs: dict[type, _Need] = {}
+        #: What must still be so under the locks: which row points where.
+        self._moves: list[tuple[Reference, Via]] = []
 
-    def load(self, drafts: Iterable[Draft]) -> None:
-        """Load and lock everything that the drafts name. Raises `RaceError` if it moved meanwhile."""
+    def locks(self, drafts: Iterable[Draft]) -> list[Read]:
+        """What loads and locks everything that the drafts name, in this order; for `keep`, once it has been read."""
         vias = self._collect([draft for draft in drafts if draft.handler is not None and draft.fault is None])
-        moves = self._collect_vias(vias)
-        if self._needs:
-            self._need(Inspection)
-            self._lock()
-        self._check(moves)
+        self._moves = self._collect_vias(vias)
+        if not self._needs:
+            return []
+        self._need(Inspection)
+        return self._reads()
+
+    def keep(self, locks: Iterable[Read]) -> None:
+        """Take over the rows that were locked. Raises `RaceError` if something moved before it was locked."""
+        for each in locks:
+            self._keep(adopt(self._session, each.model, values) for values in each.found)
+        self._check()
 
     def find(self, reference: Reference | None) -> Row | None:
         """The row that is named, if it is there and not deleted."""
@@ -197,15 +205,17 @@ class Rows:
                 found[Reference(model, row.client_id, is_client_id=True)] = row
         return found
 
-    def _lock(self) -> None:
+    def _reads(self) -> list[Read]:
         """One statement a model, inspections before what is below them."""
         parameters: dict[str, Any] = {}
         names = {model: self._names_of(model, parameters) for model in sorted(self._needs, key=_lock_key)}
         below = tuple(each for model, each in names.items() if model is not Inspection and _has_root(model))
+        reads = []
         for model, each in names.items():
             roots = below if model is Inspection else ()
             statement = _lock_statement(self._dialect, each, roots, self._needs[model].is_changed)
-            self._keep(load(self._session, model, statement, parameters))
+            reads.append(Read(model=model, statement=statement, parameters=parameters))
+        return reads
 
     def _names_of(self, model: type, parameters: dict[str, Any]) -> _Names:
         """In which ways the rows of a model are named; the names are added to `parameters`."""
@@ -238,14 +248,14 @@ class Rows:
             if model is not Inspection and _has_root(model):
                 put(row, {"inspection": self._loaded.get((Inspection, row.inspection_id))})
 
-    def _check(self, moves: Iterable[tuple[Reference, Via]]) -> None:
+    def _check(self) -> None:
         """Under the locks, every row's root and everything that a `via` points to must have been locked too."""
         roots = {row.inspection_id for row in self._loaded.values() if hasattr(row, "inspection_id")}
         unlocked = {each for each in roots if (Inspection, each) not in self._loaded}
         # A row may outlive its inspection; then there is nothing to lock.
         if unlocked and self._session.scalar(select(Inspection.id).where(Inspection.id.in_(unlocked)).limit(1)):
             raise RaceError("A row of another inspection appeared meanwhile")
-        for reference, target in moves:
+        for reference, target in self._moves:
             row = self.find(reference)
             key = None if row is None else getattr(row, target.column)
             if key is not None and key not in self._needs[target.model].ids:

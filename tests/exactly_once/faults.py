@@ -76,7 +76,8 @@ def at_each_statement(app: Flask, act: Callable[[Any], None]) -> Iterator[None]:
     with app.app_context():
         engine = db.engine
     for name in EXECUTIONS:
-        event.listen(engine, name, execute)
+        # Before the application's own, which sends some statements itself.
+        event.listen(engine, name, execute, insert=True)
     try:
         yield
     finally:
