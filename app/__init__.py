@@ -18,7 +18,7 @@ from app.auth import init_auth
 from app.clock import Clock, system_clock
 from app.config import Settings, load_settings, names_of_settings
 from app.cors import init_cors
-from app.extensions import compress, db, engine_options, limiter, migrate, prepare_engine
+from app.extensions import compress, db, engine_options, migrate, prepare_engine
 from app.metrics import init_metrics
 from app.migrations import wrong_migrations
 from app.registry import Registry, load, mount_blueprints, mount_commands, read_settings, refuse
@@ -46,7 +46,6 @@ def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system
     db.init_app(app)
     prepare_engine(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS), render_as_batch=True)
-    limiter.init_app(app)
     compress.init_app(app)
     # Before the sign-in guard: a browser asks for permission without a token.
     init_cors(app, settings)
@@ -80,8 +79,6 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
-        RATELIMIT_STORAGE_URI=settings.rate_limit_storage,
-        RATELIMIT_HEADERS_ENABLED=True,
         COMPRESS_MIMETYPES=["application/json"],
         COMPRESS_ALGORITHM=["gzip"],
     )

@@ -19,8 +19,6 @@ import psycopg
 from flask import Flask
 from flask_compress import Compress
 from flask_jwt_extended import JWTManager
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
 from flask_migrate import Migrate
 from flask_smorest import Api
@@ -69,7 +67,6 @@ db = SQLAlchemy(
 migrate = Migrate()
 jwt = JWTManager()
 login_manager = LoginManager()
-limiter = Limiter(key_func=get_remote_address)
 compress = Compress()
 api = Api()
 

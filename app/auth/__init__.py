@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import limits
 from flask import Flask, Request, g
+from limits.errors import ConfigurationError as LimitsError
+from limits.storage import Storage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
 
 from app.auth import bearer, tokens
-from app.auth.routes import blueprint
+from app.auth.routes import LIMITER, blueprint
 from app.config import Settings
 from app.errors import ConfigurationError, UnauthorizedError
 from app.extensions import login_manager
@@ -21,10 +24,27 @@ def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
         raise ConfigurationError(
             f"FIELDPOST_LOGIN_RATE={settings.login_rate!r} is no rate. Use words like `10 per minute`, or unset it."
         ) from None
+    # Asked by the one route that needs it: an extension would ask at every request.
+    app.extensions[LIMITER] = FixedWindowRateLimiter(_open_storage(settings.rate_limit_storage))
     bearer.init_bearer(app, settings)
     login_manager.init_app(app)
     login_manager.request_loader(load_user)
     app.register_blueprint(blueprint, url_prefix=prefix)
+
+
+def _open_storage(address: str) -> Storage:
+    """Where failed sign-ins are counted."""
+    try:
+        found = storage_from_string(address)
+    except (LimitsError, ValueError):
+        # Not the address itself, which may have a password in it.
+        kind = address.partition(":")[0]
+        raise ConfigurationError(
+            f"FIELDPOST_RATE_LIMIT_STORAGE cannot be used: {kind!r} is unknown, or what it needs is not installed. "
+            'Set it to redis://host:6379 and run pip install "fieldpost[redis]", or unset it.'
+        ) from None
+    assert isinstance(found, Storage)
+    return found
 
 
 def load_user(request: Request) -> User | None:

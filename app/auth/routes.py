@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 import limits
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, current_app, g, jsonify, request
 from limits import RateLimitItem
+from limits.strategies import RateLimiter
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates
 from sqlalchemy import select
 
@@ -18,12 +19,15 @@ from app.config import current_settings
 from app.described.faults import WITH_TOKEN
 from app.described.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, told
 from app.errors import InvalidError, RequestError, UnauthorizedError
-from app.extensions import db, limiter
+from app.extensions import db
 from app.identifiers import UUID_FORM
 from app.models import User
 from app.web import described, public, signed_in_user
 
 blueprint = Blueprint("auth", __name__)
+
+#: Where the application keeps what counts failed sign-ins.
+LIMITER = "fieldpost.login_limiter"
 
 #: One address may fail for several people: a whole office is behind it.
 PEOPLE_BEHIND_AN_ADDRESS = 10
@@ -149,12 +153,18 @@ def _login_limits(email: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
 
 
 def _refuse_too_many(email: str) -> None:
+    limiter = _limiter()
     for rate, keys in _login_limits(email):
-        if not limiter.limiter.test(rate, *keys):
-            wait = max(1, round(limiter.limiter.get_window_stats(rate, *keys).reset_time - time.time()))
+        if not limiter.test(rate, *keys):
+            wait = max(1, round(limiter.get_window_stats(rate, *keys).reset_time - time.time()))
             raise TooManyTriesError(headers={"Retry-After": str(wait)})
 
 
 def _count_failure(email: str) -> None:
     for rate, keys in _login_limits(email):
-        limiter.limiter.hit(rate, *keys)
+        _limiter().hit(rate, *keys)
+
+
+def _limiter() -> RateLimiter:
+    found: RateLimiter = current_app.extensions[LIMITER]
+    return found

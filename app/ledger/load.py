@@ -53,6 +53,11 @@ class Read:
         ]
 
 
+def read(session: Session, query: Read) -> None:
+    """Find its rows."""
+    query.found = session.connection().execute(query.statement, query.parameters).all()
+
+
 def read_before(
     session: Session, reads: Sequence[Read], statement: Select[Any], parameters: Mapping[str, Any]
 ) -> CursorResult[Any]:
@@ -64,7 +69,7 @@ def read_before(
     if connection.dialect.name == "postgresql":
         return connection.execute(statement, parameters, execution_options={TOGETHER: reads})
     for each in reads:
-        each.found = connection.execute(each.statement, each.parameters).all()
+        read(session, each)
     return connection.execute(statement, parameters)
 
 

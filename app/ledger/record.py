@@ -23,7 +23,7 @@ from app.extensions import db
 from app.json_equality import is_same
 from app.ledger.bulk import Write, write_rows
 from app.ledger.entries import Changes, Entry, Head, as_json, entity_of, fields_of, put, table_of
-from app.ledger.load import adopt, columns_of
+from app.ledger.load import Read, adopt, columns_of, read
 from app.ledger.plan import Plan, entry_values, head_values, tags
 from app.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, LedgerState, User
@@ -81,10 +81,24 @@ class Recorder:
         #: Rows created by this unit, by model and id.
         self.created: dict[tuple[type, Any], Row] = {}
         self._deleted: set[Row] = set()
-        self.user = self._lock_user()
+        self.user = None
         self._unit_id = unit_id
         self._capacity = capacity
         self._ids: dict[type, Iterator[int]] = {}
+
+    def user_lock(self) -> Read:
+        """What reads and locks the user as of now, for `keep_user`, once it has been read.
+
+        Role and deactivation count until this unit has ended (rule 6).
+        """
+        return Read(model=User, statement=THE_USER, parameters={"user_id": self.origin.user_id})
+
+    def keep_user(self, lock: Read) -> None:
+        """Take over the user that was locked. Raises `UnauthorizedError` where there is none, or no active one."""
+        for values in lock.found:
+            self.user, self.generation = adopt(self.session, User, values), values[-1]
+        if self.user is None or not self.user.active:
+            raise UnauthorizedError("token_revoked", "This user has been deactivated.")
 
     def create(self, model: type, values: Mapping[str, Any], root: Row | None = None) -> Row:
         """A new row with its id set. `values`: columns, a document as a whole; `root`: its inspection."""
@@ -174,17 +188,6 @@ class Recorder:
         for model, rows, shared in ((LedgerOperation, heads, unit | origin), (LedgerEntry, entries, unit)):
             if rows:
                 yield Write(kind="insert", table=table_of(model), names=tuple(rows[0]), rows=rows, shared=shared)
-
-    def _lock_user(self) -> User | None:
-        """The user as of now: role and deactivation count until this unit has ended (rule 6)."""
-        if self.origin.user_id is None:
-            return None
-        found = self.session.connection().execute(THE_USER, {"user_id": self.origin.user_id}).one_or_none()
-        if found is None:
-            return None
-        self.generation = found.generation
-        user: User = adopt(self.session, User, found)
-        return user
 
     def _state(
         self,
@@ -277,8 +280,10 @@ def record(
         if lock_first is not None:
             lock_first(db.session())
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
-        if origin.user_id is not None and (recorder.user is None or not recorder.user.active):
-            raise UnauthorizedError("token_revoked", "This user has been deactivated.")
+        if origin.user_id is not None:
+            lock = recorder.user_lock()
+            read(recorder.session, lock)
+            recorder.keep_user(lock)
         result = work(recorder)
         if recorder.entries and not recorder.heads:
             recorder.heads.append(Head(position=0, type=action))

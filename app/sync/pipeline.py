@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from app import metrics
 from app.clock import now
 from app.config import current_settings
-from app.errors import Rejected, RequestError, UnauthorizedError
+from app.errors import Rejected, RequestError
 from app.extensions import db
 from app.ledger.bulk import Write
 from app.ledger.constraints import sentence_of
@@ -112,9 +112,6 @@ class _Batch:
 
     def run(self) -> _Batch:
         """All stages inside the transaction; the caller commits."""
-        user = self.recorder.user
-        if user is None or not user.active:
-            raise UnauthorizedError("token_revoked", "This user has been deactivated.")
         self._load()
         self._load_past()
         self.recorder.reserve(self._creates())
@@ -124,7 +121,7 @@ class _Batch:
             with lend():
                 self.answers = [self._judged(draft) for draft in self.drafts]
             self._refuse_unrecorded()
-        self.recorder.write(_last_sync(user.id, self.now))
+        self.recorder.write(_last_sync(self.recorder.origin.user_id, self.now))
         self._show(zip(self.drafts, self.answers, strict=True))
         return self
 
@@ -164,12 +161,11 @@ class _Batch:
         )
 
     def _load(self) -> None:
-        """Load and lock what the drafts name, then find what was applied before."""
-        locks = self.state.rows.locks(self.drafts)
+        """Lock the user and what the drafts name, in this order, then find what was applied before."""
+        user_lock, locks = self.recorder.user_lock(), self.state.rows.locks(self.drafts)
         local_ids = [draft.item.local_id for draft in self.drafts if draft.fingerprint]
-        if not local_ids:
-            return  # then there is no draft that names anything either
-        found = recall(self.session, self.recorder.origin, local_ids, locks)
+        found = recall(self.session, self.recorder.origin, local_ids, [user_lock, *locks])
+        self.recorder.keep_user(user_lock)
         self.state.rows.keep(locks)
         self._remember(found)
 
@@ -307,7 +303,7 @@ class _Batch:
         return failed(draft, self.state.registry)
 
 
-def _last_sync(user_id: int, moment: datetime) -> Write:
+def _last_sync(user_id: int | None, moment: datetime) -> Write:
     """Notes when the user has synced."""
     table: Any = UserSync.__table__
     row = {"user_id": user_id, "last_sync": moment}
