@@ -57,9 +57,11 @@ class Base(DeclarativeBase):
 #: For how long a connection that was just used is taken to be alive.
 REST_SECONDS = 1.0
 
-#: How often a writer asks SQLite whether it is its turn. SQLite's own waiting doubles its pauses up to 0.1 s, in
+#: After how long a writer asks SQLite again whether it is its turn. SQLite's own waiting doubles its pauses up to 0.1 s, in
 #: which nobody may be writing, and those who waited longest ask least.
 TURN_SECONDS = 0.001
+#: And one that has just come: those that have waited for some time ask more often, and mostly come first.
+NEWCOMER_SECONDS = 0.003
 
 db = SQLAlchemy(
     model_class=Base, session_options={"class_": LendableSession, "expire_on_commit": False, "autoflush": False}
@@ -196,12 +198,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:
     """Become the one writer, or give up after some seconds, or when something else is in the way."""
-    deadline = time.monotonic() + seconds
+    start = time.monotonic()
     while True:
         try:
             raw.execute("BEGIN IMMEDIATE")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            waited = time.monotonic() - start
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or waited > seconds:
                 return
-        time.sleep(TURN_SECONDS)
+        time.sleep(max(TURN_SECONDS, NEWCOMER_SECONDS - waited / 10))
