@@ -57,8 +57,8 @@ class Base(DeclarativeBase):
 #: For how long a connection that was just used is taken to be alive.
 REST_SECONDS = 1.0
 
-#: After how long a writer asks SQLite again whether it is its turn. SQLite's own waiting doubles its pauses up to 0.1 s, in
-#: which nobody may be writing, and those who waited longest ask least.
+#: After how long a writer asks SQLite again whether it is its turn. SQLite's own waiting doubles its pauses up to
+#: 0.1 s, in which nobody may be writing, and those who waited longest ask least.
 TURN_SECONDS = 0.001
 #: And one that has just come: those that have waited for some time ask more often, and mostly come first.
 NEWCOMER_SECONDS = 0.003
