@@ -404,11 +404,14 @@ def test_connections_are_spread_evenly_over_the_workers(
 
 
 def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:
+    thresholds = gc.get_threshold()
     try:
         configuration()["post_worker_init"](None)
         assert gc.get_freeze_count() > 100_000
+        assert gc.get_threshold()[0] > thresholds[0]
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 def test_the_server_believes_nobody_about_the_scheme() -> None:

@@ -42,14 +42,17 @@ class Read:
 
     def send(self, connection: psycopg.Connection[Any], dialect: Dialect) -> psycopg.Cursor[Any]:
         """Hand it to PostgreSQL."""
-        text, compiled, _ = _compiled(self.statement, dialect)
-        return connection.execute(text, compiled.construct_params(dict(self.parameters)))
+        compiled = _compiled(self.statement, dialect)
+        return connection.execute(str(compiled), compiled.construct_params(dict(self.parameters)))
 
     def take(self, cursor: psycopg.Cursor[Any], dialect: Dialect) -> None:
         """Take what PostgreSQL has found."""
-        _, _, decoders = _compiled(self.statement, dialect)
+        rows = cursor.fetchall()
+        sent = cursor.pgresult
+        assert sent is not None
+        decoders = _decoders(self.statement, dialect, tuple(map(sent.ftype, range(sent.nfields))))
         self.found = [
-            [decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in cursor
+            [decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in rows
         ]
 
 
@@ -74,11 +77,16 @@ def read_before(
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Compiled, Sequence[Decode | None]]:
-    """A statement as the driver takes it, and what turns each column of its rows into a value."""
-    compiled = statement.compile(dialect=dialect)
+def _compiled(statement: Select[Any], dialect: Dialect) -> Compiled:
+    """A statement as the driver takes it."""
+    return statement.compile(dialect=dialect)
+
+
+@lru_cache(maxsize=512)
+def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
+    """What makes values of the columns that PostgreSQL sent, each with the number of its type."""
     types = [each.type.dialect_impl(dialect) for each in statement.selected_columns]
-    return str(compiled), compiled, [each.result_processor(dialect, None) for each in types]
+    return [each.result_processor(dialect, code) for each, code in zip(types, codes, strict=True)]
 
 
 def adopt(session: Session, model: type, values: Sequence[Any]) -> Row:
