@@ -61,7 +61,8 @@ class BalancedWorker(ThreadWorker):
 
     def accept(self, listener: socket) -> None:
         """Take a connection, if no other worker has in the meantime."""
-        time.sleep(PAUSE * min(self.nr_conns, MOST_PAUSES))
+        if self.cfg.workers > 1:
+            time.sleep(PAUSE * min(self.nr_conns, MOST_PAUSES))
         super().accept(listener)
 
 

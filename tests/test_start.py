@@ -20,6 +20,7 @@ BROKEN = [
     ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY='many' is not a whole number"),
     ({"FIELDPOST_STORAGE": "ftp://photos"}, "FIELDPOST_STORAGE='ftp://photos'"),
     ({"FIELDPOST_LOGIN_RATE": "often"}, "FIELDPOST_LOGIN_RATE='often'"),
+    ({"FIELDPOST_RATE_LIMIT_STORAGE": "async+memory://"}, "FIELDPOST_RATE_LIMIT_STORAGE cannot be used"),
     ({"FIELDPOST_RATE_LIMIT_STORAGE": "radish://:secret@x"}, "FIELDPOST_RATE_LIMIT_STORAGE cannot be used: 'radish'"),
     ({"DATABASE_URL": "mysql://localhost/fieldpost"}, "DATABASE_URL"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import limits
 from flask import Flask, Request, g
 from limits.errors import ConfigurationError as LimitsError
@@ -34,17 +36,17 @@ def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
 
 def _open_storage(address: str) -> Storage:
     """Where failed sign-ins are counted."""
-    try:
+    with suppress(LimitsError, ValueError):
         found = storage_from_string(address)
-    except (LimitsError, ValueError):
-        # Not the address itself, which may have a password in it.
-        kind = address.partition(":")[0]
-        raise ConfigurationError(
-            f"FIELDPOST_RATE_LIMIT_STORAGE cannot be used: {kind!r} is unknown, or what it needs is not installed. "
-            'Set it to redis://host:6379 and run pip install "fieldpost[redis]", or unset it.'
-        ) from None
-    assert isinstance(found, Storage)
-    return found
+        # There are others, for asyncio.
+        if isinstance(found, Storage):
+            return found
+    # Not the address itself, which may have a password in it.
+    kind = address.partition(":")[0]
+    raise ConfigurationError(
+        f"FIELDPOST_RATE_LIMIT_STORAGE cannot be used: {kind!r} is unknown, or what it needs is not installed. "
+        'Set it to redis://host:6379 and run pip install "fieldpost[redis]", or unset it.'
+    )
 
 
 def load_user(request: Request) -> User | None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 
 from app.auth.bearer import Claims, make_tokens
 from app.clock import now
@@ -23,7 +23,6 @@ from app.errors import UnauthorizedError
 from app.extensions import db, reading_once
 from app.ledger.unit import unit_of_work
 from app.models import SignIn, User
-from app.models.base import detached
 
 #: Where a token stands in its family.
 PRESENT, NEXT, OLDER, REPLACED = "present", "next", "older", "replaced"
@@ -111,7 +110,9 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
         raise _revoked()
     if place == NEXT:
         _use_first_time(claims)
-    return detached(User, {each.key: getattr(holder, each.key) for each in _users}), holder.device_id
+    user = User(**{each.key: getattr(holder, each.key) for each in _users})
+    make_transient_to_detached(user)
+    return user, holder.device_id
 
 
 def _holder(claims: Claims) -> Any:

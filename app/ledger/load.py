@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, manager_of_class
 
 from app.extensions import TOGETHER
+from app.ledger.entries import put, table_of
 from app.plugin_api import Row
 
 #: Turns what the driver found into a value.
@@ -26,7 +27,7 @@ Decode = Callable[[Any], Any]
 
 def columns_of(model: type) -> Sequence[ColumnElement[Any]]:
     """What to select, before anything else, so that `adopt` can make rows of `model` of it."""
-    return [*inspect(model).local_table.c]
+    return [*table_of(model).c]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,7 +96,7 @@ def adopt(session: Session, model: type, values: Sequence[Any]) -> Row:
     key = mapper.identity_key_from_primary_key((values[place],))
     known: Row | None = session.identity_map.get(key)
     row: Row = manager_of_class(model).new_instance() if known is None else known
-    row.__dict__.update(zip(names, values, strict=False))
+    put(row, dict(zip(names, values, strict=False)))
     if known is None:
         instance_state(row).key = key
         session.add(row)
@@ -106,5 +107,5 @@ def adopt(session: Session, model: type, values: Sequence[Any]) -> Row:
 def _form_of(model: type) -> tuple[tuple[str, ...], int, Mapper[Any]]:
     """The names of a model's columns, the place of its key among them, and its mapper."""
     mapper: Mapper[Any] = inspect(model)
-    names = tuple(each.key for each in mapper.local_table.c)
+    names = tuple(each.key for each in table_of(model).c)
     return names, names.index(mapper.primary_key[0].key), mapper

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
-
-from sqlalchemy import Table
 
 from app.extensions import db
 from app.ledger.bulk import Write
@@ -48,8 +46,7 @@ class Plan:
 
     def writes(self) -> Iterator[Write]:
         """Parents are inserted before what points to them, and deleted after it."""
-        order = _order() if len(self.inserts) > 1 or len(self.deletes) > 1 else {}
-        for model in sorted(self.inserts, key=lambda each: order.get(table_of(each), 0)):
+        for model in _parents_first(self.inserts):
             values = [_column_values(row) for row in self.inserts[model]]
             yield Write(kind="insert", table=table_of(model), names=tuple(values[0]), rows=values)
         for model, (names, rows) in self.updates.items():
@@ -63,7 +60,7 @@ class Plan:
                 document=document if document in names else None,
                 additions=[self.additions.get(row, {}) for row in rows],
             )
-        for model in sorted(self.deletes, key=lambda each: -order.get(table_of(each), 0)):
+        for model in reversed(_parents_first(self.deletes)):
             yield Write(
                 kind="delete", table=table_of(model), names=(), rows=[{"id": row.id} for row in self.deletes[model]]
             )
@@ -105,9 +102,12 @@ def entry_values(entry: Entry) -> Iterator[dict[str, Any]]:
             yield {**values, "action": action, "viewer_id": viewer, "changes": {}}
 
 
-def _order() -> dict[Table, int]:
-    """Where each table stands: behind those that it points to."""
-    return {table: index for index, table in enumerate(db.metadata.sorted_tables)}
+def _parents_first(models: Collection[type]) -> list[type]:
+    """The models, each behind those that it points to."""
+    if len(models) < 2:
+        return [*models]  # as in most batches: there is nothing to sort, and a sort would go over all tables
+    order = {table: place for place, table in enumerate(db.metadata.sorted_tables)}
+    return sorted(models, key=lambda model: order[table_of(model)])
 
 
 def tags(count: int) -> Iterable[int]:

@@ -5,14 +5,13 @@ A version is a row's `updated_at` (contract, section 3.1): whole milliseconds, U
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Integer
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import Mapped, declared_attr, make_transient_to_detached, mapped_column, relationship
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.clock import cut
@@ -20,8 +19,6 @@ from app.plugin_api import Entity
 
 if TYPE_CHECKING:
     from app.models.inspections import Inspection
-
-T = TypeVar("T")
 
 #: Integer keys: 64 bits on PostgreSQL; SQLite gives its own 64-bit row ids only to a plain INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
@@ -59,13 +56,6 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def detached(model: type[T], values: Mapping[str, Any]) -> T:
-    """A row as it is in the database, that belongs to no session. `values`: column name -> value, all of them."""
-    row = model(**values)
-    make_transient_to_detached(row)
-    return row
 
 
 class Versioned:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from app.ledger.bulk import among, listed, sent
-from app.ledger.entries import put
+from app.ledger.entries import put, table_of
 from app.ledger.load import Read, adopt, columns_of
 from app.ledger.record import Recorder
 from app.ledger.unit import RaceError
@@ -310,7 +310,7 @@ def _lock_key(model: type) -> tuple[int, str]:
 
 
 def _table_name(model: type) -> str:
-    return str(inspect(model).local_table.name)
+    return table_of(model).name
 
 
 def _id(model: type) -> Any:
