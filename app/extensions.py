@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import psycopg
@@ -44,8 +44,14 @@ NAMING = {
 WRITES = "fieldpost_writes"
 
 
+#: Execution option of a connection to PostgreSQL that sends one query: it begins no transaction.
+ONCE = "fieldpost_once"
+
 #: Execution option of a statement: the reads that go to PostgreSQL with it, and are done before it.
 TOGETHER = "fieldpost_together"
+
+#: In the `record_info` of a connection to PostgreSQL: whether BEGIN has still to be sent, with the first statement.
+BEGINS = "fieldpost_begins"
 
 
 class Base(DeclarativeBase):
@@ -95,6 +101,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "idle_in_transaction_session_timeout": milliseconds * 6,
     }
     return options | {
+        # Else the driver would send BEGIN by itself, in a message of its own. We send it (`send_together`).
+        "isolation_level": "AUTOCOMMIT",
         "pool_timeout": settings.database_seconds,
         "connect_args": {
             "connect_timeout": settings.database_seconds,
@@ -111,9 +119,7 @@ def reading_once() -> Iterator[Connection]:
     it has prepared, so that every statement of every request would be planned anew.
     """
     with db.engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-        yield connection
+        yield connection.execution_options(**{ONCE: True})
 
 
 def prepare_engine(app: Flask) -> None:
@@ -122,7 +128,9 @@ def prepare_engine(app: Flask) -> None:
         engine: Engine = db.engine
     event.listen(engine, "before_cursor_execute", refuse_writing)
     if engine.dialect.name == "postgresql":
-        event.listen(engine, "do_execute", send_together)
+        event.listen(engine, "begin", _begin_postgresql)
+        for name, send in SENDERS.items():
+            event.listen(engine, name, send)
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", _ping_after_rest)
     if engine.dialect.name == "sqlite":
@@ -131,22 +139,54 @@ def prepare_engine(app: Flask) -> None:
 
 
 def send_together(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-    """For the engine: send a statement with the reads that come before it, all in one message there and back.
+    """For the engine: send a statement with BEGIN and the reads that come before it, all in one message there and back.
 
     Each begins when the one before it has ended, as if they were sent one by one: what it sees is not older than the
     locks that were taken before it.
     """
-    reads = context.execution_options.get(TOGETHER)
-    if not reads:
+    reads = context.execution_options.get(TOGETHER, ())
+    # Without parameters, it may be several statements in one text, which cannot be sent with others.
+    if not reads and (not parameters or isinstance(cursor, psycopg.ServerCursor)):
+        return _begin_first(cursor, context)
+    begins = _takes_begin(context)
+    if not begins and not reads:
         return False
     connection: psycopg.Connection[Any] = cursor.connection
-    with connection.pipeline():
-        sent = [each.send(connection, context.dialect) for each in reads]
-        cursor.execute(statement, parameters)
-        # The first one's error is raised, not that the others were given up for it.
-        for each, found in zip(reads, sent, strict=True):
-            each.take(found, context.dialect)
+    try:
+        with connection.pipeline():
+            if begins:
+                connection.execute("BEGIN")
+            sent = [each.send(connection, context.dialect) for each in reads]
+            cursor.execute(statement, parameters)
+    except psycopg.errors.PipelineAborted as error:
+        # Of a statement that was given up for an earlier one, whose error is what is to be told.
+        raise error.__context__ or error from None
+    for each, found in zip(reads, sent, strict=True):
+        each.take(found, context.dialect)
     return True
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    options, info = connection.get_execution_options(), cast("dict[str, Any]", connection.connection.record_info)
+    # With an isolation level of its own, a connection has no transaction, or one that the driver begins.
+    info[BEGINS] = ONCE not in options and "isolation_level" not in options
+
+
+def _takes_begin(context: Any) -> bool:
+    """Whether BEGIN has still to be sent; whoever asks sends it."""
+    found: bool = context.root_connection.connection.record_info.pop(BEGINS, False)
+    return found
+
+
+def _begin_first(cursor: Any, *arguments: Any) -> bool:
+    """For the engine: send BEGIN before a statement that cannot go with it."""
+    if _takes_begin(arguments[-1]):
+        cursor.connection.execute("BEGIN")
+    return False
+
+
+#: How statements are sent to PostgreSQL: what is called in place of the driver, by the name of SQLAlchemy's event.
+SENDERS = {"do_execute": send_together, "do_executemany": _begin_first, "do_execute_no_params": _begin_first}
 
 
 def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
@@ -162,10 +202,7 @@ def _ping_after_rest(connection: Any, record: ConnectionPoolEntry, _proxy: objec
     if time.monotonic() - record.info.get("returned", math.inf) < REST_SECONDS:
         return
     try:
-        # Outside any transaction: a ROLLBACK would cost the prepared statements.
-        connection.autocommit = True
         connection.execute("")
-        connection.autocommit = False
     except psycopg.Error as error:
         # The pool makes another one.
         raise DisconnectionError() from error

@@ -205,7 +205,8 @@ def locked_connection() -> Iterator[Connection]:
                     yield connection
                 _check_references(connection)
             return
-        with connection.begin():
+        # The driver begins and ends transactions itself, as Alembic expects it.
+        with connection.execution_options(isolation_level="READ COMMITTED").begin():
             # Migrations may take longer than any request may, and wait for one another.
             for setting in ("lock_timeout", "statement_timeout"):
                 connection.execute(text(f"SET LOCAL {setting} = 0"))

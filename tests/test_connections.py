@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Connection, literal_column, select, text
+from sqlalchemy.exc import DataError
 
 from app import extensions
 from app.extensions import db
-from app.models import FormFill
+from app.ledger.load import Read, read_before
+from app.ledger.position import begin_snapshot
+from app.models import FormFill, User
 from app.testing import push
 from tests.conftest import SignIn, World
 
@@ -107,6 +112,104 @@ def test_a_batch_whose_connection_breaks_while_it_waits_for_a_lock_is_applied_on
 
     assert [each["local_id"] for each in results["success"]] == ["e1"]
     assert world.get(FormFill, form_fill.id).data == {"a": "1"}
+
+
+#: Ways to send the first statement of a transaction, by what SQLAlchemy or the driver make of it.
+FIRST_STATEMENTS: dict[str, Callable[[Connection], Any]] = {
+    "with parameters": lambda connection: connection.execute(text("INSERT INTO notes VALUES (:id)"), {"id": 1}),
+    "without": lambda connection: connection.execute(text("INSERT INTO notes VALUES (1)")),
+    "of the driver": lambda connection: connection.exec_driver_sql("INSERT INTO notes VALUES (%s)", (1,)),
+    "several in one text": lambda connection: connection.exec_driver_sql(
+        "INSERT INTO notes VALUES (1); INSERT INTO notes VALUES (2)"
+    ),
+    "no parameters by option": lambda connection: connection.exec_driver_sql(
+        "INSERT INTO notes VALUES (1)", execution_options={"no_parameters": True}
+    ),
+    "for many rows": lambda connection: connection.execute(
+        text("INSERT INTO notes VALUES (:id)"), [{"id": 1}, {"id": 2}]
+    ),
+    "a savepoint": lambda connection: _in_savepoint(connection, "INSERT INTO notes VALUES (1)"),
+    "a query in pieces": lambda connection: _insert_after_pieces(connection, "INSERT INTO notes VALUES (1)"),
+}
+
+
+def _in_savepoint(connection: Connection, statement: str) -> None:
+    with connection.begin_nested():
+        connection.execute(text(statement))
+
+
+def _insert_after_pieces(connection: Connection, statement: str) -> None:
+    connection.execute(text("SELECT CAST(:id AS int)"), {"id": 1}, execution_options={"yield_per": 1}).all()
+    connection.execute(text(statement))
+
+
+@pytest.fixture
+def connection(app: Flask) -> Iterator[Connection]:
+    """A connection of the application's, with a table of numbers beside its own."""
+    with app.app_context(), db.engine.connect() as found:
+        found.execute(text("CREATE TABLE notes (id bigint)"))
+        found.commit()
+        yield found
+
+
+@pytest.mark.parametrize("first", FIRST_STATEMENTS)
+@pytest.mark.parametrize("times", [1, 8])
+def test_whatever_comes_first_in_a_transaction_is_taken_back_with_it(
+    connection: Connection, first: str, times: int
+) -> None:
+    for _ in range(times):  # the driver prepares what it has sent some times
+        FIRST_STATEMENTS[first](connection)
+        assert connection.execute(text("SELECT count(*) FROM notes")).scalar_one()
+        connection.rollback()
+        assert connection.execute(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}).scalar_one() == 0
+        connection.commit()
+
+
+def test_without_a_transaction_what_is_sent_counts_at_once(connection: Connection) -> None:
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    connection.execute(text("INSERT INTO notes VALUES (:id)"), {"id": 1})
+    connection.rollback()
+    assert connection.execute(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}).scalar_one() == 1
+
+
+def test_queries_of_a_snapshot_all_see_the_same_state(app: Flask, connection: Connection) -> None:
+    with app.app_context():
+        begin_snapshot(db.session())
+        assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
+        connection.execute(text("INSERT INTO notes VALUES (1)"))
+        connection.commit()
+        assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
+        db.session.rollback()
+        assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 1
+
+
+@pytest.mark.parametrize("slow", ["read", "statement", None])
+def test_of_statements_sent_together_the_first_ones_error_is_told(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, slow: str | None
+) -> None:
+    guilty = Read(model=User, statement=select(literal_column("1 / 0")), parameters={})
+    innocent = Read(model=User, statement=select(literal_column("1")), parameters={})
+    send, execute = Read.send, psycopg.Cursor.execute
+
+    def send_late(query: Read, *arguments: Any) -> Any:
+        # PostgreSQL has told the error by then.
+        if query is innocent and slow == "read":
+            time.sleep(0.1)
+        return send(query, *arguments)
+
+    def execute_late(cursor: Any, statement: Any, *arguments: Any, **more: Any) -> Any:
+        if "SELECT 7" in str(statement) and slow == "statement":
+            time.sleep(0.1)
+        return execute(cursor, statement, *arguments, **more)
+
+    monkeypatch.setattr(Read, "send", send_late)
+    monkeypatch.setattr(psycopg.Cursor, "execute", execute_late)
+    with app.app_context():
+        for _ in range(20 if slow is None else 1):
+            with pytest.raises(DataError, match="division by zero"):
+                read_before(db.session(), [guilty, innocent], select(literal_column("7")), {})
+            db.session.rollback()
+        assert db.session.scalar(select(literal_column("1"))) == 1
 
 
 def edit(form_fill: FormFill) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm import Session
 
 from app.auth.bearer import Claims, make_tokens
 from app.clock import now
 from app.config import current_settings
 from app.errors import UnauthorizedError
 from app.extensions import db, reading_once
+from app.ledger.load import columns_of, detached
 from app.ledger.unit import unit_of_work
 from app.models import SignIn, User
 
@@ -33,7 +34,7 @@ _users, _sign_ins = User.__table__.c, SignIn.__table__.c
 #: Who holds a token. Built once, and of columns: it is read for every request.
 HOLDER = (
     select(
-        *_users,
+        *columns_of(User),
         _sign_ins.device_id,
         _sign_ins.generation,
         _sign_ins.attempt,
@@ -110,9 +111,7 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
         raise _revoked()
     if place == NEXT:
         _use_first_time(claims)
-    user = User(**{each.key: getattr(holder, each.key) for each in _users})
-    make_transient_to_detached(user)
-    return user, holder.device_id
+    return detached(User, holder), holder.device_id
 
 
 def _holder(claims: Claims) -> Any:

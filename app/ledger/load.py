@@ -93,13 +93,21 @@ def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) ->
 def adopt(session: Session, model: type, values: Sequence[Any]) -> Row:
     """The session's object for a row with these values, in the order of `columns_of`; more values are left out."""
     names, place, mapper = _form_of(model)
-    key = mapper.identity_key_from_primary_key((values[place],))
-    known: Row | None = session.identity_map.get(key)
-    row: Row = manager_of_class(model).new_instance() if known is None else known
+    known: Row | None = session.identity_map.get(mapper.identity_key_from_primary_key((values[place],)))
+    if known is not None:
+        put(known, dict(zip(names, values, strict=False)))
+        return known
+    row = detached(model, values)
+    session.add(row)
+    return row
+
+
+def detached(model: type, values: Sequence[Any]) -> Row:
+    """A stored row with these values, in the order of `columns_of`, that belongs to no session."""
+    names, place, mapper = _form_of(model)
+    row: Row = manager_of_class(model).new_instance()
     put(row, dict(zip(names, values, strict=False)))
-    if known is None:
-        instance_state(row).key = key
-        session.add(row)
+    instance_state(row).key = mapper.identity_key_from_primary_key((values[place],))
     return row
 
 

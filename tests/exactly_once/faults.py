@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from app.errors import StorageError
-from app.extensions import db
+from app.extensions import SENDERS, db
 from app.storage.local import LocalStorage
 
 #: What the database's statements may be sent as.
@@ -75,9 +75,15 @@ def at_each_statement(app: Flask, act: Callable[[Any], None]) -> Iterator[None]:
 
     with app.app_context():
         engine = db.engine
+    # The application's own, which send statements themselves, must be called later: `insert=True` counts for nothing
+    # with these events.
+    own = SENDERS if engine.dialect.name == "postgresql" else {}
+    for name, send in own.items():
+        event.remove(engine, name, send)
     for name in EXECUTIONS:
-        # Before the application's own, which sends some statements itself.
-        event.listen(engine, name, execute, insert=True)
+        event.listen(engine, name, execute)
+    for name, send in own.items():
+        event.listen(engine, name, send)
     try:
         yield
     finally:
