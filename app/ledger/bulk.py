@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from sqlalchemy import (
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    any_,
     bindparam,
     func,
     select,
@@ -39,6 +40,9 @@ POSTGRESQL = postgresql_dialect()  # type: ignore[no-untyped-call]
 
 def among(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
     """`column IN` the values that are sent as the one parameter `name`: the same text for 1 and for 1000 values."""
+    if dialect == "postgresql":
+        # Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table.
+        return cast(ColumnElement[bool], column == any_(bindparam(name, type_=ARRAY(column.type))))
     found: ColumnElement[bool] = column.in_(listed(dialect, column, name))
     return found
 
@@ -84,7 +88,7 @@ def write_rows(connection: Connection, writes: Sequence[Write]) -> None:
             statement = _sqlite_statement(write.kind, write.table, write.names, tuple(write.shared))
             connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
     else:
-        shapes = tuple((each.kind, each.table, each.names, tuple(each.shared), each.document) for each in writes)
+        shapes = tuple(_shape(each) for each in writes)
         parameters = [value for each in writes for value in _parameters(each, connection.dialect)]
         connection.exec_driver_sql(_postgresql_statement(shapes), tuple(parameters))
 
@@ -155,8 +159,14 @@ def _sqlite_statement(kind: str, table: Table, names: tuple[str, ...], shared: t
     return f"DELETE FROM {target} WHERE {key} = ?"
 
 
-#: Of a part of PostgreSQL's statement: kind, table, columns that travel with each row, shared ones, document.
-_Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None]
+#: Of a part of PostgreSQL's statement: kind, table, columns that travel with each row, shared ones, document, and
+#: whether one row is looked for.
+_Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool]
+
+
+def _shape(write: Write) -> _Shape:
+    is_single = write.kind in {"update", "delete"} and len(write.rows) == 1
+    return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single
 
 
 @lru_cache(maxsize=512)
@@ -167,11 +177,14 @@ def _postgresql_statement(shapes: tuple[_Shape, ...]) -> str:
 
 
 def _postgresql_part(
-    kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...], document: str | None
+    kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...], document: str | None, is_single: bool
 ) -> str:
     target, key = _quoted(table.name), _quoted(_primary_key(table))
     types = [f"{_quoted(name)} {_type(table, name)}" for name in _columns(kind, table, names)]
     source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
+    if is_single:
+        # PostgreSQL takes it for a hundred rows, and would rather read all of a small table than look one up.
+        source = f"(SELECT * FROM {source} LIMIT 1) AS source"
     if kind in {"insert", "put"}:
         columns = ", ".join(map(_quoted, (*shared, *names)))
         values = ", ".join([*(f"%s::{_type(table, name)}" for name in shared), *map(_quoted, names)])

@@ -66,10 +66,13 @@ def _prune_piece(session: Session, model: Any, before: datetime) -> int:
 def _oldest(session: Session, model: Any, before: datetime) -> Sequence[Row[Any]]:
     """The rows at the ledger's beginning that are old, at most a piece.
 
-    Up to the first that is not: order counts, whatever a clock that was set back says of the ones behind it. Up to
-    the first, too, before which a transaction that is still under way may put another.
+    Up to the first that is not: order counts, whatever a clock that was set back says of the ones behind it. Of
+    entries up to the first, too, before which a transaction that is still under way may put another; nobody reads
+    operations in an order.
     """
-    statement = select(model.xid, model.id, model.recorded_at).where(*below(model, horizon(session)))
+    statement = select(model.xid, model.id, model.recorded_at)
+    if model is LedgerEntry:
+        statement = statement.where(*below(model, horizon(session))).order_by(model.xid)
     # One more than may go, so that the last is never the newest.
-    rows = session.execute(statement.order_by(model.xid, model.id).limit(PIECE + 1)).all()
+    rows = session.execute(statement.order_by(model.id).limit(PIECE + 1)).all()
     return list(takewhile(lambda row: row.recorded_at < before, rows[:-1]))

@@ -29,6 +29,10 @@ JSONValue = JSON().with_variant(postgresql.JSONB(), "postgresql")
 #: Every table's arguments: SQLite would hand the highest deleted id out again (trap 26).
 KEEP_IDS = {"sqlite_autoincrement": True}
 
+#: The same for tables whose rows change often: PostgreSQL leaves room beside each row for its next version, and then
+#: adds nothing to the table's indexes. A migration says `postgresql_with={"fillfactor": 70}`, too.
+KEEP_IDS_AND_ROOM = {**KEEP_IDS, "postgresql_with": {"fillfactor": 70}}
+
 
 class UTCDateTime(TypeDecorator[datetime]):
     """A moment in UTC with milliseconds. Refuses naive values: SQLite would store them as they are (trap 9)."""

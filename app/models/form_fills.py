@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.clock import to_wire
 from app.extensions import db
 from app.models.attachments import Attachment
-from app.models.base import KEEP_IDS, JSONValue, Syncable
+from app.models.base import KEEP_IDS_AND_ROOM, JSONValue, Syncable
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 
@@ -55,7 +55,7 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
     """One filled form. Its first version is `created_at`."""
 
     __tablename__ = "form_fills"
-    __table_args__ = (KEEP_IDS,)
+    __table_args__ = (KEEP_IDS_AND_ROOM,)
     __entity__ = Entity(
         name="form_fill",
         label="FormFill",

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 
 from app.clock import to_wire
 from app.extensions import db
-from app.models.base import KEEP_IDS, BigId, JSONValue, Versioned
+from app.models.base import KEEP_IDS_AND_ROOM, BigId, JSONValue, Versioned
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 
@@ -54,7 +54,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "inspections"
     __table_args__ = (
         CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'canceled')", name="status"),
-        KEEP_IDS,
+        KEEP_IDS_AND_ROOM,
     )
     __entity__ = Entity(
         name="inspection",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, FetchedValue, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, FetchedValue, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import db
@@ -18,6 +18,9 @@ from app.models.base import KEEP_IDS, BigId, JSONValue, UTCDateTime
 
 #: What an entry tells: three things that happen to a row, two that happen to a user's sight of one.
 ACTIONS = ("create", "change", "delete", "gain", "loss")
+
+#: The entries that tell of somebody's sight.
+OF_SIGHT = text("viewer_id IS NOT NULL")
 
 
 class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
@@ -27,7 +30,6 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         UniqueConstraint("user_id", "device_id", "local_id", "fingerprint"),
         UniqueConstraint("unit_id", "position"),
-        Index(None, "xid", "id"),
         KEEP_IDS,
     )
 
@@ -63,10 +65,10 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "ledger_entries"
     __table_args__ = (
-        Index(None, "unit_id", "position"),
         Index(None, "xid", "id"),
         Index(None, "inspection_id", "xid", "id"),
-        Index(None, "viewer_id", "xid", "id"),
+        # Few do: the index has those alone, and other entries cost it nothing.
+        Index("ix_ledger_entries_sight", "viewer_id", "xid", "id", postgresql_where=OF_SIGHT, sqlite_where=OF_SIGHT),
         Index(None, "entity", "entity_id", "id"),
         KEEP_IDS,
     )

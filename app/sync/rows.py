@@ -291,12 +291,11 @@ def _condition(dialect: str, names: _Names) -> ColumnElement[bool]:
     if names.client_ids:
         conditions.append(among(dialect, names.model.client_id, names.client_ids))
     for column, parent in names.parents:
-        ids = (
-            select(_id(parent.model)).where(_condition(dialect, parent))
-            if parent.client_ids
-            else listed(dialect, _id(parent.model), parent.ids)
-        )
-        conditions.append(getattr(names.model, column).in_(ids))
+        pointer = getattr(names.model, column)
+        if parent.client_ids:
+            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(dialect, parent))))
+        else:
+            conditions.append(among(dialect, pointer, parent.ids))
     return or_(*conditions)
 
 
