@@ -29,7 +29,7 @@ from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError,
 from app.identifiers import MAX_INTEGER
 
 #: How much is read from the connection at a time.
-PIECE = 64 * 1024
+PIECE = 256 * 1024
 
 #: A gzip body is one member; RFC 1952 allows more, and a bomb is made of thousands of empty ones.
 MAX_MEMBERS = 100

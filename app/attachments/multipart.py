@@ -20,6 +20,8 @@ from app.errors import BadJsonError, RequestError, StorageError, TooLargeError
 #: What the other parts and the boundaries may take beside the photo.
 OTHER_PARTS_BYTES = 64 * 1024
 MAX_PARTS = 16
+#: How much the parser is given at a time: it holds that much, whatever it is of.
+SLICE = 64 * 1024
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def _parts(request: Request, missing: RequestError, kept: ExitStack) -> tuple[An
     """
     parser = FormDataParser(
         # Closed with `kept`, on which the linter cannot see it.
-        stream_factory=lambda *_args, **_options: kept.enter_context(SpooledTemporaryFile(gate.PIECE)),  # noqa: SIM115
+        stream_factory=lambda *_args, **_options: kept.enter_context(SpooledTemporaryFile(SLICE)),  # noqa: SIM115
         # The parser counts what it holds of a file as well: a piece of 64 KiB, and what may begin a boundary.
         max_form_memory_size=2 * OTHER_PARTS_BYTES,
         max_form_parts=MAX_PARTS,
@@ -102,11 +104,12 @@ class _Body(RawIOBase):
 
     def __init__(self, request: Request, limit: int) -> None:
         self._request = request
-        self._pieces = self._decoded(limit)
+        pieces = self._decoded(limit)
+        self._slices = (piece[start : start + SLICE] for piece in pieces for start in range(0, len(piece), SLICE))
 
     def read(self, _size: int = -1) -> bytes:
         """The next piece, whatever size was asked for; empty at the end."""
-        return next(self._pieces, b"")
+        return next(self._slices, b"")
 
     def _decoded(self, limit: int) -> Iterator[bytes]:
         encoding = self._request.headers.get("Content-Encoding", "")
@@ -115,4 +118,4 @@ class _Body(RawIOBase):
         else:
             # Photos are packed already; where one comes packed again, it is unpacked as a whole.
             whole = gate.decode(gate.read_body(self._request, limit), encoding, limit)
-            yield from (whole[start : start + gate.PIECE] for start in range(0, len(whole), gate.PIECE))
+            yield whole

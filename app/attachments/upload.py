@@ -6,15 +6,14 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from threading import BoundedSemaphore
 from typing import Any
 from uuid import uuid4
 
 from flask import Request
-from sqlalchemy import func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session, joinedload
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app import policies
 from app.attachments.destination import Destination
@@ -23,10 +22,11 @@ from app.clock import to_wire
 from app.config import current_settings
 from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
 from app.extensions import db
-from app.ledger.entries import Head
+from app.ledger.entries import Head, put
 from app.ledger.history import recall
+from app.ledger.load import Read, adopt, columns_of, read_before
 from app.ledger.record import Recorder, record
-from app.models import Attachment, FormFill, Inspection, User
+from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.storage import current_storage
 from app.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify
 from app.web import rest_origin, signed_in_user
@@ -141,8 +141,12 @@ def _verified(data: bytes) -> ImageFacts:
 
 
 def _named(destination: Destination) -> Any:
-    column = FormFill.client_id if isinstance(destination.form_fill, str) else FormFill.id
-    return select(FormFill).where(column == destination.form_fill)
+    return select(FormFill).where(_column(destination) == destination.form_fill)
+
+
+def _column(destination: Destination) -> Any:
+    """The column that the destination names its form fill by."""
+    return FormFill.client_id if isinstance(destination.form_fill, str) else FormFill.id
 
 
 def _require_rights(user: User | None, form_fill: FormFill | None) -> None:
@@ -165,6 +169,46 @@ def _as_remembered(session: Session, user: User | None, attachment_id: str) -> S
     )
 
 
+#: What is read of where an image goes, in this order (rule 6).
+PLACE = (Inspection, FormFill, FormTemplate, Attachment)
+
+
+@cache
+def _place(column: str) -> tuple[Select[Any], ...]:
+    """What locks an inspection, its form fill, found by `column`, and the live attachments of a field; then the
+    statement that finds the form fill's last position. Each sees what those who held the locks have committed."""
+    is_named = getattr(FormFill, column) == bindparam("name")
+
+    def named(result: Any) -> Any:
+        return select(result).where(is_named).scalar_subquery()
+
+    return (
+        select(*columns_of(Inspection))
+        .where(Inspection.id == named(FormFill.inspection_id))
+        .with_for_update(read=True),
+        select(*columns_of(FormFill)).where(is_named).with_for_update(key_share=True),
+        select(*columns_of(FormTemplate)).where(FormTemplate.id == named(FormFill.form_template_id)),
+        select(*columns_of(Attachment))
+        .where(
+            Attachment.form_fill_id == named(FormFill.id),
+            Attachment.field_name == bindparam("field_name"),
+            Attachment.deleted_at.is_(None),
+        )
+        .order_by(Attachment.id)
+        .with_for_update(key_share=True),
+        select(func.max(Attachment.position)).where(Attachment.form_fill_id == named(FormFill.id)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where an image goes: the form fill, the field's live attachments, and the position of the next one."""
+
+    form_fill: FormFill
+    attachments: list[Attachment]
+    next_position: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Unit:
     """The unit of work of one image."""
@@ -183,13 +227,13 @@ class _Unit:
         return stored
 
     def _store(self, recorder: Recorder) -> Stored:
-        form_fill = self._locked_form_fill(recorder.session)
-        _require_rights(recorder.user, form_fill)
-        assert form_fill is not None
-        kind = self._kind_in(form_fill)
-        present = self._locked_attachments(recorder.session, form_fill, kind)
+        place = self._locked_place(recorder.session)
+        _require_rights(recorder.user, None if place is None else place.form_fill)
+        assert place is not None
+        kind = self._kind_in(place.form_fill)
+        present = [each for each in place.attachments if each.kind == kind]
         same = next((each for each in present if each.sha256 == self._sha256), None)
-        attachment = same or self._create(recorder, form_fill, kind, present)
+        attachment = same or self._create(recorder, place, kind, present)
         if self.destination.local_id is not None:
             recorder.heads.append(
                 Head(
@@ -228,22 +272,22 @@ class _Unit:
             return None
         return _as_remembered(recorder.session, recorder.user, str(operation.entity_id))
 
-    def _locked_form_fill(self, session: Session) -> FormFill | None:
-        """The form fill locked for changes, its inspection for reading; the inspection first (rule 6)."""
-        root_id = session.scalar(_named(self.destination).with_only_columns(FormFill.inspection_id))
-        if root_id is None:
+    def _locked_place(self, session: Session) -> _Place | None:
+        """Where the image goes, locked; None where no such form fill is there (any more)."""
+        *locking, position = _place(_column(self.destination).key)
+        named = {"name": self.destination.form_fill, "field_name": self.destination.field_name}
+        locks = [
+            Read(model=model, statement=statement, parameters=named)
+            for model, statement in zip(PLACE, locking, strict=True)
+        ]
+        last = read_before(session, locks, position, named).scalar()
+        inspections, form_fills, form_templates, attachments = (
+            [adopt(session, each.model, values) for values in each.found] for each in locks
+        )
+        if not inspections or not form_fills:
             return None
-        fresh = {"populate_existing": True}
-        inspection = session.scalar(
-            select(Inspection).where(Inspection.id == root_id).with_for_update(read=True), execution_options=fresh
-        )
-        form_fill: FormFill | None = session.scalar(
-            _named(self.destination).with_for_update(key_share=True), execution_options=fresh
-        )
-        if form_fill is not None:
-            set_committed_value(form_fill, "inspection", inspection)
-            session.refresh(form_fill, ["form_template"])
-        return form_fill
+        put(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})
+        return _Place(form_fill=form_fills[0], attachments=attachments, next_position=(last or 0) + 1)
 
     def _kind_in(self, form_fill: FormFill) -> str:
         """A signature, if the form structure says that the field takes one."""
@@ -253,33 +297,15 @@ class _Unit:
                 return "signature" if called & SIGNATURE_FIELDS else self.destination.kind
         return self.destination.kind
 
-    def _locked_attachments(self, session: Session, form_fill: FormFill, kind: str) -> list[Attachment]:
-        """The field's live attachments of this kind."""
-        statement = (
-            select(Attachment)
-            .where(
-                Attachment.form_fill_id == form_fill.id,
-                Attachment.field_name == self.destination.field_name,
-                Attachment.kind == kind,
-                Attachment.deleted_at.is_(None),
-            )
-            .order_by(Attachment.id)
-            .with_for_update(key_share=True)
-        )
-        return list(session.scalars(statement, execution_options={"populate_existing": True}))
-
-    def _create(self, recorder: Recorder, form_fill: FormFill, kind: str, present: list[Attachment]) -> Attachment:
+    def _create(self, recorder: Recorder, place: _Place, kind: str, present: list[Attachment]) -> Attachment:
         if kind == "signature":
             for each in present:
                 recorder.delete(each)
-        last = recorder.session.scalar(
-            select(func.max(Attachment.position)).where(Attachment.form_fill_id == form_fill.id)
-        )
         values = {
-            "form_fill_id": form_fill.id,
+            "form_fill_id": place.form_fill.id,
             "kind": kind,
             "field_name": self.destination.field_name,
-            "position": 1 if last is None else last + 1,
+            "position": place.next_position,
             "filename": self.destination.filename,
             "content_type": self.facts.content_type,
             "byte_size": len(self.data),
@@ -290,7 +316,7 @@ class _Unit:
             "uploaded_by_id": recorder.user.id if recorder.user else 0,
             "deleted_at": None,
         }
-        created: Attachment = recorder.create(Attachment, values, form_fill.inspection)
+        created: Attachment = recorder.create(Attachment, values, place.form_fill.inspection)
         return created
 
 
