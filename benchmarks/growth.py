@@ -1,7 +1,8 @@
 """Whether taking changes slows down as the database grows: the load of `load.py` in a database that has no rows but
 its own, and in one that has 1000 times as many of each kind, and a photo for each form fill besides.
 
-Both take turns; the ratio is the median of the rounds' ratios. The ledger of both grows by what is measured.
+Both take turns; the ratio is the median of the rounds' ratios. The ledger of both grows by what is measured; of the
+smaller one on PostgreSQL, the bytes that an operation takes in it are told, indexes included.
 
     python benchmarks/growth.py                        both databases
     python benchmarks/growth.py --database sqlite      one of them
@@ -78,6 +79,18 @@ def fill(server: Server, times: int) -> None:
     engine.dispose()
 
 
+def tell_ledger(database_url: str) -> None:
+    """Print what an operation takes in the ledger, table by table."""
+    engine = sqlalchemy.create_engine(database_url)
+    with engine.connect() as connection:
+        for table in ("ledger_operations", "ledger_entries"):
+            size, rows = connection.execute(
+                text(f"SELECT pg_total_relation_size('{table}'), count(*) FROM {table}")
+            ).one()
+            print(f"{table}: {size / rows:.0f} bytes a row, {rows:,} rows", flush=True)
+    engine.dispose()
+
+
 @contextmanager
 def filled(database: str, times: int) -> Iterator[Contender]:
     """Fieldpost on a database with so many times the rows of the load, none if 0."""
@@ -88,6 +101,8 @@ def filled(database: str, times: int) -> Iterator[Contender]:
         if times:
             fill(server, times)
         yield Contender(name=f"{times:,}", peers=devices(server), roots=[server.process_id])
+        if postgresql and not times:
+            tell_ledger(server.database_url)
 
 
 def measure(database: str, times: int, batch: int, seconds: float, rounds: int) -> float:
