@@ -28,7 +28,8 @@ from app.deadlines import Deadlines
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
 from app.identifiers import MAX_INTEGER
 
-#: How much is read from the connection at a time.
+#: How much is read from the connection at a time: gunicorn copies all that it has read ahead for each piece that it
+#: hands out, so small ones cost more, and of a connection that breaks up to one is lost.
 PIECE = 256 * 1024
 
 #: A gzip body is one member; RFC 1952 allows more, and a bomb is made of thousands of empty ones.

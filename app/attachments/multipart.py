@@ -70,8 +70,8 @@ def _parts(request: Request, missing: RequestError, kept: ExitStack) -> tuple[An
     parser = FormDataParser(
         # Closed with `kept`, on which the linter cannot see it.
         stream_factory=lambda *_args, **_options: kept.enter_context(SpooledTemporaryFile(SLICE)),  # noqa: SIM115
-        # The parser counts what it holds of a file as well: a piece of 64 KiB, and what may begin a boundary.
-        max_form_memory_size=2 * OTHER_PARTS_BYTES,
+        # The parser counts what it holds of a file as well: a slice, and what may begin a boundary.
+        max_form_memory_size=SLICE + OTHER_PARTS_BYTES,
         max_form_parts=MAX_PARTS,
         silent=False,
     )
@@ -100,7 +100,7 @@ def _parts(request: Request, missing: RequestError, kept: ExitStack) -> tuple[An
 
 
 class _Body(RawIOBase):
-    """A request's body as a file that is read piece by piece, within the gate's bounds."""
+    """A request's body as a file that is read slice by slice, within the gate's bounds."""
 
     def __init__(self, request: Request, limit: int) -> None:
         self._request = request
@@ -108,7 +108,7 @@ class _Body(RawIOBase):
         self._slices = (piece[start : start + SLICE] for piece in pieces for start in range(0, len(piece), SLICE))
 
     def read(self, _size: int = -1) -> bytes:
-        """The next piece, whatever size was asked for; empty at the end."""
+        """The next slice, whatever size was asked for; empty at the end."""
         return next(self._slices, b"")
 
     def _decoded(self, limit: int) -> Iterator[bytes]:
@@ -117,5 +117,4 @@ class _Body(RawIOBase):
             yield from gate.body_pieces(self._request, limit)
         else:
             # Photos are packed already; where one comes packed again, it is unpacked as a whole.
-            whole = gate.decode(gate.read_body(self._request, limit), encoding, limit)
-            yield whole
+            yield gate.decode(gate.read_body(self._request, limit), encoding, limit)

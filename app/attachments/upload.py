@@ -104,7 +104,10 @@ def store_image(destination: Destination, data: bytes, also: Also | None = None)
 
 def check_destination(destination: Destination) -> None:
     """Raise `NotFoundError` or `ForbiddenError` where the signed-in user's image would be refused as things stand."""
-    form_fill = db.session.scalar(_named(destination).options(joinedload(FormFill.inspection)))
+    column = getattr(FormFill, _named_by(destination))
+    form_fill = db.session.scalar(
+        select(FormFill).where(column == destination.form_fill).options(joinedload(FormFill.inspection))
+    )
     _require_rights(signed_in_user(), form_fill)
     db.session.remove()
 
@@ -140,13 +143,9 @@ def _verified(data: bytes) -> ImageFacts:
         ) from None
 
 
-def _named(destination: Destination) -> Any:
-    return select(FormFill).where(_column(destination) == destination.form_fill)
-
-
-def _column(destination: Destination) -> Any:
+def _named_by(destination: Destination) -> str:
     """The column that the destination names its form fill by."""
-    return FormFill.client_id if isinstance(destination.form_fill, str) else FormFill.id
+    return "client_id" if isinstance(destination.form_fill, str) else "id"
 
 
 def _require_rights(user: User | None, form_fill: FormFill | None) -> None:
@@ -169,35 +168,42 @@ def _as_remembered(session: Session, user: User | None, attachment_id: str) -> S
     )
 
 
-#: What is read of where an image goes, in this order (rule 6).
-PLACE = (Inspection, FormFill, FormTemplate, Attachment)
-
-
 @cache
-def _place(column: str) -> tuple[Select[Any], ...]:
-    """What locks an inspection, its form fill, found by `column`, and the live attachments of a field; then the
-    statement that finds the form fill's last position. Each sees what those who held the locks have committed."""
-    is_named = getattr(FormFill, column) == bindparam("name")
-
-    def named(result: Any) -> Any:
-        return select(result).where(is_named).scalar_subquery()
-
-    return (
-        select(*columns_of(Inspection))
-        .where(Inspection.id == named(FormFill.inspection_id))
+def _locking(name: str) -> dict[type, Select[Any]]:
+    """What locks an inspection, its form fill, found by the column `name`, and the live attachments of a field, in this
+    order (rule 6); and what reads the form's template."""
+    return {
+        Inspection: select(*columns_of(Inspection))
+        .where(Inspection.id == _of_form_fill(name, FormFill.inspection_id))
         .with_for_update(read=True),
-        select(*columns_of(FormFill)).where(is_named).with_for_update(key_share=True),
-        select(*columns_of(FormTemplate)).where(FormTemplate.id == named(FormFill.form_template_id)),
-        select(*columns_of(Attachment))
+        FormFill: select(*columns_of(FormFill)).where(_is_named(name)).with_for_update(key_share=True),
+        FormTemplate: select(*columns_of(FormTemplate)).where(
+            FormTemplate.id == _of_form_fill(name, FormFill.form_template_id)
+        ),
+        Attachment: select(*columns_of(Attachment))
         .where(
-            Attachment.form_fill_id == named(FormFill.id),
+            Attachment.form_fill_id == _of_form_fill(name, FormFill.id),
             Attachment.field_name == bindparam("field_name"),
             Attachment.deleted_at.is_(None),
         )
         .order_by(Attachment.id)
         .with_for_update(key_share=True),
-        select(func.max(Attachment.position)).where(Attachment.form_fill_id == named(FormFill.id)),
-    )
+    }
+
+
+@cache
+def _last_position(name: str) -> Select[Any]:
+    """Finds the last position in a form fill; to be sent behind its lock."""
+    form_fill_id = _of_form_fill(name, FormFill.id)
+    return select(func.max(Attachment.position)).where(Attachment.form_fill_id == form_fill_id)
+
+
+def _of_form_fill(name: str, column: Any) -> Any:
+    return select(column).where(_is_named(name)).scalar_subquery()
+
+
+def _is_named(name: str) -> Any:
+    return getattr(FormFill, name) == bindparam("named")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,16 +280,14 @@ class _Unit:
 
     def _locked_place(self, session: Session) -> _Place | None:
         """Where the image goes, locked; None where no such form fill is there (any more)."""
-        *locking, position = _place(_column(self.destination).key)
-        named = {"name": self.destination.form_fill, "field_name": self.destination.field_name}
-        locks = [
-            Read(model=model, statement=statement, parameters=named)
-            for model, statement in zip(PLACE, locking, strict=True)
-        ]
-        last = read_before(session, locks, position, named).scalar()
+        name = _named_by(self.destination)
+        parameters = {"named": self.destination.form_fill, "field_name": self.destination.field_name}
+        locks = [Read(model=each, statement=lock, parameters=parameters) for each, lock in _locking(name).items()]
+        last = read_before(session, locks, _last_position(name), parameters).scalar()
         inspections, form_fills, form_templates, attachments = (
             [adopt(session, each.model, values) for values in each.found] for each in locks
         )
+        # The form fill may have been made just after its inspection was looked for.
         if not inspections or not form_fills:
             return None
         put(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -40,10 +40,12 @@ POSTGRESQL = postgresql_dialect()  # type: ignore[no-untyped-call]
 
 def among(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
     """`column IN` the values that are sent as the one parameter `name`: the same text for 1 and for 1000 values."""
+    found: ColumnElement[bool]
     if dialect == "postgresql":
         # Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table.
-        return cast(ColumnElement[bool], column == any_(bindparam(name, type_=ARRAY(column.type))))
-    found: ColumnElement[bool] = column.in_(listed(dialect, column, name))
+        found = column == any_(bindparam(name, type_=ARRAY(column.type)))
+    else:
+        found = column.in_(listed(dialect, column, name))
     return found
 
 

@@ -122,7 +122,6 @@ class RelevantEntries:
         return [
             beyond(self.session, model, mark),
             *below(model, self.horizon),
-            # Not `viewer_id IS NULL`, which says the same: SQLite would take the index on it.
             model.action.in_(CHANGES),
             model.entity.in_(self.entities),
         ]

@@ -307,6 +307,7 @@ def test_nothing_goes_before_which_a_transaction_may_still_put_something(
         assert local_ids(world) == ["new"], "operations have no order that anybody reads"
     run(app, "ledger", "prune")
     assert len(world.all(LedgerEntry)) == 1
+    assert local_ids(world) == ["new"]
 
 
 @pytest.mark.database("postgresql")
