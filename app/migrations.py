@@ -19,6 +19,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -137,9 +138,15 @@ def upgrade() -> list[Chain]:
             try:
                 command.upgrade(chain.config(connection), "heads")
             except Exception as error:  # a migration may raise anything
+                is_given_up = isinstance(getattr(error, "orig", None), DeadlockDetected)
+                advice = (
+                    "Requests were in its way, and nothing has changed. Run it again; if it stays so, with no server "
+                    "running."
+                    if is_given_up
+                    else "Mend them, or uninstall the plugin."
+                )
                 raise MigrationError(
-                    f"The migrations of {chain.name} raised {type(error).__name__}: {error}. "
-                    "Mend them, or uninstall the plugin."
+                    f"The migrations of {chain.name} raised {type(error).__name__}: {error}. {advice}"
                 ) from error
     return chains
 

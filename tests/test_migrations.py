@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask_migrate import downgrade
 from sqlalchemy import text
 
 from app import create_app
 from app.extensions import db
-from app.migrations import UPGRADE, NotMigratedError, require_migrations
+from app.migrations import UPGRADE, MigrationError, NotMigratedError, require_migrations, upgrade
 from tests.databases import SECRET_KEY, postgresql_database
 from tests.servers import ROOT, environment_of, flask
+from tests.sync.racers import waiting_for_a_row
 
 
 def version(app: Flask, number: str) -> None:
@@ -62,6 +64,51 @@ def test_gunicorn_ends_with_a_sentence_where_the_tables_are_missing(tmp_path: Pa
     assert "Fieldpost cannot start. The tables of fieldpost are at migration none, and" in result.stderr
     assert f"Run `{UPGRADE}`" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.database("postgresql")
+def test_an_upgrade_beside_a_server_at_work_waits_for_its_requests(app: Flask) -> None:
+    """A request has written operations and goes on to entries, as all do; who upgrades comes between."""
+    with app.app_context():
+        downgrade(revision="0001")
+
+    def upgraded() -> None:
+        with app.app_context():
+            upgrade()
+
+    request = waiting_to_write(app, ("ledger_operations", "ledger_entries"))
+    next(request)
+    waiting_for_a_row(app, upgraded, lambda: next(request, None))
+    require_migrations(app)
+
+
+@pytest.mark.database("postgresql")
+def test_an_upgrade_that_is_given_up_for_a_request_says_to_run_it_again(app: Flask) -> None:
+    with app.app_context():
+        downgrade(revision="0001")
+
+    def refused() -> str:
+        with app.app_context(), pytest.raises(MigrationError) as error:
+            upgrade()
+        return str(error.value)
+
+    request = waiting_to_write(app, ("ledger_entries", "ledger_operations"))
+    next(request)
+    sentence, _ = waiting_for_a_row(app, refused, lambda: next(request, None))
+    assert "deadlock detected" in sentence
+    assert "nothing has changed. Run it again" in sentence
+    with pytest.raises(NotMigratedError):
+        require_migrations(app)
+
+
+def waiting_to_write(app: Flask, tables: tuple[str, str]) -> Iterator[None]:
+    """A transaction that is about to write both tables: it has the first, and is asked for the second."""
+    with app.app_context(), db.engine.begin() as connection:
+        # Not the one that notices, and is given up, where each waits for the other.
+        connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+        connection.execute(text(f"LOCK TABLE {tables[0]} IN ROW EXCLUSIVE MODE"))
+        yield
+        connection.execute(text(f"LOCK TABLE {tables[1]} IN ROW EXCLUSIVE MODE"))
 
 
 @pytest.fixture

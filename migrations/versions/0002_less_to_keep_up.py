@@ -18,6 +18,7 @@ CHANGING = ("form_fills", "inspections")
 
 
 def upgrade() -> None:
+    _keep_writers_out()
     seen = sa.text("viewer_id IS NOT NULL")
     op.create_index(
         "ix_ledger_entries_sight",
@@ -34,7 +35,15 @@ def upgrade() -> None:
             op.execute(f"ALTER TABLE {table} SET (fillfactor = 70)")
 
 
+def _keep_writers_out() -> None:
+    """Lock both tables before anything is done, in the order in which requests write them: else an upgrade beside a
+    server at work would hold the one and wait for the other, and be given up as a deadlock."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("LOCK TABLE ledger_operations, ledger_entries IN ACCESS EXCLUSIVE MODE")
+
+
 def downgrade() -> None:
+    _keep_writers_out()
     if op.get_bind().dialect.name == "postgresql":
         for table in CHANGING:
             op.execute(f"ALTER TABLE {table} RESET (fillfactor)")
