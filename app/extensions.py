@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -47,7 +48,7 @@ WRITES = "fieldpost_writes"
 #: Execution option of a connection to PostgreSQL that sends one query: it begins no transaction.
 ONCE = "fieldpost_once"
 
-#: Execution option of a statement: the reads that go to PostgreSQL with it, and are done before it.
+#: Execution option of a statement: the reads that go to PostgreSQL in its place.
 TOGETHER = "fieldpost_together"
 
 #: In the `record_info` of a connection to PostgreSQL: whether BEGIN has still to be sent, with the first statement.
@@ -139,31 +140,36 @@ def prepare_engine(app: Flask) -> None:
 
 
 def send_together(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-    """For the engine: send a statement with BEGIN and the reads that come before it, all in one message there and back.
+    """For the engine: send BEGIN, if it is due, and the statement, or the reads in its place, in one message.
 
     Each begins when the one before it has ended, as if they were sent one by one: what it sees is not older than the
     locks that were taken before it.
     """
-    reads = context.execution_options.get(TOGETHER, ())
+    reads = context.execution_options.get(TOGETHER)
     # Without parameters, it may be several statements in one text, which cannot be sent with others.
-    if not reads and (not parameters or isinstance(cursor, psycopg.ServerCursor)):
+    if reads is None and (not parameters or isinstance(cursor, psycopg.ServerCursor)):
         return _begin_first(cursor, context)
-    begins = _takes_begin(context)
-    if not begins and not reads:
-        return False
-    connection: psycopg.Connection[Any] = cursor.connection
+    connection, dialect = cursor.connection, context.dialect
+    sends: list[Callable[[], Any]] = [partial(connection.execute, "BEGIN")] if _takes_begin(context) else []
+    if reads is None:
+        _send_in_one_message(connection, [*sends, partial(cursor.execute, statement, parameters)])
+        return True
+    sends += [partial(each.send, connection, dialect) for each in reads]
+    for each, found in zip(reads, _send_in_one_message(connection, sends)[-len(reads) :], strict=True):
+        each.take(found, dialect)
+    return True
+
+
+def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What each returns. Raises what went wrong first."""
+    if len(sends) == 1:
+        return [sends[0]()]
     try:
         with connection.pipeline():
-            if begins:
-                connection.execute("BEGIN")
-            sent = [each.send(connection, context.dialect) for each in reads]
-            cursor.execute(statement, parameters)
+            return [send() for send in sends]
     except psycopg.errors.PipelineAborted as error:
         # Of a statement that was given up for an earlier one, whose error is what is to be told.
         raise error.__context__ or error from None
-    for each, found in zip(reads, sent, strict=True):
-        each.take(found, context.dialect)
-    return True
 
 
 def _begin_postgresql(connection: Connection) -> None:

@@ -24,7 +24,7 @@ from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestErr
 from app.extensions import db
 from app.ledger.entries import Head, put
 from app.ledger.history import recall
-from app.ledger.load import Read, adopt, columns_of, read_before
+from app.ledger.load import Lock, Read, adopt, columns_of, read
 from app.ledger.record import Recorder, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.storage import current_storage
@@ -282,8 +282,9 @@ class _Unit:
         """Where the image goes, locked; None where no such form fill is there (any more)."""
         name = _named_by(self.destination)
         parameters = {"named": self.destination.form_fill, "field_name": self.destination.field_name}
-        locks = [Read(model=each, statement=lock, parameters=parameters) for each, lock in _locking(name).items()]
-        last = read_before(session, locks, _last_position(name), parameters).scalar()
+        locks = [Lock(model=each, statement=lock, parameters=parameters) for each, lock in _locking(name).items()]
+        last = Read(statement=_last_position(name), parameters=parameters)
+        read(session.connection(), *locks, last)
         inspections, form_fills, form_templates, attachments = (
             [adopt(session, each.model, values) for values in each.found] for each in locks
         )
@@ -291,7 +292,8 @@ class _Unit:
         if not inspections or not form_fills:
             return None
         put(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})
-        return _Place(form_fill=form_fills[0], attachments=attachments, next_position=(last or 0) + 1)
+        ((position,),) = last.found
+        return _Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
 
     def _kind_in(self, form_fill: FormFill) -> str:
         """A signature, if the form structure says that the field takes one."""

@@ -8,8 +8,9 @@ an older generation, or of a replaced attempt, can only come from somebody who c
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, or_, select, update
@@ -21,7 +22,7 @@ from app.clock import now
 from app.config import current_settings
 from app.errors import UnauthorizedError
 from app.extensions import db, reading_once
-from app.ledger.load import columns_of, detached
+from app.ledger.load import Read, columns_of, detached, read
 from app.ledger.unit import unit_of_work
 from app.models import SignIn, User
 
@@ -31,16 +32,20 @@ PRESENT, NEXT, OLDER, REPLACED = "present", "next", "older", "replaced"
 
 _users, _sign_ins = User.__table__.c, SignIn.__table__.c
 
-#: Who holds a token. Built once, and of columns: it is read for every request.
+
+class _Family(NamedTuple):
+    """A sign-in as it is read for every request: columns of `SignIn`."""
+
+    device_id: str | None
+    generation: int
+    attempt: int
+    next_attempt: int
+    revoked_at: datetime | None
+
+
+#: Who holds a token, and its family. Built once, and of columns.
 HOLDER = (
-    select(
-        *columns_of(User),
-        _sign_ins.device_id,
-        _sign_ins.generation,
-        _sign_ins.attempt,
-        _sign_ins.next_attempt,
-        _sign_ins.revoked_at,
-    )
+    select(*columns_of(User), *(_sign_ins[name] for name in _Family._fields))
     .where(_sign_ins.user_id == _users.id)
     .where(_sign_ins.id == bindparam("sign_in_id"), _users.id == bindparam("user_id"))
 )
@@ -103,28 +108,31 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
     Read in one query by itself: no decision of a unit of work is taken on it.
     Raises `UnauthorizedError` with `token_revoked`.
     """
-    holder = _holder(claims)
-    if holder is None or holder.revoked_at is not None or not holder.active:
-        raise _revoked()
-    place = _place(holder, claims)
-    if place == REPLACED:
-        raise _revoked()
-    if place == NEXT:
-        _use_first_time(claims)
-    return detached(User, holder), holder.device_id
+    for values in _holders(claims):
+        user, family = detached(User, values), _Family(*values[-len(_Family._fields) :])
+        if family.revoked_at is not None or not user.active:
+            break
+        place = _place(family, claims)
+        if place == REPLACED:
+            break
+        if place == NEXT:
+            _use_first_time(claims)
+        return user, family.device_id
+    raise _revoked()
 
 
-def _holder(claims: Claims) -> Any:
-    """User and sign-in of a token in one row, or None. Asked again where the connection broke while nobody used it."""
+def _holders(claims: Claims) -> Sequence[Sequence[Any]]:
+    """What `HOLDER` finds: one row or none. Asked again where the connection broke while nobody used it."""
+    query = Read(statement=HOLDER, parameters={"sign_in_id": claims.sign_in_id, "user_id": claims.user_id})
     for is_last in (False, True):
         try:
             with reading_once() as connection:
-                keys = {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id}
-                return connection.execute(HOLDER, keys).one_or_none()
+                read(connection, query)
+            break
         except DBAPIError as error:
             if is_last or not error.connection_invalidated:
                 raise
-    raise AssertionError
+    return query.found
 
 
 def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -> None:

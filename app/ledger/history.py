@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, String, and_, bindparam, func, literal_column, select, true
+from sqlalchemy import Select, String, and_, bindparam, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.ledger.bulk import among, sent
-from app.ledger.load import Read, read_before
+from app.ledger.load import Read, read
 from app.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
 
+class Recalled(NamedTuple):
+    """What a retry is answered with: columns of `LedgerOperation`."""
+
+    local_id: str
+    fingerprint: str
+    entity: str | None
+    entity_id: str | None
+    message: str | None
+    recorded_at: datetime
+    version_before: datetime | None
+    version_after: datetime | None
+    result: Any
+
+
 def recall(
     session: Session, origin: Origin, local_ids: Iterable[str], locks: Sequence[Read] = ()
-) -> dict[tuple[str | None, str | None], Row[Any]]:
+) -> dict[tuple[str, str], Recalled]:
     """The remembered operations of this user and device with these local_ids, by local_id and fingerprint.
 
     A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
@@ -31,21 +45,16 @@ def recall(
         "device_id": origin.device_id or "",
         "local_ids": sent(dialect, set(local_ids)),
     }
-    found = read_before(session, locks, _remembered(dialect), parameters)
+    query = Read(statement=_remembered(dialect), parameters=parameters)
+    read(session.connection(), *locks, query)
+    found = (Recalled(*values) for values in query.found)
     return {(each.local_id, each.fingerprint): each for each in found}
-
-
-#: What a retry is answered with.
-REMEMBERED = (
-    "local_id", "fingerprint", "entity", "entity_id", "message", "recorded_at", "version_before", "version_after",
-    "result",
-)  # fmt: skip
 
 
 @lru_cache
 def _remembered(dialect: str) -> Select[Any]:
     columns = LedgerOperation.__table__.c
-    found = select(*(columns[name] for name in REMEMBERED)).where(
+    found = select(*(columns[name] for name in Recalled._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
     if dialect != "postgresql":

@@ -1,4 +1,4 @@
-"""Locked rows, read as columns and made into the session's objects.
+"""What every request reads: rows as columns, several queries in one message, made into the session's objects.
 
 An ORM query takes longer to begin than to load a row, and a batch of one operation locks rows of three models. What it
 would do besides is not needed here: models have one table and no `load` events.
@@ -12,8 +12,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, CursorResult, Select, inspect
-from sqlalchemy.engine import Compiled, Dialect
+from sqlalchemy import ColumnElement, Connection, Select, inspect
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, manager_of_class
 
@@ -32,19 +32,22 @@ def columns_of(model: type) -> Sequence[ColumnElement[Any]]:
 
 @dataclass(kw_only=True, slots=True)
 class Read:
-    """A query for rows of a model: columns first, as `columns_of` has them."""
+    """A query, and what it found."""
 
-    model: type
     statement: Select[Any]
     #: As the driver takes them; there may be more than it needs.
     parameters: Mapping[str, Any]
     #: Its rows, once it has been sent.
     found: Sequence[Sequence[Any]] = ()
 
+    def text(self, dialect: Dialect) -> str:
+        """The statement as PostgreSQL is sent it."""
+        return _compiled(self.statement, dialect)[0]
+
     def send(self, connection: psycopg.Connection[Any], dialect: Dialect) -> psycopg.Cursor[Any]:
         """Hand it to PostgreSQL."""
-        compiled = _compiled(self.statement, dialect)
-        return connection.execute(str(compiled), compiled.construct_params(dict(self.parameters)))
+        text, constants = _compiled(self.statement, dialect)
+        return connection.execute(text, {**constants, **self.parameters})
 
     def take(self, cursor: psycopg.Cursor[Any], dialect: Dialect) -> None:
         """Take what PostgreSQL has found."""
@@ -57,30 +60,31 @@ class Read:
         ]
 
 
-def read(session: Session, query: Read) -> None:
-    """Find its rows."""
-    query.found = session.connection().execute(query.statement, query.parameters).all()
+@dataclass(kw_only=True, slots=True)
+class Lock(Read):
+    """A query that locks rows of a model, for `adopt`: columns first, as `columns_of` has them."""
+
+    model: type
 
 
-def read_before(
-    session: Session, reads: Sequence[Read], statement: Select[Any], parameters: Mapping[str, Any]
-) -> CursorResult[Any]:
-    """What the statement finds, once the reads have been done one after the other.
+def read(connection: Connection, *reads: Read) -> None:
+    """Do them one after the other: each sees what was committed before the ones before it had their locks.
 
     To PostgreSQL all of them travel in one message (`app.extensions.send_together`).
     """
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        return connection.execute(statement, parameters, execution_options={TOGETHER: reads})
+    dialect = connection.dialect
+    if dialect.name == "postgresql":
+        connection.exec_driver_sql(reads[-1].text(dialect), execution_options={TOGETHER: reads})
+        return
     for each in reads:
-        read(session, each)
-    return connection.execute(statement, parameters)
+        each.found = connection.execute(each.statement, each.parameters).all()
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> Compiled:
-    """A statement as the driver takes it."""
-    return statement.compile(dialect=dialect)
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+    """A statement as the driver takes it, and the parameters that have a value of their own."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), {name: each.effective_value for name, each in compiled.binds.items() if not each.required}
 
 
 @lru_cache(maxsize=512)

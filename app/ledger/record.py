@@ -23,7 +23,7 @@ from app.extensions import db
 from app.json_equality import is_same
 from app.ledger.bulk import Write, write_rows
 from app.ledger.entries import Changes, Entry, Head, as_json, entity_of, fields_of, put, table_of
-from app.ledger.load import Read, adopt, columns_of, read
+from app.ledger.load import Lock, adopt, columns_of, read
 from app.ledger.plan import Plan, entry_values, head_values, tags
 from app.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, LedgerState, User
@@ -86,14 +86,14 @@ class Recorder:
         self._capacity = capacity
         self._ids: dict[type, Iterator[int]] = {}
 
-    def user_lock(self) -> Read:
+    def user_lock(self) -> Lock:
         """What reads and locks the user as of now, for `keep_user`, once it has been read.
 
         Role and deactivation count until this unit has ended (rule 6).
         """
-        return Read(model=User, statement=THE_USER, parameters={"user_id": self.origin.user_id})
+        return Lock(model=User, statement=THE_USER, parameters={"user_id": self.origin.user_id})
 
-    def keep_user(self, lock: Read) -> None:
+    def keep_user(self, lock: Lock) -> None:
         """Take over the user that was locked. Raises `UnauthorizedError` where there is none, or no active one."""
         for values in lock.found:
             self.user, self.generation = adopt(self.session, User, values), values[-1]
@@ -282,7 +282,7 @@ def record(
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
         if origin.user_id is not None:
             lock = recorder.user_lock()
-            read(recorder.session, lock)
+            read(recorder.session.connection(), lock)
             recorder.keep_user(lock)
         result = work(recorder)
         if recorder.entries and not recorder.heads:

@@ -27,10 +27,10 @@ from app.extensions import db
 from app.ledger.bulk import Write
 from app.ledger.constraints import sentence_of
 from app.ledger.entries import entity_of, fields_of
-from app.ledger.history import entries_since, recall
+from app.ledger.history import Recalled, entries_since, recall
 from app.ledger.record import Origin, Recorder
 from app.ledger.unit import is_repeatable, unit_of_work
-from app.lending import lend
+from app.lending import LendableSession, lend
 from app.models import LedgerEntry, UserSync
 from app.plugin_api import Row
 from app.plugin_checks import models_of
@@ -45,6 +45,10 @@ from app.sync.rows import Rows
 from app.sync.watch import BUGS, HandlerTimeout, Watch, watched
 
 logger = logging.getLogger(__name__)
+
+
+#: In the `info` of a batch's session.
+_UNFLUSHED = "fieldpost_unflushed"
 
 
 class DirtySessionError(Exception):
@@ -108,7 +112,7 @@ class _Batch:
         self.answers: list[Answer] = []
         structlog.contextvars.bind_contextvars(batch=unit_id)
         # Rows are written by the recorder alone; a flush would be a handler's, and nothing of it be recorded.
-        event.listen(self.session, "before_flush", _refuse_flush)
+        self.session.info[_UNFLUSHED] = True
 
     def run(self) -> _Batch:
         """All stages inside the transaction; the caller commits."""
@@ -169,7 +173,7 @@ class _Batch:
         self.state.rows.keep(locks)
         self._remember(found)
 
-    def _remember(self, found: Mapping[tuple[str | None, str | None], Any]) -> None:
+    def _remember(self, found: Mapping[tuple[str, str], Recalled]) -> None:
         """Keep what was applied before, and the rows that its answers show."""
         known = {(draft.item.local_id, draft.fingerprint) for draft in self.drafts}
         registry, wanted = self.state.registry, []
@@ -321,11 +325,13 @@ def _refuse_dirty(session: Session) -> None:
         )
 
 
+@event.listens_for(LendableSession, "before_flush")
 def _refuse_flush(session: Session, *_: object) -> None:
-    _refuse_dirty(session)
+    if _UNFLUSHED in session.info:
+        _refuse_dirty(session)
 
 
-def _remembered(operation: Any, registry: Registry) -> Remembered:
+def _remembered(operation: Recalled, registry: Registry) -> Remembered:
     model = registry.models.get(operation.entity or "")
     key = operation.entity_id
     return Remembered(

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.bulk import among, listed, sent
 from app.ledger.entries import put, table_of
-from app.ledger.load import Read, adopt, columns_of
+from app.ledger.load import Lock, adopt, columns_of
 from app.ledger.record import Recorder
 from app.ledger.unit import RaceError
 from app.models import Attachment, FormFill, Inspection, User
@@ -69,7 +69,7 @@ class Rows:
         #: What must still be so under the locks: which row points where.
         self._moves: list[tuple[Reference, Via]] = []
 
-    def locks(self, drafts: Iterable[Draft]) -> list[Read]:
+    def locks(self, drafts: Iterable[Draft]) -> list[Lock]:
         """What loads and locks everything that the drafts name, in this order; for `keep`, once it has been read."""
         vias = self._collect([draft for draft in drafts if draft.handler is not None and draft.fault is None])
         self._moves = self._collect_vias(vias)
@@ -78,7 +78,7 @@ class Rows:
         self._need(Inspection)
         return self._reads()
 
-    def keep(self, locks: Iterable[Read]) -> None:
+    def keep(self, locks: Iterable[Lock]) -> None:
         """Take over the rows that were locked. Raises `RaceError` if something moved before it was locked."""
         for each in locks:
             self._keep(adopt(self._session, each.model, values) for values in each.found)
@@ -205,7 +205,7 @@ class Rows:
                 found[Reference(model, row.client_id, is_client_id=True)] = row
         return found
 
-    def _reads(self) -> list[Read]:
+    def _reads(self) -> list[Lock]:
         """One statement a model, inspections before what is below them."""
         parameters: dict[str, Any] = {}
         names = {model: self._names_of(model, parameters) for model in sorted(self._needs, key=_lock_key)}
@@ -214,7 +214,7 @@ class Rows:
         for model, each in names.items():
             roots = below if model is Inspection else ()
             statement = _lock_statement(self._dialect, each, roots, self._needs[model].is_changed)
-            reads.append(Read(model=model, statement=statement, parameters=parameters))
+            reads.append(Lock(model=model, statement=statement, parameters=parameters))
         return reads
 
     def _names_of(self, model: type, parameters: dict[str, Any]) -> _Names:

@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy.dialects import postgresql
 
 from app.extensions import WRITES, db
-from app.ledger.load import Read, adopt, columns_of, read_before
+from app.ledger.load import Lock, Read, adopt, columns_of, read
 from app.models import User, UTCDateTime
 from app.models.base import JSONValue
 from tests.conftest import World
@@ -65,13 +65,14 @@ def table(app: Flask) -> sa.Table:
 
 def test_every_type_is_read_as_sqlalchemy_reads_it(app: Flask, table: sa.Table) -> None:
     statement = sa.select(table).where(table.c.id == sa.bindparam("key"))
-    lock = Read(model=User, statement=statement, parameters={"key": 1, "unknown": 2})
+    query = Read(statement=statement, parameters={"key": 1, "unknown": 2})
+    last = Read(statement=sa.select(sa.literal(7)), parameters={})
     with app.app_context():
         expected = db.session.connection().execute(statement, {"key": 1}).one()
-        result = read_before(db.session(), [lock], sa.select(sa.literal(7)), {})
-        assert result.scalar_one() == 7
-    assert [tuple(each) for each in lock.found] == [tuple(expected)]
-    assert [*map(type, lock.found[0])] == [*map(type, expected)]
+        read(db.session.connection(), query, last)
+    assert [[*each] for each in last.found] == [[7]]
+    assert [tuple(each) for each in query.found] == [tuple(expected)]
+    assert [*map(type, query.found[0])] == [*map(type, expected)]
 
 
 def test_a_row_that_the_session_knows_gets_the_values_that_were_found(app: Flask, world: World) -> None:
@@ -81,8 +82,8 @@ def test_a_row_that_the_session_knows_gets_the_values_that_were_found(app: Flask
         session.connection(execution_options={WRITES: True})
         known = session.get_one(User, user.id)
         session.connection().execute(sa.update(User.__table__).values(name="Changed"))
-        lock = Read(model=User, statement=sa.select(*columns_of(User)), parameters={})
-        read_before(session, [lock], sa.select(sa.literal(1)), {})
+        lock = Lock(model=User, statement=sa.select(*columns_of(User)), parameters={})
+        read(session.connection(), lock)
         (adopted,) = (adopt(session, User, each) for each in lock.found)
         assert adopted is known
         assert known.name == "Changed"
