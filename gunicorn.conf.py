@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import select
 import shutil
 import sys
 import tempfile
@@ -52,18 +53,39 @@ workers = _number("WEB_CONCURRENCY", 2, 1000)
 PAUSE, MOST_PAUSES = 0.0005, 4
 
 
-class BalancedWorker(ThreadWorker):
-    """gunicorn's `gthread`, but a new connection goes to the worker that has the fewest.
+#: For how many milliseconds a thread that nobody else needs waits for the next request of its connection.
+STAY = 20
 
-    Connections are kept open, and whichever worker wakes up first would take them: at times one has them all, and the
-    others, with their processors, none.
-    """
+
+class BalancedWorker(ThreadWorker):
+    """gunicorn's `gthread`, but connections are spread evenly, and keep their thread as long as there are enough."""
 
     def accept(self, listener: socket) -> None:
-        """Take a connection, if no other worker has in the meantime."""
+        """Take a connection, if no other worker has in the meantime: the one that has the fewest gets it.
+
+        Connections are kept open, and whichever worker wakes up first would take them: at times one has them all, and
+        the others, with their processors, none.
+        """
         if self.cfg.workers > 1:
             time.sleep(PAUSE * min(self.nr_conns, MOST_PAUSES))
         super().accept(listener)
+
+    def handle(self, conn: Any) -> Any:
+        """Answer requests of a connection; whether it is kept open. Runs in a thread.
+
+        After each request gunicorn gives a connection back to the main thread, which waits for the next one and gives
+        it to a thread again: for small requests that is a good part of their time.
+        """
+        is_kept = super().handle(conn)
+        while is_kept is True and self.alive and self.nr_conns <= self.cfg.threads and _can_be_read(conn.sock):
+            is_kept = super().handle(conn)
+        return is_kept
+
+
+def _can_be_read(connection: socket) -> bool:
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(STAY))
 
 
 # Threads: a slow upload holds one, not a whole process.

@@ -52,9 +52,9 @@ def flask(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> s
     return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False)
 
 
-def start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start gunicorn and wait until it answers."""
-    command = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
+def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+    """Start gunicorn, with Fieldpost unless the arguments say otherwise, and wait until it answers."""
+    command = [sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{environment['PORT']}/healthz"
     # A machine that runs many tests at once may take long.

@@ -403,6 +403,54 @@ def test_connections_are_spread_evenly_over_the_workers(
     assert sum(differences) <= 4, differences
 
 
+#: A server whose worker counts how often a connection is handed to a thread, and an application that tells.
+COUNTING = """
+from pathlib import Path
+settings = {}
+exec(Path("gunicorn.conf.py").read_text(), settings)
+
+class worker_class(settings["worker_class"]):
+    handed = 0
+
+    def enqueue_req(self, conn):
+        worker_class.handed += 1
+        super().enqueue_req(conn)
+
+def application(environ, start_response):
+    body = str(worker_class.handed).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+bind, workers, threads, keepalive = settings["bind"], 1, 2, 60
+"""
+
+
+@about_http
+def test_a_connection_keeps_its_thread_as_long_as_there_are_enough(tmp_path: Path) -> None:
+    environment = environment_of(tmp_path, PYTHONPATH=str(tmp_path))
+    (tmp_path / "counting.py").write_text(COUNTING)
+
+    connections = [http.client.HTTPConnection("127.0.0.1", int(environment["PORT"]), timeout=30) for _ in range(3)]
+    first, second, third = connections
+
+    def handed(through: http.client.HTTPConnection) -> int:
+        through.request("GET", "/")
+        return int(through.getresponse().read())
+
+    server = start(environment, "--config=python:counting", "counting:application")
+    try:
+        # A client on a busy machine does not always send its next request in time.
+        assert handed(first) + 30 > [handed(first) for _ in range(60)][-1]
+        handed(second)
+        before = handed(third)
+        assert [handed(third) for _ in range(10)] == [*range(before + 1, before + 11)], "there are two threads"
+        assert min(handed(first), handed(second)) > before
+        for each in connections:
+            each.close()
+    finally:
+        assert stop(server) == 0
+
+
 def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:
     thresholds = gc.get_threshold()
     try:
