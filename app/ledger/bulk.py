@@ -8,10 +8,10 @@ to it is for all who look many rows up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
@@ -23,12 +23,14 @@ from sqlalchemy import (
     Table,
     any_,
     bindparam,
+    cast,
     func,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
 from app.models import UTCDateTime
 
@@ -38,27 +40,57 @@ Encode = Callable[[Any], Any]
 POSTGRESQL = postgresql_dialect()  # type: ignore[no-untyped-call]
 
 
-def among(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
-    """`column IN` the values that are sent as the one parameter `name`: the same text for 1 and for 1000 values."""
+class Values(NamedTuple):
+    """Values that are sent as one parameter: a statement has the same text for 2 and for 1000 of them.
+
+    For a single one, which most requests have, it has a plainer one.
+    """
+
+    name: str
+    is_single: bool
+
+    @classmethod
+    def of(cls, name: str, values: Collection[Any]) -> Values:
+        """For these values, which the parameter `name` will hold as `sent` makes it of them."""
+        return cls(name, len(values) == 1)
+
+
+def among(dialect: str, column: Any, values: Values) -> ColumnElement[bool]:
+    """`column IN` the values."""
     found: ColumnElement[bool]
-    if dialect == "postgresql":
+    if values.is_single:
+        found = column == bindparam(values.name, type_=column.type)
+    elif dialect == "postgresql":
         # Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table.
-        found = column == any_(bindparam(name, type_=ARRAY(column.type)))
+        found = column == any_(array_of(column.type, values))
     else:
-        found = column.in_(listed(dialect, column, name))
+        found = column.in_(listed(dialect, column, values))
     return found
 
 
-def listed(dialect: str, column: Any, name: str) -> Select[Any]:
-    """`SELECT` of the values that are sent as the parameter `name`, as `column` has them."""
+def listed(dialect: str, column: Any, values: Values) -> Select[Any]:
+    """`SELECT` of the values, as `column` has them."""
+    if values.is_single:
+        return select(bindparam(values.name, type_=column.type))
     if dialect == "postgresql":
-        return select(func.unnest(bindparam(name, type_=ARRAY(column.type))))
-    rows = func.json_each(bindparam(name)).table_valued("value")
+        return select(func.unnest(array_of(column.type, values)))
+    rows = func.json_each(bindparam(values.name)).table_valued("value")
     return select(rows.c.value)
 
 
-def sent(dialect: str, values: Iterable[Any]) -> Any:
+def array_of(kind: TypeEngine[Any], values: Values) -> ColumnElement[Any]:
+    """The values as an array of PostgreSQL's, which sees it only when it runs the statement.
+
+    Else it would make a plan for each array anew: for one that it does not know it reckons with ten values, and takes a
+    plan for fewer to be so much better.
+    """
+    return cast(select(bindparam(values.name, type_=ARRAY(kind))).scalar_subquery(), ARRAY(kind))
+
+
+def sent(dialect: str, values: Collection[Any]) -> Any:
     """The values as the parameter of `among` and `listed`."""
+    if len(values) == 1:
+        return next(iter(values))
     return list(values) if dialect == "postgresql" else orjson.dumps(list(values)).decode()
 
 

@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, String, and_, bindparam, func, literal_column, select, true
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
-from app.ledger.bulk import among, sent
+from app.ledger.bulk import Values, among, array_of, sent
 from app.ledger.load import Read, read
 from app.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
@@ -39,31 +38,30 @@ def recall(
 
     A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
     """
-    dialect = session.get_bind().dialect.name
+    dialect, wanted = session.get_bind().dialect.name, set(local_ids)
     parameters = {
         "user_id": origin.user_id,
         "device_id": origin.device_id or "",
-        "local_ids": sent(dialect, set(local_ids)),
+        "local_ids": sent(dialect, wanted),
     }
-    query = Read(statement=_remembered(dialect), parameters=parameters)
+    query = Read(statement=_remembered(dialect, Values.of("local_ids", wanted)), parameters=parameters)
     read(session.connection(), *locks, query)
     found = (Recalled(*values) for values in query.found)
     return {(each.local_id, each.fingerprint): each for each in found}
 
 
 @lru_cache
-def _remembered(dialect: str) -> Select[Any]:
+def _remembered(dialect: str, local_ids: Values) -> Select[Any]:
     columns = LedgerOperation.__table__.c
     found = select(*(columns[name] for name in Recalled._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
-    if dialect != "postgresql":
-        return found.where(among(dialect, columns.local_id, "local_ids"))
+    if local_ids.is_single or dialect != "postgresql":
+        return found.where(among(dialect, columns.local_id, local_ids))
     # PostgreSQL would at times rather read all that a user ever sent. OFFSET keeps it from seeing through the subquery,
     # so that each local_id is looked up in the index.
-    asked = (
-        func.unnest(bindparam("local_ids", type_=ARRAY(String))).table_valued("local_id", name="asked").render_derived()
-    )
+    unnested = func.unnest(array_of(String(), local_ids))
+    asked = unnested.table_valued("local_id", name="asked").render_derived()
     each = found.where(columns.local_id == asked.c.local_id).offset(literal_column("0")).lateral()
     return select(each).select_from(asked.join(each, true()))
 
@@ -77,7 +75,7 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
         select(LedgerEntry)
         .where(
             LedgerEntry.entity == entity,
-            among(dialect, LedgerEntry.entity_id, "keys"),
+            among(dialect, LedgerEntry.entity_id, Values.of("keys", versions)),
             LedgerEntry.viewer_id.is_(None),
             LedgerEntry.version_after > min(versions.values()),
         )

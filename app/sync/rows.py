@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from app.ledger.bulk import among, listed, sent
+from app.ledger.bulk import Values, among, listed, sent
 from app.ledger.entries import put, table_of
 from app.ledger.load import Lock, adopt, columns_of
 from app.ledger.record import Recorder
@@ -47,9 +47,9 @@ class _Names:
     """In which ways rows of a model are named. The names themselves are sent as parameters, so statements are few."""
 
     model: Any
-    #: The parameter that holds ids, and the one that holds client_ids; empty: none are named so.
-    ids: str = ""
-    client_ids: str = ""
+    #: None: none are named so.
+    ids: Values | None = None
+    client_ids: Values | None = None
     #: Columns that hold a parent's id, and how the parents are named.
     parents: tuple[tuple[str, _Names], ...] = ()
 
@@ -231,11 +231,13 @@ class Rows:
     def _sent(
         self, model: type, prefix: str, ids: Collection[Any], client_ids: Collection[str], parameters: dict[str, Any]
     ) -> _Names:
-        names = _Names(model, f"{prefix}_ids" if ids else "", f"{prefix}_client_ids" if client_ids else "")
-        for name, values in ((names.ids, ids), (names.client_ids, client_ids)):
-            if name:
-                parameters[name] = sent(self._dialect, values)
-        return names
+        def named(name: str, values: Collection[Any]) -> Values | None:
+            if not values:
+                return None
+            parameters[name] = sent(self._dialect, values)
+            return Values.of(name, values)
+
+        return _Names(model, named(f"{prefix}_ids", ids), named(f"{prefix}_client_ids", client_ids))
 
     def _keep(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -292,10 +294,10 @@ def _condition(dialect: str, names: _Names) -> ColumnElement[bool]:
         conditions.append(among(dialect, names.model.client_id, names.client_ids))
     for column, parent in names.parents:
         pointer = getattr(names.model, column)
-        if parent.client_ids:
-            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(dialect, parent))))
-        else:
+        if parent.ids and not parent.client_ids:
             conditions.append(among(dialect, pointer, parent.ids))
+        else:
+            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(dialect, parent))))
     return or_(*conditions)
 
 
