@@ -11,7 +11,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from flask_login import LoginManager
 from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
@@ -51,8 +52,14 @@ ONCE = "fieldpost_once"
 #: Execution option of a statement: the reads that go to PostgreSQL in its place.
 TOGETHER = "fieldpost_together"
 
-#: In the `record_info` of a connection to PostgreSQL: whether BEGIN has still to be sent, with the first statement.
+#: Execution option of a connection that is going to read: on PostgreSQL, all its queries see the same state.
+SNAPSHOT = "fieldpost_snapshot"
+
+#: In the `record_info` of a connection to PostgreSQL: what has still to be sent, with the first statement, to begin.
 BEGINS = "fieldpost_begins"
+
+#: In the same: whether the transaction is one that only reads.
+READS = "fieldpost_reads"
 
 
 class Base(DeclarativeBase):
@@ -130,6 +137,7 @@ def prepare_engine(app: Flask) -> None:
     event.listen(engine, "before_cursor_execute", refuse_writing)
     if engine.dialect.name == "postgresql":
         event.listen(engine, "begin", _begin_postgresql)
+        event.listen(engine, "rollback", _end_reading)
         for name, send in SENDERS.items():
             event.listen(engine, name, send)
         event.listen(engine, "checkin", _note_return)
@@ -150,7 +158,8 @@ def send_together(cursor: Any, statement: str, parameters: Any, context: Any) ->
     if reads is None and (not parameters or isinstance(cursor, psycopg.ServerCursor)):
         return _begin_first(cursor, context)
     connection, dialect = cursor.connection, context.dialect
-    sends: list[Callable[[], Any]] = [partial(connection.execute, "BEGIN")] if _takes_begin(context) else []
+    begin = _take_begin(context)
+    sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
     if reads is None:
         _send_in_one_message(connection, [*sends, partial(cursor.execute, statement, parameters)])
         return True
@@ -175,19 +184,44 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
 def _begin_postgresql(connection: Connection) -> None:
     options, info = connection.get_execution_options(), cast("dict[str, Any]", connection.connection.record_info)
     # With an isolation level of its own, a connection has no transaction, or one that the driver begins.
-    info[BEGINS] = ONCE not in options and "isolation_level" not in options
+    info[BEGINS] = "BEGIN" if ONCE not in options and "isolation_level" not in options else None
+    info[READS] = False
 
 
-def _takes_begin(context: Any) -> bool:
-    """Whether BEGIN has still to be sent; whoever asks sends it."""
-    found: bool = context.root_connection.connection.record_info.pop(BEGINS, False)
+@event.listens_for(LendableSession, "after_begin")
+def _begin_reading(_session: object, _transaction: object, connection: Connection) -> None:
+    """What a session does outside a unit of work is to read."""
+    info, options = cast("dict[str, Any]", connection.connection.record_info), connection.get_execution_options()
+    if info.get(BEGINS) and WRITES not in options:
+        level = "ISOLATION LEVEL REPEATABLE READ " if SNAPSHOT in options else ""
+        info[BEGINS], info[READS] = f"BEGIN {level}READ ONLY", True
+
+
+def _end_reading(connection: Connection) -> None:
+    """Before a transaction that only reads is rolled back: commit it, so that there is nothing to roll back.
+
+    At a ROLLBACK psycopg forgets all statements that it has prepared, those of other requests included.
+    """
+    if connection.invalidated or not cast("dict[str, Any]", connection.connection.record_info).get(READS):
+        return
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    if raw.info.transaction_status == TransactionStatus.INTRANS:
+        # What is in the way, the rollback runs into as well.
+        with suppress(psycopg.Error):
+            raw.commit()
+
+
+def _take_begin(context: Any) -> str | None:
+    """What has still to be sent to begin; whoever asks sends it."""
+    found: str | None = context.root_connection.connection.record_info.pop(BEGINS, None)
     return found
 
 
 def _begin_first(cursor: Any, *arguments: Any) -> bool:
     """For the engine: send BEGIN before a statement that cannot go with it."""
-    if _takes_begin(arguments[-1]):
-        cursor.connection.execute("BEGIN")
+    begin = _take_begin(arguments[-1])
+    if begin:
+        cursor.connection.execute(begin)
     return False
 
 

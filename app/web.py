@@ -26,7 +26,7 @@ from app.described.faults import Fault
 from app.errors import RequestError, StorageError, TooLargeError, TryAgainError, UnauthorizedError
 from app.gate import CutOffError, JsonParser, SlowBodyError, body_pieces
 from app.ledger.record import Origin
-from app.ledger.unit import is_repeatable
+from app.ledger.unit import is_outside_unit, is_repeatable
 from app.models import User
 
 __all__ = [
@@ -218,7 +218,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 def _answer_unexpected(error: Exception) -> Response:
     """Whatever else was raised: unavailability is 503 and nothing was recorded, the rest is our bug."""
-    if isinstance(error, StorageError) or is_repeatable(error):
+    if isinstance(error, StorageError) or (is_repeatable(error) and not is_outside_unit(error)):
         logger.error("unavailable: %s", type(error).__name__, exc_info=error)
         return _answer_error(TryAgainError())
     logger.error("unexpected error", exc_info=error)

@@ -76,6 +76,25 @@ def test_a_batch_leaves_its_statements_prepared(app: Flask, device: FlaskClient)
     assert any("sign_ins" in each for each in prepared)
 
 
+@pytest.mark.parametrize(
+    "path", ["sync/changes", "inspections", "inspections/{id}/offline_data", "inspections/0/offline_data"]
+)
+def test_reading_leaves_them_prepared(app: Flask, world: World, sign_in: SignIn, path: str) -> None:
+    """At the end of a transaction that was rolled back psycopg would forget them all."""
+    tech = world.user()
+    device, root = sign_in(tech), world.inspection(tech)
+    for _ in range(8):
+        push(device)
+    device.get(f"/api/v1/{path.format(id=root.id)}")
+
+    with app.app_context(), db.engine.connect() as connection:
+        prepared = connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
+        states = connection.exec_driver_sql("SELECT state FROM pg_stat_activity WHERE datname = current_database()")
+        assert "idle in transaction" not in states.scalars().all()
+
+    assert any("user_syncs" in each for each in prepared)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_plans_of_a_batch_are_kept(app: Flask, world: World, sign_in: SignIn, count: int) -> None:
     """PostgreSQL tries five; then it goes on making new ones wherever it takes its own guess to be worse."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.errors import TryAgainError
-from app.extensions import db
+from app.extensions import SNAPSHOT, db
 from app.ledger.cursor import Cursor, Mark, expired
 from app.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, LedgerState, User
@@ -38,8 +38,7 @@ MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
 
 def begin_snapshot(session: Session) -> None:
     """Begin a transaction in which all queries see the same state; on SQLite each does."""
-    if is_postgresql(session):
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    session.connection(execution_options={SNAPSHOT: True})
 
 
 def horizon(session: Session) -> int | None:

@@ -11,11 +11,13 @@ import secrets
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.orm import Session
 
 from app.errors import TryAgainError
 from app.extensions import WRITES, db
+from app.lending import LendableSession
 from app.models import LedgerOperation
 
 logger = logging.getLogger(__name__)
@@ -24,10 +26,13 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 
+#: PostgreSQL's state where a statement writes and must not.
+READ_ONLY = "25006"
+
 #: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
 #: available, statement timed out, the server going down or starting, any broken connection (class 08), a full disk
 #: or too many connections (class 53), a server that has become a replica.
-REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", "25006")
+REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", READ_ONLY)
 
 #: Raised by whatever finds, inside a unit, that another one got there first (rule 5 of docs/architecture.md).
 TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
@@ -35,6 +40,10 @@ TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
 
 class RaceError(Exception):
     """Rows are no longer what they were when the unit looked them up without a lock: repeat it."""
+
+
+class OutsideUnitError(Exception):
+    """A session was to write outside a unit of work."""
 
 
 def unit_of_work(work: Callable[[str], T]) -> T:
@@ -71,6 +80,17 @@ def unit_of_work(work: Callable[[str], T]) -> T:
     raise TryAgainError("The database did not take the change")
 
 
+@event.listens_for(LendableSession, "before_flush")
+def _require_unit(session: Session, *_: object) -> None:
+    """Without one, half of what is written might stay."""
+    if WRITES not in session.connection().get_execution_options():
+        names = ", ".join(sorted({type(row).__name__ for row in [*session.new, *session.dirty, *session.deleted]}))
+        raise OutsideUnitError(
+            f"The session was to write {names} outside a unit of work. Change rows of an entity through "
+            "app.ledger.record.record, others in app.ledger.unit.unit_of_work."
+        )
+
+
 def _is_recorded(unit_id: str) -> bool:
     """Whether the unit's COMMIT came through."""
     found = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
@@ -86,10 +106,17 @@ def is_repeatable(error: BaseException) -> bool:
         return is_twin(error)
     if error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(REPEATABLE_STATES)
-    return is_unavailable(error)
+    state = _state(error)
+    return is_unavailable(error) if state is None else state.startswith(REPEATABLE_STATES)
+
+
+def is_outside_unit(error: BaseException) -> bool:
+    """Whether PostgreSQL has refused to write outside a unit of work, where sessions only read."""
+    return isinstance(error, DBAPIError) and _state(error) == READ_ONLY
+
+
+def _state(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 def is_twin(error: IntegrityError) -> bool:

@@ -26,6 +26,7 @@ from werkzeug.serving import make_server
 from app import create_app
 from app.auth import tokens
 from app.extensions import db
+from app.ledger.unit import unit_of_work
 from app.models import User
 from app.testing import World
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of
@@ -82,14 +83,15 @@ class Office:
     def sign_in(self) -> dict[str, Any]:
         """Fresh tokens of an administrator."""
         with self.app.app_context():
-            for made in (self.technician, self.admin):
-                user = db.session.get(User, made.id)
-                assert user is not None
-                user.role, user.active = made.role, True
-            db.session.commit()
-            found = tokens.start_sign_in(user, None)
+            unit_of_work(self._restore_users)
+            found = tokens.start_sign_in(db.session.get_one(User, self.admin.id), None)
             assert found is not None
             return found
+
+    def _restore_users(self, _unit_id: str) -> None:
+        for made in (self.technician, self.admin):
+            user = db.session.get_one(User, made.id)
+            user.role, user.active = made.role, True
 
     def make_meaningful(self, label: str, body: Any) -> None:
         """What no schema can say: ids of rows that are there, addresses and names that are not taken yet."""

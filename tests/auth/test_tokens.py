@@ -320,8 +320,7 @@ def test_role_and_deactivation_take_effect_on_the_next_call(app: Flask, client: 
 
     def write(**values: object) -> None:
         with app.app_context():
-            db.session.execute(db.update(User).values(**values))
-            db.session.commit()
+            unit_of_work(lambda _: db.session.execute(db.update(User).values(**values)))
 
     write(role="user")
     assert client.get(ME, headers=bearer(body["access_token"])).json["user"]["role"] == "user"

@@ -13,6 +13,7 @@ from sqlalchemy import delete
 from app.extensions import db
 from app.ledger.history import describe_entries, entries_of, entries_since, recall
 from app.ledger.record import Origin, Recorder, record
+from app.ledger.unit import unit_of_work
 from app.models import FormFill, Inspection, LedgerOperation, User
 from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
@@ -133,10 +134,9 @@ def test_an_entry_whose_operation_is_gone_is_told_without_who(app: Flask, tech: 
         newest, oldest = describe_entries(db.session(), ids)
         assert (newest["user_id"], newest["local_id"], newest["door"]) == (tech.id, "one", "sync")
         assert (oldest["user_id"], oldest["type"], oldest["door"]) == (None, "test.make", "cli")
-        db.session.execute(delete(LedgerOperation))
+        unit_of_work(lambda _: db.session.execute(delete(LedgerOperation)))
         (alone, _) = describe_entries(db.session(), ids)
         assert alone == {**newest, **dict.fromkeys(("user_id", "device_id", "door", "type", "local_id"))}
-        db.session.rollback()
 
 
 def test_who_gained_or_lost_sight_is_no_part_of_a_rows_history(app: Flask, inspection: Inspection) -> None:

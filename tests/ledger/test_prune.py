@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, event
+from sqlalchemy import delete, event, update
 
 from app import create_app
 from app.clock import to_wire
 from app.extensions import db
 from app.ledger import prune as pruning
+from app.ledger.unit import unit_of_work
 from app.models import FormFill, LedgerEntry, LedgerOperation, LedgerState, User
 from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
@@ -172,8 +173,8 @@ def test_a_merge_over_a_gap_is_a_plain_conflict(
     push(device, edit(form_fill, "kept", changes={"b": 1}))
     push(device, edit(form_fill, "pruned", changes={"c": 1}))
     with app.app_context():
-        db.session.execute(delete(LedgerEntry).where(LedgerEntry.id == world.all(LedgerEntry)[-1].id))
-        db.session.commit()
+        last = world.all(LedgerEntry)[-1].id
+        unit_of_work(lambda _: db.session.execute(delete(LedgerEntry).where(LedgerEntry.id == last)))
     results = push(device, edit(form_fill, "mine", base, changes={"c": 2}, resolve_strategy="merge"))
     assert results["conflicts"][0]["conflict_data"]["base_data"] is None
     assert world.get(FormFill, form_fill.id).data == {"a": 0, "b": 1, "c": 1}
@@ -317,8 +318,7 @@ def test_on_another_cluster_order_is_put_right_first(
     clock.forward(days=500)
     push(sign_in(app, tech), edit(form_fill, "new"))
     with app.app_context():
-        db.session.get_one(LedgerState, 1).cluster = "another"
-        db.session.commit()
+        unit_of_work(lambda _: db.session.execute(update(LedgerState).values(cluster="another")))
     before = len(world.all(LedgerEntry))
     result = run(app, "ledger", "prune")
     assert (result.exit_code, "moved to another cluster" in result.output) == (1, True)

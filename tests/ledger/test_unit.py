@@ -7,7 +7,12 @@ from contextlib import ExitStack
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
+from sqlalchemy.exc import InternalError
 
+from app.extensions import db
+from app.ledger.position import begin_snapshot
+from app.ledger.unit import OutsideUnitError
 from app.models import Inspection, User
 from tests.conftest import SignIn, World
 from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
@@ -16,6 +21,28 @@ from tests.exactly_once.faults import Fuse, at_each_statement, break_connection,
 @pytest.fixture
 def office(world: World, sign_in: SignIn) -> FlaskClient:
     return sign_in(world.user("ada@example.com", "admin"))
+
+
+def test_a_session_writes_nothing_outside_a_unit(app: Flask, world: World) -> None:
+    user = world.user()
+    with app.app_context():
+        db.session.get_one(User, user.id).name = "Theodora"
+        with pytest.raises(OutsideUnitError, match="write User outside a unit of work"):
+            db.session.commit()
+        db.session.remove()
+    assert world.get(User, user.id).name == user.name
+
+
+@pytest.mark.database("postgresql")
+def test_postgresql_itself_refuses_statements_that_write_outside_a_unit(app: Flask, world: World) -> None:
+    user = world.user()
+    with app.app_context():
+        for begin in (db.session.connection, lambda: begin_snapshot(db.session())):
+            begin()
+            with pytest.raises(InternalError, match="read-only transaction"):
+                db.session.execute(update(User).values(name="Theodora"))
+            db.session.remove()
+    assert world.get(User, user.id).name == user.name
 
 
 @pytest.mark.parametrize(("came_through", "breaks_after"), [(True, 0), (True, 1), (True, 2), (False, 0), (False, 1)])

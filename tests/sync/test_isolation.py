@@ -19,6 +19,7 @@ from app import policies
 from app.clock import to_wire
 from app.errors import NotFoundError, TryAgainError
 from app.extensions import db
+from app.ledger.unit import unit_of_work
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
 from app.registry import Registered
@@ -340,8 +341,8 @@ def test_a_user_deactivated_meanwhile_changes_nothing(
 ) -> None:
     client = sign_in(tech)
     with app.app_context():
-        db.session.execute(text("UPDATE users SET active = false WHERE id = :id"), {"id": tech.id})
-        db.session.commit()
+        statement = text("UPDATE users SET active = false WHERE id = :id")
+        unit_of_work(lambda _: db.session.execute(statement, {"id": tech.id}))
     answer = client.post("/api/v1/sync", json={"sync_items": [item(form_fill, "x")]})
     assert answer.status_code == 401
     assert stored(world, form_fill) == {"a": 0, "b": 0}

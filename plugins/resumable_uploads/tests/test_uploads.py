@@ -18,6 +18,7 @@ from fieldpost_resumable_uploads.models import Part, ResumableUpload
 from flask import Flask
 
 from app.extensions import db
+from app.ledger.unit import unit_of_work
 from app.models import Attachment, LedgerOperation
 
 
@@ -249,8 +250,7 @@ def test_the_parts_of_a_living_upload_are_no_orphans(
     assert part.storage_key not in runner.invoke(args=["storage", "gc"]).output
     assert device.offset(url) == 3
     with app.app_context():
-        db.session.execute(db.delete(Part))
-        db.session.commit()
+        unit_of_work(lambda _: db.session.execute(db.delete(Part)))
     assert f"{part.storage_key}: without a row" in runner.invoke(args=["storage", "check"]).output
     assert f"removed {part.storage_key}" in runner.invoke(args=["storage", "gc"]).output
 
@@ -303,9 +303,9 @@ def at_once(calls: Any) -> list[Any]:
 def assign(device: Device, assignee_id: int) -> None:
     """The office gives the inspection to somebody."""
     with device.app.app_context():
-        db.session.execute(
+        statement = (
             db.update(type(device.inspection))
             .where(type(device.inspection).id == device.inspection.id)
             .values(assignee_id=assignee_id)
         )
-        db.session.commit()
+        unit_of_work(lambda _: db.session.execute(statement))
