@@ -108,21 +108,20 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
     Read in one query by itself: no decision of a unit of work is taken on it.
     Raises `UnauthorizedError` with `token_revoked`.
     """
-    for values in _holders(claims):
-        user, family = detached(User, values), _Family(*values[-len(_Family._fields) :])
-        if family.revoked_at is not None or not user.active:
-            break
-        place = _place(family, claims)
-        if place == REPLACED:
-            break
-        if place == NEXT:
-            _use_first_time(claims)
-        return user, family.device_id
-    raise _revoked()
+    values = _holder(claims)
+    if values is None:
+        raise _revoked()
+    user, family = detached(User, values), _Family(*values[-len(_Family._fields) :])
+    place = _place(family, claims)
+    if family.revoked_at is not None or not user.active or place == REPLACED:
+        raise _revoked()
+    if place == NEXT:
+        _use_first_time(claims)
+    return user, family.device_id
 
 
-def _holders(claims: Claims) -> Sequence[Sequence[Any]]:
-    """What `HOLDER` finds: one row or none. Asked again where the connection broke while nobody used it."""
+def _holder(claims: Claims) -> Sequence[Any] | None:
+    """The row that `HOLDER` finds. Asked again where the connection broke while nobody used it."""
     query = Read(statement=HOLDER, parameters={"sign_in_id": claims.sign_in_id, "user_id": claims.user_id})
     for is_last in (False, True):
         try:
@@ -132,7 +131,7 @@ def _holders(claims: Claims) -> Sequence[Sequence[Any]]:
         except DBAPIError as error:
             if is_last or not error.connection_invalidated:
                 raise
-    return query.found
+    return query.found[0] if query.found else None
 
 
 def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -> None:

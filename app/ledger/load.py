@@ -68,7 +68,7 @@ class Lock(Read):
 
 
 def read(connection: Connection, *reads: Read) -> None:
-    """Do them one after the other: each sees what was committed before the ones before it had their locks.
+    """Do them one after the other: each sees all that was committed before those ahead of it had their locks.
 
     To PostgreSQL all of them travel in one message (`app.extensions.send_together`).
     """
