@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
 from app.models import FormFill
-from tests.databases import SECRET_KEY
+from tests.databases import SECRET_KEY, sqlite_file
 from tests.pictures import jpeg
 from tests.servers import ROOT, environment_of, flask, running, start, stop
 
@@ -37,13 +38,29 @@ about_http = pytest.mark.database("sqlite")
 TECHNICIAN = {"email": "technician@example.com", "password": "fieldpost-demo"}
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the demo data, to be copied: the command takes long to start."""
+    directory = tmp_path_factory.mktemp("demo")
+    with sqlite_file(directory):
+        make_demo(environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY))
+    return directory
+
+
+def make_demo(environment: dict[str, str]) -> None:
+    result = flask(environment, "demo")
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.fixture
-def environment(database: str, tmp_path: Path) -> dict[str, str]:
+def environment(database: str, demo: Path, tmp_path: Path) -> dict[str, str]:
     """A server's environment, on a database with the demo data."""
     limits = {"FIELDPOST_MAX_BATCH_BYTES": "65536", "FIELDPOST_BODY_SECONDS": "2"}
     found = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **limits)
-    result = flask(found, "demo")
-    assert result.returncode == 0, result.stderr
+    if database:
+        make_demo(found)
+    else:
+        shutil.copytree(demo, tmp_path, dirs_exist_ok=True)
     return found
 
 
