@@ -206,6 +206,7 @@ def test_readers_collect_all_that_writers_write_meanwhile(
         work.append(pool.submit(traffic.reassign, office, [tech, other]))
         for each in work:
             each.result()
+    assert len(world.all(FormFill)) >= len(traffic.forms) + 2 * len(writers), "each turn makes one"
     for copy in readers:
         copy.limit = 500
         copy.read()
