@@ -24,7 +24,7 @@ chaos: .venv/installed-dev
 
 # Writers and readers of the change feed at once, a minute on each database: whether anything is ever skipped.
 late-commits: .venv/installed-dev
-	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/sync/test_late_commits.py
+	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/core/sync/test_late_commits.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 #: Tests of the distribution itself, which run where it is installed.
 collect_ignore = ["broken", "distribution", "second_version"]
