@@ -1,19 +1,15 @@
-"""What every route uses, the core's and the plugins': the current user, who may go on, bodies, answers, errors as JSON.
-
-flask-smorest carries no types; here its decorators get some.
-"""
+"""Tools of every route, the core's and the plugins': the current user, the sign-in, bodies, answers, errors as JSON."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import uuid4
 
-import flask_smorest
 import orjson
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from flask.json.provider import JSONProvider
 from flask_login import current_user
 from marshmallow import RAISE, Schema
@@ -27,11 +23,11 @@ from app.errors import RequestError, StorageError, TooLargeError, TryAgainError,
 from app.http.body import CutOffError, JsonParser, SlowBodyError, body_pieces
 from app.models import User
 from app.openapi.description import described
-from app.openapi.faults import Fault
+from app.openapi.error_codes import ErrorCode
 
 __all__ = [
     "CutOffError",
-    "Fault",
+    "ErrorCode",
     "Origin",
     "RestBlueprint",
     "SlowBodyError",
@@ -49,6 +45,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+PARSER = JsonParser()
 
 #: What `X-Request-ID` may be (contract, section 0): at most 64 visible ASCII characters.
 REQUEST_ID = re.compile(r"[!-~]{1,64}")
@@ -97,40 +95,32 @@ class OrjsonProvider(JSONProvider):
         )
 
 
-class Decorator(Protocol):
-    """Gives a view back as it is typed."""
+class RestBlueprint(Blueprint):
+    """A blueprint whose views get parsed bodies and queries, which then stand in the OpenAPI document as well.
 
-    def __call__(self, view: View, /) -> View: ...
+    `description` says there what its routes are about.
+    """
+
+    def __init__(self, name: str, import_name: str, *, description: str = "", **options: Any) -> None:
+        super().__init__(name, import_name, **options)
+        self.description = description
+
+    def body(self, schema: type[Schema]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Give the view the JSON body as `schema` reads it; 400 `invalid` names the errors in it."""
+        return _parsed(PARSER.use_args(schema, location="json"), described(body=schema))
+
+    def query(self, schema: type[Schema]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Give the view the query parameters as `schema` reads them; unknown ones are refused, as in a body."""
+        return _parsed(PARSER.use_args(schema, location="query", unknown=RAISE), described(query=schema))
 
 
-class RestBlueprint(flask_smorest.Blueprint):  # type: ignore[misc]
-    """A flask-smorest blueprint: what its decorators say is in the OpenAPI document."""
+def _parsed(
+    parse: Callable[..., Callable[..., Any]], describe: Callable[..., Callable[..., Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        return describe(parse(view))
 
-    ARGUMENTS_PARSER = JsonParser()
-
-    def get(self, rule: str, **options: Any) -> Decorator:
-        """Register a view that reads."""
-        return cast(Decorator, super().get(rule, **options))
-
-    def post(self, rule: str, **options: Any) -> Decorator:
-        """Register a view that creates."""
-        return cast(Decorator, super().post(rule, **options))
-
-    def patch(self, rule: str, **options: Any) -> Decorator:
-        """Register a view that changes."""
-        return cast(Decorator, super().patch(rule, **options))
-
-    def delete(self, rule: str, **options: Any) -> Decorator:
-        """Register a view that deletes."""
-        return cast(Decorator, super().delete(rule, **options))
-
-    def body(self, schema: type[Schema]) -> Decorator:
-        """Give the view the JSON body as `schema` makes it; 400 `invalid` names its faults."""
-        return cast(Decorator, self.arguments(schema, error_status_code=400))
-
-    def query(self, schema: type[Schema]) -> Decorator:
-        """Give the view the query parameters as `schema` makes them; unknown ones are refused, as in a body."""
-        return cast(Decorator, self.arguments(schema, location="query", unknown=RAISE, error_status_code=400))
+    return decorate
 
 
 def public(view: View) -> View:

@@ -20,8 +20,8 @@ from app.core.values import UUID_FORM
 from app.errors import InvalidError, RequestError, UnauthorizedError
 from app.http.body import details_of, read_json
 from app.models import User
-from app.openapi.faults import WITH_TOKEN
-from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, told
+from app.openapi.error_codes import WITH_TOKEN
+from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, with_description
 from app.web import described, public, signed_in_user
 
 blueprint = Blueprint("auth", __name__)
@@ -41,7 +41,7 @@ TOKENS = Named(
         access_token=TEXT,
         refresh_token=TEXT,
         token_type={"type": "string", "const": "Bearer"},
-        expires_in=told({"type": "integer"}, "Seconds until the access token expires."),
+        expires_in=with_description({"type": "integer"}, "Seconds until the access token expires."),
         user=USER,
         device_id=nullable(UUID),
     ),
@@ -84,7 +84,7 @@ class CredentialsSchema(Schema):
     examples={"a device": {"email": "technician@example.com", "password": "fieldpost-demo"}},
     answer=TOKENS,
     answer_headers=UNCACHED,
-    faults=("wrong_credentials", "too_many_requests"),
+    errors=("wrong_credentials", "too_many_requests"),
 )
 def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
@@ -105,7 +105,7 @@ def login() -> Response:
 
 @blueprint.post("/auth/refresh")
 @public
-@described(answer=TOKENS, answer_headers=UNCACHED, faults=WITH_TOKEN, security="refresh_token")
+@described(answer=TOKENS, answer_headers=UNCACHED, errors=WITH_TOKEN, security="refresh_token")
 def refresh() -> Response:
     """Exchange a refresh token for the next pair."""
     return _uncached(tokens.refresh(bearer.read_token(bearer.bearer_token(request), bearer.REFRESH)))

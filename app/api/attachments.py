@@ -20,7 +20,7 @@ from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
 from app.models.serialize import record_of
-from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, listed, obj, one_of, told
+from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, array_of, obj, one_of, with_description
 from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
@@ -75,9 +75,9 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
 @described(
     query={"variant": {"type": "string", "enum": ["thumbnail"], "description": "A JPEG, its longest side ≤ 1024 px."}},
     headers={
-        "Range": told(TEXT, "RFC 9110, section 14: `bytes=0-1023`."),
-        "If-None-Match": told(TEXT, "The ETag of an earlier answer."),
-        "If-Match": told(TEXT, "Another ETag than the present one is answered with 412."),
+        "Range": with_description(TEXT, "RFC 9110, section 14: `bytes=0-1023`."),
+        "If-None-Match": with_description(TEXT, "The ETag of an earlier answer."),
+        "If-Match": with_description(TEXT, "Another ETag than the present one is answered with 412."),
     },
     answers={
         200: {
@@ -93,7 +93,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
         302: {"description": "Where to fetch the bytes", "headers": {"Location": {"schema": TEXT}}},
         304: {"description": "The device has them"},
     },
-    faults=("not_found", "precondition_failed", "range_not_satisfiable"),
+    errors=("not_found", "precondition_failed", "range_not_satisfiable"),
 )
 def get_attachment(attachment_id: str) -> Response:
     """The stored bytes, or with `?variant=thumbnail` a small JPEG; ranges and ETags as in RFC 9110."""
@@ -107,7 +107,7 @@ def get_attachment(attachment_id: str) -> Response:
 
 
 @blueprint.get("/form_fills/<key>/attachments")
-@described(path={"key": FORM_FILL_KEY}, data=obj(attachments=listed(ATTACHMENT)), faults=("not_found",))
+@described(path={"key": FORM_FILL_KEY}, data=obj(attachments=array_of(ATTACHMENT)), errors=("not_found",))
 def list_attachments(key: str) -> Response:
     """A form fill's attachments with sizes and SHA-256, in order of upload."""
     form_fill_id = visible_form_fill(key)
@@ -124,7 +124,7 @@ def list_attachments(key: str) -> Response:
 @described(
     body=PhotoSchema(many=True),
     data=obj(
-        attachments=listed(
+        attachments=array_of(
             obj(
                 form_fill_id=KEY,
                 field_name=TEXT,
@@ -133,7 +133,7 @@ def list_attachments(key: str) -> Response:
             )
         )
     ),
-    faults=("too_many_items",),
+    errors=("too_many_items",),
 )
 def verify_attachments() -> Response:
     """Which photos are `stored`, `missing` or `deleted`: asked before a device deletes its own copies.

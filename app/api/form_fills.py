@@ -19,7 +19,7 @@ blueprint = RestBlueprint("form_fills", __name__, description="The filled forms 
 
 
 @blueprint.get("/form_fills/<key>")
-@described(path={"key": FORM_FILL_KEY}, data=obj(form_fill=FORM_FILL), faults=("not_found",))
+@described(path={"key": FORM_FILL_KEY}, data=obj(form_fill=FORM_FILL), errors=("not_found",))
 def get_form_fill(key: str) -> Response:
     """One form fill with its form structure, by its id or by the client_id that a device made."""
     (found,) = describe_rows(db.session(), FormFill, [visible_form_fill(key)])

@@ -77,7 +77,7 @@ def list_form_templates(query: Mapping[str, Any]) -> Response:
 
 
 @blueprint.post("/form_templates")
-@described(data=obj(form_template=FORM_TEMPLATE), status=201, faults=("forbidden",))
+@described(data=obj(form_template=FORM_TEMPLATE), status=201, errors=("forbidden",))
 @admins_only
 @blueprint.body(NewFormTemplateSchema)
 def create_form_template(body: Mapping[str, Any]) -> Response:
@@ -87,7 +87,7 @@ def create_form_template(body: Mapping[str, Any]) -> Response:
 
 
 @blueprint.get("/form_templates/<row_id:form_template_id>")
-@described(data=obj(form_template=FORM_TEMPLATE), faults=("not_found",))
+@described(data=obj(form_template=FORM_TEMPLATE), errors=("not_found",))
 def get_form_template(form_template_id: int) -> Response:
     """One form template, for everybody signed in."""
     template = db.session.get(FormTemplate, form_template_id)

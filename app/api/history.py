@@ -35,7 +35,7 @@ from app.openapi.shapes import (
     nullable,
     obj,
     page_of,
-    told,
+    with_description,
 )
 from app.web import RestBlueprint, answer, described, signed_in_user
 
@@ -51,19 +51,21 @@ ENTRY = Named(
         recorded_at=TIME,
         user_id=nullable(ID),
         device_id=nullable(TEXT),
-        door=told(nullable(TEXT), "`sync`, `upload`, `rest`, `cli`: the way it came in."),
+        door=with_description(nullable(TEXT), "`sync`, `upload`, `rest`, `cli`: the way it came in."),
         type=nullable(TEXT),
         local_id=nullable(TEXT),
         version_before=nullable(TIME),
         version_after=nullable(TIME),
-        changes=told(nullable(OBJECT), 'Field → `{"old", "new"}`; a missing `old` says that the field was absent.'),
+        changes=with_description(
+            nullable(OBJECT), 'Field → `{"old", "new"}`; a missing `old` says that the field was absent.'
+        ),
     ),
 )
 HISTORY = page_of("history", ENTRY)
 
 
 @blueprint.get("/form_fills/<key>/history")
-@described(path={"key": FORM_FILL_KEY}, data=HISTORY, faults=("not_found",))
+@described(path={"key": FORM_FILL_KEY}, data=HISTORY, errors=("not_found",))
 @blueprint.query(PageSchema)
 def form_fill_history(query: Mapping[str, Any], key: str) -> Response:
     """What happened to a form fill, named by its id or client_id."""
@@ -71,7 +73,7 @@ def form_fill_history(query: Mapping[str, Any], key: str) -> Response:
 
 
 @blueprint.get("/inspections/<key>/history")
-@described(path={"key": ID_IN_ADDRESS}, data=HISTORY, faults=("not_found",))
+@described(path={"key": ID_IN_ADDRESS}, data=HISTORY, errors=("not_found",))
 @blueprint.query(PageSchema)
 def inspection_history(query: Mapping[str, Any], key: str) -> Response:
     """What happened to an inspection itself."""
@@ -80,9 +82,12 @@ def inspection_history(query: Mapping[str, Any], key: str) -> Response:
 
 @blueprint.get("/entities/<name>/<key>/history")
 @described(
-    path={"name": told(TEXT, "The entity, as in the feed."), "key": told(TEXT, "The row's id.")},
+    path={
+        "name": with_description(TEXT, "The entity, as in the feed."),
+        "key": with_description(TEXT, "The row's id."),
+    },
     data=HISTORY,
-    faults=("not_found",),
+    errors=("not_found",),
 )
 @blueprint.query(PageSchema)
 def entity_history(query: Mapping[str, Any], name: str, key: str) -> Response:
@@ -108,8 +113,8 @@ def _visible(model: Any, key: str) -> Any:
 def _gone(model: Any, key: str) -> Any:
     """The id of a row that is told of, though it cannot be seen; None for anybody but administrators."""
     row_id = _typed(inspect(model).primary_key[0], key)
-    told = entries_of(entity_of(model).name, row_id).limit(1)
-    return row_id if policies.is_admin(signed_in_user()) and db.session.scalar(told) is not None else None
+    entries = entries_of(entity_of(model).name, row_id).limit(1)
+    return row_id if policies.is_admin(signed_in_user()) and db.session.scalar(entries) is not None else None
 
 
 def _typed(column: Any, key: str) -> Any:
@@ -129,9 +134,9 @@ def _history(model: Any, key: str, query: Mapping[str, Any], find: Callable[[str
         if row_id is None:
             raise
 
-    def described(ids: Sequence[int]) -> list[dict[str, Any]]:
+    def serialize(ids: Sequence[int]) -> list[dict[str, Any]]:
         return describe_entries(db.session(), ids)
 
     statement = entries_of(entity_of(model).name, row_id)
-    found = read_page(db.session(), statement, query, "history", described)
+    found = read_page(db.session(), statement, query, "history", serialize)
     return answer(found, "History retrieved successfully")

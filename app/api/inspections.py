@@ -37,7 +37,7 @@ def list_inspections(query: Mapping[str, Any]) -> Response:
 
 
 @blueprint.post("/inspections")
-@described(data=INSPECTION_WITH_FORM_FILLS, status=201, faults=("forbidden",))
+@described(data=INSPECTION_WITH_FORM_FILLS, status=201, errors=("forbidden",))
 @admins_only
 @blueprint.body(NewInspectionSchema)
 def create_inspection(body: Mapping[str, Any]) -> Response:
@@ -48,7 +48,7 @@ def create_inspection(body: Mapping[str, Any]) -> Response:
 
 
 @blueprint.get("/inspections/<row_id:inspection_id>")
-@described(data=INSPECTION_WITH_FORM_FILLS, faults=("not_found",))
+@described(data=INSPECTION_WITH_FORM_FILLS, errors=("not_found",))
 def get_inspection(inspection_id: int) -> Response:
     """One inspection with its form fills."""
     visible = policies.visible(signed_in_user())
@@ -59,7 +59,7 @@ def get_inspection(inspection_id: int) -> Response:
 
 
 @blueprint.patch("/inspections/<row_id:inspection_id>")
-@described(data=obj(inspection=INSPECTION), faults=("forbidden", "not_found", "stale"))
+@described(data=obj(inspection=INSPECTION), errors=("forbidden", "not_found", "stale"))
 @admins_only
 @blueprint.body(InspectionChangeSchema)
 def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
@@ -71,7 +71,7 @@ def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
 
 
 @blueprint.delete("/inspections/<row_id:inspection_id>")
-@described(data=obj(id=ID), faults=("forbidden", "not_found"))
+@described(data=obj(id=ID), errors=("forbidden", "not_found"))
 @admins_only
 def delete_inspection(inspection_id: int) -> Response:
     """Delete an inspection and everything below it. The bytes of its attachments are kept for their period."""

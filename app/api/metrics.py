@@ -37,7 +37,7 @@ def keep_to_the_port() -> None:
     answers={
         200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
     },
-    faults=("not_found", "token_invalid"),
+    errors=("not_found", "token_invalid"),
     security="metrics_token",
 )
 def show() -> Response:

@@ -30,9 +30,9 @@ from app.openapi.shapes import (
     SHA256,
     TEXT,
     TIME,
-    listed,
+    array_of,
     obj,
-    told,
+    with_description,
 )
 from app.web import RestBlueprint, answer, described, signed_in_user
 
@@ -47,16 +47,18 @@ PACKAGE_VERSION = 1
     path={"key": ID_IN_ADDRESS},
     data=obj(
         inspection=INSPECTION,
-        form_fills=listed(OFFLINE_FORM_FILL),
-        entities=told({"type": "object", "additionalProperties": listed(OBJECT)}, "Plugins' rows, by entity."),
+        form_fills=array_of(OFFLINE_FORM_FILL),
+        entities=with_description(
+            {"type": "object", "additionalProperties": array_of(OBJECT)}, "Plugins' rows, by entity."
+        ),
         sync_metadata=obj(
             downloaded_at=TIME,
             version={"type": "integer", "const": PACKAGE_VERSION},
-            checksum=told(SHA256, "Of the RFC 8785 canonical JSON of `inspection` and `form_fills`."),
-            cursor=told(TEXT, "From here the feed goes on."),
+            checksum=with_description(SHA256, "Of the RFC 8785 canonical JSON of `inspection` and `form_fills`."),
+            cursor=with_description(TEXT, "From here the feed goes on."),
         ),
     ),
-    faults=("not_found",),
+    errors=("not_found",),
 )
 def get_offline_data(key: str) -> Response:
     """The inspection, its form fills with structures and photos, and a cursor from which the feed goes on."""

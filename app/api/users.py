@@ -44,7 +44,7 @@ class UserChangeSchema(ChangeSchema):
 
 
 @blueprint.get("/users")
-@described(data=page_of("users", ACCOUNT), faults=("forbidden",))
+@described(data=page_of("users", ACCOUNT), errors=("forbidden",))
 @admins_only
 @blueprint.query(PageSchema)
 def list_users(query: Mapping[str, Any]) -> Response:
@@ -54,7 +54,7 @@ def list_users(query: Mapping[str, Any]) -> Response:
 
 
 @blueprint.post("/users")
-@described(data=obj(user=ACCOUNT), status=201, faults=("forbidden",))
+@described(data=obj(user=ACCOUNT), status=201, errors=("forbidden",))
 @admins_only
 @blueprint.body(NewUserSchema)
 def create_user(body: Mapping[str, Any]) -> Response:
@@ -64,7 +64,7 @@ def create_user(body: Mapping[str, Any]) -> Response:
 
 
 @blueprint.get("/users/<row_id:user_id>")
-@described(data=obj(user=ACCOUNT), faults=("forbidden", "not_found"))
+@described(data=obj(user=ACCOUNT), errors=("forbidden", "not_found"))
 @admins_only
 def get_user(user_id: int) -> Response:
     """One user."""
@@ -75,7 +75,7 @@ def get_user(user_id: int) -> Response:
 
 
 @blueprint.patch("/users/<row_id:user_id>")
-@described(data=obj(user=ACCOUNT), faults=("forbidden", "not_found", "stale"))
+@described(data=obj(user=ACCOUNT), errors=("forbidden", "not_found", "stale"))
 @admins_only
 @blueprint.body(UserChangeSchema)
 def change_user(body: Mapping[str, Any], user_id: int) -> Response:

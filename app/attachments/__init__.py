@@ -7,7 +7,7 @@ bytes without a row are collected once they are old enough (`upkeep`).
 from app.attachments.destination import Destination, read_destination
 from app.attachments.download import send_attachment
 from app.attachments.multipart import check_size, max_image_bytes
-from app.attachments.shapes import UPLOAD_FAULTS, upload_answer, upload_form
+from app.attachments.shapes import UPLOAD_ERRORS, upload_answer, upload_form
 from app.attachments.storage import MissingObjectError, current_storage
 from app.attachments.upload import (
     Stored,
@@ -20,7 +20,7 @@ from app.attachments.upload import (
 )
 
 __all__ = [
-    "UPLOAD_FAULTS",
+    "UPLOAD_ERRORS",
     "Destination",
     "MissingObjectError",
     "Stored",

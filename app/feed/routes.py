@@ -13,7 +13,7 @@ from app.errors import InvalidError
 from app.feed.cursor import read_cursor, write_cursor
 from app.feed.page import feed_models, read_page
 from app.feed.shapes import CHANGES
-from app.openapi.shapes import TEXT, told
+from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, signed_in_user
 
 #: Rows on a page of the feed: usually, and at most.
@@ -26,11 +26,13 @@ blueprint = Blueprint("feed", __name__)
 @blueprint.get("/sync/changes")
 @described(
     query={
-        "cursor": told(TEXT, "Of the page before; without one, or with an empty one, a walk over everything begins."),
+        "cursor": with_description(
+            TEXT, "Of the page before; without one, or with an empty one, a walk over everything begins."
+        ),
         "limit": {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": USUAL_LIMIT},
     },
     data=CHANGES,
-    faults=("cursor_expired",),
+    errors=("cursor_expired",),
 )
 def changes() -> Response:
     """What the user sees and what changed of it since the cursor (contract, section 6)."""

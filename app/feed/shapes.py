@@ -12,21 +12,25 @@ from app.openapi.shapes import (
     TEXT,
     TIME,
     Named,
-    listed,
+    array_of,
     nullable,
     obj,
-    told,
+    with_description,
 )
 
 CHANGE = Named(
     "Change",
     obj(
         ("record",),
-        entity=told(TEXT, "`inspection`, `form_fill`, `attachment`, or a plugin's; ignore what you do not know."),
-        op=told(TEXT, "`upsert`, or `remove`: gone or no longer visible, and everything below it."),
+        entity=with_description(
+            TEXT, "`inspection`, `form_fill`, `attachment`, or a plugin's; ignore what you do not know."
+        ),
+        op=with_description(TEXT, "`upsert`, or `remove`: gone or no longer visible, and everything below it."),
         id=KEY,
         updated_at=nullable(TIME),
-        record=told({"anyOf": [INSPECTION, FORM_FILL, ATTACHMENT, OBJECT]}, "Of an `upsert`, by its entity."),
+        record=with_description(
+            {"anyOf": [INSPECTION, FORM_FILL, ATTACHMENT, OBJECT]}, "Of an `upsert`, by its entity."
+        ),
     ),
 )
-CHANGES = obj(changes=listed(CHANGE), cursor=TEXT, has_more=BOOLEAN)
+CHANGES = obj(changes=array_of(CHANGE), cursor=TEXT, has_more=BOOLEAN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.openapi.faults import FAULTS
+from app.openapi.error_codes import ERROR_CODES
 
 CONVENTIONS = """\
 The server that field-inspection apps sync with: offline batches in, each change applied exactly once.
@@ -22,5 +22,5 @@ Every answer is JSON, errors included, but for the bytes of attachments and `/me
 """
 
 INTRODUCTION = CONVENTIONS + "\n".join(
-    f"| `{each.code}` | {each.status} | {each.meaning} |" for each in FAULTS.values()
+    f"| `{each.code}` | {each.status} | {each.meaning} |" for each in ERROR_CODES.values()
 )

@@ -37,7 +37,7 @@ def obj(optional: Iterable[str] = (), /, **properties: Mapping[str, Any]) -> Jso
     return {"type": "object", "properties": properties, "required": required}
 
 
-def listed(items: Mapping[str, Any]) -> JsonSchema:
+def array_of(items: Mapping[str, Any]) -> JsonSchema:
     """An array of `items`."""
     return {"type": "array", "items": items}
 
@@ -54,8 +54,8 @@ def one_of(*values: str) -> JsonSchema:
     return {"type": "string", "enum": list(values)}
 
 
-def told(schema: Mapping[str, Any], description: str) -> JsonSchema:
-    """`schema` with a sentence."""
+def with_description(schema: Mapping[str, Any], description: str) -> JsonSchema:
+    """`schema` with a sentence about it."""
     return {**schema, "description": description}
 
 
@@ -78,23 +78,23 @@ OBJECT: JsonSchema = {"type": "object"}
 #: A number, or the text of an id of other kinds.
 KEY: JsonSchema = {"type": ["integer", "string"]}
 #: How a form fill is named in an address, a form or a body.
-FORM_FILL_KEY = told({"type": "string"}, "The form fill's id, or the client_id that a device made.")
+FORM_FILL_KEY = with_description({"type": "string"}, "The form fill's id, or the client_id that a device made.")
 
-ID_IN_ADDRESS = told(ID, "The inspection's id.")
+ID_IN_ADDRESS = with_description(ID, "The inspection's id.")
 
 ERROR = Named(
     "Error",
     obj(
         ("details", "limit", "data", "checks"),
         success=FALSE,
-        error=told(TEXT, "A sentence for people."),
-        code=told(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
-        message=told(TEXT, "What to do."),
-        request_id=told(nullable(TEXT), "Names this request in the server's log."),
-        details=told(OBJECT, "Of `invalid`: field → messages."),
-        limit=told({"type": "integer"}, "Of `too_large` and `too_many_items`."),
-        data=told(OBJECT, "Of `stale`: the present row."),
-        checks=told(OBJECT, "Of `/readyz`: what works and what does not."),
+        error=with_description(TEXT, "A sentence for people."),
+        code=with_description(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
+        message=with_description(TEXT, "What to do."),
+        request_id=with_description(nullable(TEXT), "Names this request in the server's log."),
+        details=with_description(OBJECT, "Of `invalid`: field → messages."),
+        limit=with_description({"type": "integer"}, "Of `too_large` and `too_many_items`."),
+        data=with_description(OBJECT, "Of `stale`: the present row."),
+        checks=with_description(OBJECT, "Of `/readyz`: what works and what does not."),
     ),
 )
 
@@ -117,7 +117,7 @@ FORM_FIELD = Named(
     ),
 )
 FORM_TEMPLATE = Named(
-    "FormTemplate", obj(id=ID, name=TEXT, form_structure=listed(FORM_FIELD), created_at=TIME, updated_at=TIME)
+    "FormTemplate", obj(id=ID, name=TEXT, form_structure=array_of(FORM_FIELD), created_at=TIME, updated_at=TIME)
 )
 PROPERTY = Named(
     "InspectedProperty", obj(**{name: nullable(TEXT) for name in ("property_name", "address", "city", "zip_code")})
@@ -147,12 +147,12 @@ _FORM_FILL = obj(
     client_id=nullable(UUID),
     inspection_id=ID,
     form_template_id=ID,
-    data=told(
+    data=with_description(
         OBJECT, "Field → value; with `<field>_photo_attachment_id` (a list) and `<field>_signature_attachment_id`."
     ),
     created_at=TIME,
     updated_at=TIME,
-    form_structure=listed(FORM_FIELD),
+    form_structure=array_of(FORM_FIELD),
 )
 FORM_FILL = Named("FormFill", _FORM_FILL)
 ATTACHMENT = Named(
@@ -175,11 +175,11 @@ OFFLINE_FORM_FILL = Named(
     "OfflineFormFill",
     {
         **_FORM_FILL,
-        "properties": {**_FORM_FILL["properties"], "photos": listed(ATTACHMENT)},
+        "properties": {**_FORM_FILL["properties"], "photos": array_of(ATTACHMENT)},
         "required": [*_FORM_FILL["required"], "photos"],
     },
 )
-INSPECTION_WITH_FORM_FILLS = obj(inspection=INSPECTION, form_fills=listed(FORM_FILL))
+INSPECTION_WITH_FORM_FILLS = obj(inspection=INSPECTION, form_fills=array_of(FORM_FILL))
 
 
 def usual(data: Mapping[str, Any]) -> JsonSchema:
@@ -189,4 +189,4 @@ def usual(data: Mapping[str, Any]) -> JsonSchema:
 
 def page_of(name: str, items: Mapping[str, Any]) -> JsonSchema:
     """`data` of a list that is answered a page at a time."""
-    return obj(**{name: listed(items)}, page=COUNT, per_page=COUNT, total=COUNT, pages=COUNT)
+    return obj(**{name: array_of(items)}, page=COUNT, per_page=COUNT, total=COUNT, pages=COUNT)

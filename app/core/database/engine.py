@@ -22,7 +22,6 @@ from flask_compress import Compress
 from flask_jwt_extended import JWTManager
 from flask_login import LoginManager
 from flask_migrate import Migrate
-from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, MetaData, event
@@ -84,7 +83,6 @@ migrate = Migrate()
 jwt = JWTManager()
 login_manager = LoginManager()
 compress = Compress()
-api = Api()
 
 
 def write_json(value: Any) -> str:

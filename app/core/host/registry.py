@@ -14,12 +14,11 @@ from typing import Any
 
 import click
 from flask import Flask, current_app
-from flask_smorest import Blueprint as SmorestBlueprint
 from sqlalchemy import String
 from sqlalchemy import inspect as sqlalchemy_inspect
 from werkzeug.routing import Rule
 
-from app.core.database.engine import api, db
+from app.core.database.engine import db
 from app.core.host.checks import faults_of_handler, faults_of_model, faults_of_plugin, models_of
 from app.errors import PluginError
 from app.models import Inspection
@@ -276,9 +275,7 @@ def mount_blueprints(app: Flask, registry: Registry, prefix: str) -> Iterator[st
             yield f"{each}: a blueprint named {blueprint.name!r} is there already. Rename the plugin's."
             continue
         try:
-            # Through flask-smorest where it is one of its blueprints, so that the OpenAPI document has what it says.
-            register = api.register_blueprint if isinstance(blueprint, SmorestBlueprint) else app.register_blueprint
-            register(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
+            app.register_blueprint(blueprint, url_prefix=prefix + (blueprint.url_prefix or ""))
         except Exception as error:  # its own code runs here: `record_once` and the like
             yield f"{each}: mounting its blueprint raised {type(error).__name__}: {error}. Mend the blueprint."
             continue

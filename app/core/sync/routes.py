@@ -14,12 +14,12 @@ from app.clock import now, to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.sync.batch import process_batch
-from app.core.sync.describe import describe
 from app.core.sync.items import read_items
 from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
+from app.core.sync.type_schemas import describe
 from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
-from app.openapi.shapes import TEXT, told
+from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, rest_origin, signed_in_user
 
 blueprint = Blueprint("sync", __name__)
@@ -31,7 +31,7 @@ blueprint = Blueprint("sync", __name__)
     examples=batch_examples,
     answer=ANSWER,
     answer_examples=ANSWER_EXAMPLES,
-    faults=("invalid_envelope", "too_many_items"),
+    errors=("invalid_envelope", "too_many_items"),
 )
 def push() -> Response:
     """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
@@ -54,7 +54,7 @@ def types() -> Response:
 @described(
     answer=status_answer,
     answer_headers={"ETag": TEXT, "Cache-Control": TEXT},
-    headers={"If-None-Match": told(TEXT, "The ETag of an earlier answer.")},
+    headers={"If-None-Match": with_description(TEXT, "The ETag of an earlier answer.")},
     answers={304: {"description": "Nothing but the time has changed"}},
 )
 def status() -> Response:

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping
 from inspect import cleandoc
 from typing import Any
 
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 from sqlalchemy import String, inspect
 
 from app.core.host.checks import takes_client_id
 from app.core.host.registry import Registered
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.items import LOCAL_ID_LENGTH
-from app.core.values import MAX_INTEGER, TimestampField
+from app.core.values import MAX_INTEGER
+from app.openapi.conversion import Conversion
 from app.openapi.shapes import JsonSchema, Named, nullable, one_of
 from app.plugin_api import ById, SyncHandler
 
@@ -88,13 +87,10 @@ def _data_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema
 
 
 def _own_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
-    """What apispec makes of the handler's marshmallow schema, and of those nested in it."""
-    plugin = MarshmallowPlugin()
-    spec = APISpec("Fieldpost", "1", "3.1.0", plugins=[plugin])
-    assert plugin.converter is not None
-    plugin.map_to_openapi_type(TimestampField, "string", "date-time")  # type: ignore[no-untyped-call]
-    own: JsonSchema = plugin.converter.schema2jsonschema(handler.schema())  # type: ignore[no-untyped-call]
-    return own, dict(spec.components.schemas)
+    """The handler's marshmallow schema as a JSON Schema, and the schemas nested in it by name."""
+    conversion = Conversion()
+    own = conversion.inline(handler.schema())
+    return own, conversion.components
 
 
 def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], required: Iterable[str]) -> JsonSchema:
