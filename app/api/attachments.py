@@ -20,7 +20,7 @@ from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
 from app.models.serialize import record_of
-from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, array_of, obj, one_of, with_description
+from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, ROW_ID, TEXT, array_of, obj, one_of, with_description
 from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
@@ -49,10 +49,10 @@ class PhotoSchema(BodySchema):
     form_fill_id = FormFillKey(
         required=True,
         metadata={
-            "type": ["integer", "string"],
-            "minimum": 1,
-            "maximum": MAX_INTEGER,
-            "pattern": f"^{UUID_FORM.pattern}$",
+            "oneOf": [
+                {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INTEGER},
+                {"type": "string", "pattern": f"^{UUID_FORM.pattern}$"},
+            ],
             "description": "An id, or a client_id.",
         },
     )
@@ -126,7 +126,7 @@ def list_attachments(key: str) -> Response:
     data=obj(
         attachments=array_of(
             obj(
-                form_fill_id=KEY,
+                form_fill_id=ROW_ID,
                 field_name=TEXT,
                 sha256=TEXT,
                 status=one_of("stored", "missing", "deleted"),

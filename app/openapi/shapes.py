@@ -1,6 +1,6 @@
-"""JSON Schemas of what leaves the server, named once and used by every route that answers with it.
+"""JSON Schemas of answers, named once and used by every route that answers with them.
 
-Objects are open: keys may be added within v1 (contract, section 10), so that none says `additionalProperties: false`.
+Objects are open, because keys may be added within v1 (contract, section 10): none has `additionalProperties: false`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ JsonSchema = dict[str, Any]
 
 
 class Named(JsonSchema):
-    """A schema that stands once among the document's components, and is referred to wherever it is used.
+    """A schema that stands once among the document's components; its users refer to it.
 
-    `companions`: components by name that it refers to itself, since schemas that contain themselves cannot be nested.
+    `companions`: further components that it refers to, by name, because a schema that contains itself cannot be nested.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class Named(JsonSchema):
 
 
 def reference_to(name: str) -> str:
-    """Where a component stands in the document."""
+    """The place of a component in the document."""
     return f"#/components/schemas/{name}"
 
 
 def obj(optional: Iterable[str] = (), /, **properties: Mapping[str, Any]) -> JsonSchema:
-    """An object with these properties, all there but the `optional` ones."""
+    """An object with these properties; all but the `optional` ones are required."""
     required = [name for name in properties if name not in set(optional)]
     return {"type": "object", "properties": properties, "required": required}
 
@@ -44,9 +44,14 @@ def array_of(items: Mapping[str, Any]) -> JsonSchema:
 
 def nullable(schema: Mapping[str, Any]) -> JsonSchema:
     """`schema`, or null."""
-    if "type" not in schema or "enum" in schema or isinstance(schema, Named):
+    if "type" not in schema or "enum" in schema or "const" in schema or isinstance(schema, Named):
         return {"anyOf": [schema, {"type": "null"}]}
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def constant(value: str) -> JsonSchema:
+    """This text and no other."""
+    return {"type": "string", "const": value}
 
 
 def one_of(*values: str) -> JsonSchema:
@@ -75,9 +80,15 @@ TIME: JsonSchema = {
 }
 SHA256: JsonSchema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 OBJECT: JsonSchema = {"type": "object"}
-#: A number, or the text of an id of other kinds.
-KEY: JsonSchema = {"type": ["integer", "string"]}
-#: How a form fill is named in an address, a form or a body.
+#: The id of a row of any entity. `oneOf`, because generators make an empty class of a component with two types.
+ROW_ID = Named(
+    "RowId",
+    with_description(
+        {"oneOf": [{"type": "integer", "format": "int64"}, TEXT]},
+        "A number, or a text for entities whose ids are texts.",
+    ),
+)
+#: The name of a form fill in an address, a form or a body.
 FORM_FILL_KEY = with_description({"type": "string"}, "The form fill's id, or the client_id that a device made.")
 
 ID_IN_ADDRESS = with_description(ID, "The inspection's id.")

@@ -297,7 +297,7 @@ class HandlerContract:
         types = scene.client("stranger").get(f"{API_PREFIX}/sync/types").json["data"]["types"]  # type: ignore[index]
         described = next(each for each in types if each["type"] == self.handler.type)
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
-        ways = described["schema"].get("anyOf", [described["schema"]])
+        ways = described["schema"].get("oneOf", [described["schema"]])
         assert any(set(each["required"]) <= payload.keys() <= each["properties"].keys() for each in ways)
 
     # Who may

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
@@ -13,6 +13,9 @@ SERVER_SUFFIXES = ("_photo_attachment_id", "_signature_attachment_id")
 
 class FormFillSchema(Schema):
     """`data` (the whole form) or `changes` (a patch); a create takes `data` only, and may leave it out."""
+
+    #: `edit_form_fill` checks it; stated here for the OpenAPI document.
+    new_row_requires: ClassVar = ("form_template_id",)
 
     data = fields.Dict()
     changes = fields.Dict()

@@ -13,8 +13,8 @@ from app.openapi.shapes import (
     COUNT,
     FALSE,
     ID,
-    KEY,
     OBJECT,
+    ROW_ID,
     TEXT,
     TIME,
     TRUE,
@@ -27,8 +27,8 @@ from app.openapi.shapes import (
     with_description,
 )
 
-#: What was sent is echoed: whatever is no tree.
-ECHO: JsonSchema = {"type": ["string", "number", "boolean", "null"]}
+#: Anything that was sent, but for objects and arrays, is echoed.
+ECHO = nullable(Named("SentValue", {"oneOf": [TEXT, {"type": "number"}, BOOLEAN]}))
 
 PLACE = {"index": with_description(COUNT, "Position in `sync_items`."), "local_id": ECHO, "type": ECHO}
 
@@ -37,14 +37,14 @@ SUCCESS = Named(
     obj(
         ("updated_at", "data", "also", "result", "replayed", "first_applied_at"),
         **PLACE,
-        server_id=KEY,
+        server_id=ROW_ID,
         message=TEXT,
         updated_at=with_description(
             TIME, "The row's version. Comes alone only where the client knew the version before."
         ),
         data=with_description(OBJECT, "The row's present content; take it and `updated_at`, or neither."),
         also=with_description(
-            array_of(obj(entity=TEXT, id=KEY, updated_at=TIME)), "Further rows that the operation changed."
+            array_of(obj(entity=TEXT, id=ROW_ID, updated_at=TIME)), "Further rows that the operation changed."
         ),
         result=with_description(OBJECT, "What a plugin adds."),
         replayed=with_description(BOOLEAN, "Applied earlier; this is the answer to a retry."),
@@ -83,7 +83,7 @@ CONFLICT_DATA = Named(
 
 CONFLICT = Named(
     "SyncConflict",
-    obj(**PLACE, success=FALSE, conflict=TRUE, server_id=KEY, message=TEXT, conflict_data=CONFLICT_DATA),
+    obj(**PLACE, success=FALSE, conflict=TRUE, server_id=ROW_ID, message=TEXT, conflict_data=CONFLICT_DATA),
 )
 
 ANSWER = Named(

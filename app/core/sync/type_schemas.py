@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from inspect import cleandoc
 from typing import Any
 
@@ -14,8 +14,18 @@ from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.items import LOCAL_ID_LENGTH
 from app.core.values import MAX_INTEGER
 from app.openapi.conversion import Conversion
-from app.openapi.shapes import JsonSchema, Named, nullable, one_of
+from app.openapi.shapes import TEXT, JsonSchema, Named, nullable, one_of, with_description
 from app.plugin_api import ById, SyncHandler
+
+#: A key that must not be sent; null means the same. It has a type because generators make a class of the type null.
+NEVER_SENT: JsonSchema = {"type": ["integer", "null"], "format": "int64", "const": None}
+
+#: An id. It may be less than 1, because a number that names no row is `not_found`, never `invalid`.
+INTEGER: JsonSchema = {"type": "integer", "format": "int64", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+#: The name of a row whose entity has client_ids.
+ROW_REFERENCE = Named(
+    "RowReference", with_description({"oneOf": [INTEGER, {"type": "string"}]}, "An id, or a client_id.")
+)
 
 #: Where apispec's references lead, and where they lead in a schema that stands for itself.
 COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/$defs/"
@@ -77,13 +87,13 @@ def _data_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema
     if parent is None:
         return {**_variant(handler, own, handler.target.keys, own.get("required", ())), **description}, nested
     change = _variant(handler, own, handler.target.keys, ())
-    create = _variant(handler, own, parent.keys, own.get("required", ()))
-    # Null is the same as not sent: only a new row has no id.
-    create["properties"] = create["properties"] | {key: {"type": "null"} for key in handler.target.keys}
+    required = (*own.get("required", ()), *getattr(handler.schema, "new_row_requires", ()))
+    create = _variant(handler, own, parent.keys, required)
+    create["properties"] |= dict.fromkeys(handler.target.keys, NEVER_SENT)
     titled = [
         {"title": f"{_camel(handler.type)}{what}", **variant} for what, variant in (("Change", change), ("New", create))
     ]
-    return {"anyOf": titled, **description}, nested
+    return {"oneOf": titled, **description}, nested
 
 
 def _own_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
@@ -98,10 +108,11 @@ def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], requi
     references = [*handler.rows.values(), *handler.reads.values()]
     named = [each.keys for each in references if isinstance(each, ById) and not each.optional]
     single = [each[0] for each in (keys, *named) if len(each) == 1]
+    always = [*dict.fromkeys([*single, *required])]
     variant: JsonSchema = {
         "type": "object",
-        "properties": {**_core_properties(handler), **own.get("properties", {})},
-        "required": [*dict.fromkeys([*single, *required])],
+        "properties": {**_core_properties(handler, always), **own.get("properties", {})},
+        "required": always,
         "additionalProperties": False,
     }
     several = [_any_key(each) for each in (keys, *named) if len(each) > 1]
@@ -109,16 +120,19 @@ def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], requi
 
 
 def _any_key(keys: tuple[str, ...]) -> JsonSchema:
-    """At least one of the keys; said so that makers of clients, who do not read `if`, still see one plain object."""
-    return {"if": {"not": {"anyOf": [{"required": [key]} for key in keys[1:]]}}, "then": {"required": [keys[0]]}}
+    """At least one of the keys, not as null. Generators of clients do not read `if`, and so see one plain object."""
+    first, *others = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]
+    return {"if": {"not": {"anyOf": others}}, "then": first}
 
 
-def _core_properties(handler: SyncHandler) -> dict[str, Any]:
+def _core_properties(handler: SyncHandler, required: Collection[str]) -> dict[str, Any]:
+    """The keys that the core reads. Null means the same as not sent, so that keys that are not required may be null."""
     found: dict[str, Any] = {}
     targets = [handler.target, handler.target.parent, *handler.rows.values(), *handler.reads.values()]
     for target in targets:
         if isinstance(target, ById):
-            found |= dict.fromkeys(target.keys, _id_schema(target.model))
+            schema = _id_schema(target.model)
+            found |= {key: schema if key in required else nullable(schema) for key in target.keys}
     if takes_client_id(handler):
         found["client_id"] = {"type": ["string", "null"], "format": "uuid"}
     if handler.versioned:
@@ -127,18 +141,16 @@ def _core_properties(handler: SyncHandler) -> dict[str, Any]:
     return found
 
 
-def _id_schema(model: Any) -> dict[str, Any]:
+def _id_schema(model: Any) -> JsonSchema:
     if isinstance(inspect(model).primary_key[0].type, String):
-        return {"type": ["string", "null"]}
-    # Not from 1: a number that is no row's is `not_found`, never `invalid`.
-    number = {"minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
-    if hasattr(model, "client_id"):
-        return {"type": ["integer", "string", "null"], **number, "description": "An id, or a client_id."}
-    return {"type": ["integer", "null"], **number}
+        return TEXT
+    return ROW_REFERENCE if hasattr(model, "client_id") else INTEGER
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
     """A copy of a schema in which all references lead to another place."""
+    if isinstance(value, Named):
+        return value
     if isinstance(value, Mapping):
         return {
             key: new + each.removeprefix(old) if key == "$ref" and isinstance(each, str) else _moved(each, old, new)
