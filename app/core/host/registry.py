@@ -7,9 +7,10 @@ here yield findings, one sentence or two each (where, what, what to do), and `re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 import click
@@ -81,6 +82,11 @@ class Registry:
     #: Top-level package -> distribution.
     packages: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def entry_points(self) -> Callable[..., EntryPoints]:
+        """`entry_points(group=…)` of all distributions. Their files are read once, which takes a fifth of a start."""
+        return entry_points().select
+
     @property
     def plugins(self) -> dict[str, Plugin]:
         """Plugin name -> plugin."""
@@ -134,10 +140,11 @@ def refuse(findings: Iterable[str]) -> None:
 
 def load(registry: Registry, found: Iterable[EntryPoint] | None = None) -> Iterator[str]:
     """Fill the registry with all installed plugins and handlers; yields what is wrong with them."""
-    entries = [*entry_points(group=HANDLERS), *entry_points(group=PLUGINS)] if found is None else found
+    if found is None:
+        found = [entry for group in (HANDLERS, PLUGINS) for entry in registry.entry_points(group=group)]
     # Two distributions may claim one name, and neither comes first in a useful order (trap 22). Plugins come before
     # the handlers that belong to them.
-    for entry in sorted(entries, key=lambda each: (each.group, each.name, each.value)):
+    for entry in sorted(found, key=lambda each: (each.group, each.name, each.value)):
         yield from _load(registry, entry)
     yield from _add_models(registry)
     yield from _check_removed(registry)
@@ -295,7 +302,7 @@ def _addresses(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def mount_commands(app: Flask, registry: Registry) -> Iterator[str]:
     """Add every plugin's command-line group to `flask`; yields what is in their way."""
-    taken = {*app.cli.commands, *FLASK_COMMANDS, *(each.name for each in entry_points(group="flask.commands"))}
+    taken = {*app.cli.commands, *FLASK_COMMANDS, *registry.entry_points(group="flask.commands").names}
     for each in registry.installed.values():
         command: click.Command | None = each.plugin.cli
         if command is None:
