@@ -29,7 +29,9 @@ from app.web import API_PREFIX, init_web
 
 logger = logging.getLogger(__name__)
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+PACKAGE = Path(__file__).parent
+#: The core's migrations. A wheel has them in the package (see `setup.py`), the repository has them at its top.
+MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
 
 
 def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system_clock) -> Flask:

@@ -20,14 +20,19 @@ HERE = Path(__file__).parent
 
 
 class Environment:
-    """A fresh environment that borrows what Fieldpost needs, so that only the distribution has to be installed."""
+    """A fresh environment that borrows what Fieldpost needs, so that only the distribution has to be installed.
 
-    def __init__(self, directory: Path) -> None:
+    It borrows Fieldpost itself, too, unless it is to be installed.
+    """
+
+    def __init__(self, directory: Path, *, borrows_fieldpost: bool = True) -> None:
         venv.create(directory, symlinks=True)
         self.python = directory / "bin" / "python"
         site = next((directory / "lib").glob("python*")) / "site-packages"
         borrowed = sysconfig.get_path("purelib")
-        (site / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n{ROOT}\n")
+        # A plain path leaves out what pip notes there about Fieldpost's source.
+        lines = f"import site; site.addsitedir({borrowed!r})\n{ROOT}\n" if borrows_fieldpost else f"{borrowed}\n"
+        (site / "borrowed.pth").write_text(lines)
 
     def pip(self, *arguments: str) -> None:
         """Run pip for this environment; nothing is fetched from anywhere."""
