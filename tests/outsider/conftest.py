@@ -13,10 +13,11 @@ import pytest
 
 from tests.servers import ROOT
 
-#: Tests of the distribution itself, which run where it is installed.
-collect_ignore = ["broken", "distribution", "second_version"]
+#: Distributions, not tests of Fieldpost.
+collect_ignore = ["broken", "second_version"]
 
 HERE = Path(__file__).parent
+EQUIPMENT = ROOT / "examples" / "equipment"
 
 
 class Environment:
@@ -55,14 +56,14 @@ def build(source: Path, directory: Path) -> Path:
 @pytest.fixture(scope="session")
 def first_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 1.0 of the distribution."""
-    source = shutil.copytree(HERE / "distribution", tmp_path_factory.mktemp("first") / "source")
+    source = shutil.copytree(EQUIPMENT, tmp_path_factory.mktemp("first") / "source")
     return build(source, tmp_path_factory.mktemp("first_wheel"))
 
 
 @pytest.fixture(scope="session")
 def second_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 2.0: a column more, a key renamed, a type removed."""
-    source = shutil.copytree(HERE / "distribution", tmp_path_factory.mktemp("second") / "source")
+    source = shutil.copytree(EQUIPMENT, tmp_path_factory.mktemp("second") / "source")
     shutil.copytree(HERE / "second_version", source, dirs_exist_ok=True)
     return build(source, tmp_path_factory.mktemp("second_wheel"))
 
