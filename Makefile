@@ -59,6 +59,7 @@ constraints:  ## Pin today's releases in constraints.txt, as a fresh environment
 	build/constraints/bin/pip install --quiet --editable '.[dev,docs,redis,s3]'
 	@{ echo "# Releases that the suite has passed with, for Python 3.11 and newer. Made by: make constraints"; \
 		build/constraints/bin/pip freeze --all --exclude pip --exclude fieldpost; } > constraints.txt
+	@rm -r build/constraints
 
 clean:  ## Remove the environment and what was built.
 	rm -rf .venv build
