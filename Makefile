@@ -34,7 +34,7 @@ chaos: .venv/installed-dev  ## Let devices on a bad network meet a server whose 
 	$(BIN)/python -m tests.exactly_once.chaos
 
 late-commits: .venv/installed-dev  ## Write and read the change feed at once, and look whether anything is skipped (2 minutes).
-	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/sync/test_late_commits.py
+	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/core/sync/test_late_commits.py
 
 lint: .venv/installed-dev  ## Check style, types, and that the pages make a site.
 	$(BIN)/ruff check .

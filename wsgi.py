@@ -5,9 +5,9 @@ import sys
 import click
 
 from app import create_app
+from app.core.host.migrations import require_migrations
+from app.core.host.watch import watchdog
 from app.errors import StartError
-from app.migrations import require_migrations
-from app.sync.watch import watchdog
 
 #: gunicorn's exit code of a worker that cannot load its application; with any other it would start one after another.
 APP_LOAD_ERROR = 4

@@ -2,88 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
+if TYPE_CHECKING:
+    from flask import Flask
 
-from app import cli, logs
-from app.api import register_api
-from app.api.health import blueprint as health_blueprint
-from app.api.metrics import blueprint as metrics_blueprint
-from app.auth import init_auth
-from app.clock import Clock, system_clock
-from app.config import Settings, load_settings, names_of_settings
-from app.cors import init_cors
-from app.extensions import compress, db, engine_options, migrate, prepare_engine
-from app.metrics import init_metrics
-from app.migrations import wrong_migrations
-from app.registry import Registry, load, mount_blueprints, mount_commands, read_settings, refuse
-from app.storage import open_storage
-from app.sync.examples import wrong_examples
-from app.sync.routes import blueprint as sync_blueprint
-from app.web import API_PREFIX, init_web
-
-logger = logging.getLogger(__name__)
-
-PACKAGE = Path(__file__).parent
-#: The core's migrations. A wheel has them in the package (see `setup.py`), the repository has them at its top.
-MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
+    from app.clock import Clock
 
 
-def create_app(overrides: Mapping[str, str] | None = None, clock: Clock = system_clock) -> Flask:
+def create_app(overrides: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
     """A ready application. `overrides` are environment variables that win over the process's own.
 
     Raises `StartError` with what is wrong and what to do.
     """
-    settings = load_settings({**os.environ, **(overrides or {})})
-    logs.configure_logging(settings)
-    app = Flask("fieldpost", static_folder=None)
-    app.extensions |= {"fieldpost.settings": settings, "fieldpost.clock": clock}
-    app.extensions["fieldpost.storage"] = open_storage(settings)
-    _configure(app, settings)
-    db.init_app(app)
-    prepare_engine(app)
-    migrate.init_app(app, db, directory=str(MIGRATIONS), render_as_batch=True)
-    compress.init_app(app)
-    # Before the sign-in guard: a browser asks for permission without a token.
-    init_cors(app, settings)
-    # Errors and the sign-in guard before any route, so that none is ever without them.
-    init_web(app)
-    logs.init_request_log(app)
-    init_metrics(app)
-    init_auth(app, settings, API_PREFIX)
-    app.register_blueprint(sync_blueprint, url_prefix=API_PREFIX)
-    app.register_blueprint(health_blueprint)
-    app.register_blueprint(metrics_blueprint)
-    register_api(app, API_PREFIX)
-    cli.register_commands(app)
-    # Plugins last: what they bring must fit what is there.
-    _install_plugins(app, settings)
-    return app
-
-
-def _install_plugins(app: Flask, settings: Settings) -> None:
-    """Let the application know all that plugins bring. Raises `PluginError` with all that is wrong with them."""
-    registry = app.extensions["fieldpost.registry"] = Registry()
-    findings = [*load(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]
-    wrong_settings, unknown = read_settings(app, registry, settings.unknown, names_of_settings())
-    with app.app_context():
-        refuse([*findings, *wrong_settings, *wrong_migrations(registry), *wrong_examples(registry)])
-    for name in unknown:
-        logger.warning("%s is no setting of Fieldpost or an installed plugin: misspelt?", name)
-
-
-def _configure(app: Flask, settings: Settings) -> None:
-    app.config.update(
-        SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
-        COMPRESS_MIMETYPES=["application/json"],
-        COMPRESS_ALGORITHM=["gzip"],
-    )
-    if settings.trusted_proxies:
-        count = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    # Loaded here and not above, so that `import app.errors` does not load the whole server.
+    application: Flask = import_module("app.serving.application").create_app(overrides, clock)
+    return application

@@ -22,6 +22,9 @@ from sqlalchemy import URL
 
 from app.errors import ConfigurationError
 
+#: The path below which the API stands (contract, section 0).
+API_PREFIX = "/api/v1"
+
 SHARED_NAMES = {"database_url", "host", "port", "web_concurrency"}
 MINIMUM_KEY_BYTES = 32
 MAXIMUM_PORT = 65535

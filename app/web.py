@@ -20,19 +20,19 @@ from marshmallow import RAISE, Schema
 from werkzeug.exceptions import HTTPException
 
 from app.clock import now, to_wire
-from app.config import current_settings
-from app.described import described
-from app.described.faults import Fault
+from app.config import API_PREFIX, current_settings
+from app.core.ledger.record import Origin, record
+from app.core.ledger.unit import is_outside_unit, is_repeatable, unit_of_work
 from app.errors import RequestError, StorageError, TooLargeError, TryAgainError, UnauthorizedError
-from app.gate import CutOffError, JsonParser, SlowBodyError, body_pieces
-from app.ledger.record import Origin
-from app.ledger.unit import is_outside_unit, is_repeatable
+from app.http.body import CutOffError, JsonParser, SlowBodyError, body_pieces
 from app.models import User
+from app.openapi.description import described
+from app.openapi.faults import Fault
 
 __all__ = [
-    "API_PREFIX",
     "CutOffError",
     "Fault",
+    "Origin",
     "RestBlueprint",
     "SlowBodyError",
     "answer",
@@ -40,15 +40,15 @@ __all__ = [
     "described",
     "init_web",
     "public",
+    "record",
     "rest_origin",
     "signed_in_user",
+    "unit_of_work",
 ]
 
 logger = logging.getLogger(__name__)
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-API_PREFIX = "/api/v1"
 
 #: What `X-Request-ID` may be (contract, section 0): at most 64 visible ASCII characters.
 REQUEST_ID = re.compile(r"[!-~]{1,64}")
@@ -87,7 +87,7 @@ class OrjsonProvider(JSONProvider):
         return orjson.dumps(obj).decode()
 
     def loads(self, s: str | bytes, **_kwargs: Any) -> Any:
-        """A JSON value. Request bodies do not come this way but through `app.gate`."""
+        """A JSON value. Request bodies do not come this way but through `app.http.body`."""
         return orjson.loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:

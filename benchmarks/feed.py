@@ -34,11 +34,11 @@ from server import running_postgresql
 from sqlalchemy import Connection, event, select, text
 
 from app import create_app
-from app.extensions import WRITES, db
-from app.ledger.cursor import Mark, write_cursor
-from app.ledger.feed import start_cursor
-from app.ledger.position import snapshot_text
-from app.migrations import upgrade
+from app.core.database.engine import WRITES, db
+from app.core.host.migrations import upgrade
+from app.feed.cursor import Mark, write_cursor
+from app.feed.page import start_cursor
+from app.feed.position import snapshot_text
 from app.models import LedgerEntry, User
 from app.testing import PASSWORD_HASH, sign_in
 

@@ -32,8 +32,8 @@ from app.cli.plugins import write_plugin
 #: A start as a worker makes it, its migrations looked at; what Python itself and the imports take is not counted.
 START = """
 import json, time, app
-from app.extensions import db
-from app.migrations import missing
+from app.core.database.engine import db
+from app.core.host.migrations import missing
 started, used = time.perf_counter(), time.process_time()
 with app.create_app().app_context(), db.engine.connect() as connection:
     missing(connection)

@@ -7,13 +7,13 @@ from alembic.autogenerate.api import AutogenContext
 from flask import current_app
 from sqlalchemy import Connection
 
-from app.extensions import db
-from app.migrations import Chain, core_chain, locked_connection
+from app.core.database.engine import db
+from app.core.host.migrations import Chain, core_chain, locked_connection
 from app.models import BigId, JSONValue, UTCDateTime
 
 
 def run() -> None:
-    """Do what Alembic was asked for, with the chain and the connection that `app.migrations` names, if it does."""
+    """Do what Alembic was asked for, with the chain and the connection of `app.core.host.migrations`, if it has any."""
     chain = context.config.attributes.get("chain") or core_chain()
     connection = context.config.attributes.get("connection")
     if connection is not None:

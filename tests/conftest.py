@@ -16,9 +16,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, registry
-from app.extensions import db
-from tests.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
+from app import create_app
+from app.core.database.engine import db
+from app.core.host import registry
+from tests.support.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
 
 # Explained like a test's own assertions; to be said before it is imported.
 pytest.register_assert_rewrite("app.testing")

@@ -17,7 +17,7 @@ from werkzeug.test import encode_multipart
 
 from app.models import Attachment, FormFill
 from tests.conftest import SettableClock, SignIn, World
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 PAGE = (ROOT / "docs" / "clients.md").read_text().split("\n## The requests, one after the other\n")[1]
 

@@ -11,13 +11,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.core.sync import routes
 from app.models import Attachment, FormFill, Inspection, LedgerOperation, User
-from app.sync import routes
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
-from tests.databases import feed_held_back, settle
-from tests.device import Device, Offline, SomebodyElse, Store
-from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, Line, Witness
-from tests.pictures import jpeg
+from tests.support.databases import feed_held_back, settle
+from tests.support.device import Device, Offline, SomebodyElse, Store
+from tests.support.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, Line, Witness
+from tests.support.pictures import jpeg
 
 MakeDevice = Callable[..., Device]
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 
 def test_fifty_plugins_add_less_than_a_second_to_the_start() -> None:

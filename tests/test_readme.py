@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import ROOT, environment_of, flask, running
+from tests.support.servers import ROOT, environment_of, flask, running
 
 README = (ROOT / "README.md").read_text()
 

@@ -12,10 +12,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app.config import API_PREFIX
 from app.models import Attachment, FormFill, Inspection, User
-from app.web import API_PREFIX
 from tests.conftest import SignIn, World
-from tests.pictures import jpeg
+from tests.support.pictures import jpeg
 
 ROLES = ("admin", "technician", "user")
 RELATIONS = ("own", "assigned", "other's", "missing")

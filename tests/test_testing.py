@@ -12,10 +12,10 @@ from marshmallow import EXCLUDE, Schema, fields
 from sqlalchemy import select
 
 from app import policies
-from app.extensions import db
+from app.core.database.engine import db
+from app.core.host.registry import Registered
 from app.models import FormFill, Inspection
 from app.plugin_api import Context, Operation, Outcome, Row, SyncHandler, by_id, edit
-from app.registry import Registered
 from app.testing import HandlerContract, Scene, World
 
 

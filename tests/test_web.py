@@ -7,9 +7,9 @@ from flask import Flask
 from sqlalchemy import create_engine, text
 
 from app import create_app
+from app.core.database.engine import db
+from app.core.ledger.unit import unit_of_work
 from app.errors import TryAgainError
-from app.extensions import db
-from app.ledger.unit import unit_of_work
 from tests.conftest import SignIn, World
 
 

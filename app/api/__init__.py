@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import attachments, form_fills, form_templates, history, inspections, offline_data, openapi, users
+from app.api import attachments, form_fills, form_templates, history, inspections, offline_data, users
 from app.api.blueprint import RowIdConverter
-from app.extensions import api
+from app.core.database.engine import api
+from app.openapi import routes as openapi
 
 #: Described by flask-smorest.
 DESCRIBED = (

@@ -9,17 +9,18 @@ from flask import Blueprint, Response, request
 from marshmallow import ValidationError, fields, validate
 from sqlalchemy import or_, select
 
-from app import gate, policies
+from app import policies
 from app.api.fields import BodySchema
 from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
-from app.described.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, listed, obj, one_of, told
+from app.core.database.engine import db
+from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import InvalidError, NotFoundError, TooLargeError
-from app.extensions import db
-from app.identifiers import MAX_INTEGER, UUID_FORM
-from app.ledger.show import record_of
+from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
+from app.models.serialize import record_of
+from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, listed, obj, one_of, told
 from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
@@ -140,7 +141,7 @@ def verify_attachments() -> Response:
     The body is an array of `{"form_fill_id", "field_name", "sha256"}`; each comes back with its `status`. What the
     user may not see is `missing`.
     """
-    body = gate.read_json(request)
+    body = read_json(request)
     limit = current_settings().max_batch_items
     if not isinstance(body, list):
         raise InvalidError(message='Send an array of {"form_fill_id", "field_name", "sha256"}.')
@@ -149,7 +150,7 @@ def verify_attachments() -> Response:
     try:
         asked = PhotoSchema(many=True).load(body)
     except ValidationError as error:
-        raise InvalidError(extra={"details": gate.details_of(error)}) from None
+        raise InvalidError(extra={"details": details_of(error)}) from None
     known = _statuses(asked)
     found = [
         {**sent, "status": known.get((photo["form_fill_id"], photo["field_name"], photo["sha256"].lower()), "missing")}

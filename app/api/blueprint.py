@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 
 from werkzeug.routing import IntegerConverter, Map
 
-from app.administration import require_admin
+from app.accounts.administrators import require_admin
 from app.api.fields import NUMBER_FORM
-from app.identifiers import MAX_INTEGER
+from app.core.values import MAX_INTEGER
 from app.web import signed_in_user
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from app import gate
-from app.described.shapes import JsonSchema
-from app.identifiers import MAX_INTEGER
-from app.timestamps import EARLIEST, LATEST, TimestampField
+from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField
+from app.http.body import faults
+from app.openapi.shapes import JsonSchema
 
 DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -83,7 +82,7 @@ class QueryText(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         found = super()._deserialize(value, attr, data, **kwargs)
-        fault = gate.faults(found)
+        fault = faults(found)
         if fault is not None:
             raise ValidationError(fault)
         return found

@@ -6,13 +6,13 @@ from flask import Response
 from sqlalchemy import ColumnElement, false, select
 
 from app import policies
-from app.administration.inspections import describe_rows
+from app.api.administration.inspections import describe_rows
 from app.api.fields import NUMBER_FORM
-from app.described.shapes import FORM_FILL, FORM_FILL_KEY, obj
+from app.core.database.engine import db
+from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import NotFoundError
-from app.extensions import db
-from app.identifiers import MAX_INTEGER, UUID_FORM
 from app.models import FormFill, Inspection
+from app.openapi.shapes import FORM_FILL, FORM_FILL_KEY, obj
 from app.web import RestBlueprint, answer, described, signed_in_user
 
 blueprint = RestBlueprint("form_fills", __name__, description="The filled forms of inspections")

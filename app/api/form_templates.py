@@ -13,15 +13,15 @@ from flask import Response
 from marshmallow import ValidationError, fields, validate, validates
 from sqlalchemy import select
 
-from app.administration.form_templates import add_template, describe_template
+from app.api.administration.form_templates import add_template, describe_template
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
-from app.described.shapes import FORM_TEMPLATE, obj, page_of
+from app.core.database.engine import db
 from app.errors import NotFoundError
-from app.extensions import db
 from app.models import FormTemplate
 from app.models.attachments import KINDS
+from app.openapi.shapes import FORM_TEMPLATE, obj, page_of
 from app.web import RestBlueprint, answer, described, rest_origin
 
 blueprint = RestBlueprint("form_templates", __name__, description="Which fields a form has")

@@ -11,11 +11,11 @@ from tempfile import TemporaryFile
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 
-from app.described.shapes import OBJECT, TEXT, TRUE, obj
+from app.attachments.storage import current_storage
+from app.core.database.engine import db
+from app.core.host.migrations import UPGRADE, NotMigratedError, missing
 from app.errors import TryAgainError
-from app.extensions import db
-from app.migrations import UPGRADE, NotMigratedError, missing
-from app.storage import current_storage
+from app.openapi.shapes import OBJECT, TEXT, TRUE, obj
 from app.web import described, public
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,14 @@ from app import policies
 from app.api.fields import NUMBER_FORM
 from app.api.form_fills import visible_form_fill
 from app.api.paging import PageSchema, read_page
-from app.described.shapes import (
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
+from app.core.ledger.history import describe_entries, entries_of
+from app.core.values import MAX_INTEGER
+from app.errors import NotFoundError
+from app.models import FormFill, Inspection
+from app.models.entities import entity_of
+from app.openapi.shapes import (
     FORM_FILL_KEY,
     ID,
     ID_IN_ADDRESS,
@@ -30,13 +37,6 @@ from app.described.shapes import (
     page_of,
     told,
 )
-from app.errors import NotFoundError
-from app.extensions import db
-from app.identifiers import MAX_INTEGER
-from app.ledger.entries import entity_of
-from app.ledger.history import describe_entries, entries_of
-from app.models import FormFill, Inspection
-from app.registry import current_registry
 from app.web import RestBlueprint, answer, described, signed_in_user
 
 blueprint = RestBlueprint("history", __name__, description="Who changed what, when, from which value to which")

@@ -7,10 +7,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates
 
-from app.administration.inspections import OBJECTS
+from app.api.administration.inspections import OBJECTS
 from app.api.fields import BodySchema, ChangeSchema, DateField, QueryNumber, QueryText, row_id, text
 from app.api.paging import PageSchema
-from app.identifiers import MAX_INTEGER
+from app.core.values import MAX_INTEGER
 from app.models import STATUSES
 
 LONGEST_NOTES = 100_000

@@ -9,17 +9,17 @@ from flask import Response
 from sqlalchemy import ColumnElement, or_, select
 
 from app import policies
-from app.administration import inspections as administration
-from app.administration.inspections import describe_inspection, describe_rows, models_below
+from app.api.administration import inspections as administration
+from app.api.administration.inspections import describe_inspection, describe_rows, models_below
 from app.api.blueprint import admins_only
 from app.api.fields import split_version
 from app.api.inspection_schemas import InspectionChangeSchema, InspectionQuerySchema, NewInspectionSchema
 from app.api.paging import read_page
-from app.described.shapes import ID, INSPECTION, INSPECTION_WITH_FORM_FILLS, obj, page_of
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
 from app.errors import NotFoundError
-from app.extensions import db
 from app.models import FormFill, Inspection
-from app.registry import current_registry
+from app.openapi.shapes import ID, INSPECTION, INSPECTION_WITH_FORM_FILLS, obj, page_of
 from app.web import RestBlueprint, answer, described, rest_origin, signed_in_user
 
 blueprint = RestBlueprint("inspections", __name__, description="Visits to properties")

@@ -12,11 +12,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import metrics
 from app.config import current_settings
+from app.core.database.engine import db
+from app.core.ledger.state import feed_lag_seconds
 from app.errors import NotFoundError, UnauthorizedError
-from app.extensions import db
-from app.ledger.position import feed_lag_seconds
+from app.http import metrics
 from app.web import described, public
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,17 @@ from sqlalchemy.orm import Session
 from app import policies
 from app.api.fields import NUMBER_FORM
 from app.clock import now, to_wire
-from app.described.shapes import (
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
+from app.core.ledger.state import begin_snapshot
+from app.core.values import MAX_INTEGER
+from app.errors import NotFoundError
+from app.feed.cursor import write_cursor
+from app.feed.page import start_cursor
+from app.models import Attachment, FormFill, Inspection
+from app.models.entities import entity_of
+from app.models.serialize import record_of, select_shown
+from app.openapi.shapes import (
     ID_IN_ADDRESS,
     INSPECTION,
     OBJECT,
@@ -24,16 +34,6 @@ from app.described.shapes import (
     obj,
     told,
 )
-from app.errors import NotFoundError
-from app.extensions import db
-from app.identifiers import MAX_INTEGER
-from app.ledger.cursor import write_cursor
-from app.ledger.entries import entity_of
-from app.ledger.feed import start_cursor
-from app.ledger.position import begin_snapshot
-from app.ledger.show import record_of, select_shown
-from app.models import Attachment, FormFill, Inspection
-from app.registry import current_registry
 from app.web import RestBlueprint, answer, described, signed_in_user
 
 blueprint = RestBlueprint("offline_data", __name__, description="Packages for devices that go offline")

@@ -10,7 +10,7 @@ from sqlalchemy import Select, func
 from sqlalchemy.orm import Session
 
 from app.api.fields import QueryNumber
-from app.identifiers import MAX_INTEGER
+from app.core.values import MAX_INTEGER
 
 #: Rows on a page: usually, and at most.
 USUAL, MOST = 50, 200

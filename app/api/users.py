@@ -9,16 +9,16 @@ from flask import Response
 from marshmallow import fields, validate
 from sqlalchemy import select
 
-from app.administration import users as administration
-from app.administration.users import add_user, describe_account
+from app.accounts import users as administration
+from app.accounts.passwords import LONGEST, SHORTEST
+from app.accounts.users import add_user, describe_account
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, ChangeSchema, EmailField, StrictBoolean, line, split_version
 from app.api.paging import PageSchema, read_page
-from app.auth.passwords import LONGEST, SHORTEST
-from app.described.shapes import ACCOUNT, obj, page_of
+from app.core.database.engine import db
 from app.errors import NotFoundError
-from app.extensions import db
 from app.models import ROLES, User
+from app.openapi.shapes import ACCOUNT, obj, page_of
 from app.web import RestBlueprint, answer, described, rest_origin
 
 blueprint = RestBlueprint("users", __name__, description="People who sign in")

@@ -1,13 +1,14 @@
 """Photos and signatures: read an upload, verify and store it, send it, take care of the stored bytes (section 4).
 
 The bytes go to the storage first and the row comes last, so that no row ever names bytes that are not there;
-bytes without a row are collected once they are old enough (`care`).
+bytes without a row are collected once they are old enough (`upkeep`).
 """
 
 from app.attachments.destination import Destination, read_destination
 from app.attachments.download import send_attachment
 from app.attachments.multipart import check_size, max_image_bytes
 from app.attachments.shapes import UPLOAD_FAULTS, upload_answer, upload_form
+from app.attachments.storage import MissingObjectError, current_storage
 from app.attachments.upload import (
     Stored,
     check_destination,
@@ -17,7 +18,6 @@ from app.attachments.upload import (
     store_image,
     store_upload,
 )
-from app.storage import MissingObjectError, current_storage
 
 __all__ = [
     "UPLOAD_FAULTS",

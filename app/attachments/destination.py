@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app import gate
+from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import InvalidError, RequestError
-from app.identifiers import MAX_INTEGER, UUID_FORM
+from app.http.body import faults
 
 FIELD_NAME_LENGTH = 255
 LOCAL_ID_LENGTH = 255
@@ -52,7 +52,7 @@ def missing_parameters(names: str, message: str) -> RequestError:
 
 
 def _check_text(name: str, value: str, longest: int) -> None:
-    fault = gate.faults(value)
+    fault = faults(value)
     if len(value) > longest:
         fault = f"Longer than maximum length {longest}."
     if fault is not None:

@@ -11,10 +11,10 @@ from urllib.parse import quote
 from flask import Request, Response
 from werkzeug.exceptions import PreconditionFailed
 
+from app.attachments.storage import LinkingStorage, MissingObjectError, current_storage
+from app.attachments.storage.images import ImageTooLargeError, NotAnImageError, thumbnail
 from app.errors import NotFoundError, StorageError
 from app.models import Attachment
-from app.storage import LinkingStorage, MissingObjectError, current_storage
-from app.storage.images import ImageTooLargeError, NotAnImageError, thumbnail
 
 logger = logging.getLogger(__name__)
 

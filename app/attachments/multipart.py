@@ -12,10 +12,10 @@ from flask import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 
-from app import gate
 from app.attachments.destination import Destination, missing_parameters, read_destination
 from app.config import current_settings
 from app.errors import BadJsonError, RequestError, StorageError, TooLargeError
+from app.http.body import body_pieces, decode, read_body
 
 #: What the other parts and the boundaries may take beside the photo.
 OTHER_PARTS_BYTES = 64 * 1024
@@ -114,7 +114,7 @@ class _Body(RawIOBase):
     def _decoded(self, limit: int) -> Iterator[bytes]:
         encoding = self._request.headers.get("Content-Encoding", "")
         if encoding.strip().lower() in ("", "identity"):
-            yield from gate.body_pieces(self._request, limit)
+            yield from body_pieces(self._request, limit)
         else:
             # Photos are packed already; where one comes packed again, it is unpacked as a whole.
-            yield gate.decode(gate.read_body(self._request, limit), encoding, limit)
+            yield decode(read_body(self._request, limit), encoding, limit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.attachments.destination import FIELD_NAME_LENGTH, LOCAL_ID_LENGTH
-from app.described.shapes import ATTACHMENT, BOOLEAN, ID, TEXT, TIME, TRUE, JsonSchema, Named, nullable, obj, told
-from app.identifiers import UUID_FORM
+from app.core.values import UUID_FORM
+from app.openapi.shapes import ATTACHMENT, BOOLEAN, ID, TEXT, TIME, TRUE, JsonSchema, Named, nullable, obj, told
 
 #: The errors of an upload beside those of every body.
 UPLOAD_FAULTS = ("forbidden", "not_found")

@@ -18,17 +18,18 @@ from sqlalchemy.orm import Session, joinedload
 from app import policies
 from app.attachments.destination import Destination
 from app.attachments.multipart import received_upload, too_large
+from app.attachments.storage import current_storage
+from app.attachments.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify
 from app.clock import to_wire
 from app.config import current_settings
+from app.core.database.engine import db
+from app.core.database.read import Lock, Read, adopt, columns_of, read
+from app.core.database.rows import set_in_memory
+from app.core.ledger.entries import Head
+from app.core.ledger.history import recall
+from app.core.ledger.record import Recorder, record
 from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
-from app.extensions import db
-from app.ledger.entries import Head, put
-from app.ledger.history import recall
-from app.ledger.load import Lock, Read, adopt, columns_of, read
-from app.ledger.record import Recorder, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
-from app.storage import current_storage
-from app.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify
 from app.web import rest_origin, signed_in_user
 
 logger = logging.getLogger(__name__)
@@ -291,7 +292,7 @@ class _Unit:
         # The form fill may have been made just after its inspection was looked for.
         if not inspections or not form_fills:
             return None
-        put(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})
+        set_in_memory(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})
         ((position,),) = last.found
         return _Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
 

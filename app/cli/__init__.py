@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.cli.backup import backup_command, new_history_command, restore_command
+from app.cli.backup.commands import backup_command, new_history_command, restore_command
 from app.cli.config import config_command
 from app.cli.db import extend_db_group
 from app.cli.demo import demo_command

@@ -9,8 +9,8 @@ import click
 from flask.cli import with_appcontext
 
 from app.config import Settings, current_settings, environment_name
+from app.core.host.registry import current_registry, setting_key
 from app.plugin_api import plugin_settings
-from app.registry import current_registry, setting_key
 
 MASK = "********"
 

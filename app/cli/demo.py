@@ -9,14 +9,14 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
-from app.administration.form_templates import add_template
-from app.administration.inspections import create_inspection
-from app.administration.users import add_user
+from app.accounts.users import add_user
+from app.api.administration.form_templates import add_template
+from app.api.administration.inspections import create_inspection
 from app.cli.failures import told
 from app.clock import now
 from app.config import current_settings
-from app.extensions import db
-from app.ledger.record import Origin
+from app.core.database.engine import db
+from app.core.ledger.record import Origin
 from app.models import User
 
 ORIGIN = Origin(door="cli")

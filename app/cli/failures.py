@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import click
 from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
+from app.core.host.migrations import UPGRADE
 from app.errors import RequestError, StorageError
-from app.migrations import UPGRADE
 
 UNDEFINED_TABLE = "42P01"
 

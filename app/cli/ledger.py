@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from app.cli.failures import told
 from app.clock import now, to_wire
 from app.config import current_settings
-from app.ledger.prune import prune
+from app.core.ledger.prune import prune
 
 #: What is kept unless somebody says otherwise, in days; more where retries need more.
 USUAL_DAYS = 400

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import click
 from flask.cli import with_appcontext
 
-from app.attachments import care
-from app.auth.tokens import remove_ended_sign_ins
+from app.accounts.tokens import remove_ended_sign_ins
+from app.attachments import upkeep
 from app.cli.ledger import keep_option, period, prune_ledger
-from app.extensions import db
-from app.registry import current_registry
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def maintenance_command(keep: str | None) -> None:
     parts: dict[str, Callable[[], str]] = {
         "sign-ins": lambda: f"removed {remove_ended_sign_ins()}",
         "ledger": lambda: prune_ledger(kept),
-        "storage": lambda: f"removed {len(care.collect())} objects",
+        "storage": lambda: f"removed {len(upkeep.collect())} objects",
     }
     for plugin in current_registry().plugins.values():
         if plugin.collect is not None:

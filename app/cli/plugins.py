@@ -15,12 +15,12 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
-from app.extensions import db
-from app.migrations import CORE, UPGRADE, add_revision, missing, take_back, version_table
+from app.core.database.engine import db
+from app.core.host.checks import PLUGIN_NAME
+from app.core.host.migrations import CORE, UPGRADE, add_revision, missing, take_back, version_table
+from app.core.host.registry import Registered, Registry, current_registry, tables_of
 from app.models import LedgerEntry, LedgerOperation
 from app.plugin_api import API_VERSION
-from app.plugin_checks import PLUGIN_NAME
-from app.registry import Registered, Registry, current_registry, tables_of
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
 

@@ -7,9 +7,9 @@ import sys
 import click
 from flask.cli import with_appcontext
 
-from app.attachments import care
+from app.attachments import upkeep
 from app.cli.failures import told
-from app.registry import current_registry
+from app.core.host.registry import current_registry
 
 
 @click.group("storage")
@@ -22,7 +22,7 @@ def storage_group() -> None:
 def check_command() -> None:
     """Compare storage and database; changes nothing. Exits with 1 where bytes are missing or damaged."""
     with told():
-        findings = care.check()
+        findings = upkeep.check()
     click.echo(f"{findings.objects} objects, {findings.attachments} attachments")
     for sentence, names in (
         ("without a row (`storage gc` removes it once it is old enough)", findings.orphans),
@@ -40,7 +40,7 @@ def check_command() -> None:
 def gc_command() -> None:
     """Remove objects without a row, and the bytes of photos deleted long ago; never a row."""
     with told():
-        for key in care.collect():
+        for key in upkeep.collect():
             click.echo(f"removed {key}")
         for plugin in current_registry().plugins.values():
             if plugin.collect is not None:

@@ -9,10 +9,10 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
-from app.administration.users import add_user, change_user
+from app.accounts.users import add_user, change_user
 from app.cli.failures import told
-from app.extensions import db
-from app.ledger.record import Origin
+from app.core.database.engine import db
+from app.core.ledger.record import Origin
 from app.models import ROLES, User
 
 ORIGIN = Origin(door="cli")

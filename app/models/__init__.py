@@ -1,8 +1,9 @@
 """The tables, one file a subject. Plugins import from here."""
 
-from app.extensions import db
+from app.core.database.engine import db
+from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
 from app.models.attachments import Attachment
-from app.models.base import KEEP_IDS, BigId, JSONValue, Syncable, UTCDateTime, Versioned
+from app.models.base import Syncable, Versioned
 from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
 from app.models.inspections import PENDING_STATUSES, STATUSES, Inspection

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import CheckConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.extensions import db
-from app.models.base import BigId, JSONValue, Syncable, UTCDateTime
+from app.core.database.engine import db
+from app.core.database.types import BigId, JSONValue, UTCDateTime
+from app.models.base import Syncable
 from app.plugin_api import Entity
 
 #: What an attachment can be.

@@ -1,69 +1,25 @@
-"""What models are made of: column types that behave alike on both databases, and the mixins every row has.
+"""The mixins that every row has.
 
 A version is a row's `updated_at` (contract, section 3.1): whole milliseconds, UTC, strictly increasing.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Integer
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Dialect
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from app.clock import cut
+from app.core.database.types import BigId, UTCDateTime
 from app.plugin_api import Entity
 
 if TYPE_CHECKING:
     from app.models.inspections import Inspection
 
-#: Integer keys: 64 bits on PostgreSQL; SQLite gives its own 64-bit row ids only to a plain INTEGER.
-BigId = BigInteger().with_variant(Integer(), "sqlite")
-
-#: A JSON value; JSONB on PostgreSQL.
-JSONValue = JSON().with_variant(postgresql.JSONB(), "postgresql")
-
-#: Every table's arguments: SQLite would hand the highest deleted id out again (trap 26).
-KEEP_IDS = {"sqlite_autoincrement": True}
-
-#: The same for tables whose rows change often: PostgreSQL leaves room beside each row for its next version, and then
-#: adds nothing to the table's indexes. A migration says `postgresql_with={"fillfactor": 70}`, too.
-KEEP_IDS_AND_ROOM = {**KEEP_IDS, "postgresql_with": {"fillfactor": 70}}
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """A moment in UTC with milliseconds. Refuses naive values: SQLite would store them as they are (trap 9)."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """`timestamptz(3)` on PostgreSQL, text on SQLite."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True, precision=3))
-        return dialect.type_descriptor(DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC, cut to milliseconds; naive on SQLite, which has no zones."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"A naive datetime ({value}) cannot be stored: attach its zone, usually UTC.")
-        value = cut(value.astimezone(UTC))
-        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Always aware, always UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
 
 class Versioned:
-    """A row with a version. `app.ledger.record` sets both times; nobody else does."""
+    """A row with a version. `app.core.ledger.record` sets both times; nobody else does."""
 
     __entity__: ClassVar[Entity]
 

@@ -8,9 +8,10 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.clock import to_wire
-from app.extensions import db
+from app.core.database.engine import db
+from app.core.database.types import KEEP_IDS_AND_ROOM, JSONValue
 from app.models.attachments import Attachment
-from app.models.base import KEEP_IDS_AND_ROOM, JSONValue, Syncable
+from app.models.base import Syncable
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 

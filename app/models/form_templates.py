@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.extensions import db
-from app.models.base import KEEP_IDS, BigId, JSONValue, Versioned
+from app.core.database.engine import db
+from app.core.database.types import KEEP_IDS, BigId, JSONValue
+from app.models.base import Versioned
 from app.plugin_api import Entity
 
 

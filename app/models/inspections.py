@@ -9,8 +9,9 @@ from sqlalchemy import CheckConstraint, Date, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 
 from app.clock import to_wire
-from app.extensions import db
-from app.models.base import KEEP_IDS_AND_ROOM, BigId, JSONValue, Versioned
+from app.core.database.engine import db
+from app.core.database.types import KEEP_IDS_AND_ROOM, BigId, JSONValue
+from app.models.base import Versioned
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 

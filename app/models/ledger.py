@@ -1,7 +1,7 @@
 """The ledger's tables: append-only; retries, history, merge base and change feed all read them.
 
 One head row an operation (`LedgerOperation`), always written, and one row a changed row (`LedgerEntry`);
-beside it an entry for each user who gains or loses sight of an inspection. Only `app.ledger` writes them.
+beside it an entry for each user who gains or loses sight of an inspection. Only `app.core.ledger` writes them.
 No foreign keys to targets: the ledger outlives what it tells of.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import BigInteger, FetchedValue, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.extensions import db
-from app.models.base import KEEP_IDS, BigId, JSONValue, UTCDateTime
+from app.core.database.engine import db
+from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
 
 #: What an entry tells: three things that happen to a row, two that happen to a user's sight of one.
 ACTIONS = ("create", "change", "delete", "gain", "loss")

@@ -8,8 +8,9 @@ from flask_login import UserMixin
 from sqlalchemy import CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.extensions import db
-from app.models.base import KEEP_IDS, BigId, UTCDateTime, Versioned
+from app.core.database.engine import db
+from app.core.database.types import KEEP_IDS, BigId, UTCDateTime
+from app.models.base import Versioned
 from app.plugin_api import Entity
 
 #: The roles of contract section 2.
@@ -44,7 +45,7 @@ class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
 
 class SignIn(db.Model):  # type: ignore[name-defined, misc]
-    """One sign-in: a family of tokens. Each refresh makes the next generation (`app.auth.tokens`)."""
+    """One sign-in: a family of tokens. Each refresh makes the next generation (`app.accounts.tokens`)."""
 
     __tablename__ = "sign_ins"
 

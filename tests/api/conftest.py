@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event
 
-from app.extensions import db
+from app.core.database.engine import db
 from app.models import LedgerEntry, User
 from tests.conftest import SignIn, World
 

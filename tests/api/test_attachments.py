@@ -14,7 +14,7 @@ from app.models import FormFill, User
 from app.testing import push
 from tests.api.conftest import API
 from tests.conftest import SignIn, World
-from tests.pictures import jpeg
+from tests.support.pictures import jpeg
 
 CLIENT_ID = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
 VERIFY = f"{API}/sync/verify_attachments"

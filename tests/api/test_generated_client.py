@@ -17,7 +17,7 @@ from flask import Flask
 from app.models import FormFill, Inspection, User
 from app.testing import PASSWORD, World
 from tests.api.conftest import API
-from tests.pictures import png
+from tests.support.pictures import png
 
 pytestmark = pytest.mark.database("sqlite")
 

@@ -9,8 +9,8 @@ from flask import Flask
 from flask_migrate import downgrade
 from sqlalchemy import text
 
-from app.extensions import db
-from app.storage import StoredObject
+from app.attachments.storage import StoredObject
+from app.core.database.engine import db
 
 
 def test_a_process_that_answers_is_alive(app: Flask) -> None:

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.administration import inspections as administration
+from app.api.administration import inspections as administration
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault
 from tests.api.test_form_fills import attach
@@ -260,8 +260,8 @@ def demote(world: World, user: User) -> None:
     """In a thread, since the request's session must not be shared."""
 
     def work() -> None:
-        from app.administration.users import change_user
-        from app.ledger.record import Origin
+        from app.accounts.users import change_user
+        from app.core.ledger.record import Origin
 
         with world.app.app_context():
             change_user(Origin(door="cli"), user.id, {"role": "user"})

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from app.extensions import db
+from app.core.database.engine import db
 from app.models import FormFill, Inspection, User
 from app.testing import push
 from tests.api.conftest import API, fault

@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.described.faults import FAULTS
-from app.registry import current_registry
+from app.core.host.registry import current_registry
+from app.openapi.faults import FAULTS
 from tests.api.conftest import API, fault
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of, operations_of
 from tests.guards.sources import ROOT

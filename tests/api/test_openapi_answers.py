@@ -15,7 +15,7 @@ from app.testing import PASSWORD, World
 from tests.api.conftest import API
 from tests.api.documents import Document, answers_of, closed, faults_in, operations_of
 from tests.conftest import SettableClock
-from tests.pictures import png
+from tests.support.pictures import png
 
 pytestmark = pytest.mark.database("sqlite")
 

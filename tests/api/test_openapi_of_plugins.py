@@ -13,14 +13,15 @@ from marshmallow import Schema, fields, validate
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import policies
+from app.config import API_PREFIX
+from app.core.host.registry import Registry, load, mount_blueprints
 from app.models import FormFill, Inspection
 from app.plugin_api import Plugin, SyncHandler, by_id, edit
-from app.registry import Registry, load, mount_blueprints
 from app.testing import World, sign_in
-from app.web import API_PREFIX, Fault, RestBlueprint, answer, described, public
+from app.web import Fault, RestBlueprint, answer, described, public
 from tests.api.conftest import API
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of
-from tests.test_registry import entry, stranger
+from tests.core.host.test_registry import entry, stranger
 
 __all__ = ["stranger"]
 

@@ -24,14 +24,14 @@ from schemathesis.engine import Status, events, from_schema
 from werkzeug.serving import make_server
 
 from app import create_app
-from app.auth import tokens
-from app.extensions import db
-from app.ledger.unit import unit_of_work
+from app.accounts import tokens
+from app.core.database.engine import db
+from app.core.ledger.unit import unit_of_work
 from app.models import User
 from app.testing import World
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of
-from tests.databases import sqlite_file
-from tests.pictures import jpeg, png
+from tests.support.databases import sqlite_file
+from tests.support.pictures import jpeg, png
 
 METRICS_TOKEN = "for tests only, and long enough to be accepted"
 

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.auth.passwords import is_password
+from app.accounts.passwords import is_password
 from app.models import LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault
 from tests.conftest import PASSWORD, SettableClock, SignIn, World

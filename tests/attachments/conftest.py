@@ -14,7 +14,7 @@ from werkzeug.test import encode_multipart
 
 from app.models import FormFill, Inspection, User
 from tests.conftest import SignIn, World
-from tests.pictures import jpeg
+from tests.support.pictures import jpeg
 
 UPLOAD, SIGNATURE = "/api/v1/sync/upload_photo", "/api/v1/sync/upload_signature"
 

@@ -13,13 +13,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.attachments import care
+from app.attachments import upkeep
 from app.models import Attachment, FormFill
 from tests.attachments.conftest import upload
+from tests.attachments.storage import s3_servers
+from tests.attachments.storage.s3_servers import BUCKET, Proxy
 from tests.conftest import SettableClock, World
-from tests.pictures import jpeg
-from tests.storage import s3_servers
-from tests.storage.s3_servers import BUCKET, Proxy
+from tests.support.pictures import jpeg
 
 pytestmark = [pytest.mark.database("sqlite"), pytest.mark.usefixtures("_credentials")]
 _credentials = s3_servers._credentials
@@ -102,11 +102,11 @@ def test_an_upload_that_the_bucket_did_not_acknowledge_is_503_without_a_row_and_
 
     # What the lost answer left is reported, and collected once it is old enough to belong to nobody.
     with app.app_context():
-        assert care.check().orphans == left_over
-        assert care.collect() == []
+        assert upkeep.check().orphans == left_over
+        assert upkeep.collect() == []
         clock.forward(hours=25)
-        assert care.collect() == left_over
-        assert care.check() == care.Findings(objects=1, attachments=1)
+        assert upkeep.collect() == left_over
+        assert upkeep.check() == upkeep.Findings(objects=1, attachments=1)
 
 
 def test_a_download_comes_whole_in_parts_and_small(device: FlaskClient, form_fill: FormFill) -> None:
@@ -172,4 +172,4 @@ def test_a_backup_has_the_photos_of_the_bucket_and_puts_lost_ones_back(
     restored = run(args=["restore", "--replace", str(tmp_path / "b.tar")])
     assert restored.exit_code == 0, restored.output
     with app.app_context():
-        assert care.check() == care.Findings(objects=1, attachments=1)
+        assert upkeep.check() == upkeep.Findings(objects=1, attachments=1)

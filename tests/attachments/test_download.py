@@ -15,12 +15,12 @@ from sqlalchemy import update
 from werkzeug.http import parse_options_header
 
 from app.attachments import download
-from app.extensions import WRITES, db
+from app.attachments.storage.images import thumbnail
+from app.core.database.engine import WRITES, db
 from app.models import Attachment, FormFill, Inspection, User
-from app.storage.images import thumbnail
 from tests.attachments.conftest import files_in, sync, upload
 from tests.conftest import SignIn, World
-from tests.pictures import jpeg, png
+from tests.support.pictures import jpeg, png
 
 DATA = jpeg((800, 600))
 

@@ -14,11 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.attachments import upload as module
-from app.extensions import db
+from app.core.database.engine import db
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
 from tests.conftest import SettableClock, SignIn, World
-from tests.pictures import encode, jpeg, picture, png
+from tests.support.pictures import encode, jpeg, picture, png
 
 
 def test_a_photo_is_stored_exactly_as_sent_and_its_row_is_answered(
@@ -323,7 +323,7 @@ def test_a_full_disk_is_503_and_nothing_is_recorded(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("app.storage.local.os.fsync", full)
+    monkeypatch.setattr("app.attachments.storage.local.os.fsync", full)
     answer = upload(device, form_fill)
     assert (answer.status_code, answer.json["code"]) == (503, "try_again")
     assert answer.headers["Retry-After"]

@@ -24,16 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from app import create_app
-from app.extensions import db
+from app.core.database.engine import db
 from app.models import User
 from app.testing import World
 from tests.conftest import PASSWORD
-from tests.databases import DATABASES, SECRET_KEY, postgresql_database, settle, sqlite_file
-from tests.device import Change, Device, Offline
 from tests.exactly_once.checker import FAULTS, check, check_devices
-from tests.lines import HttpLine, Witness
-from tests.pictures import jpeg
-from tests.servers import environment_of, start, stop
+from tests.support.databases import DATABASES, SECRET_KEY, postgresql_database, settle, sqlite_file
+from tests.support.device import Change, Device, Offline
+from tests.support.lines import HttpLine, Witness
+from tests.support.pictures import jpeg
+from tests.support.servers import environment_of, start, stop
 
 #: One connection in so many is cut once its request was sent.
 CUT = 10

@@ -10,11 +10,11 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from app.extensions import db
-from app.ledger.entries import fields_of
+from app.core.database.engine import db
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation
-from tests.device import Device
-from tests.lines import Witness
+from app.models.entities import fields_of
+from tests.support.device import Device
+from tests.support.lines import Witness
 
 #: What must be zero.
 FAULTS = (

@@ -14,9 +14,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
+from app.attachments.storage.local import LocalStorage
+from app.core.database.engine import SENDERS, db
 from app.errors import StorageError
-from app.extensions import SENDERS, db
-from app.storage.local import LocalStorage
 
 #: What the database's statements may be sent as.
 EXECUTIONS = ("do_execute", "do_executemany", "do_execute_no_params")

@@ -15,19 +15,19 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.attachments import care
+from app.attachments import upkeep
+from app.attachments.storage.local import LocalStorage
 from app.clock import to_wire
-from app.extensions import db
-from app.ledger.record import Origin, Recorder, record
+from app.core.database.engine import db
+from app.core.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, Inspection, LedgerOperation
-from app.storage.local import LocalStorage
 from app.testing import API_PREFIX
 from tests.attachments.conftest import upload
 from tests.conftest import SettableClock, SignIn, World
 from tests.exactly_once import faults
 from tests.exactly_once.checker import Told, check_history, check_versions
 from tests.exactly_once.faults import Fault, Fuse, break_connection, raise_a_bug
-from tests.pictures import jpeg
+from tests.support.pictures import jpeg
 
 #: Where the database fails, and how; a bug is what nobody has foreseen.
 DATABASE: dict[str, Fault] = {
@@ -232,7 +232,7 @@ def assert_nothing_is_left_over(bench: Bench, clock: SettableClock) -> None:
     # The files' times are the machine's.
     clock.forward(days=5000)
     with bench.app.app_context():
-        care.collect()
-        findings = care.check()
+        upkeep.collect()
+        findings = upkeep.check()
     assert (findings.damaged, findings.orphans, findings.objects) == ([], [], len(added))
     assert not bench.uploaded & set(findings.missing)

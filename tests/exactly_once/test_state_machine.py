@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app import create_app
-from app.extensions import db
+from app.core.database.engine import db
 from app.models import FormFill, User
 from app.testing import World, sign_in
 from tests.conftest import PASSWORD, SettableClock
-from tests.databases import migrated_file
-from tests.device import Change, Device, Offline, Store
 from tests.exactly_once.checker import check, check_devices
-from tests.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, TWICE, Line, Witness
-from tests.pictures import jpeg
+from tests.support.databases import migrated_file
+from tests.support.device import Change, Device, Offline, Store
+from tests.support.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, TWICE, Line, Witness
+from tests.support.pictures import jpeg
 
 IS_LONG = "TEST_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "25"))

@@ -17,7 +17,7 @@ def modules(package: str) -> dict[str, ast.Module]:
 
 
 def name_of(path: Path) -> str:
-    """`app/sync/__init__.py` -> `app.sync`."""
+    """`app/core/sync/__init__.py` -> `app.core.sync`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -25,7 +25,7 @@ def name_of(path: Path) -> str:
 def imports_of(tree: ast.Module, known: frozenset[str]) -> set[str]:
     """The modules that a module imports when it runs, in functions too; not those for type checkers alone.
 
-    `from app import gate` means `app.gate` where that is one of the `known` modules, else `app`.
+    `from app import web` means `app.web` where that is one of the `known` modules, else `app`.
     """
     found: set[str] = set()
     for node in _running(tree):

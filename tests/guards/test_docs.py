@@ -13,8 +13,7 @@ import pytest
 from flask import Flask
 
 import app.plugin_api
-from app.config import Settings, environment_name
-from app.web import API_PREFIX
+from app.config import API_PREFIX, Settings, environment_name
 from tests.guards.sources import ROOT, modules
 from tests.guards.test_imports import FLOORS
 
@@ -117,7 +116,7 @@ def test_every_json_example_is_json(page: Path) -> None:
 
 def test_the_floors_stand_in_the_document_as_they_are_tested() -> None:
     rows = re.findall(r"^\| (\d) \| (`.*) \|$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
-    documented = {int(number): {f"app.{name}" for name in re.findall(r"`(\w+)`", text)} for number, text in rows}
+    documented = {int(number): {f"app.{name}" for name in re.findall(r"`([\w.]+)`", text)} for number, text in rows}
     ground = dict(enumerate(FLOORS[:-1], start=1))
     assert {number: documented[number] for number in ground} == ground
 

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from prometheus_client import Counter
 
-from app import clock, errors, lending, metrics, migrations, models, plugin_api, policies, testing, web
+from app import clock, errors, models, plugin_api, policies, testing, web
 from app.config import Settings, environment_name
+from app.core.database import session as lending
+from app.core.host import migrations, watch
+from app.core.sync import batch as pipeline
+from app.http import metrics
 from app.plugin_api import Context, Entity, Operation, Outcome, Plugin, SyncHandler
-from app.sync import pipeline, watch
 from tests.guards.sources import ROOT, modules
 
 TEXT = (ROOT / "docs" / "plugins.md").read_text()
@@ -31,7 +34,7 @@ SOURCES = [path for place in ("examples", "tests/outsider", "plugins") for path 
 OWN = "A complete plugin"
 
 #: The modules that say what stops the start.
-CHECKS = ("app.plugin_checks", "app.registry", "app.migrations", "app.sync.examples")
+CHECKS = ("app.core.host.checks", "app.core.host.registry", "app.core.host.migrations", "app.core.sync.examples")
 
 
 def section(heading: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask
 
-from app.web import API_PREFIX
+from app.config import API_PREFIX
 
 #: Method and address of everything that answers without a token.
 PUBLIC = {

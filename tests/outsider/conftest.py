@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 #: Distributions, not tests of Fieldpost.
 collect_ignore = ["broken", "second_version"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.outsider.conftest import HERE, Environment, build
-from tests.servers import ROOT, environment_of
+from tests.support.servers import ROOT, environment_of
 
 #: Entry point or model -> what is said about it.
 FINDINGS = [

@@ -11,7 +11,7 @@ import pytest
 
 from tests.outsider.conftest import Environment
 from tests.outsider.test_installed import Site
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 from tests.test_readme import comparable
 
 PAGE = (ROOT / "docs" / "plugins.md").read_text().split("\n## A complete plugin\n")[1].split("\n## ")[0]

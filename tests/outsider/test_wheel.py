@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.outsider.conftest import Environment, build
-from tests.servers import ROOT, environment_of
+from tests.support.servers import ROOT, environment_of
 
 #: All that a wheel is made of.
 SOURCES = ("app", "plugins", "migrations", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")

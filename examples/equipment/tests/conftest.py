@@ -11,8 +11,8 @@ from flask import Flask
 pytest.register_assert_rewrite("app.testing")
 
 from app import create_app  # noqa: E402
-from app.extensions import db  # noqa: E402
-from app.migrations import upgrade  # noqa: E402
+from app.models import db  # noqa: E402
+from app.testing import upgrade  # noqa: E402
 
 
 @pytest.fixture(scope="session")

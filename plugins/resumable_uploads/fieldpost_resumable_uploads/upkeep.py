@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from app.clock import now
-from app.ledger.unit import unit_of_work
 from app.models import db
+from app.web import unit_of_work
 from fieldpost_resumable_uploads import uploads
 from fieldpost_resumable_uploads.models import Part, ResumableUpload
 

@@ -21,9 +21,12 @@ from PIL import Image
 pytest.register_assert_rewrite("app.testing")
 
 from app import create_app  # noqa: E402
-from app.extensions import db  # noqa: E402
-from app.migrations import upgrade  # noqa: E402
-from app.testing import World, sign_in  # noqa: E402
+from app.models import db  # noqa: E402
+from app.testing import (  # noqa: E402
+    World,
+    sign_in,
+    upgrade,
+)
 
 UPLOADS = "/api/v1/uploads"
 

@@ -17,9 +17,8 @@ from fieldpost_resumable_uploads import uploads
 from fieldpost_resumable_uploads.models import Part, ResumableUpload
 from flask import Flask
 
-from app.extensions import db
-from app.ledger.unit import unit_of_work
-from app.models import Attachment, LedgerOperation
+from app.models import Attachment, LedgerOperation, db
+from app.web import unit_of_work
 
 
 def attachments(device: Device) -> list[Any]:
@@ -119,7 +118,7 @@ def test_a_body_that_takes_too_long_is_answered_with_what_has_arrived(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, time = device.start(10), [0.0]
-    monkeypatch.setattr("app.gate.time.monotonic", lambda: time[0])
+    monkeypatch.setattr("app.http.body.time.monotonic", lambda: time[0])
 
     class Dripping(BytesIO):
         def read(self, size: int | None = -1) -> bytes:
@@ -245,7 +244,7 @@ def test_the_parts_of_a_living_upload_are_no_orphans(
     (part,) = parts(device, url)
     runner = app.test_cli_runner()
     # Old enough to be collected, were it nobody's.
-    monkeypatch.setattr("app.attachments.care.now", lambda: datetime(2100, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("app.attachments.upkeep.now", lambda: datetime(2100, 1, 1, tzinfo=UTC))
     assert part.storage_key not in runner.invoke(args=["storage", "check"]).output
     assert part.storage_key not in runner.invoke(args=["storage", "gc"]).output
     assert device.offset(url) == 3

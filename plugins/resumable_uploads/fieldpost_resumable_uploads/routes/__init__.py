@@ -11,10 +11,9 @@ from werkzeug.http import http_date
 from app.attachments import check_destination, check_size, find_stored, max_image_bytes
 from app.clock import now, to_wire
 from app.errors import InvalidError, NotFoundError, RequestError
-from app.ledger.unit import unit_of_work
 from app.models import db
 from app.plugin_api import plugin_settings
-from app.web import CutOffError, SlowBodyError, answer, signed_in_user
+from app.web import CutOffError, SlowBodyError, answer, signed_in_user, unit_of_work
 from fieldpost_resumable_uploads import protocol, uploads
 from fieldpost_resumable_uploads.faults import OffsetConflictError, TooManyUploadsError, UploadExpiredError
 from fieldpost_resumable_uploads.models import ResumableUpload

@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 from app.attachments import MissingObjectError, store_image
 from app.clock import now
 from app.errors import RequestError
-from app.ledger.unit import unit_of_work
 from app.models import db
 from app.plugin_api import plugin_settings
-from app.web import CutOffError, SlowBodyError, body_pieces
+from app.web import CutOffError, SlowBodyError, body_pieces, unit_of_work
 from fieldpost_resumable_uploads import protocol, uploads
 from fieldpost_resumable_uploads.faults import UploadExpiredError
 from fieldpost_resumable_uploads.models import ResumableUpload

@@ -1,0 +1,35 @@
+"""What administrators do, whichever door they come through: users, form templates, inspections (section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from app import policies
+from app.core.ledger.record import Recorder
+from app.errors import ForbiddenError
+from app.models import User
+
+
+def require_admin(user: User | None) -> None:
+    """Raise `ForbiddenError` unless the user is an active administrator."""
+    if not policies.is_admin(user):
+        raise ForbiddenError("Only administrators may do this", "Ask an administrator to do it.")
+
+
+def require_still_admin(recorder: Recorder) -> None:
+    """The same inside a unit of work, where the user is read again; the command line has none and may."""
+    if recorder.origin.user_id is not None:
+        require_admin(recorder.user)
+
+
+def lock_users(session: Session, ids: Iterable[int | None], *, is_change: bool = False) -> None:
+    """Lock users before the unit's own is, all in id order: for reading, or with all administrators for changes."""
+    condition: ColumnElement[bool] = User.id.in_({each for each in ids if each is not None})
+    if is_change:
+        # At once and in the stronger mode: two administrators may be changing each other (trap 28).
+        condition = or_(condition, User.role == "admin")
+    statement = select(User.id).where(condition).order_by(User.id)
+    session.scalars(statement.with_for_update(read=not is_change, key_share=is_change)).all()

@@ -1,0 +1,170 @@
+"""Signing in and out: `/auth/login`, `/auth/refresh`, `/auth/logout`, `/auth/me` (contract, section 1)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import limits
+from flask import Blueprint, Response, current_app, g, jsonify, request
+from limits import RateLimitItem
+from limits.strategies import RateLimiter
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates
+from sqlalchemy import select
+
+from app.accounts import bearer, tokens
+from app.accounts.passwords import LONGEST, is_password
+from app.config import current_settings
+from app.core.database.engine import db
+from app.core.values import UUID_FORM
+from app.errors import InvalidError, RequestError, UnauthorizedError
+from app.http.body import details_of, read_json
+from app.models import User
+from app.openapi.faults import WITH_TOKEN
+from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, told
+from app.web import described, public, signed_in_user
+
+blueprint = Blueprint("auth", __name__)
+
+#: Where the application keeps what counts failed sign-ins.
+LIMITER = "fieldpost.login_limiter"
+
+#: One address may fail for several people: a whole office is behind it.
+PEOPLE_BEHIND_AN_ADDRESS = 10
+
+
+#: What a sign-in and a refresh answer.
+TOKENS = Named(
+    "Tokens",
+    obj(
+        success=TRUE,
+        access_token=TEXT,
+        refresh_token=TEXT,
+        token_type={"type": "string", "const": "Bearer"},
+        expires_in=told({"type": "integer"}, "Seconds until the access token expires."),
+        user=USER,
+        device_id=nullable(UUID),
+    ),
+)
+UNCACHED: dict[str, JsonSchema] = {"Cache-Control": TEXT}
+
+
+class TooManyTriesError(RequestError):
+    """The login rate is used up."""
+
+    status = 429
+    code = "too_many_requests"
+    error = "Too many failed sign-ins"
+    message = "Wait for the time in Retry-After, then sign in again."
+
+
+class CredentialsSchema(Schema):
+    """The body of `POST /auth/login`."""
+
+    class Meta:
+        #: As it is anyway; said for the OpenAPI document.
+        unknown = RAISE
+
+    email = fields.String(required=True, validate=validate.Length(1, 255))
+    password = fields.String(required=True, validate=validate.Length(1, LONGEST))
+    #: Kept and echoed as sent; a device always sends the same one.
+    device_id = fields.String(allow_none=True, load_default=None, metadata={"format": "uuid"})
+
+    @validates("device_id")
+    def check_device_id(self, value: str | None, data_key: str) -> None:
+        """A UUID in its usual form."""
+        if value is not None and not UUID_FORM.fullmatch(value):
+            raise ValidationError("Not a valid UUID.")
+
+
+@blueprint.post("/auth/login")
+@public
+@described(
+    body=CredentialsSchema,
+    examples={"a device": {"email": "technician@example.com", "password": "fieldpost-demo"}},
+    answer=TOKENS,
+    answer_headers=UNCACHED,
+    faults=("wrong_credentials", "too_many_requests"),
+)
+def login() -> Response:
+    """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
+    credentials = _read_credentials()
+    email = credentials["email"].strip().lower()
+    _refuse_too_many(email)
+    user = db.session.scalar(select(User).where(User.email == email))
+    # No connection is held while a password is hashed.
+    db.session.remove()
+    signed_in = None
+    if is_password(credentials["password"], user and user.password_hash) and user is not None and user.active:
+        signed_in = tokens.start_sign_in(user, credentials["device_id"])
+    if signed_in is None:
+        _count_failure(email)
+        raise UnauthorizedError("wrong_credentials", "Check the e-mail address and the password.")
+    return _uncached(signed_in)
+
+
+@blueprint.post("/auth/refresh")
+@public
+@described(answer=TOKENS, answer_headers=UNCACHED, faults=WITH_TOKEN, security="refresh_token")
+def refresh() -> Response:
+    """Exchange a refresh token for the next pair."""
+    return _uncached(tokens.refresh(bearer.read_token(bearer.bearer_token(request), bearer.REFRESH)))
+
+
+@blueprint.post("/auth/logout")
+@described(answer=obj(success=TRUE, message=TEXT))
+def logout() -> Response:
+    """End this sign-in."""
+    signed_in_user()
+    tokens.end_sign_in(g.sign_in_id)
+    return jsonify({"success": True, "message": "Signed out"})
+
+
+@blueprint.get("/auth/me")
+@described(answer=obj(success=TRUE, user=USER, device_id=nullable(UUID)))
+def me() -> Response:
+    """Who is signed in."""
+    return jsonify({"success": True, "user": tokens.describe_user(signed_in_user()), "device_id": g.device_id})
+
+
+def _read_credentials() -> dict[str, Any]:
+    body = read_json(request)
+    if not isinstance(body, dict):
+        raise InvalidError(message='Send an object: {"email", "password", "device_id"?}.')
+    try:
+        found: dict[str, Any] = CredentialsSchema().load(body)
+    except ValidationError as error:
+        raise InvalidError(extra={"details": details_of(error)}) from None
+    return found
+
+
+def _uncached(body: dict[str, Any]) -> Response:
+    response = jsonify(body)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _login_limits(email: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
+    """Failures are counted for one e-mail from one address, so that a stranger elsewhere locks nobody out."""
+    rate = limits.parse(current_settings().login_rate)
+    office = type(rate)(rate.amount * PEOPLE_BEHIND_AN_ADDRESS, rate.multiples)
+    address = request.remote_addr or "unknown"
+    return [(rate, ("login", address, email)), (office, ("login", address))]
+
+
+def _refuse_too_many(email: str) -> None:
+    limiter = _limiter()
+    for rate, keys in _login_limits(email):
+        if not limiter.test(rate, *keys):
+            wait = max(1, round(limiter.get_window_stats(rate, *keys).reset_time - time.time()))
+            raise TooManyTriesError(headers={"Retry-After": str(wait)})
+
+
+def _count_failure(email: str) -> None:
+    for rate, keys in _login_limits(email):
+        _limiter().hit(rate, *keys)
+
+
+def _limiter() -> RateLimiter:
+    found: RateLimiter = current_app.extensions[LIMITER]
+    return found

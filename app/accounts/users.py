@@ -1,0 +1,108 @@
+"""Users: added, changed, listed. Roles and deactivation count from the next call on (contract, sections 1 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.accounts.administrators import lock_users, require_still_admin
+from app.accounts.passwords import LONGEST, SHORTEST, hash_password
+from app.accounts.tokens import end_sign_ins
+from app.clock import to_wire
+from app.core.ledger.constraints import sentence_of
+from app.core.ledger.record import Origin, Recorder, record
+from app.errors import InvalidError, NotFoundError, StaleError
+from app.models import User
+
+
+def describe_account(user: User) -> dict[str, Any]:
+    """A user as administrators see one; never the password's hash."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "role": user.role,
+        "active": user.active,
+        "created_at": to_wire(user.created_at),
+        "updated_at": to_wire(user.updated_at),
+    }
+
+
+def add_user(origin: Origin, *, email: str, name: str, role: str, password: str, active: bool = True) -> User:
+    """A new user. Raises `InvalidError` where the address is taken or the password too short."""
+    values = {"email": email.strip().lower(), "name": name, "role": role, "active": active}
+    values["password_hash"] = _hashed(password)
+
+    def work(recorder: Recorder) -> User:
+        require_still_admin(recorder)
+        created: User = recorder.create(User, values)
+        return created
+
+    try:
+        return record("user_create", origin, work)
+    except IntegrityError as error:
+        sentence = sentence_of(error, [User])
+        if sentence is None:
+            raise
+        raise InvalidError(extra={"details": {"email": [sentence + "."]}}) from None
+
+
+def change_user(origin: Origin, user_id: int, values: Mapping[str, Any], version: datetime | None = None) -> User:
+    """Change role, name, active, password; the last two end the user's sign-ins.
+
+    Raises `NotFoundError`, `StaleError` where `version` is older than the row's, and `InvalidError` where nobody
+    would be left to administer.
+    """
+    values = dict(values)
+    password = values.pop("password", None)
+    if password is not None:
+        # Outside the unit: hashing takes its time.
+        values["password_hash"] = _hashed(password)
+
+    def work(recorder: Recorder) -> User:
+        require_still_admin(recorder)
+        admins = _locked_admins(recorder.session)
+        user = _locked(recorder.session, user_id)
+        if user is None:
+            raise NotFoundError("User not found")
+        if version is not None and version < user.updated_at:
+            raise StaleError(extra={"data": {"user": describe_account(user)}})
+        remains_admin = values.get("role", user.role) == "admin" and values.get("active", user.active)
+        if user in admins and len(admins) == 1 and not remains_admin:
+            key = "role" if values.get("role", "admin") != "admin" else "active"
+            raise InvalidError(extra={"details": {key: ["This is the last active administrator."]}})
+        if password is not None or values.get("active", True) is False:
+            end_sign_ins(recorder.session, user.id)
+        recorder.change(user, values)
+        return user
+
+    def lock_first(session: Session) -> None:
+        lock_users(session, (user_id, origin.user_id), is_change=True)
+
+    return record("user_change", origin, work, lock_first=lock_first)
+
+
+def _hashed(password: str) -> str:
+    if not SHORTEST <= len(password) <= LONGEST:
+        message = f"A password has {SHORTEST} to {LONGEST} characters."
+        raise InvalidError(extra={"details": {"password": [message]}})
+    return hash_password(password)
+
+
+def _locked_admins(session: Session) -> list[User]:
+    """The active administrators, locked: two of them cannot demote each other at the same time."""
+    statement = select(User).where(User.role == "admin", User.active).order_by(User.id)
+    return list(_locking(session, statement))
+
+
+def _locked(session: Session, user_id: int) -> User | None:
+    return next(iter(_locking(session, select(User).where(User.id == user_id))), None)
+
+
+def _locking(session: Session, statement: Any) -> Any:
+    return session.scalars(statement.with_for_update(key_share=True), execution_options={"populate_existing": True})

@@ -1,0 +1,168 @@
+"""Files in a directory: for one machine, or several that share a file system."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
+
+from app.attachments.storage.protocol import KEY, MissingObjectError, Pieces, StoredObject, checked
+from app.errors import StorageError
+from app.http.metrics import storage_errors
+
+PIECE = 256 * 1024
+
+#: What `check` writes: a disk on which no more than a few bytes fit is full.
+PROBE = bytes(64 * 1024)
+
+
+class LocalStorage:
+    """Objects as files below `root`: a temporary file, fsync, rename, fsync of the directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._durable: set[Path] = set()
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep `data` under `key`; a crash at any moment leaves a whole file there or none."""
+        path = self._path(key)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+        with _refusals(f"{key} could not be stored"):
+            self._make_directory(path.parent)
+            with _removed_on_failure(draft):
+                _write_durably(draft, data)
+                draft.rename(path)
+            with _removed_on_failure(path):
+                _sync_directory(path.parent)
+
+    def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
+        """The bytes from `start` up to, without, `end`."""
+        path = self._path(key)
+        with _refusals(f"{key} could not be read"):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                raise MissingObjectError(f"There is no object {key} in {self.root}.") from None
+        return FilePieces(key, file, start, end)
+
+    def delete(self, key: str) -> None:
+        """Remove the file; one that is not there is no error."""
+        with _refusals(f"{key} could not be deleted"):
+            self._path(key).unlink(missing_ok=True)
+
+    def list(self) -> Iterator[StoredObject]:
+        """All files below the root, temporary ones included, in order of their keys."""
+        with _refusals(f"{self.root} could not be listed"):
+            directories = sorted(self.root.iterdir()) if self.root.exists() else []
+            for directory in directories:
+                for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+                    yield from _described(path)
+
+    def check(self) -> None:
+        """Write a file durably and remove it."""
+        with _refusals(f"{self.root} cannot be written"):
+            # Named as a draft, so that one left by a crash is listed and collected like any other.
+            probe = self._path(f"00/probe.{secrets.token_hex(8)}.tmp")
+            self._make_directory(probe.parent)
+            with _removed_on_failure(probe):
+                _write_durably(probe, PROBE)
+            probe.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.root / checked(key)
+
+    def _make_directory(self, directory: Path) -> None:
+        """Make the directory, and sync the ones that hold it: else a power cut takes it and what is in it.
+
+        Done once in each process, whoever made the directory: another process may not have synced it yet.
+        """
+        if directory in self._durable and directory.exists():
+            return
+        made = [each for each in (directory, *directory.parents) if not each.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for each in {directory, self.root, *made}:
+            _sync_directory(each.parent)
+        self._durable.add(directory)
+
+
+class FilePieces:
+    """A part of a file, read piece by piece; closes the file at the end of it."""
+
+    def __init__(self, key: str, file: BinaryIO, start: int, end: int | None) -> None:
+        self._key = key
+        self._file = file
+        self._left = None if end is None else max(0, end - start)
+        file.seek(start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._file.closed:
+            with _refusals(f"{self._key} could not be read"):
+                piece = self._file.read(PIECE if self._left is None else min(PIECE, self._left))
+            if piece:
+                self._left = None if self._left is None else self._left - len(piece)
+                return piece
+            self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        storage_errors.inc()
+        raise StorageError(f"{what}: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    """A rename is durable only once the directory is."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _described(path: Path) -> Iterator[StoredObject]:
+    key = f"{path.parent.name}/{path.name}"
+    if not KEY.fullmatch(key):
+        # Not ours: whoever put it there knows what it is.
+        return
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        # Renamed or deleted since the directory was read.
+        return
+    if not S_ISREG(status.st_mode):
+        return
+    modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    yield StoredObject(key=key, byte_size=status.st_size, modified_at=modified_at)

@@ -1,0 +1,191 @@
+"""Backup and restore: the database first, then the stored files, then the key.
+
+In that order, because bytes are stored before the row that names them and kept for a while after it is deleted: files
+copied later hold all that the rows name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import orjson
+
+from app.attachments.storage import MissingObjectError, current_storage
+from app.cli.backup import databases
+from app.cli.backup.archives import Archive, BackupError, create_archive, open_archive
+from app.clock import now, to_wire
+from app.config import current_settings
+from app.core.database.engine import db
+
+__all__ = ["BackupError", "Manifest", "backup", "begin_new_history", "restore"]
+
+MANIFEST, DATABASE, FILES, KEY = "manifest.json", "database", "files/", "secret_key"
+
+#: The version of what a backup looks like.
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a backup says about itself; written last, so that one without it is not whole."""
+
+    format: int
+    #: `sqlite` or `postgresql`: one cannot be restored into the other.
+    database: str
+    made_at: str
+    #: Of the database's snapshot.
+    sha256: str
+    #: How many stored files there are, and whether any were to be.
+    files: int
+    with_files: bool
+    #: Whether the key is in it: one from the environment is not ours to keep.
+    with_key: bool
+
+
+def backup(target: Path, *, with_files: bool = True) -> Manifest:
+    """Write a backup into the directory `target`, or the file if its name ends in `.tar`; the server may run.
+
+    Raises `BackupError`, and `StorageError` where the files cannot be read.
+    """
+    made_at = to_wire(now())
+    with create_archive(target) as archive, _scratch(target.absolute().parent) as snapshot:
+        databases.save(db.engine, snapshot)
+        with snapshot.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            archive.add(DATABASE, file, snapshot.stat().st_size)
+        count = _add_files(archive) if with_files else 0
+        key = _kept_key()
+        if key:
+            archive.add(KEY, BytesIO(key), len(key))
+        manifest = Manifest(
+            format=FORMAT,
+            database=db.engine.dialect.name,
+            made_at=made_at,
+            sha256=digest,
+            files=count,
+            with_files=with_files,
+            with_key=bool(key),
+        )
+        text = orjson.dumps(dataclasses.asdict(manifest), option=orjson.OPT_INDENT_2)
+        archive.add(MANIFEST, BytesIO(text), len(text))
+    return manifest
+
+
+def restore(source: Path, *, replace: bool = False) -> Manifest:
+    """Put a backup back, and begin a new history: all cursors expire, and no id is given twice.
+
+    The servers must be stopped. `replace`: whatever the database holds now is lost. Nothing is changed before the
+    backup has been found whole. Raises `BackupError`, and `StorageError` where files cannot be written.
+    """
+    with open_archive(source) as archive, _scratch(None) as snapshot:
+        manifest = _read_manifest(archive)
+        _check_kind(manifest)
+        _extract(archive, snapshot, manifest)
+        db.session.remove()
+        if not replace:
+            databases.require_empty(db.engine)
+        databases.require_alone(db.engine)
+        # The files before the rows that name them; one that is too many is collected some day.
+        _put_files(archive)
+        databases.load(db.engine, snapshot)
+        databases.begin_new_history(db.engine)
+        if manifest.with_key:
+            _keep_key(archive.read(KEY))
+    return manifest
+
+
+def begin_new_history() -> None:
+    """What `restore` does beside restoring, after a recovery by other means. Raises `BackupError`."""
+    db.session.remove()
+    databases.require_alone(db.engine)
+    databases.begin_new_history(db.engine)
+
+
+@contextmanager
+def _scratch(parent: Path | None) -> Iterator[Path]:
+    """The path of a snapshot that is gone afterwards; beside the backup, where there is room for it."""
+    try:
+        directory = tempfile.TemporaryDirectory(prefix=".fieldpost-", dir=parent)
+    except OSError as error:
+        raise BackupError(f"{parent} cannot be written: {error.strerror}. Name another place.") from error
+    with directory as path:
+        yield Path(path) / DATABASE
+
+
+def _add_files(archive: Archive) -> int:
+    storage, count = current_storage(), 0
+    for each in storage.list():
+        try:
+            data = b"".join(storage.open(each.key))
+        except MissingObjectError:
+            # Collected since it was listed, and so needed by no row.
+            continue
+        archive.add(FILES + each.key, BytesIO(data), len(data))
+        count += 1
+    return count
+
+
+def _put_files(archive: Archive) -> None:
+    storage = current_storage()
+    present = {each.key: each.byte_size for each in storage.list()}
+    for name, size in archive.sizes():
+        key = name.removeprefix(FILES)
+        # An object never changes: one that is there, and whole, is the same.
+        if key != name and present.get(key) != size:
+            storage.put(key, archive.read(name))
+
+
+def _kept_key() -> bytes:
+    """The key in the data directory, if that is the one in use; else empty."""
+    settings = current_settings()
+    path = settings.data_dir / KEY
+    found = path.read_bytes() if path.exists() else b""
+    return found if found.strip() == settings.secret_key.encode() else b""
+
+
+def _keep_key(key: bytes) -> None:
+    path = current_settings().data_dir / KEY
+    draft = path.with_name(f"{KEY}.restored")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _read_manifest(archive: Archive) -> Manifest:
+    try:
+        found = orjson.loads(archive.read(MANIFEST))
+        if found["format"] == FORMAT:
+            return Manifest(**found)
+    except (KeyError, TypeError, orjson.JSONDecodeError):
+        raise BackupError("This is no whole backup: its manifest is missing or damaged. Take another one.") from None
+    raise BackupError(f"This backup has the format {found['format']}, of another release. Restore it with that one.")
+
+
+def _check_kind(manifest: Manifest) -> None:
+    kind = db.engine.dialect.name
+    if manifest.database != kind:
+        raise BackupError(
+            f"This backup is of a {manifest.database} database, and DATABASE_URL names a {kind} one. "
+            "Set it to one of the former kind."
+        )
+
+
+def _extract(archive: Archive, snapshot: Path, manifest: Manifest) -> None:
+    archive.extract(DATABASE, snapshot)
+    with snapshot.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
+            raise BackupError("The database in this backup is damaged; nothing was changed. Take another backup.")
+    found = sum(name.startswith(FILES) for name, _ in archive.sizes())
+    if found != manifest.files:
+        raise BackupError(f"This backup has {found} of its {manifest.files} files; nothing was changed. Take another.")

@@ -1,0 +1,1 @@
+"""The small Flask core: plugins in, batches of operations applied exactly once, every change in the ledger."""

@@ -1,0 +1,54 @@
+"""Column types that behave alike on both databases, and the arguments that every table takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Integer
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from app.clock import cut
+
+#: Integer keys: 64 bits on PostgreSQL; SQLite gives its own 64-bit row ids only to a plain INTEGER.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+#: A JSON value; JSONB on PostgreSQL.
+JSONValue = JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+#: Every table's arguments: SQLite would hand the highest deleted id out again (trap 26).
+KEEP_IDS = {"sqlite_autoincrement": True}
+
+#: The same for tables whose rows change often: PostgreSQL leaves room beside each row for its next version, and then
+#: adds nothing to the table's indexes. A migration says `postgresql_with={"fillfactor": 70}`, too.
+KEEP_IDS_AND_ROOM = {**KEEP_IDS, "postgresql_with": {"fillfactor": 70}}
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment in UTC with milliseconds. Refuses naive values: SQLite would store them as they are (trap 9)."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """`timestamptz(3)` on PostgreSQL, text on SQLite."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True, precision=3))
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC, cut to milliseconds; naive on SQLite, which has no zones."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"A naive datetime ({value}) cannot be stored: attach its zone, usually UTC.")
+        value = cut(value.astimezone(UTC))
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Always aware, always UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,1 @@
+"""Everything about plugins: finding them, checking them, mounting them, and what their code may not do."""

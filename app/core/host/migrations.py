@@ -1,0 +1,271 @@
+"""The migrations of the core and of every installed plugin, run together and under one lock.
+
+Each has a chain, and a version table, of its own: with a common one, uninstalling a plugin would leave a revision
+behind that nobody can find, and the core could not be upgraded either.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask, current_app
+from psycopg.errors import DeadlockDetected
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from app.core.database.engine import WRITES, db
+from app.core.host.registry import Registry, core_tables, current_registry, tables_of
+from app.errors import StartError
+
+logger = logging.getLogger(__name__)
+
+#: What the core's migrations are called beside the plugins'.
+CORE = "fieldpost"
+
+UPGRADE = "flask --app wsgi db upgrade"
+
+#: Any number that nobody else locks by.
+LOCK = 0x46_69_65_6C_64
+
+
+class NotMigratedError(StartError):
+    """The database lacks migrations of this release, or of an installed plugin."""
+
+
+class MigrationError(Exception):
+    """A migration failed, or left the database as it must not be. Everything was rolled back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The migrations of the core, or of one plugin."""
+
+    #: `fieldpost`, or the plugin's name.
+    name: str
+    directory: Path
+    version_table: str
+
+    def tables(self) -> set[str]:
+        """The tables that it makes and changes."""
+        return core_tables() if self.name == CORE else set(tables_of(current_registry(), self.name))
+
+    def config(self, connection: Connection | None = None) -> Config:
+        """What Alembic's commands need to know; `migrations/env.py` takes the rest from `attributes`."""
+        config = Config()
+        for name, value in (
+            ("script_location", current_app.extensions["migrate"].directory),
+            ("version_locations", str(self.directory)),
+            ("path_separator", "newline"),
+            ("file_template", "%(rev)s_%(slug)s"),
+        ):
+            config.set_main_option(name, value.replace("%", "%%"))
+        config.attributes |= {"chain": self, "connection": connection}
+        return config
+
+    def needed(self) -> set[str]:
+        """The last revisions of the chain."""
+        return set(_scripts(self.directory).get_heads())
+
+    def present(self, connection: Connection) -> set[str]:
+        """The revisions that the database is at."""
+        options = {"version_table": self.version_table}
+        return set(MigrationContext.configure(connection, opts=options).get_current_heads())
+
+    def fault(self, connection: Connection) -> tuple[str, bool]:
+        """What is wrong with the version of the tables, empty if nothing is, and whether an upgrade would mend it."""
+        present, needed = self.present(connection), self.needed()
+        if not needed:
+            write = f"flask --app wsgi plugins revision {self.name} --message 'first table'"
+            return f"The plugin {self.name} states migrations, but has none yet. Write the first: `{write}`.", True
+        if present == needed:
+            return "", False
+        known = {each.revision for each in _scripts(self.directory).walk_revisions()}
+        sentence = f"The tables of {self.name} are at migration {_named(present)}, and {_named(needed)} is needed."
+        return sentence, present <= known
+
+
+def core_chain() -> Chain:
+    """The core's migrations."""
+    directory = Path(current_app.extensions["migrate"].directory) / "versions"
+    return Chain(name=CORE, directory=directory, version_table="alembic_version")
+
+
+def plugin_chains(registry: Registry) -> list[Chain]:
+    """The migrations of every plugin that has some, by name."""
+    return [
+        Chain(name=name, directory=_directory(plugin.migrations), version_table=version_table(name))
+        for name, plugin in sorted(registry.plugins.items())
+        if plugin.migrations is not None
+    ]
+
+
+def version_table(plugin: str) -> str:
+    """The name of the table that holds the version of a plugin's tables."""
+    return f"alembic_version_{plugin}"
+
+
+def wrong_migrations(registry: Registry) -> Iterator[str]:
+    """What is wrong with the plugins' migrations themselves, whatever the database."""
+    for each in registry.installed.values():
+        if each.plugin.migrations is None:
+            continue
+        where = f"{each}: its migrations {each.plugin.migrations!r}"
+        try:
+            heads = _scripts(_directory(each.plugin.migrations)).get_heads()
+        except Exception as error:  # each migration is a module, which may raise anything
+            yield f"{where} cannot be read: {type(error).__name__}: {error}. Mend them."
+            continue
+        # None yet: the first is written by `flask plugins revision`, which only runs where the application starts.
+        if len(heads) > 1:
+            yield f"{where} end in {len(heads)} revisions. Let each follow exactly one other, the first none."
+
+
+def upgrade() -> list[Chain]:
+    """Run all migrations that are missing, the core's first, in one transaction. Returns the chains."""
+    chains = [core_chain(), *plugin_chains(current_registry())]
+    with locked_connection() as connection:
+        for chain in chains:
+            try:
+                command.upgrade(chain.config(connection), "heads")
+            except Exception as error:  # a migration may raise anything
+                is_given_up = isinstance(getattr(error, "orig", None), DeadlockDetected)
+                advice = (
+                    "Requests were in its way, and nothing has changed. Run it again; if it stays so, with no server "
+                    "running."
+                    if is_given_up
+                    else "Mend them, or uninstall the plugin."
+                )
+                raise MigrationError(
+                    f"The migrations of {chain.name} raised {type(error).__name__}: {error}. {advice}"
+                ) from error
+    return chains
+
+
+def take_back(plugin: str) -> None:
+    """Undo all migrations of one plugin: its tables and their rows are gone."""
+    (chain,) = (each for each in plugin_chains(current_registry()) if each.name == plugin)
+    with locked_connection() as connection:
+        command.downgrade(chain.config(connection), "base")
+        connection.execute(text(f"DROP TABLE {chain.version_table}"))
+
+
+def add_revision(plugin: str, message: str) -> Path:
+    """Write the next migration of a plugin: what its models have and the database does not. Returns its path."""
+    (chain,) = (each for each in plugin_chains(current_registry()) if each.name == plugin)
+    number = f"{1 + sum(1 for _ in _scripts(chain.directory).walk_revisions()):04}"
+    made = command.revision(
+        chain.config(), message, autogenerate=True, rev_id=number, version_path=str(chain.directory)
+    )
+    (revision,) = made if isinstance(made, list) else [made]
+    assert revision is not None
+    return Path(revision.path)
+
+
+def missing(connection: Connection) -> list[str]:
+    """A sentence for each chain of which the database lacks migrations."""
+    return [sentence for sentence, is_behind in _faults(connection) if is_behind]
+
+
+def require_migrations(app: Flask) -> None:
+    """Raise `NotMigratedError` if the database lacks migrations.
+
+    A database that does not answer may do so later. One that a newer release has migrated serves this one for as long
+    as the two run side by side: a warning.
+    """
+    with app.app_context():
+        try:
+            with db.engine.connect() as connection:
+                found = _faults(connection)
+        except DBAPIError as error:
+            logger.warning("the database does not answer, so its migrations are not checked: %s", error.orig)
+            return
+    behind = [sentence for sentence, is_behind in found if is_behind]
+    if behind:
+        raise NotMigratedError(f"{' '.join(behind)} Run `{UPGRADE}`, then start again.")
+    for sentence, _ in found:
+        logger.warning("the database is that of a newer release: %s Upgrade this node, too.", sentence)
+
+
+def _faults(connection: Connection) -> list[tuple[str, bool]]:
+    """For each chain with another version than ours a sentence, and whether an upgrade would mend it."""
+    found = (each.fault(connection) for each in (core_chain(), *plugin_chains(current_registry())))
+    return [each for each in found if each[0]]
+
+
+@contextmanager
+def locked_connection() -> Iterator[Connection]:
+    """A connection in a transaction in which nobody else migrates."""
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            with _without_references(connection), connection.execution_options(**{WRITES: True}).begin():
+                with _keeping_ids(connection):
+                    yield connection
+                _check_references(connection)
+            return
+        # The driver begins and ends transactions itself, as Alembic expects it.
+        with connection.execution_options(isolation_level="READ COMMITTED").begin():
+            # Migrations may take longer than any request may, and wait for one another.
+            for setting in ("lock_timeout", "statement_timeout"):
+                connection.execute(text(f"SET LOCAL {setting} = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            yield connection
+
+
+@contextmanager
+def _without_references(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by dropping it for a new one, which would delete all rows that refer to it."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _keeping_ids(connection: Connection) -> Iterator[None]:
+    """A table that SQLite has built anew must go on where the old one stopped giving ids (trap 26)."""
+    names = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
+    counted = set(connection.exec_driver_sql(names).scalars())
+    last = connection.exec_driver_sql("SELECT seq, name FROM sqlite_sequence").all() if counted else []
+    yield
+    lost = counted & set(inspect(connection).get_table_names()) - set(connection.exec_driver_sql(names).scalars())
+    if lost:
+        raise MigrationError(
+            f"After the migrations, ids of {', '.join(sorted(lost))} would be given twice. Say "
+            'table_kwargs={"sqlite_autoincrement": True} to batch_alter_table.'
+        )
+    for row in last:
+        connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", tuple(row))
+
+
+def _check_references(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        tables = ", ".join(sorted({str(row[0]) for row in broken}))
+        raise MigrationError(f"After the migrations, {len(broken)} rows point to nothing, in {tables}.")
+
+
+@cache
+def _scripts(directory: Path) -> ScriptDirectory:
+    """The migrations in a directory; they do not change while a server runs."""
+    return ScriptDirectory(str(directory), version_locations=[str(directory)])
+
+
+def _directory(package: str) -> Path:
+    return Path(next(iter(importlib.import_module(package).__path__))).resolve()
+
+
+def _named(revisions: Iterable[str]) -> str:
+    return ", ".join(sorted(revisions)) or "none"

@@ -1,0 +1,130 @@
+"""What can be read back from the ledger: earlier outcomes, and what happened to a row since a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, String, and_, bindparam, func, literal_column, select, true
+from sqlalchemy.orm import Session
+
+from app.clock import to_wire
+from app.core.database.read import Read, read
+from app.core.database.write import Values, among, array_of, sent
+from app.core.ledger.record import Origin
+from app.models import LedgerEntry, LedgerOperation
+
+
+class Recalled(NamedTuple):
+    """What a retry is answered with: columns of `LedgerOperation`."""
+
+    local_id: str
+    fingerprint: str
+    entity: str | None
+    entity_id: str | None
+    message: str | None
+    recorded_at: datetime
+    version_before: datetime | None
+    version_after: datetime | None
+    result: Any
+
+
+def recall(
+    session: Session, origin: Origin, local_ids: Iterable[str], locks: Sequence[Read] = ()
+) -> dict[tuple[str, str], Recalled]:
+    """The remembered operations of this user and device with these local_ids, by local_id and fingerprint.
+
+    A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
+    """
+    dialect, wanted = session.get_bind().dialect.name, set(local_ids)
+    parameters = {
+        "user_id": origin.user_id,
+        "device_id": origin.device_id or "",
+        "local_ids": sent(dialect, wanted),
+    }
+    query = Read(statement=_remembered(dialect, Values.of("local_ids", wanted)), parameters=parameters)
+    read(session.connection(), *locks, query)
+    found = (Recalled(*values) for values in query.found)
+    return {(each.local_id, each.fingerprint): each for each in found}
+
+
+@lru_cache
+def _remembered(dialect: str, local_ids: Values) -> Select[Any]:
+    columns = LedgerOperation.__table__.c
+    found = select(*(columns[name] for name in Recalled._fields)).where(
+        columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
+    )
+    if local_ids.is_single or dialect != "postgresql":
+        return found.where(among(dialect, columns.local_id, local_ids))
+    # PostgreSQL would at times rather read all that a user ever sent. OFFSET keeps it from seeing through the subquery,
+    # so that each local_id is looked up in the index.
+    unnested = func.unnest(array_of(String(), local_ids))
+    asked = unnested.table_valued("local_id", name="asked").render_derived()
+    each = found.where(columns.local_id == asked.c.local_id).offset(literal_column("0")).lateral()
+    return select(each).select_from(asked.join(each, true()))
+
+
+def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
+    """What happened to rows after a version of each (row id -> version), by row id, oldest first."""
+    if not versions:
+        return {}
+    dialect = session.get_bind().dialect.name
+    statement = (
+        select(LedgerEntry)
+        .where(
+            LedgerEntry.entity == entity,
+            among(dialect, LedgerEntry.entity_id, Values.of("keys", versions)),
+            LedgerEntry.viewer_id.is_(None),
+            LedgerEntry.version_after > min(versions.values()),
+        )
+        .order_by(LedgerEntry.id)
+    )
+    found: dict[str, list[LedgerEntry]] = {str(each): [] for each in versions}
+    for entry in session.scalars(statement, {"keys": sent(dialect, found)}):
+        found[entry.entity_id].append(entry)
+    return found
+
+
+def entries_of(entity: str, key: Any) -> Select[Any]:
+    """Selects the ids of the entries about a row, newest first."""
+    return (
+        select(LedgerEntry.id)
+        .where(LedgerEntry.entity == entity, LedgerEntry.entity_id == str(key), LedgerEntry.viewer_id.is_(None))
+        .order_by(LedgerEntry.id.desc())
+    )
+
+
+def describe_entries(session: Session, ids: Iterable[int]) -> list[dict[str, Any]]:
+    """These entries with who, when, from which device and through which operation (contract, section 7), newest first.
+
+    An operation may have been pruned a little earlier than its entries; then who it was is null.
+    """
+    statement = (
+        select(LedgerEntry, LedgerOperation)
+        .outerjoin(
+            LedgerOperation,
+            and_(LedgerOperation.unit_id == LedgerEntry.unit_id, LedgerOperation.position == LedgerEntry.position),
+        )
+        .where(LedgerEntry.id.in_(list(ids)))
+        .order_by(LedgerEntry.id.desc())
+    )
+    return [_describe(entry, operation) for entry, operation in session.execute(statement)]
+
+
+def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> dict[str, Any]:
+    before, after = entry.version_before, entry.version_after
+    return {
+        "id": entry.id,
+        "action": entry.action,
+        "recorded_at": to_wire(entry.recorded_at),
+        "user_id": operation and operation.user_id,
+        "device_id": operation and (operation.device_id or None),
+        "door": operation and operation.door,
+        "type": operation and operation.type,
+        "local_id": operation and operation.local_id,
+        "version_before": None if before is None else to_wire(before),
+        "version_after": None if after is None else to_wire(after),
+        "changes": entry.changes,
+    }

@@ -1,0 +1,78 @@
+"""Forgetting the oldest part of the ledger: a prefix in its own order, a piece at a time (contract, section 3.2).
+
+What is gone can no longer be a merge base, a feed's past or a retry's answer. So a feed cursor in it is refused
+(`app.feed.position`), and whoever calls this keeps what devices may still send again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
+from typing import Any
+
+from sqlalchemy import Row, delete, select
+from sqlalchemy.orm import Session
+
+from app.core.database.engine import db
+from app.core.ledger.state import below, horizon, ledger_state
+from app.core.ledger.unit import unit_of_work
+from app.models import LedgerEntry, LedgerOperation, LedgerState
+
+#: Rows that go in one transaction: others write in between, and no statement takes long.
+PIECE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """How many changed rows and operations were removed."""
+
+    entries: int
+    operations: int
+
+
+def prune(before: datetime) -> Pruned:
+    """Remove what was recorded before a moment, up to the first row that was not; the newest row always stays.
+
+    Raises `TryAgainError` where the database does not take it; what was removed until then stays removed.
+    """
+    # Order has to be right first: on another PostgreSQL cluster transaction ids begin anew.
+    ledger_state(db.session())
+    return Pruned(entries=_prune(LedgerEntry, before), operations=_prune(LedgerOperation, before))
+
+
+def _prune(model: Any, before: datetime) -> int:
+    removed, count = 0, PIECE
+    while count == PIECE:
+        count = unit_of_work(lambda _unit_id: _prune_piece(db.session(), model, before))
+        removed += count
+    return removed
+
+
+def _prune_piece(session: Session, model: Any, before: datetime) -> int:
+    # Locked before anything is looked at: two prunes take turns, and the horizon never goes back.
+    state = session.get_one(LedgerState, 1, with_for_update=True, populate_existing=True)
+    rows = _oldest(session, model, before)
+    if rows:
+        plain = {"synchronize_session": False}
+        session.execute(delete(model).where(model.id.in_([row.id for row in rows])), execution_options=plain)
+        if model is LedgerEntry:
+            # Cursors up to here are refused from now on, in the transaction that removes what they would need.
+            state.pruned_xid, state.pruned_id = rows[-1].xid, rows[-1].id
+    return len(rows)
+
+
+def _oldest(session: Session, model: Any, before: datetime) -> Sequence[Row[Any]]:
+    """The rows at the ledger's beginning that are old, at most a piece.
+
+    Up to the first that is not: order counts, whatever a clock that was set back says of the ones behind it. Of
+    entries up to the first, too, before which a transaction that is still under way may put another; nobody reads
+    operations in an order.
+    """
+    statement = select(model.xid, model.id, model.recorded_at)
+    if model is LedgerEntry:
+        statement = statement.where(*below(model, horizon(session))).order_by(model.xid)
+    # One more than may go, so that the last is never the newest.
+    rows = session.execute(statement.order_by(model.id).limit(PIECE + 1)).all()
+    return list(takewhile(lambda row: row.recorded_at < before, rows[:-1]))

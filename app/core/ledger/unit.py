@@ -1,0 +1,145 @@
+"""Units of work: check, change and record in one transaction, repeated when the database asks for it.
+
+A unit is opened explicitly, after body, schema and image work. On SQLite it is `BEGIN IMMEDIATE`; on PostgreSQL
+rows are locked as they are read. GET routes never open one.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import event, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.orm import Session
+
+from app.core.database.engine import WRITES, db
+from app.core.database.session import LendableSession
+from app.errors import TryAgainError
+from app.models import LedgerOperation
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+
+#: PostgreSQL's state where a statement writes and must not.
+READ_ONLY = "25006"
+
+#: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
+#: available, statement timed out, the server going down or starting, any broken connection (class 08), a full disk
+#: or too many connections (class 53), a server that has become a replica.
+REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", READ_ONLY)
+
+#: Raised by whatever finds, inside a unit, that another one got there first (rule 5 of docs/architecture.md).
+TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
+
+
+class RaceError(Exception):
+    """Rows are no longer what they were when the unit looked them up without a lock: repeat it."""
+
+
+class OutsideUnitError(Exception):
+    """A session was to write outside a unit of work."""
+
+
+def unit_of_work(work: Callable[[str], T]) -> T:
+    """Run `work(unit_id)` in one transaction and commit it; at most three times.
+
+    Raises `TryAgainError` when the database keeps refusing, or is not there: then nothing was recorded, as far as can
+    be known. Whatever else `work` raises rolls everything back and comes through.
+    """
+    # A unit during whose COMMIT the connection broke: only the ledger knows whether it came through.
+    in_doubt: tuple[str, T] | None = None
+    for attempt in range(1, ATTEMPTS + 2):
+        unit_id = secrets.token_hex(16)
+        # What the request has read so far ends here: no decision is taken on it.
+        db.session.remove()
+        try:
+            if in_doubt is not None and _is_recorded(in_doubt[0]):
+                return in_doubt[1]
+            in_doubt = None
+            if attempt > ATTEMPTS:
+                break
+            db.session.connection(execution_options={WRITES: True})
+            result = work(unit_id)
+            in_doubt = unit_id, result
+            db.session.commit()
+            return result
+        except (DBAPIError, RaceError, TimeoutError) as error:
+            db.session.rollback()
+            if not is_repeatable(error):
+                raise
+            logger.warning("unit repeated", extra={"attempt": attempt, "reason": _reason(error)})
+        except BaseException:
+            db.session.rollback()
+            raise
+    raise TryAgainError("The database did not take the change")
+
+
+@event.listens_for(LendableSession, "before_flush")
+def _require_unit(session: Session, *_: object) -> None:
+    """Without one, half of what is written might stay."""
+    if WRITES not in session.connection().get_execution_options():
+        names = ", ".join(sorted({type(row).__name__ for row in [*session.new, *session.dirty, *session.deleted]}))
+        raise OutsideUnitError(
+            f"The session was to write {names} outside a unit of work. Change rows of an entity through "
+            "app.core.ledger.record.record, others in app.core.ledger.unit.unit_of_work."
+        )
+
+
+def _is_recorded(unit_id: str) -> bool:
+    """Whether the unit's COMMIT came through."""
+    found = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
+    db.session.remove()
+    return found is not None
+
+
+def is_repeatable(error: BaseException) -> bool:
+    """Whether the same unit may succeed if it is run again from the start."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, RaceError | TimeoutError)
+    if isinstance(error, IntegrityError):
+        return is_twin(error)
+    if error.connection_invalidated:
+        return True
+    state = _state(error)
+    return is_unavailable(error) if state is None else state.startswith(REPEATABLE_STATES)
+
+
+def is_outside_unit(error: BaseException) -> bool:
+    """Whether PostgreSQL has refused to write outside a unit of work, where sessions only read."""
+    return isinstance(error, DBAPIError) and _state(error) == READ_ONLY
+
+
+def _state(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def is_twin(error: IntegrityError) -> bool:
+    """Whether the ledger's own uniqueness was breached: the same operation, sent twice, has won elsewhere."""
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return constraint == TWIN_CONSTRAINT or "ledger_operations.fingerprint" in str(error.orig)
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """Whether the database cannot be reached or written now: locked, full, or the connection was never made."""
+    sentence = str(error.orig)
+    return any(
+        sign in sentence
+        for sign in (
+            "locked",
+            "disk is full",
+            "disk I/O error",
+            "unable to open database",
+            "connection",
+            "readonly",
+        )
+    )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0][:200]

@@ -1,0 +1,73 @@
+"""What `apply` is given to act with: `app.plugin_api.Context`, bound to one operation of one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from app.core.host.read_only import protect, read_only
+from app.core.ledger.record import Recorder
+from app.core.sync.rows import Rows
+from app.models.entities import entity_of
+from app.plugin_api import Row
+
+
+class OperationContext:
+    """States an operation's changes to the recorder, and lets it touch only what was locked for it."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        rows: Rows,
+        changeable: Iterable[Row],
+        client_id: str | None,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.user = recorder.user
+        self.device_id = recorder.origin.device_id
+        self.now: datetime = recorder.now
+        self.settings = settings
+        #: What to call once the batch is durable.
+        self.calls: list[Callable[[], None]] = []
+        self._recorder = recorder
+        self._rows = rows
+        self._changeable = set(changeable)
+        self._client_id = client_id
+
+    def create(self, model: type, parent: Row, values: Mapping[str, Any]) -> Row:
+        """A new row of `model` below `parent`; the first one takes the client_id that was sent."""
+        # Copies: what the handler does to its own values later is neither stored nor recorded.
+        values = {name: read_only(each) for name, each in values.items()}
+        if self._client_id is not None and hasattr(model, "client_id"):
+            values["client_id"], self._client_id = self._client_id, None
+        row = self._recorder.create(model, values, parent.inspection)
+        protect(row)
+        if values.get("client_id") is not None:
+            self._rows.add_client_id(row)
+        self._rows.forget_children(model)
+        self._changeable.add(row)
+        return row
+
+    def change(self, row: Row, values: Mapping[str, Any]) -> None:
+        """Set fields of a row that the operation declared as its target, in `rows`, or created."""
+        self._require(row)
+        if self._recorder.change(row, {name: read_only(each) for name, each in values.items()}):
+            protect(row)
+        self._rows.forget_children(type(row))
+
+    def delete(self, row: Row) -> None:
+        """Delete such a row."""
+        self._require(row)
+        self._recorder.delete(row)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call `call()` once the batch is durable."""
+        self.calls.append(call)
+
+    def _require(self, row: Row) -> None:
+        if row not in self._changeable:
+            raise TypeError(
+                f"This {entity_of(row).label} was not declared as a row to change, so it is not locked: name it in "
+                "the handler's `rows`."
+            )

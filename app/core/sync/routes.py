@@ -1,0 +1,96 @@
+"""`POST /sync`, `GET /sync/types` and `GET /sync/status` (contract, sections 3 and 5)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, current_app, jsonify, request
+from sqlalchemy import case, func, select
+
+from app import policies
+from app.clock import now, to_wire
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
+from app.core.sync.batch import process_batch
+from app.core.sync.describe import describe
+from app.core.sync.items import read_items
+from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
+from app.http.body import read_envelope
+from app.models import PENDING_STATUSES, Inspection, User, UserSync
+from app.openapi.shapes import TEXT, told
+from app.web import answer, described, rest_origin, signed_in_user
+
+blueprint = Blueprint("sync", __name__)
+
+
+@blueprint.post("/sync")
+@described(
+    body=batch,
+    examples=batch_examples,
+    answer=ANSWER,
+    answer_examples=ANSWER_EXAMPLES,
+    faults=("invalid_envelope", "too_many_items"),
+)
+def push() -> Response:
+    """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
+    body, is_suspect = read_envelope(request)
+    items = read_items(body, is_suspect=is_suspect)
+    result = process_batch(items, rest_origin("sync"), current_registry())
+    return current_app.response_class(orjson.dumps(result), mimetype="application/json")
+
+
+@blueprint.get("/sync/types")
+@described(data=TYPES)
+def types() -> Response:
+    """The operation types that this server accepts, third-party ones included."""
+    registry = current_registry()
+    found = [describe(registry.handlers[name]) for name in sorted(registry.handlers)]
+    return answer({"types": found}, "Types retrieved successfully")
+
+
+@blueprint.get("/sync/status")
+@described(
+    answer=status_answer,
+    answer_headers={"ETag": TEXT, "Cache-Control": TEXT},
+    headers={"If-None-Match": told(TEXT, "The ETag of an earlier answer.")},
+    answers={304: {"description": "Nothing but the time has changed"}},
+)
+def status() -> Response:
+    """Counts over what the user can see; the ETag covers everything but the time."""
+    data = _status(signed_in_user())
+    tag = hashlib.sha256(orjson.dumps(data)).hexdigest()[:32]
+    data["server_time"] = to_wire(now())
+    response = jsonify({"success": True, "data": data, "message": "Sync status retrieved successfully"})
+    response.set_etag(tag)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.make_conditional(request)
+    return response
+
+
+def _status(user: User) -> dict[str, Any]:
+    visible = policies.visible(user)
+    last_sync = db.session.scalar(select(UserSync.last_sync).where(UserSync.user_id == user.id))
+    pending, completed = db.session.execute(
+        select(_count_of(PENDING_STATUSES), _count_of(("completed",))).select_from(Inspection).where(visible)
+    ).one()
+    counts = {"pending_inspections": pending, "completed_inspections": completed}
+    for model in current_registry().models.values():
+        entity: Any = model.__entity__  # type: ignore[attr-defined]
+        if entity.counted is not None:
+            counts[entity.counted] = _count(model, visible)
+    return {"user_id": user.id, **counts, "last_sync": None if last_sync is None else to_wire(last_sync)}
+
+
+def _count_of(statuses: tuple[str, ...]) -> Any:
+    return func.count(case((Inspection.status.in_(statuses), 1)))
+
+
+def _count(model: Any, visible: Any) -> int:
+    statement = select(func.count()).select_from(model)
+    if model is not Inspection:
+        statement = statement.join(Inspection, Inspection.id == model.inspection_id)
+    if hasattr(model, "deleted_at"):
+        statement = statement.where(model.deleted_at.is_(None))
+    return db.session.scalar(statement.where(visible)) or 0

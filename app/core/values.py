@@ -1,0 +1,82 @@
+"""Values on the wire: ids, timestamps and the equality of JSON values, each with one meaning for the whole server.
+
+Timestamps from clients are RFC 3339, read strictly and kept in UTC and whole milliseconds (contract, section 0).
+Any module may import this one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from app.clock import cut, to_wire
+
+#: Beyond it not every JSON reader keeps an integer (contract, section 0); ids too.
+MAX_INTEGER = 2**53 - 1
+
+#: RFC 9562, section 4: the text form of a UUID, in either case.
+UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
+#: RFC 3339, section 5.6, with its permitted liberties: lower case, a space for the T, no offset (meaning UTC).
+PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+
+NO_TIMESTAMP = "Not a valid RFC 3339 timestamp, such as 2024-03-15T10:30:00.000Z."
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def parse_timestamp(text: object) -> datetime:
+    """The moment that `text` names, UTC, cut to milliseconds. Raises `ValueError` with a sentence for the client."""
+    if not isinstance(text, str):
+        raise ValueError(NO_TIMESTAMP)
+    return _parse(text)
+
+
+# The rows of a batch often have few versions between them.
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> datetime:
+    match = PATTERN.fullmatch(text)
+    if match is None:
+        raise ValueError(NO_TIMESTAMP)
+    date, time, fraction, offset = match.groups()
+    digits = (fraction or ".0")[1:7].ljust(6, "0")
+    offset = "+00:00" if offset in (None, "Z", "z") else offset
+    try:
+        moment = cut(datetime.fromisoformat(f"{date}T{time}.{digits}{offset}").astimezone(UTC))
+    except (ValueError, OverflowError):
+        # The offset may carry it out of what a datetime can hold, so the range is tested after it (trap 7).
+        raise ValueError("There is no such moment between the years 2000 and 2100.") from None
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError("Not between 2000-01-01 and 2100-01-01.")
+    return moment
+
+
+class TimestampField(fields.Field[datetime]):
+    """A marshmallow field for `parse_timestamp`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            return parse_timestamp(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else to_wire(value)
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Whether two JSON values are equal as JSON. Python alone says `True == 1`, also deep inside (trap 29)."""
+    if left is right:
+        return True
+    if isinstance(left, bool) or isinstance(right, bool):
+        return False  # the two booleans are singletons: they would have been identical
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(is_same(value, right[key]) for key, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(is_same, left, right))
+    return bool(left == right)

@@ -1,0 +1,77 @@
+"""Positions of cursors in the ledger: the marks that a page hands out, and whether a cursor still stands there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, and_, func, select, text, tuple_
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.core.ledger.state import below, is_postgresql
+from app.feed.cursor import Cursor, Mark, expired
+from app.models import LedgerEntry, LedgerState, User
+
+#: Asked of each of the few entries that an index has found; there are no types for these in SQLAlchemy.
+UNSEEN = text("NOT pg_visible_in_snapshot(ledger_entries.xid::text::xid8, CAST(:snapshot AS pg_snapshot))")
+
+MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
+
+
+def snapshot_text(session: Session) -> str | None:
+    """Which transactions the session's snapshot shows, as PostgreSQL writes it; None: all up to the newest entry."""
+    if not is_postgresql(session):
+        return None
+    return str(session.scalar(text("SELECT pg_current_snapshot()::text")))
+
+
+def beyond(session: Session, model: Any, mark: Mark) -> ColumnElement[bool]:
+    """The condition for entries of `model`, the ledger or an alias of it, after `mark`, as each index has them."""
+    if is_postgresql(session):
+        return tuple_(model.xid, model.id) > tuple_(mark.xid, mark.id)
+    return and_(model.xid == 0, model.id > mark.id)
+
+
+def unseen(session: Session, walk: Cursor) -> list[ColumnElement[bool]]:
+    """The conditions for entries of the ledger that the first page of a walk could not see."""
+    conditions = [beyond(session, LedgerEntry, walk.mark)]
+    if walk.snapshot is not None:
+        # What is beyond the mark may have been committed nevertheless: an older transaction was still under way.
+        conditions.append(and_(UNSEEN.bindparams(snapshot=walk.snapshot)))
+    return conditions
+
+
+def last_mark(session: Session, limit: int | None) -> Mark:
+    """The last entry below the horizon."""
+    if limit is None:
+        return newest_mark(session)
+    statement = MARKS.where(*below(LedgerEntry, limit))
+    return _mark(session, statement.order_by(LedgerEntry.xid.desc(), LedgerEntry.id.desc()).limit(1))
+
+
+def newest_mark(session: Session) -> Mark:
+    """The entry with the highest id that can be seen."""
+    return _mark(session, MARKS.where(LedgerEntry.id == select(func.max(LedgerEntry.id)).scalar_subquery()))
+
+
+def check_cursor(session: Session, cursor: Cursor, user: User, state: LedgerState) -> None:
+    """Raise `ExpiredError` with the reason unless everything after the cursor can still be told."""
+    if cursor.user_id != user.id:
+        raise expired("it is another user's.")
+    if cursor.role != user.role:
+        raise expired("your role has changed.")
+    if cursor.generation != state.generation:
+        raise expired("it is from another history of this database.")
+    known = (cursor.mark, cursor.newest)
+    if state.pruned_id and min((mark.xid, mark.id) for mark in known) <= (state.pruned_xid, state.pruned_id):
+        raise expired("what came after it has been pruned.")
+    marks = {mark.id: mark.tag for mark in known if mark.id}
+    statement = select(LedgerEntry.id, LedgerEntry.tag).where(LedgerEntry.id.in_(marks))
+    found: dict[int, int] = dict(session.execute(statement).all())
+    if found != marks:
+        raise expired("the database has been restored from a backup.")
+
+
+def _mark(session: Session, statement: Select[int, int, int]) -> Mark:
+    found = session.execute(statement).one_or_none()
+    return Mark() if found is None else Mark(xid=found.xid, id=found.id, tag=found.tag)

@@ -1,0 +1,1 @@
+"""What surrounds every request: bodies, deadlines, other origins, logs and metrics."""

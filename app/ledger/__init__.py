@@ -1,4 +1,0 @@
-"""The ledger: the one door through which rows are written, and what can be read back from it.
-
-`record` writes, `unit` opens the transaction to write in, `bulk` is the SQL, `history` tells what a row was.
-"""

@@ -1,0 +1,1 @@
+"""How Fieldpost is served: the application, and gunicorn's worker."""

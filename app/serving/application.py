@@ -1,0 +1,89 @@
+"""One application, made in the steps of a start. `app.create_app` calls `create_app` here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import cli
+from app.accounts import init_auth
+from app.api import register_api
+from app.api.health import blueprint as health_blueprint
+from app.api.metrics import blueprint as metrics_blueprint
+from app.attachments.storage import open_storage
+from app.clock import Clock, system_clock
+from app.config import API_PREFIX, Settings, load_settings, names_of_settings
+from app.core.database.engine import compress, db, engine_options, migrate, prepare_engine
+from app.core.host.migrations import wrong_migrations
+from app.core.host.registry import Registry, load, mount_blueprints, mount_commands, read_settings, refuse
+from app.core.sync.examples import wrong_examples
+from app.core.sync.routes import blueprint as sync_blueprint
+from app.feed.routes import blueprint as feed_blueprint
+from app.http import logs
+from app.http.cors import init_cors
+from app.http.metrics import init_metrics
+from app.web import init_web
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parent.parent
+#: The core's migrations. A wheel has them in the package (see `setup.py`), the repository has them at its top.
+MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
+
+
+def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flask:
+    """A ready application: see `app.create_app`."""
+    settings = load_settings({**os.environ, **(overrides or {})})
+    logs.configure_logging(settings)
+    app = Flask("fieldpost", static_folder=None)
+    app.extensions |= {"fieldpost.settings": settings, "fieldpost.clock": clock or system_clock}
+    app.extensions["fieldpost.storage"] = open_storage(settings)
+    _configure(app, settings)
+    db.init_app(app)
+    prepare_engine(app)
+    migrate.init_app(app, db, directory=str(MIGRATIONS), render_as_batch=True)
+    compress.init_app(app)
+    # Before the sign-in guard: a browser asks for permission without a token.
+    init_cors(app, settings)
+    # Errors and the sign-in guard before any route, so that none is ever without them.
+    init_web(app)
+    logs.init_request_log(app)
+    init_metrics(app)
+    init_auth(app, settings, API_PREFIX)
+    app.register_blueprint(sync_blueprint, url_prefix=API_PREFIX)
+    app.register_blueprint(feed_blueprint, url_prefix=API_PREFIX)
+    app.register_blueprint(health_blueprint)
+    app.register_blueprint(metrics_blueprint)
+    register_api(app, API_PREFIX)
+    cli.register_commands(app)
+    # Plugins last: what they bring must fit what is there.
+    _install_plugins(app, settings)
+    return app
+
+
+def _install_plugins(app: Flask, settings: Settings) -> None:
+    """Let the application know all that plugins bring. Raises `PluginError` with all that is wrong with them."""
+    registry = app.extensions["fieldpost.registry"] = Registry()
+    findings = [*load(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]
+    wrong_settings, unknown = read_settings(app, registry, settings.unknown, names_of_settings())
+    with app.app_context():
+        refuse([*findings, *wrong_settings, *wrong_migrations(registry), *wrong_examples(registry)])
+    for name in unknown:
+        logger.warning("%s is no setting of Fieldpost or an installed plugin: misspelt?", name)
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
+        COMPRESS_MIMETYPES=["application/json"],
+        COMPRESS_ALGORITHM=["gzip"],
+    )
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]

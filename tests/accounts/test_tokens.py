@@ -1,0 +1,383 @@
+"""Signing in, rotation with the grace for a lost answer, revocation (contract, section 1)."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+
+import jwt
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.accounts.tokens import end_sign_ins
+from app.config import ConfigurationError
+from app.core.database.engine import db
+from app.core.ledger.unit import unit_of_work
+from app.models import SignIn, User
+from tests.conftest import PASSWORD, SettableClock, World
+
+LOGIN, REFRESH, LOGOUT, ME = (f"/api/v1/auth/{each}" for each in ("login", "refresh", "logout", "me"))
+
+DEVICE = "0D2F8E6C-8d7b-4d0e-9a53-1f2e3d4c5b6a"
+
+
+@pytest.fixture
+def user(world: World) -> User:
+    return world.user()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def log_in(client: FlaskClient, user: User, **more: object) -> dict[str, object]:
+    answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD, **more})
+    assert answer.status_code == 200, answer.json
+    return answer.json
+
+
+def code_of(answer: object) -> tuple[int, str]:
+    """Status and code of a 401, its fixed parts checked."""
+    body = answer.json
+    if answer.status_code == 401:
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert body["success"] is False
+        assert body["error"] == "Unauthorized"
+        assert body["message"]
+    return answer.status_code, body.get("code")
+
+
+def me(client: FlaskClient, token: str) -> tuple[int, str]:
+    return code_of(client.get(ME, headers=bearer(token)))
+
+
+def refresh(client: FlaskClient, token: str) -> object:
+    return client.post(REFRESH, headers=bearer(token))
+
+
+def test_a_sign_in_answers_what_the_contract_says(client: FlaskClient, user: User) -> None:
+    body = log_in(client, user, device_id=DEVICE)
+    assert set(body) == {
+        "success", "access_token", "refresh_token", "token_type", "expires_in", "user", "device_id",
+    }  # fmt: skip
+    assert body["success"] is True
+    assert body["token_type"] == "Bearer"
+    assert body["expires_in"] == 900
+    assert body["user"] == {"id": user.id, "email": user.email, "name": user.name, "role": "technician"}
+    assert body["device_id"] == DEVICE
+    shown = client.get(ME, headers=bearer(body["access_token"])).json
+    assert shown["success"] is True
+    assert shown["user"] == body["user"]
+
+
+def test_without_a_device_its_id_is_null(client: FlaskClient, user: User) -> None:
+    assert log_in(client, user)["device_id"] is None
+    assert log_in(client, user, device_id=None)["device_id"] is None
+
+
+def test_an_email_is_found_in_any_case(client: FlaskClient, user: User) -> None:
+    answer = client.post(LOGIN, json={"email": " Tech@Example.COM", "password": PASSWORD})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, {"email", "password"}),
+        ({"email": "tech@example.com", "password": 1}, {"password"}),
+        ({"email": "tech@example.com", "password": PASSWORD, "device_id": "abc"}, {"device_id"}),
+        ({"email": "tech@example.com", "password": PASSWORD, "device_id": DEVICE + "\n"}, {"device_id"}),
+        ({"email": "tech@example.com", "password": PASSWORD, "role": "admin"}, {"role"}),
+        ({"email": "tech@example.com", "password": "x" * 1025}, {"password"}),
+    ],
+)
+def test_a_faulty_body_is_400_and_names_the_fields(
+    client: FlaskClient, user: User, body: dict[str, object], named: set[str]
+) -> None:
+    answer = client.post(LOGIN, json=body)
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid")
+    assert set(answer.json["details"]) == named
+
+
+@pytest.mark.parametrize("body", [b"", b"[", b'"text"', b"[]", b'{"email": "\\u0000", "password": "x"}'])
+def test_a_body_that_is_no_object_is_400(client: FlaskClient, body: bytes) -> None:
+    answer = client.post(LOGIN, data=body, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json["code"] in ("bad_json", "invalid")
+
+
+def test_wrong_password_and_unknown_email_get_the_same_answer(client: FlaskClient, world: World, user: User) -> None:
+    world.user("gone@example.com", active=False)
+    bodies = []
+    for email, password in (
+        (user.email, "wrong"),
+        ("nobody@example.com", PASSWORD),
+        ("gone@example.com", PASSWORD),
+    ):
+        answer = client.post(LOGIN, json={"email": email, "password": password})
+        assert code_of(answer) == (401, "wrong_credentials")
+        bodies.append({**answer.json, "request_id": ""})
+    assert bodies[0] == bodies[1] == bodies[2]
+
+
+def test_an_unknown_email_takes_as_long_as_a_wrong_password(
+    environment: dict[str, str], clock: SettableClock, app: Flask, world: World
+) -> None:
+    from app.accounts.passwords import hash_password
+
+    app = create_app({**environment, "FIELDPOST_LOGIN_RATE": "1000 per minute"}, clock)
+    world.user("slow@example.com", password_hash=hash_password(PASSWORD))
+    client = app.test_client()
+
+    def seconds(email: str) -> float:
+        start = time.perf_counter()
+        client.post(LOGIN, json={"email": email, "password": "wrong password"})
+        return time.perf_counter() - start
+
+    seconds("slow@example.com")
+    known, unknown = [], []
+    for _ in range(15):
+        known.append(seconds("slow@example.com"))
+        unknown.append(seconds("nobody@example.com"))
+    assert 0.6 < statistics.median(unknown) / statistics.median(known) < 1.6
+
+
+def test_failed_sign_ins_are_limited_and_lock_nobody_else_out(client: FlaskClient, world: World, user: User) -> None:
+    other = world.user("other@example.com")
+    for _ in range(10):
+        answer = client.post(LOGIN, json={"email": user.email, "password": "wrong"})
+        assert answer.status_code == 401
+    answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD})
+    assert (answer.status_code, answer.json["code"]) == (429, "too_many_requests")
+    assert answer.json["success"] is False
+    assert answer.json["error"]
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    log_in(client, other)
+    owner_elsewhere = client.post(
+        LOGIN, json={"email": user.email, "password": PASSWORD}, environ_base={"REMOTE_ADDR": "192.0.2.7"}
+    )
+    assert owner_elsewhere.status_code == 200
+
+
+def test_successful_sign_ins_are_not_counted(client: FlaskClient, user: User) -> None:
+    for _ in range(15):
+        log_in(client, user)
+
+
+def test_one_address_cannot_try_many_emails_for_ever(client: FlaskClient, user: User) -> None:
+    statuses = [
+        client.post(LOGIN, json={"email": f"guess{n}@example.com", "password": "wrong"}).status_code for n in range(101)
+    ]
+    assert statuses == [401] * 100 + [429]
+
+
+def test_a_login_rate_that_is_none_stops_the_start(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="FIELDPOST_LOGIN_RATE='often' is no rate"):
+        create_app({**environment, "FIELDPOST_LOGIN_RATE": "often"})
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (None, "token_missing"),
+        ("Basic dGVjaDpwdw==", "token_missing"),
+        ("Bearer", "token_missing"),
+        ("Bearer  ", "token_missing"),
+        ("Bearer abc", "token_invalid"),
+        ("Bearer a.b.c", "token_invalid"),
+        ("Bearer \u00e9\u00e9", "token_invalid"),
+    ],
+)
+def test_a_call_without_a_usable_token_is_401(client: FlaskClient, user: User, header: str | None, code: str) -> None:
+    answer = client.get(ME, headers={} if header is None else {"Authorization": header})
+    assert code_of(answer) == (401, code)
+
+
+def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = None, **changes: object) -> str:
+    """A token like ours with some claims changed; None takes a claim out."""
+    claims = {"sub": "1", "sid": "x", "gen": 0, "att": 0, "jti": "j", "type": "access", "iat": 1, "exp": 4e9}
+    claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+    return jwt.encode(claims, key or app.extensions["fieldpost.settings"].secret_key, "HS256", headers=headers)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sub": None}, {"sub": "x"}, {"sub": 1}, {"sid": None}, {"gen": None}, {"gen": "x"}, {"att": None},
+        {"exp": None}, {"exp": "soon"}, {"type": "refresh"}, {"type": None, "exp": None}, {"type": "other"},
+        {"key": "another key that is long enough to be one"},
+    ],
+)  # fmt: skip
+def test_a_token_with_wrong_claims_or_signature_is_token_invalid_and_never_422(
+    app: Flask, client: FlaskClient, user: User, changes: dict[str, object]
+) -> None:
+    assert me(client, forge(app, **changes)) == (401, "token_invalid")
+
+
+def test_an_unsigned_token_is_refused(app: Flask, client: FlaskClient) -> None:
+    claims = {"sub": "1", "sid": "x", "gen": 0, "att": 0, "type": "access", "exp": 4e9}
+    assert me(client, jwt.encode(claims, None, "none")) == (401, "token_invalid")
+
+
+def test_a_token_of_no_sign_in_is_revoked(app: Flask, client: FlaskClient, user: User) -> None:
+    assert me(client, forge(app)) == (401, "token_revoked")
+
+
+def test_an_access_token_expires_after_its_seconds(client: FlaskClient, user: User, clock: SettableClock) -> None:
+    body = log_in(client, user)
+    clock.forward(seconds=899)
+    assert me(client, body["access_token"])[0] == 200
+    clock.forward(seconds=1)
+    assert me(client, body["access_token"]) == (401, "token_expired")
+
+
+def test_a_refresh_token_lives_ninety_days_from_its_last_use(
+    client: FlaskClient, user: User, clock: SettableClock
+) -> None:
+    token = log_in(client, user)["refresh_token"]
+    for _ in range(3):
+        clock.forward(days=89)
+        answer = refresh(client, token)
+        assert answer.status_code == 200
+        token = answer.json["refresh_token"]
+    clock.forward(days=90)
+    assert code_of(refresh(client, token)) == (401, "token_expired")
+
+
+def test_each_token_works_only_where_it_belongs(client: FlaskClient, user: User) -> None:
+    body = log_in(client, user)
+    assert me(client, body["refresh_token"]) == (401, "token_invalid")
+    assert code_of(refresh(client, body["access_token"])) == (401, "token_invalid")
+    assert code_of(client.post(REFRESH)) == (401, "token_missing")
+
+
+def test_a_refresh_answers_like_a_sign_in_with_new_tokens(client: FlaskClient, user: User) -> None:
+    first = log_in(client, user, device_id=DEVICE)
+    second = refresh(client, first["refresh_token"]).json
+    assert set(second) == set(first)
+    assert second["device_id"] == DEVICE
+    assert second["user"] == first["user"]
+    assert second["access_token"] != first["access_token"]
+    assert second["refresh_token"] != first["refresh_token"]
+    assert me(client, second["access_token"])[0] == 200
+
+
+def test_the_old_refresh_token_works_until_its_successor_is_used(client: FlaskClient, user: User) -> None:
+    first = log_in(client, user)
+    lost = [refresh(client, first["refresh_token"]).json for _ in range(3)]
+    assert me(client, first["access_token"])[0] == 200, "the old access token still works"
+    kept = refresh(client, first["refresh_token"]).json
+    for each in lost:
+        assert me(client, each["access_token"]) == (401, "token_revoked"), "each use replaced the unused successor"
+    assert me(client, kept["access_token"])[0] == 200
+    assert code_of(refresh(client, first["refresh_token"])) == (401, "token_revoked")
+
+
+@pytest.mark.parametrize("used", ["access_token", "refresh_token"])
+def test_any_use_of_the_old_refresh_token_after_its_successor_revokes_the_family(
+    client: FlaskClient, user: User, used: str
+) -> None:
+    first = log_in(client, user)
+    second = refresh(client, first["refresh_token"]).json
+    if used == "access_token":
+        assert me(client, second["access_token"])[0] == 200
+        newest = second
+    else:
+        newest = refresh(client, second["refresh_token"]).json
+    assert code_of(refresh(client, first["refresh_token"])) == (401, "token_revoked")
+    for each in (first, second, newest):
+        assert me(client, each["access_token"]) == (401, "token_revoked")
+        assert code_of(refresh(client, each["refresh_token"])) == (401, "token_revoked")
+
+
+def test_a_replaced_refresh_token_revokes_the_family(client: FlaskClient, user: User) -> None:
+    first = log_in(client, user)
+    replaced = refresh(client, first["refresh_token"]).json
+    kept = refresh(client, first["refresh_token"]).json
+    assert code_of(refresh(client, replaced["refresh_token"])) == (401, "token_revoked")
+    assert me(client, kept["access_token"]) == (401, "token_revoked")
+
+
+def test_a_revoked_family_leaves_other_sign_ins_alone(client: FlaskClient, user: User) -> None:
+    first, other = log_in(client, user), log_in(client, user)
+    client.post(LOGOUT, headers=bearer(first["access_token"]))
+    assert me(client, other["access_token"])[0] == 200
+
+
+def test_logout_ends_both_tokens_at_once(client: FlaskClient, user: User) -> None:
+    body = log_in(client, user)
+    assert client.post(LOGOUT, headers=bearer(body["access_token"])).json["success"] is True
+    assert me(client, body["access_token"]) == (401, "token_revoked")
+    assert code_of(refresh(client, body["refresh_token"])) == (401, "token_revoked")
+    assert code_of(client.post(LOGOUT, headers=bearer(body["access_token"]))) == (401, "token_revoked")
+
+
+def test_role_and_deactivation_take_effect_on_the_next_call(app: Flask, client: FlaskClient, user: User) -> None:
+    body = log_in(client, user)
+
+    def write(**values: object) -> None:
+        with app.app_context():
+            unit_of_work(lambda _: db.session.execute(db.update(User).values(**values)))
+
+    write(role="user")
+    assert client.get(ME, headers=bearer(body["access_token"])).json["user"]["role"] == "user"
+    write(active=False)
+    assert me(client, body["access_token"]) == (401, "token_revoked")
+    assert code_of(refresh(client, body["refresh_token"])) == (401, "token_revoked")
+
+
+def test_all_sign_ins_but_one_can_be_ended(app: Flask, client: FlaskClient, world: World, user: User) -> None:
+    first, second = log_in(client, user), log_in(client, user)
+    kept, ended = world.all(SignIn)
+    with app.app_context():
+        unit_of_work(lambda _: end_sign_ins(db.session(), user.id, except_id=kept.id))
+    left = sorted(me(client, each["access_token"])[0] for each in (first, second))
+    assert left == [200, 401]
+    assert world.get(SignIn, ended.id).revoked_at
+    assert not world.get(SignIn, kept.id).revoked_at
+
+
+def test_the_previous_key_is_accepted_while_it_is_changed(
+    environment: dict[str, str], app: Flask, client: FlaskClient, user: User, clock: SettableClock
+) -> None:
+    old_token = log_in(client, user)["access_token"]
+    old_key = app.extensions["fieldpost.settings"].secret_key
+    new_key = {"FIELDPOST_SECRET_KEY": "a new key of more than thirty-two bytes"}
+    changing = create_app({**environment, **new_key, "FIELDPOST_SECRET_KEY_PREVIOUS": old_key}, clock).test_client()
+    changed = create_app({**environment, **new_key}, clock).test_client()
+    assert me(changing, old_token)[0] == 200
+    assert me(changed, old_token) == (401, "token_invalid")
+    assert me(changed, log_in(changing, user)["access_token"])[0] == 200
+
+
+def test_a_refresh_on_two_connections_at_once_signs_nobody_out(app: Flask, client: FlaskClient, user: User) -> None:
+    first = log_in(client, user)
+    answers: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(refresh(app.test_client(), first["refresh_token"])))
+        for _ in range(4)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [each.status_code for each in answers] == [200] * 4
+    statuses = sorted(me(client, each.json["access_token"])[0] for each in answers)
+    assert statuses == [200, 401, 401, 401], "the last one issued counts"
+
+
+def test_what_a_sign_in_does_leaves_no_password_or_token_in_the_database(
+    app: Flask, client: FlaskClient, user: User, world: World
+) -> None:
+    body = log_in(client, user)
+    refresh(client, body["refresh_token"])
+    with app.app_context(), db.engine.connect() as connection:
+        tables = db.metadata.sorted_tables
+        text = "\n".join(str(row) for table in tables for row in connection.execute(table.select()))
+    assert "argon2" in text
+    assert PASSWORD not in text
+    assert body["access_token"] not in text
+    assert body["refresh_token"] not in text

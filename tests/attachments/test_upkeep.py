@@ -1,0 +1,120 @@
+"""`storage check` and `storage gc`: orphans both ways, and nothing removed that is needed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.attachments import upkeep
+from app.models import Attachment, FormFill
+from tests.attachments.conftest import files_in, sync, upload
+from tests.conftest import SettableClock, World
+from tests.support.pictures import jpeg
+
+
+@pytest.fixture
+def photo(device: FlaskClient, form_fill: FormFill) -> dict[str, Any]:
+    data: dict[str, Any] = upload(device, form_fill).json["data"]
+    return data
+
+
+def orphan(app: Flask, suffix: str = "") -> Path:
+    """An object without a row, as a crash between the bytes and the row leaves it."""
+    name = f"{secrets.token_hex(16)}{suffix}"
+    path: Path = app.extensions["fieldpost.storage"].root / name[:2] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"bytes")
+    return path
+
+
+def age(path: Path, clock: SettableClock, **period: float) -> None:
+    moment = (clock() - timedelta(**period)).timestamp()
+    os.utime(path, (moment, moment))
+
+
+def check(app: Flask) -> upkeep.Findings:
+    with app.app_context():
+        return upkeep.check()
+
+
+def collect(app: Flask) -> list[str]:
+    with app.app_context():
+        return upkeep.collect()
+
+
+def test_a_storage_in_order_has_no_findings(app: Flask, photo: dict[str, Any], device: FlaskClient) -> None:
+    assert device.get(photo["url"], query_string={"variant": "thumbnail"}).status_code == 200
+    assert check(app) == upkeep.Findings(objects=2, attachments=1)
+
+
+def test_check_reports_orphans_both_ways(app: Flask, photo: dict[str, Any]) -> None:
+    (stored,) = files_in(app)
+    lost = orphan(app)
+    assert check(app).orphans == [f"{lost.parent.name}/{lost.name}"]
+    stored.write_bytes(b"short")
+    assert check(app).damaged == [photo["id"]]
+    stored.unlink()
+    assert check(app).missing == [photo["id"]]
+
+
+def test_collect_removes_only_old_orphans(app: Flask, clock: SettableClock, photo: dict[str, Any]) -> None:
+    (stored,) = files_in(app)
+    age(stored, clock, days=400)
+    young, old, unfinished = orphan(app), orphan(app), orphan(app, ".0123456789abcdef.tmp")
+    age(young, clock, hours=23.9)
+    age(old, clock, hours=24.1)
+    age(unfinished, clock, days=2)
+    assert sorted(collect(app)) == sorted(f"{each.parent.name}/{each.name}" for each in (old, unfinished))
+    assert sorted(files_in(app)) == sorted([stored, young])
+    assert collect(app) == []
+
+
+def test_a_thumbnail_is_kept_as_long_as_its_original(
+    app: Flask, clock: SettableClock, photo: dict[str, Any], device: FlaskClient
+) -> None:
+    device.get(photo["url"], query_string={"variant": "thumbnail"})
+    for each in files_in(app):
+        age(each, clock, days=2)
+    assert collect(app) == []
+
+
+def test_the_bytes_of_a_deleted_photo_are_kept_thirty_days_and_its_row_for_ever(
+    app: Flask, world: World, clock: SettableClock, photo: dict[str, Any], device: FlaskClient, form_fill: FormFill
+) -> None:
+    data = {"form_fill_id": form_fill.id, "field_name": photo["field_name"]}
+    assert sync(device, {"type": "photo_delete", "local_id": "d", "data": data})["success"]
+    (stored,) = files_in(app)
+    age(stored, clock, days=2)
+    clock.forward(days=29)
+    assert collect(app) == []
+    assert check(app).attachments == 1
+    clock.forward(days=1)
+    assert len(collect(app)) == 1
+    assert files_in(app) == []
+    assert world.get(Attachment, photo["id"]).deleted_at is not None
+    assert check(app) == upkeep.Findings()
+
+
+def test_the_database_is_asked_right_before_each_removal(
+    app: Flask, clock: SettableClock, world: World, device: FlaskClient, form_fill: FormFill, monkeypatch: Any
+) -> None:
+    """A row that appears while the storage is being listed keeps its bytes."""
+    storage = app.extensions["fieldpost.storage"]
+    listed = list
+
+    def list_then_upload() -> Any:
+        upload(device, form_fill, jpeg(colour="green"))
+        for each in files_in(app):
+            age(each, clock, days=2)
+        return iter(listed(real()))
+
+    real = storage.list
+    monkeypatch.setattr(storage, "list", list_then_upload)
+    assert collect(app) == []

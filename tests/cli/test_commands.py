@@ -1,0 +1,196 @@
+"""The command line: users, settings, plugins, demo data (contract, section 9)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from app import create_app
+from app.core.database.engine import db
+from app.models import FormFill, FormTemplate, Inspection, LedgerOperation, User
+from tests.conftest import PASSWORD, SignIn, World
+
+NEW = "a new password for all"
+
+
+def run(app: Flask, *arguments: str, stdin: str = "") -> Any:
+    """Run `flask …`; a refusal is a sentence and an exit code, never a traceback."""
+    result = app.test_cli_runner().invoke(args=list(arguments), input=stdin)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    assert "Traceback" not in result.output
+    return result
+
+
+def login(app: Flask, email: str, password: str) -> int:
+    return app.test_client().post("/api/v1/auth/login", json={"email": email, "password": password}).status_code
+
+
+def create(app: Flask, email: str = "ada@example.com", role: str = "admin", password: str = NEW) -> Any:
+    return run(app, "users", "create", email, "--role", role, "--name", "Ada", "--password-stdin", stdin=password)
+
+
+def test_a_created_user_can_sign_in(app: Flask, world: World) -> None:
+    result = create(app, "Ada@Example.com", password=f"{NEW}\n")
+    assert result.exit_code == 0, result.output
+    (user,) = world.all(User)
+    assert result.output == f"Created admin ada@example.com with id {user.id}.\n"
+    assert login(app, "ada@example.com", NEW) == 200
+
+
+def test_what_the_command_line_does_is_in_the_ledger(app: Flask, world: World) -> None:
+    create(app)
+    (operation,) = world.all(LedgerOperation)
+    assert (operation.door, operation.user_id, operation.entity) == ("cli", None, "user")
+
+
+def test_a_password_is_never_shown(app: Flask) -> None:
+    assert NEW not in create(app).output
+    assert NEW not in run(app, "users", "list").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"password": "short"}, "A password has 10 to 1024 characters"),
+        ({"password": ""}, "A password has 10 to 1024 characters"),
+        ({"role": "boss"}, "'boss' is not one of 'admin', 'technician', 'user'"),
+        ({"email": "ada"}, "'ada' is no e-mail address"),
+    ],
+)
+def test_a_user_that_cannot_be_is_refused(app: Flask, world: World, arguments: dict[str, str], sentence: str) -> None:
+    result = create(app, **arguments)
+    assert result.exit_code != 0
+    assert sentence in result.output
+    assert world.all(User) == []
+
+
+def test_an_address_is_given_once(app: Flask, world: World) -> None:
+    create(app)
+    result = create(app, "ADA@example.com")
+    assert result.exit_code == 1
+    assert "This e-mail address is taken" in result.output
+    assert len(world.all(User)) == 1
+
+
+def test_the_list_shows_everybody(app: Flask, world: World) -> None:
+    world.user("ada@example.com", "admin")
+    world.user("theo@example.com", "technician", active=False)
+    lines = [line.split("\t")[1:4] for line in run(app, "users", "list").output.splitlines()]
+    assert lines == [["ada@example.com", "admin", "active"], ["theo@example.com", "technician", "deactivated"]]
+
+
+def test_a_new_password_ends_all_sign_ins(app: Flask, world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.user("theo@example.com"))
+    assert client.get("/api/v1/auth/me").status_code == 200
+    result = run(app, "users", "set-password", "Theo@example.com", "--password-stdin", stdin=f"{NEW}\n")
+    assert result.exit_code == 0, result.output
+    assert client.get("/api/v1/auth/me").json["code"] == "token_revoked"
+    assert login(app, "theo@example.com", PASSWORD) == 401
+    assert login(app, "theo@example.com", NEW) == 200
+
+
+def test_somebody_who_left_is_signed_out_and_stays_out(app: Flask, world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.user("theo@example.com"))
+    result = run(app, "users", "deactivate", "theo@example.com")
+    assert (result.exit_code, result.output) == (0, "Deactivated theo@example.com; its sign-ins have ended.\n")
+    assert client.get("/api/v1/auth/me").status_code == 401
+    assert login(app, "theo@example.com", PASSWORD) == 401
+
+
+def test_the_last_active_administrator_cannot_be_deactivated(app: Flask, world: World) -> None:
+    admin = world.user("ada@example.com", "admin")
+    world.user("former@example.com", "admin", active=False)
+    result = run(app, "users", "deactivate", "ada@example.com")
+    assert result.exit_code == 1
+    assert "This is the last active administrator" in result.output
+    assert world.get(User, admin.id).active
+    world.user("second@example.com", "admin")
+    assert run(app, "users", "deactivate", "ada@example.com").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [["set-password", "--password-stdin"], ["deactivate"]])
+def test_a_user_who_is_not_there_is_named(app: Flask, command: list[str]) -> None:
+    result = run(app, "users", *command, "nobody@example.com", stdin=NEW)
+    assert result.exit_code == 1
+    assert "There is no user nobody@example.com" in result.output
+
+
+def test_config_shows_effective_values_and_no_secrets(environment: dict[str, str]) -> None:
+    secrets = {"FIELDPOST_SECRET_KEY": "sesame" * 8, "FIELDPOST_SECRET_KEY_PREVIOUS": "simsim" * 8}
+    app = create_app({**environment, **secrets, "FIELDPOST_MAX_BATCH_ITEMS": "7", "FIELDPOST_MISSPELT": "sesame"})
+    output = run(app, "config").output
+    assert "FIELDPOST_MAX_BATCH_ITEMS=7\n" in output
+    assert "FIELDPOST_SECRET_KEY=********\n" in output
+    assert re.search(r"^DATABASE_URL=(sqlite|postgresql\+psycopg)://\*{8}$", output, re.MULTILINE)
+    assert "PORT=8000\n" in output
+    assert "# FIELDPOST_MISSPELT is no setting of Fieldpost or an installed plugin" in output
+    assert "sesame" not in output
+    assert "simsim" not in output
+
+
+def test_plugins_are_listed_with_their_origin_and_policy(app: Flask) -> None:
+    header, *lines = [line.split() for line in run(app, "plugins").output.splitlines()]
+    assert header == ["TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY"]
+    found = {line[0]: line[1:] for line in lines}
+    assert sorted(found) == ["form_fill", "inspection", "photo_delete", "signature_delete"]
+    assert found["form_fill"][0] == "form_fill_update"
+    assert found["photo_delete"][0] == "-"
+    assert {line[1] for line in found.values()} == {"fieldpost"}
+    assert {line[3] for line in found.values()} == {"app.policies.change"}
+
+
+@pytest.mark.parametrize("command", [["demo"], ["users", "list"], ["users", "deactivate", "ada@example.com"]])
+def test_a_database_without_tables_is_told_with_what_to_do(app: Flask, command: list[str]) -> None:
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE users RENAME TO people"))
+    result = run(app, *command)
+    assert result.exit_code == 1
+    assert "Error: The database did not do this: " in result.output
+    assert "`flask --app wsgi db upgrade`" in result.output
+
+
+def test_demo_data_can_be_worked_with_at_once(app: Flask, world: World) -> None:
+    result = run(app, "demo")
+    assert result.exit_code == 0, result.output
+    for email in ("admin@example.com", "technician@example.com"):
+        assert f"{email}  fieldpost-demo" in result.output
+        assert login(app, email, "fieldpost-demo") == 200
+    people = {user.role: user.id for user in world.all(User)}
+    inspections = world.all(Inspection)
+    assert len(inspections) == len(world.all(FormFill)) == 3
+    assert people["technician"] in {each.assignee_id for each in inspections}
+    assert {each.owner_id for each in inspections} == {people["admin"]}
+    (template,) = world.all(FormTemplate)
+    assert {field["type"] for field in template.form_structure} >= {"text", "select", "photo", "signature"}
+    assert {operation.door for operation in world.all(LedgerOperation)} == {"cli"}
+
+
+def test_demo_passwords_are_random_where_others_can_connect(environment: dict[str, str]) -> None:
+    app = create_app({**environment, "HOST": "0.0.0.0"})
+    output = run(app, "demo").output
+    passwords = dict(re.findall(r"^  (\S+@\S+)  (\S+)  \(", output, re.MULTILINE))
+    assert "fieldpost-demo" not in output
+    assert len(set(passwords.values())) == 2
+    for email, password in passwords.items():
+        assert len(password) >= 16
+        assert login(app, email, password) == 200
+        assert login(app, email, "fieldpost-demo") == 401
+
+
+def test_demo_data_is_for_an_empty_database_only(app: Flask, world: World) -> None:
+    world.user()
+    result = run(app, "demo")
+    assert result.exit_code == 1
+    assert "demo data is for an empty database only" in result.output
+    assert len(world.all(User)) == 1
+
+
+def test_demo_if_empty_leaves_a_database_in_use_alone_and_says_so(app: Flask, world: World) -> None:
+    world.user()
+    result = run(app, "demo", "--if-empty")
+    assert (result.exit_code, result.output) == (0, "There are users already; no demo data was added.\n")
+    assert len(world.all(User)) == 1

@@ -1,0 +1,213 @@
+"""Finding, indexing and mounting what distributions bring. What is said of broken ones is in `tests/outsider`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+from flask import Blueprint, Flask
+from marshmallow import Schema
+
+from app import create_app, policies
+from app.core.host.registry import (
+    HANDLERS,
+    PLUGINS,
+    Registry,
+    load,
+    mount_blueprints,
+    mount_commands,
+    read_settings,
+    refuse,
+)
+from app.errors import PluginError
+from app.models import FormFill
+from app.plugin_api import API_VERSION, Plugin, SyncHandler, by_id, edit, plugin_settings
+from app.testing import World, sign_in
+from app.web import public
+
+
+class Stranger(Distribution):
+    """A distribution that is not installed."""
+
+    def __init__(self, name: str) -> None:
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n"
+
+    def read_text(self, filename: str) -> str | None:
+        return self._text if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Any:
+        return Path(path)
+
+
+@pytest.fixture
+def stranger(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module to put plugins and handlers into."""
+    found = ModuleType("stranger")
+    monkeypatch.setitem(sys.modules, "stranger", found)
+    return found
+
+
+def handler(name: str, **parts: Any) -> SyncHandler:
+    given = {"schema": Schema, "target": by_id(FormFill), "policy": policies.change, "apply": edit}
+    return SyncHandler(type=name, **{**given, **parts})
+
+
+def plugin(name: str, **parts: Any) -> Plugin:
+    return Plugin(name=name, api_version=API_VERSION, **parts)
+
+
+def entry(module: ModuleType, name: str, value: object, distribution: str = "fieldpost-stranger") -> EntryPoint:
+    """An entry point for the object, which is put into the module."""
+    attribute = f"{name}_{distribution.replace('-', '_')}_{type(value).__name__}"
+    setattr(module, attribute, value)
+    group = PLUGINS if isinstance(value, Plugin) else HANDLERS
+    return EntryPoint(name, f"stranger:{attribute}", group)._for(Stranger(distribution))
+
+
+def filled(*entries: EntryPoint) -> Registry:
+    registry = Registry()
+    assert list(load(registry, entries)) == []
+    return registry
+
+
+def test_types_and_aliases_lead_to_their_handler(stranger: ModuleType) -> None:
+    found = handler("note", aliases=("remark",))
+    registry = filled(entry(stranger, "note", found))
+    assert registry.types == ["note", "remark"]
+    assert registry.routes["remark"] is found
+    registered = registry.handlers["note"]
+    assert (registered.distribution, registered.version) == ("fieldpost-stranger", "1.5")
+    assert registry.models == {"form_fill": FormFill}
+
+
+def test_two_distributions_with_one_name_are_both_named(stranger: ModuleType) -> None:
+    entries = [entry(stranger, "note", handler("note"), each) for each in ("first", "second")]
+    entries += [entry(stranger, "notes", plugin("notes"), each) for each in ("first", "second")]
+    findings = list(load(Registry(), entries))
+    assert len(findings) == 2
+    for finding in findings:
+        assert "of second 1.5" in finding
+        assert "of first 1.5. Uninstall one of the two" in finding
+
+
+def test_one_finding_is_told_like_many() -> None:
+    refuse([])
+    with pytest.raises(PluginError, match=r"One thing about plugins is wrong, .*\n  1\. Mend it\."):
+        refuse(["Mend it."])
+
+
+def test_a_field_that_cannot_be_looked_into_is_a_finding_too(stranger: ModuleType) -> None:
+    (finding,) = load(Registry(), [entry(stranger, "odd", plugin("odd", settings=3))])
+    assert "checking it raised AttributeError" in finding
+    assert "Compare its fields with docs/plugins.md." in finding
+
+
+# Whose a handler is
+
+
+def test_a_handler_belongs_to_the_only_plugin_of_its_distribution(app: Flask, stranger: ModuleType) -> None:
+    registry = filled(
+        entry(stranger, "note", handler("note")), entry(stranger, "notes", plugin("notes", settings={"most": 3}))
+    )
+    assert read_settings(app, registry, {"FIELDPOST_NOTES_MOST": "5"}, []) == ([], [])
+    assert registry.settings_of(registry.routes["note"]) == {"most": 5}
+
+
+def test_a_handler_of_another_distribution_has_no_settings_of_it(app: Flask, stranger: ModuleType) -> None:
+    registry = filled(
+        entry(stranger, "note", handler("note"), "fieldpost-other"),
+        entry(stranger, "notes", plugin("notes", settings={"most": 3})),
+    )
+    read_settings(app, registry, {}, [])
+    assert registry.settings_of(registry.routes["note"]) == {}
+
+
+def test_of_several_plugins_the_one_in_the_handlers_module_counts(app: Flask) -> None:
+    registry: Registry = app.extensions["fieldpost.registry"]
+    found = {name: registry.plugin_of(each) for name, each in registry.handlers.items()}
+    assert found["photo_delete"] is registry.plugins["photos"]
+    assert found["inspection"] is None
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "value"),
+    [
+        ("a", "b", "b"),
+        (1, "-2", -2),
+        (0.5, "2", 2.0),
+        (False, "Yes", True),
+        (True, "off", False),
+    ],
+)
+def test_a_setting_is_read_as_its_default_is(
+    app: Flask, stranger: ModuleType, default: object, text: str, value: object
+) -> None:
+    registry = filled(entry(stranger, "notes", plugin("notes", settings={"one": default, "other": default})))
+    assert read_settings(app, registry, {"FIELDPOST_NOTES_ONE": text}, []) == ([], [])
+    with app.app_context():
+        found = plugin_settings("notes")
+    assert found == {"one": value, "other": default}
+    assert type(found["one"]) is type(value)
+
+
+def test_a_setting_that_two_plugins_claim_is_a_finding(app: Flask, stranger: ModuleType) -> None:
+    registry = filled(
+        entry(stranger, "meter", plugin("meter", settings={"reading_days": 1})),
+        entry(stranger, "meter_reading", plugin("meter_reading", settings={"days": 1})),
+    )
+    (finding,), _ = read_settings(app, registry, {}, [])
+    assert "FIELDPOST_METER_READING_DAYS belongs to fieldpost.plugins entry point 'meter'" in finding
+
+
+def test_nobodys_setting_is_warned_about_and_no_plugins(environment: Mapping[str, str], caplog: Any) -> None:
+    create_app({**environment, "FIELDPOST_METER_UNIT": "kWh"})
+    assert "FIELDPOST_METER_UNIT is no setting of Fieldpost or an installed plugin: misspelt?" in caplog.text
+
+
+# Routes and commands
+
+
+def test_a_plugins_routes_are_closed_unless_they_say_otherwise(app: Flask, world: World, stranger: ModuleType) -> None:
+    blueprint = Blueprint("notes", "stranger", url_prefix="/notes")
+    blueprint.get("/closed")(lambda: {"who": "somebody"})
+
+    @blueprint.get("/open")
+    @public
+    def is_open() -> Any:
+        return {"who": "anybody"}
+
+    registry = filled(entry(stranger, "notes", plugin("notes", blueprint=blueprint)))
+    assert list(mount_blueprints(app, registry, "/api/v1")) == []
+    assert app.test_client().get("/api/v1/notes/open").json == {"who": "anybody"}
+    assert app.test_client().get("/api/v1/notes/closed").status_code == 401
+    assert sign_in(app, world.user()).get("/api/v1/notes/closed").json == {"who": "somebody"}
+
+
+def test_the_same_route_of_two_plugins_is_a_finding_whatever_its_arguments_are_called(
+    app: Flask, stranger: ModuleType
+) -> None:
+    first, second = (Blueprint(each, "stranger") for each in ("first", "second"))
+    first.get("/notes/<int:number>")(lambda number: {})
+    second.get("/notes/<note_id>")(lambda note_id: {})
+    registry = filled(
+        *(entry(stranger, each.name, plugin(each.name, blueprint=each)) for each in (first, second)),
+    )
+    (finding,) = mount_blueprints(app, registry, "/api/v1")
+    assert "'second'" in finding
+    assert "GET /api/v1/notes/<note_id> is already answered by 'first." in finding
+
+
+def test_a_plugins_commands_are_flasks(app: Flask, stranger: ModuleType) -> None:
+    group = click.Group("notes")
+    group.command("count")(lambda: click.echo("3 notes"))
+    assert list(mount_commands(app, filled(entry(stranger, "notes", plugin("notes", cli=group))))) == []
+    assert app.test_cli_runner().invoke(args=["notes", "count"]).output == "3 notes\n"

@@ -1,0 +1,90 @@
+"""Units of work whose COMMIT breaks: the ledger is asked whether it came through, as often as it takes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import update
+from sqlalchemy.exc import InternalError
+
+from app.core.database.engine import db
+from app.core.ledger.state import begin_snapshot
+from app.core.ledger.unit import OutsideUnitError
+from app.models import Inspection, User
+from tests.conftest import SignIn, World
+from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
+
+
+@pytest.fixture
+def office(world: World, sign_in: SignIn) -> FlaskClient:
+    return sign_in(world.user("ada@example.com", "admin"))
+
+
+def test_a_session_writes_nothing_outside_a_unit(app: Flask, world: World) -> None:
+    user = world.user()
+    with app.app_context():
+        db.session.get_one(User, user.id).name = "Theodora"
+        with pytest.raises(OutsideUnitError, match="write User outside a unit of work"):
+            db.session.commit()
+        db.session.remove()
+    assert world.get(User, user.id).name == user.name
+
+
+@pytest.mark.database("postgresql")
+def test_postgresql_itself_refuses_statements_that_write_outside_a_unit(app: Flask, world: World) -> None:
+    user = world.user()
+    with app.app_context():
+        for begin in (db.session.connection, lambda: begin_snapshot(db.session())):
+            begin()
+            with pytest.raises(InternalError, match="read-only transaction"):
+                db.session.execute(update(User).values(name="Theodora"))
+            db.session.remove()
+    assert world.get(User, user.id).name == user.name
+
+
+@pytest.mark.parametrize(("came_through", "breaks_after"), [(True, 0), (True, 1), (True, 2), (False, 0), (False, 1)])
+def test_an_inspection_is_created_once_though_its_commit_breaks_and_the_next_questions_too(
+    app: Flask,
+    world: World,
+    office: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+    came_through: bool,
+    breaks_after: int,
+) -> None:
+    template = world.template()
+    commits, questions = Fuse(), breaks_after
+
+    def act(connection: object) -> None:
+        nonlocal questions
+        if commits.has_blown and questions:
+            questions -= 1
+            break_connection(connection)
+
+    with ExitStack() as stack:
+        stack.enter_context(commit(break_connection, comes_through=came_through)(app, commits, monkeypatch))
+        stack.enter_context(at_each_statement(app, act))
+        commits.set(1, for_good=False)
+        commits.is_armed = True
+        body = {"date": "2024-03-15", "form_template_ids": [template.id]}
+        answer = office.post("/api/v1/inspections", json=body)
+        commits.is_armed = False
+    assert answer.status_code == 201, answer.json
+    (inspection,) = world.all(Inspection)
+    assert inspection.id == answer.json["data"]["inspection"]["id"]
+
+
+def test_a_commit_that_breaks_each_time_is_given_up_and_nothing_is_there(
+    app: Flask, world: World, office: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tech = world.user()
+    fuse = Fuse()
+    with commit(break_connection)(app, fuse, monkeypatch):
+        fuse.set(1, for_good=True)
+        fuse.is_armed = True
+        answer = office.patch(f"/api/v1/users/{tech.id}", json={"name": "Theodora"})
+        fuse.is_armed = False
+    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert world.get(User, tech.id).name != "Theodora"

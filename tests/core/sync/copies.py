@@ -1,0 +1,88 @@
+"""What a device holds after the pages of the change feed that it read, checked against the rules of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from flask.testing import FlaskClient
+
+from app.models import Inspection, User
+from tests.support.databases import settle
+
+CHANGES = "/api/v1/sync/changes"
+
+#: Parents first.
+ORDER = ["inspection", "form_fill", "attachment"]
+
+#: Entity -> the key in a record that names its parent, and the parent's entity.
+PARENTS = {"form_fill": ("inspection_id", "inspection"), "attachment": ("form_fill_id", "form_fill")}
+
+
+class Copy:
+    """One device's copy."""
+
+    def __init__(self, client: FlaskClient, limit: int = 500) -> None:
+        self.client = client
+        self.limit = limit
+        self.cursor: str | None = None
+        self.rows: dict[tuple[str, Any], dict[str, Any]] = {}
+        #: Every change of the last `read`, in order.
+        self.changes: list[dict[str, Any]] = []
+
+    def page(self) -> dict[str, Any]:
+        """Read and apply one page; its `data`."""
+        query = f"?limit={self.limit}" + (f"&cursor={quote(self.cursor)}" if self.cursor else "")
+        answer = self.client.get(CHANGES + query)
+        assert answer.status_code == 200, answer.text
+        data: dict[str, Any] = answer.json["data"]  # type: ignore[index]
+        assert len(data["changes"]) <= self.limit
+        named = [(each["entity"], each["id"]) for each in data["changes"]]
+        assert len(set(named)) == len(named), "each row once a page"
+        assert named == sorted(named, key=lambda each: ORDER.index(each[0])), "parents first"
+        self.cursor = data["cursor"]
+        for change in data["changes"]:
+            self._apply(change)
+        return data
+
+    def read(self, *, settled: bool = True) -> list[tuple[str, str, Any]]:
+        """Read to the end; what came, as (op, entity, id)."""
+        if settled:
+            settle(self.client.application)
+        self.changes = []
+        for _ in range(2000):
+            data = self.page()
+            self.changes += data["changes"]
+            if not data["has_more"]:
+                return [(each["op"], each["entity"], each["id"]) for each in self.changes]
+        raise AssertionError("the feed does not end")
+
+    def _apply(self, change: Mapping[str, Any]) -> None:
+        entity, key = change["entity"], change["id"]
+        if change["op"] == "upsert":
+            if entity in PARENTS:
+                column, parent = PARENTS[entity]
+                assert (parent, change["record"][column]) in self.rows, "a row came before its parent"
+            self.rows[entity, key] = change["record"]
+            return
+        self.rows.pop((entity, key), None)
+        below = [
+            (name, row["id"])
+            for (name, _), row in self.rows.items()
+            if name in PARENTS and PARENTS[name][1] == entity and row[PARENTS[name][0]] == key
+        ]
+        for name, row_id in below:
+            self._apply({"op": "remove", "entity": name, "id": row_id})
+
+
+def of(op: str, row: Any) -> tuple[str, str, Any]:
+    """A change as `Copy.read` tells it."""
+    return op, row.__entity__.name, row.id
+
+
+def assign(office: FlaskClient, inspection: Inspection, user: User | None) -> None:
+    """Assign an inspection as the office does, or take it away."""
+    body = {"assignee_id": None if user is None else user.id}
+    answer = office.patch(f"/api/v1/inspections/{inspection.id}", json=body)
+    assert answer.status_code == 200, answer.text

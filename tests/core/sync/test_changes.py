@@ -1,0 +1,152 @@
+"""`GET /sync/changes`: the walk, then the feed; pages, cursors, what comes and goes with one's sight (section 6)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.models import FormFill, Inspection, User
+from app.testing import push
+from tests.conftest import SignIn, World
+from tests.core.sync.conftest import edit
+from tests.core.sync.copies import CHANGES, Copy, assign, of
+
+
+def test_the_walk_lists_what_one_sees_parents_first_and_then_nothing_more(
+    world: World, device: FlaskClient, sign_in: SignIn, form_fill: FormFill, inspection: Inspection
+) -> None:
+    photo = world.attachment(form_fill)
+    world.form_fill(world.inspection(world.user("x@example.com")))
+    copy = Copy(device)
+    assert copy.read() == [of("upsert", inspection), of("upsert", form_fill), of("upsert", photo)]
+    assert copy.read() == []
+    assert Copy(sign_in(world.user("stranger@example.com"))).read() == []
+
+
+def test_records_are_shaped_as_in_the_package(
+    world: World, device: FlaskClient, form_fill: FormFill, inspection: Inspection
+) -> None:
+    world.attachment(form_fill)
+    copy = Copy(device)
+    copy.read()
+    answer = device.get(f"/api/v1/inspections/{inspection.id}/offline_data").json
+    package: Any = answer["data"]  # type: ignore[index]
+    (form,) = package["form_fills"]
+    (photo,) = form.pop("photos")
+    shown = {each["entity"]: each["record"] for each in copy.changes}
+    assert shown == {
+        "inspection": package["inspection"],
+        "form_fill": form,
+        "attachment": {**photo, "form_fill_id": form_fill.id},
+    }
+    assert {each["updated_at"] for each in copy.changes} == {"2024-03-15T10:30:00.000Z"}
+
+
+def test_a_change_comes_once_in_its_present_state(device: FlaskClient, other: FlaskClient, form_fill: FormFill) -> None:
+    copy = Copy(device)
+    copy.read()
+    for number in range(5):
+        push(other, edit(form_fill, a=number))
+    assert copy.read() == [of("upsert", form_fill)]
+    assert copy.changes[0]["record"]["data"] == {"a": 4, "b": 0}
+    assert copy.read() == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 500])
+def test_an_assignment_brings_everything_below_however_old_in_pages_of_any_size(
+    world: World, office: FlaskClient, sign_in: SignIn, owner: User, limit: int
+) -> None:
+    newcomer = world.user("newcomer@example.com")
+    inspection, template = world.inspection(owner), world.template()
+    forms = [world.form_fill(inspection, template) for _ in range(6)]
+    photos = [world.attachment(form) for form in forms for _ in range(2)]
+    copy = Copy(sign_in(newcomer), limit)
+    assert copy.read() == []
+    assign(office, inspection, newcomer)
+    found = copy.read()
+    assert set(copy.rows) == {(each.__entity__.name, each.id) for each in [inspection, *forms, *photos]}
+    assert Counter(found).most_common(1)[0][1] == 1
+    assign(office, inspection, None)
+    assert copy.read() == [of("remove", inspection)]
+    assert copy.rows == {}
+
+
+def test_a_change_while_a_cursor_stands_inside_an_assignment_is_not_missed(
+    world: World, office: FlaskClient, other: FlaskClient, sign_in: SignIn, owner: User
+) -> None:
+    newcomer = world.user("newcomer@example.com")
+    inspection, template = world.inspection(owner), world.template()
+    forms = [world.form_fill(inspection, template, data={}) for _ in range(10)]
+    copy = Copy(sign_in(newcomer), 3)
+    copy.read()
+    assign(office, inspection, newcomer)
+    for form in forms:
+        copy.page()
+        push(other, edit(form, a="late"))
+    new = world.form_fill(inspection, template, data={})
+    copy.read()
+    assert len(copy.rows) == 12
+    assert {row["data"].get("a") for key, row in copy.rows.items() if key == ("form_fill", forms[0].id)} == {"late"}
+    assert all(copy.rows["form_fill", form.id]["data"] == {"a": "late"} for form in forms)
+    assert ("form_fill", new.id) in copy.rows
+
+
+def test_what_was_deleted_or_taken_away_is_removed_for_those_who_saw_it_only(
+    world: World, office: FlaskClient, device: FlaskClient, other: FlaskClient, sign_in: SignIn, form_fill: FormFill
+) -> None:
+    stranger = Copy(sign_in(world.user("stranger@example.com")))
+    copies = [Copy(device), Copy(other), Copy(office)]
+    for copy in [*copies, stranger]:
+        copy.read()
+    assert office.delete(f"/api/v1/inspections/{form_fill.inspection_id}").status_code == 200
+    for copy in copies:
+        assert ("remove", "inspection", form_fill.inspection_id) in copy.read()
+        assert copy.rows == {}
+    assert stranger.read() == []
+
+
+def test_an_attachment_comes_with_its_form_fill_and_goes_as_remove(
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    copy = Copy(device)
+    copy.read()
+    photo = world.attachment(form_fill)
+    assert copy.read() == [of("upsert", form_fill), of("upsert", photo)]
+    assert copy.rows["form_fill", form_fill.id]["data"]["Riser_Photo_photo_attachment_id"] == [photo.id]
+    data = {"form_fill_id": form_fill.id, "field_name": "Riser_Photo"}
+    push(other, {"type": "photo_delete", "local_id": "x", "data": data})
+    assert copy.read() == [of("upsert", form_fill), of("remove", photo)]
+    assert "Riser_Photo_photo_attachment_id" not in copy.rows["form_fill", form_fill.id]["data"]
+
+
+def test_a_row_that_was_made_and_deleted_between_two_pages_comes_as_remove_at_most(
+    world: World, office: FlaskClient, device: FlaskClient, owner: User, tech: User
+) -> None:
+    copy = Copy(device)
+    copy.read()
+    inspection = world.inspection(owner, tech)
+    office.delete(f"/api/v1/inspections/{inspection.id}")
+    assert set(copy.read()) <= {of("remove", inspection)}
+
+
+def test_the_cursor_moves_on_though_nothing_concerned_the_user(
+    app: Flask, world: World, device: FlaskClient, owner: User
+) -> None:
+    copy = Copy(device)
+    copy.read()
+    before = copy.cursor
+    world.form_fill(world.inspection(owner))
+    assert copy.read() == []
+    assert copy.cursor != before, "else it would be pruned one day"
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1000000000", "1e3", "", "x", "5001", "1.5", "٣"])
+def test_a_limit_out_of_range_is_refused_and_named(device: FlaskClient, limit: str) -> None:
+    answer = device.get(f"{CHANGES}?limit={quote(limit)}")
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid")  # type: ignore[index]
+    assert set(answer.json["details"]) == {"limit"}  # type: ignore[index]

@@ -1,0 +1,348 @@
+"""One item's failure changes nothing for the others, whatever a handler does (contract, section 3).
+
+The handlers here are a careless stranger's: registered for one test, they raise, break constraints, or act behind
+their context's back whenever the payload tells them to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask, abort
+from flask.testing import FlaskClient
+from marshmallow import INCLUDE, Schema
+from sqlalchemy import text
+
+from app import policies
+from app.clock import to_wire
+from app.core.database.engine import db
+from app.core.host.registry import Registered
+from app.core.ledger.unit import unit_of_work
+from app.errors import NotFoundError, TryAgainError
+from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
+from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
+from app.testing import push
+from tests.conftest import SignIn, World
+from tests.core.sync.conftest import stored
+
+#: What a test wants a guilty operation to do, before or after it has changed its target.
+Deed = Callable[[Operation, Context], Any]
+
+
+class AnySchema(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+
+def raise_(error: BaseException) -> Any:
+    raise error
+
+
+def break_a_constraint(operation: Operation, context: Context) -> None:
+    """A status that the database refuses, but only when it is written."""
+    context.change(operation.target.inspection, {"status": "nonsense"})
+
+
+def assign(operation: Operation, context: Context) -> None:
+    operation.target.data = {"assigned": True}
+
+
+def assign_the_inspection(operation: Operation, context: Context) -> None:
+    operation.target.inspection.notes = "assigned"
+
+
+def add(operation: Operation, context: Context) -> None:
+    db.session.add(User(email="x@example.com", name="X", role="admin", active=True, password_hash="x"))
+
+
+def remove(operation: Operation, context: Context) -> None:
+    db.session.delete(operation.target)
+
+
+def flush(operation: Operation, context: Context) -> None:
+    assign(operation, context)
+    db.session.flush()
+
+
+def query_nonsense(operation: Operation, context: Context) -> None:
+    db.session.execute(text("SELECT nonsense FROM nowhere"))
+
+
+def change_what_is_not_declared(operation: Operation, context: Context) -> None:
+    context.change(db.session.get(Inspection, operation.target.inspection_id), {"notes": "undeclared"})
+
+
+def set_an_unknown_column(operation: Operation, context: Context) -> None:
+    context.create(FormFill, operation.target, {"form_template_id": 1, "no_such_column": 1})
+
+
+def create_for_a_template_that_is_not_there(operation: Operation, context: Context) -> None:
+    context.create(FormFill, operation.target, {"form_template_id": 4711, "data": {}})
+
+
+def spoil_the_payload(operation: Operation, context: Context) -> None:
+    operation.data["n"] = "spoilt"  # type: ignore[index]
+    raise ValueError
+
+
+def look_at_what_is_not_loaded(operation: Operation, context: Context) -> None:
+    operation.target.form_template.name  # noqa: B018
+
+
+DEEDS: dict[str, Deed] = {
+    "raises": lambda *_: raise_(ValueError("a plugin's bug")),
+    "exits": lambda *_: raise_(SystemExit(3)),
+    "recurses": lambda *_: raise_(RecursionError()),
+    "aborts like a view": lambda *_: abort(404),
+    "answers like a view": lambda *_: raise_(NotFoundError()),
+    "asks for patience": lambda *_: raise_(TryAgainError()),
+    "breaks a foreign key": create_for_a_template_that_is_not_there,
+    "assigns": assign,
+    "assigns to the inspection": assign_the_inspection,
+    "adds": add,
+    "deletes": remove,
+    "flushes": flush,
+    "sends bad SQL": query_nonsense,
+    "changes what it did not declare": change_what_is_not_declared,
+    "sets an unknown column": set_an_unknown_column,
+    "spoils its payload": spoil_the_payload,
+    "looks at what is not loaded": look_at_what_is_not_loaded,
+    "returns nothing": lambda *_: "nothing",
+    "returns too much": lambda *_: Outcome(result={"text": "x" * 5000}),
+    "returns no JSON": lambda *_: Outcome(result={"x": object()}),
+}
+
+
+@pytest.fixture(params=DEEDS, ids=lambda name: name.replace(" ", "_"))
+def deed(request: pytest.FixtureRequest) -> Deed:
+    return DEEDS[request.param]
+
+
+def register(app: Flask, handler: SyncHandler) -> None:
+    """Let this application know the handler, as if it were installed."""
+    registry = app.extensions["fieldpost.registry"]
+    registry.handlers[handler.type] = Registered(
+        handler=handler, entry_point="careless:handler", distribution="careless", version="1"
+    )
+    registry.routes[handler.type] = handler
+
+
+@pytest.fixture
+def careless(app: Flask, deed: Deed) -> None:
+    """`careless` changes its form fill, and does the deed where `guilty` is sent: `before` or `after`."""
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        guilty = operation.data.get("guilty")
+        outcome = deed(operation, context) if guilty == "before" else None
+        if outcome is not None:
+            return None if outcome == "nothing" else outcome  # type: ignore[no-any-return]
+        context.change(operation.target, {operation.data["name"]: operation.data["n"]})
+        if guilty == "after":
+            outcome = deed(operation, context)
+            return None if outcome == "nothing" else outcome or Outcome()  # type: ignore[no-any-return]
+        return Outcome(result={"n": operation.data["n"]})
+
+    handler = SyncHandler(
+        type="careless", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=apply
+    )
+    register(app, handler)
+
+
+def item(form_fill: FormFill, name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "careless", "local_id": name, "data": {"id": form_fill.id, "name": name, "n": 1, **more}}
+
+
+@pytest.mark.usefixtures("careless")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_one_guilty_item_of_100_fails_alone(
+    world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill, when: str
+) -> None:
+    other_fill = world.form_fill(inspection)
+    users = len(world.all(User))
+    items = [item((form_fill, other_fill)[number % 2], f"n{number}") for number in range(100)]
+    # Both rows are used again after the guilty one has touched its own.
+    items[50]["data"]["guilty"] = when
+    results = push(device, *items)
+    (entry,) = results["errors"]
+    assert (entry["index"], entry["code"], entry["error"]) == (50, "handler_failed", "Internal error")
+    assert entry["retryable"] is True
+    assert [each["index"] for each in results["success"]] == [*range(50), *range(51, 100)]
+    assert stored(world, form_fill) == {"a": 0, "b": 0, **{f"n{each}": 1 for each in range(0, 100, 2) if each != 50}}
+    assert stored(world, other_fill) == {f"n{each}": 1 for each in range(1, 100, 2)}
+    assert len(world.all(User)) == users
+    assert world.get(Inspection, inspection.id).notes is None
+    assert len(world.all(FormFill)) == 2
+    heads = [each for each in world.all(LedgerOperation) if each.door == "sync"]
+    assert [each.position for each in heads] == [*range(50), *range(51, 100)]
+    entries = [each for each in world.all(LedgerEntry) if each.unit_id == heads[0].unit_id]
+    assert [each.position for each in entries] == [*range(50), *range(51, 100)]
+
+
+@pytest.mark.usefixtures("careless")
+def test_the_guilty_item_can_be_sent_again(world: World, device: FlaskClient, form_fill: FormFill) -> None:
+    guilty = item(form_fill, "x", guilty="after")
+    for _ in range(2):
+        assert push(device, guilty)["errors"][0]["code"] == "handler_failed"
+    assert stored(world, form_fill) == {"a": 0, "b": 0}
+    assert push(device, item(form_fill, "x"))["success"]
+
+
+@pytest.mark.parametrize("deed", ["raises"], indirect=True)
+@pytest.mark.usefixtures("careless")
+def test_versions_chains_and_retries_work_in_a_second_pass_too(
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    held = to_wire(form_fill.updated_at)
+    first = item(form_fill, "first", updated_at=held)
+    push(device, first)
+    push(other, item(form_fill, "theirs"))
+    results = push(
+        device,
+        first,
+        item(form_fill, "guilty", guilty="after"),
+        item(form_fill, "stale", updated_at=held),
+        item(form_fill, "merged", updated_at=held, resolve_strategy="merge"),
+        item(form_fill, "twice"),
+        item(form_fill, "twice"),
+    )
+    assert [(each["index"], each.get("replayed")) for each in results["success"]] == [
+        (0, True), (3, None), (4, None), (5, True),
+    ]  # fmt: skip
+    assert [each["index"] for each in results["errors"]] == [1]
+    assert [each["index"] for each in results["conflicts"]] == [2]
+    assert stored(world, form_fill).keys() == {"a", "b", "first", "theirs", "merged", "twice"}
+
+
+def test_a_breach_that_the_entity_has_a_sentence_for_is_invalid(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    taken = world.form_fill(inspection, client_id="6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003")
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        values = {"form_template_id": taken.form_template_id, "data": {}, "client_id": taken.client_id}
+        return Outcome(row=context.create(FormFill, operation.target, values))
+
+    register(
+        app,
+        SyncHandler(type="twin", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=apply),
+    )
+    results = push(device, {**item(form_fill, "x"), "type": "twin"}, {
+        "type": "form_fill", "local_id": "good", "data": {"id": form_fill.id, "changes": {"a": 1}}
+    })  # fmt: skip
+    (entry,) = results["errors"]
+    assert (entry["code"], entry["error"], entry["retryable"]) == ("invalid", "client_id is taken", False)
+    assert len(results["success"]) == 1
+
+
+def test_a_rejection_after_changes_leaves_nothing_behind(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    photo = world.attachment(form_fill)
+    calls: list[str] = []
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        context.after_commit(lambda: calls.append(operation.local_id))
+        created = context.create(FormFill, operation.target, {"form_template_id": 1, "data": {}})
+        context.change(created, {"x": 1})
+        context.change(operation.target, {operation.data["name"]: 1})
+        context.delete(operation.rows["photo"])
+        if operation.data.get("guilty"):
+            raise Rejected("full", "The list is full", "Delete something first.", details={"name": ["full"]})
+        return Outcome(row=created, message="Done")
+
+    register(
+        app,
+        SyncHandler(
+            type="listing",
+            schema=AnySchema,
+            target=by_id(FormFill),
+            rows={"photo": by_id(Attachment, "photo_id")},
+            policy=policies.change,
+            apply=apply,
+        ),
+    )
+    bad = {**item(form_fill, "bad", guilty=True, photo_id=photo.id), "type": "listing"}
+    good = {**item(form_fill, "good", photo_id=photo.id), "type": "listing"}
+    (entry,) = push(device, bad)["errors"]
+    assert entry == {
+        "index": 0, "local_id": "bad", "type": "listing", "code": "full", "error": "The list is full",
+        "message": "Delete something first.", "retryable": False, "details": {"name": ["full"]},
+    }  # fmt: skip
+    assert stored(world, form_fill) == {"a": 0, "b": 0}
+    assert world.get(Attachment, photo.id).deleted_at is None
+    assert len(world.all(FormFill)) == 1
+    assert calls == []
+    results = push(device, bad, good)
+    (done,) = results["success"]
+    assert done["message"] == "Done"
+    assert done["data"] == {"x": 1}
+    assert {each["entity"] for each in done["also"]} == {"form_fill", "attachment"}
+    assert stored(world, form_fill) == {"a": 0, "b": 0, "good": 1}
+    assert calls == ["good"]
+    (replayed,) = push(device, good)["success"]
+    assert calls == ["good"], "a retry calls nothing"
+    assert replayed["server_id"] == done["server_id"]
+
+
+def test_a_failure_after_the_commit_is_no_failure_of_the_item(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        context.after_commit(lambda: raise_(OSError("no printer")))
+        return edit(operation, context)
+
+    register(
+        app, SyncHandler(type="printed", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=apply)
+    )
+    assert push(device, {"type": "printed", "local_id": "p", "data": {"id": form_fill.id, "a": 5}})["success"]
+    assert stored(world, form_fill)["a"] == 5
+
+
+@pytest.mark.parametrize("where", ["schema", "policy", "upcast", "changes"])
+def test_whatever_part_of_a_handler_raises_only_its_items_fail(
+    app: Flask,
+    world: World,
+    device: FlaskClient,
+    form_fill: FormFill,
+    where: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class RaisingSchema(AnySchema):
+        def load(self, *_: Any, **__: Any) -> Any:
+            raise KeyError("schema")
+
+    parts: dict[str, Any] = {
+        "schema": {"schema": RaisingSchema},
+        "policy": {"policy": lambda *_: raise_(KeyError("policy"))},
+        "upcast": {"upcast": lambda _: raise_(KeyError("upcast"))},
+        "changes": {"changes": lambda _: raise_(KeyError("changes"))},
+    }
+    given: dict[str, Any] = {"schema": AnySchema, "policy": policies.change, "apply": edit, **parts[where]}
+    register(app, SyncHandler(type="raising", target=by_id(FormFill), **given))
+    results = push(
+        device,
+        {"type": "form_fill", "local_id": "1", "data": {"id": form_fill.id, "changes": {"a": 1}}},
+        {"type": "raising", "local_id": "2", "data": {"id": form_fill.id, "a": "canary"}},
+        {"type": "form_fill", "local_id": "3", "data": {"id": form_fill.id, "changes": {"b": 3}}},
+    )
+    assert [each["code"] for each in results["errors"]] == ["handler_failed"]
+    assert stored(world, form_fill) == {"a": 1, "b": 3}
+    (failure,) = [each for each in caplog.records if each.getMessage() == "handler failed"]
+    assert failure.exc_info is not None
+    told = {name: getattr(failure, name) for name in ("type", "distribution", "version", "index", "local_id")}
+    assert told == {"type": "raising", "distribution": "careless", "version": "1", "index": 1, "local_id": "2"}
+    assert "canary" not in caplog.text
+
+
+def test_a_user_deactivated_meanwhile_changes_nothing(
+    app: Flask, world: World, sign_in: SignIn, tech: User, form_fill: FormFill
+) -> None:
+    client = sign_in(tech)
+    with app.app_context():
+        statement = text("UPDATE users SET active = false WHERE id = :id")
+        unit_of_work(lambda _: db.session.execute(statement, {"id": tech.id}))
+    answer = client.post("/api/v1/sync", json={"sync_items": [item(form_fill, "x")]})
+    assert answer.status_code == 401
+    assert stored(world, form_fill) == {"a": 0, "b": 0}

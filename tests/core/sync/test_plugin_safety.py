@@ -1,0 +1,405 @@
+"""What a plugin's code may try at run time: it hits its own items, the session stays the core's, and it ends.
+
+`test_isolation.py` has the deeds that raise; here are those that would go unnoticed, or never come back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from marshmallow import INCLUDE, Schema, pre_load
+from sqlalchemy import text, update
+
+from app import policies
+from app.core.database.engine import db
+from app.core.host import watch
+from app.core.host.registry import Registered
+from app.http import metrics
+from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
+from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
+from app.testing import World, push, statements_of
+from tests.core.sync.conftest import stored
+
+Deed = Callable[[Operation, Context], Any]
+
+
+class AnySchema(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+
+def install(app: Flask, **parts: Any) -> None:
+    """Let this application know the type `careless`."""
+    given: dict[str, Any] = {"schema": AnySchema, "target": by_id(FormFill), "policy": policies.change, "apply": edit}
+    handler = SyncHandler(type="careless", **{**given, **parts})
+    registry = app.extensions["fieldpost.registry"]
+    registry.handlers["careless"] = Registered(
+        handler=handler, entry_point="careless:handler", distribution="careless", version="1"
+    )
+    registry.routes["careless"] = handler
+
+
+def swallowed(deed: Deed) -> Deed:
+    """The deed of an author who has learnt to be on the safe side."""
+
+    def careful(operation: Operation, context: Context) -> None:
+        try:
+            deed(operation, context)
+        except BaseException as error:
+            logging.getLogger(__name__).info("swallowed", exc_info=error)
+
+    return careful
+
+
+def assign_to_a_new_row(operation: Operation, context: Context) -> None:
+    row = context.create(FormFill, operation.target, {"form_template_id": operation.target.form_template_id})
+    row.data = {"unrecorded": True}
+
+
+def edit_a_new_row_in_place(operation: Operation, context: Context) -> None:
+    row = context.create(FormFill, operation.target, {"form_template_id": 1, "data": {"list": []}})
+    row.data["list"].append("unrecorded")
+
+
+DEEDS: dict[str, Deed] = {
+    "commits": lambda *_: db.session.commit(),
+    "rolls back": lambda *_: db.session.rollback(),
+    "closes": lambda *_: db.session.close(),
+    "removes": lambda *_: db.session.remove(),
+    "commits and swallows": swallowed(lambda *_: db.session.commit()),
+    "rolls back and swallows": swallowed(lambda *_: db.session.rollback()),
+    "writes": lambda *_: db.session.execute(update(Inspection).values(notes="unrecorded")),
+    "writes and swallows": swallowed(lambda *_: db.session.execute(update(Inspection).values(notes="unrecorded"))),
+    "writes on the connection": lambda *_: db.session.connection().execute(text("DELETE FROM form_fills")),
+    "ends the transaction in SQL": lambda *_: db.session.execute(text("COMMIT")),
+    "edits in place": lambda operation, _: operation.target.data.update(unrecorded=True),
+    "edits deep in place": lambda operation, _: operation.target.data["list"].append("unrecorded"),
+    "edits in place and swallows": swallowed(lambda operation, _: operation.target.data.clear()),
+    "assigns to a new row": assign_to_a_new_row,
+    "edits a new row in place": edit_a_new_row_in_place,
+}
+
+#: Nothing has happened, so there is nothing to refuse: the list could not be edited, and nobody was told.
+HARMLESS = {"edits in place and swallows"}
+
+
+@pytest.fixture
+def form_fill(world: World, inspection: Inspection) -> FormFill:
+    return world.form_fill(inspection, data={"a": 0, "b": 0, "list": [], "map": {}})
+
+
+def item(form_fill: FormFill, name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "careless", "local_id": name, "data": {"id": form_fill.id, name: 1, **more}}
+
+
+@pytest.mark.parametrize("name", DEEDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_handler_does_behind_the_core_hits_its_own_item_only(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill, name: str, when: str
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        guilty = operation.data.get("guilty")
+        if guilty == "before":
+            DEEDS[name](operation, context)
+        context.change(operation.target, {key: each for key, each in operation.data.items() if key != "guilty"})
+        if guilty == "after":
+            DEEDS[name](operation, context)
+        return Outcome()
+
+    install(app, apply=apply)
+    sent = [item(form_fill, "first"), item(form_fill, "guilty_one", guilty=when), item(form_fill, "last")]
+    results = push(device, *sent)
+    expected = {"a": 0, "b": 0, "list": [], "map": {}, "first": 1, "last": 1}
+    if name in HARMLESS:
+        expected["guilty_one"] = 1
+    else:
+        assert [(each["index"], each["code"]) for each in results["errors"]] == [(1, "handler_failed")]
+    assert stored(world, form_fill) == expected
+    assert world.get(Inspection, inspection.id).notes is None
+    assert len(world.all(FormFill)) == 1
+    heads = [each.position for each in world.all(LedgerOperation) if each.door == "sync"]
+    assert heads == [each["index"] for each in results["success"]]
+
+
+def test_what_is_stored_is_what_the_ledger_tells(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        fresh = {**operation.target.data["map"], "x": 1}
+        context.change(operation.target, {"map": fresh, "list": [*operation.target.data["list"], 1]})
+        fresh["y"] = "too late"
+        return Outcome()
+
+    install(app, apply=apply)
+    push(device, item(form_fill, "x"))
+    entry = world.all(LedgerEntry)[-1]
+    assert entry.changes["map"] == {"old": {}, "new": {"x": 1}}
+    assert stored(world, form_fill)["map"] == {"x": 1}
+    assert stored(world, form_fill)["list"] == [1]
+
+
+def test_a_handler_may_look_things_up_and_use_savepoints(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        with db.session.begin_nested():
+            assert db.session.get(Inspection, operation.target.inspection_id) is not None
+        return edit(operation, context)
+
+    install(app, apply=apply)
+    assert push(device, item(form_fill, "x"))["success"]
+
+
+@pytest.mark.parametrize("hook", ["expose", "conflict"])
+def test_a_hook_that_fails_while_answers_are_completed_hits_its_own_item_only(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    entity, usual = FormFill.__entity__, getattr(FormFill.__entity__, hook)
+
+    def failing(row: FormFill, *more: Any) -> Any:
+        if "guilty" in row.data:
+            raise KeyError("a hook's bug")
+        return usual(row, *more)
+
+    install(app)
+    innocent = world.form_fill(world.get(Inspection, form_fill.inspection_id))
+    object.__setattr__(entity, hook, failing)
+    try:
+        stale = {"updated_at": "2020-01-01T00:00:00Z"}
+        strategy = {} if hook == "conflict" else {"resolve_strategy": "use_local"}
+        results = push(
+            device, item(form_fill, "guilty"), item(form_fill, "x", **stale, **strategy), item(innocent, "y")
+        )
+    finally:
+        object.__setattr__(entity, hook, usual)
+    assert {each["index"]: each["code"] for each in results["errors"]}[1] == "handler_failed"
+    assert 2 in [each["index"] for each in results["success"]]
+
+
+def test_a_result_that_is_too_large_hits_its_own_item_only(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        context.change(operation.target, {"n": operation.data["size"]})
+        return Outcome(result={"text": "x" * operation.data["size"]})
+
+    install(app, apply=apply)
+    results = push(device, item(form_fill, "a", size=5000), item(form_fill, "b", size=4000))
+    assert [each["index"] for each in results["errors"]] == [0]
+    assert stored(world, form_fill)["n"] == 4000
+
+
+# Code that does not end
+
+
+@pytest.fixture
+def impatient(app: Flask) -> None:
+    """Less time for handlers than can be configured."""
+    object.__setattr__(app.extensions["fieldpost.settings"], "handler_seconds", 0.3)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def spin_and_swallow() -> None:
+    while True:
+        try:
+            spin()
+        except Exception:
+            continue
+
+
+def sleep() -> None:
+    """Interrupted only once the call comes back: a call into C cannot be."""
+    time.sleep(0.5)
+
+
+class SpinningSchema(AnySchema):
+    @pre_load
+    def spin(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if data.get("guilty"):
+            spin()
+        return data
+
+
+def spinning(run: Callable[[], None]) -> Callable[..., Any]:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        context.change(operation.target, {operation.local_id: 1})
+        if operation.data.get("guilty"):
+            run()
+        return Outcome()
+
+    return apply
+
+
+def spinning_policy(user: Any, row: FormFill) -> bool:
+    if "guilty" in row.data:
+        spin()
+    return policies.change(user, row)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("run", [spin, spin_and_swallow, sleep])
+def test_an_apply_that_does_not_end_is_interrupted_and_fails_alone(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, run: Callable[[], None]
+) -> None:
+    install(app, apply=spinning(run))
+    results = push(device, item(form_fill, "a"), item(form_fill, "b", guilty=True), item(form_fill, "c"))
+    assert [(each["index"], each["code"], each["retryable"]) for each in results["errors"]] == [
+        (1, "handler_failed", True)
+    ]
+    assert stored(world, form_fill) == {"a": 1, "b": 0, "list": [], "map": {}, "c": 1}
+    assert push(device, item(form_fill, "d"))["success"], "the thread is as good as before"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("part", ["schema", "upcast", "policy", "changes"])
+def test_no_other_part_of_a_handler_can_hang_either(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill, part: str
+) -> None:
+    parts: dict[str, Any] = {
+        "schema": SpinningSchema,
+        "upcast": lambda data: spin() if data.get("guilty") else data,
+        "policy": spinning_policy,
+        "changes": lambda data: spin() if data.get("guilty") else data,
+    }
+    install(app, **{part: parts[part]})
+    guilty = world.form_fill(inspection, data={"guilty": True})
+    results = push(device, item(form_fill, "a"), item(guilty, "b", guilty=True), item(form_fill, "c"))
+    assert [each["index"] for each in results["errors"]] == [1]
+    assert stored(world, form_fill) == {"a": 1, "b": 0, "list": [], "map": {}, "c": 1}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_hook_of_an_entity_can_hang_while_answers_are_completed(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    entity, usual = FormFill.__entity__, FormFill.__entity__.expose
+    assert usual is not None
+
+    def expose(row: FormFill, fields: dict[str, Any]) -> dict[str, Any]:
+        if "guilty" in fields:
+            spin()
+        return usual(row, fields)
+
+    install(app)
+    innocent = world.form_fill(inspection)
+    object.__setattr__(entity, "expose", expose)
+    try:
+        results = push(device, item(innocent, "a"), item(form_fill, "guilty"), item(innocent, "c"))
+    finally:
+        object.__setattr__(entity, "expose", usual)
+    assert [(each["index"], each["code"]) for each in results["errors"]] == [(1, "handler_failed")]
+    assert stored(world, innocent) == {"a": 1, "c": 1}
+    assert "guilty" not in stored(world, form_fill)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_many_items_that_do_not_end_cost_no_more_than_a_few(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    install(app, apply=spinning(spin))
+    started = time.monotonic()
+    others = [
+        {"type": "form_fill", "local_id": str(each), "data": {"id": form_fill.id, "changes": {"n": each}}}
+        for each in range(5)
+    ]
+    results = push(device, *(item(form_fill, f"x{each}", guilty=True) for each in range(20)), *others)
+    assert time.monotonic() - started < (watch.MOST_STRIKES + 1) * 1.0
+    assert [each["code"] for each in results["errors"]] == ["handler_failed"] * 20
+    assert len(results["success"]) == 5
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_runs_after_the_commit_cannot_hang(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        context.after_commit(spin)
+        return edit(operation, context)
+
+    install(app, apply=apply)
+    assert push(device, item(form_fill, "x"))["success"]
+    assert stored(world, form_fill)["x"] == 1
+
+
+def test_a_slow_handler_is_logged_with_its_type_and_counted(
+    app: Flask,
+    device: FlaskClient,
+    form_fill: FormFill,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(watch, "SLOW_SECONDS", 0.05)
+    install(app, apply=spinning(lambda: time.sleep(0.1)))
+    before = metrics.slow_handlers.labels("careless")._value.get()
+    push(device, item(form_fill, "a"), item(form_fill, "b", guilty=True))
+    assert metrics.slow_handlers.labels("careless")._value.get() == before + 1
+    (record,) = (each for each in caplog.records if each.message == "handler slow")
+    assert record.__dict__["type"] == "careless"
+    assert record.__dict__["seconds"] >= 0.1
+
+
+def test_being_watched_sends_no_statement(app: Flask, device: FlaskClient, form_fill: FormFill) -> None:
+    install(app)
+    push(device, item(form_fill, "x"))
+    with statements_of(app) as found:
+        push(device, item(form_fill, "y"))
+    assert not [each for each in found if "SAVEPOINT" in each]
+
+
+# Types that are no more
+
+
+def test_a_type_that_a_plugin_has_removed_is_told_what_the_plugin_says(app: Flask, device: FlaskClient) -> None:
+    app.extensions["fieldpost.registry"].removed["old_reading"] = "Update the app: readings are sent as meter_reading."
+    (entry,) = push(device, {"type": "old_reading", "local_id": "1", "data": {}})["errors"]
+    assert entry["code"] == "invalid_type"
+    assert entry["message"].startswith(
+        "Update the app: readings are sent as meter_reading. This server knows: form_fill"
+    )
+
+
+def test_a_type_of_a_plugin_that_is_gone_is_told_to_be_kept(app: Flask, device: FlaskClient) -> None:
+    (entry,) = push(device, {"type": "gone", "local_id": "1", "data": {}})["errors"]
+    assert (entry["code"], entry["retryable"]) == ("invalid_type", False)
+    assert "may be missing here, or removed" in entry["message"]
+
+
+def test_a_rejection_by_a_hook_is_no_bug(app: Flask, device: FlaskClient, form_fill: FormFill) -> None:
+    def changes(_data: Any) -> Any:
+        raise Rejected("full", "The list is full")
+
+    install(app, changes=changes)
+    (entry,) = push(device, item(form_fill, "x"))["errors"]
+    assert entry["code"] == "full"
+
+
+def test_a_row_whose_record_hook_fails_is_fed_plainly_and_keeps_nobody_from_the_others(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    entity, usual = FormFill.__entity__, FormFill.__entity__.record
+
+    def failing(row: FormFill) -> Any:
+        if row.id == form_fill.id:
+            raise KeyError("a hook's bug")
+        assert usual is not None
+        return usual(row)
+
+    other = world.form_fill(inspection)
+    object.__setattr__(entity, "record", failing)
+    try:
+        changes = device.get("/api/v1/sync/changes").json["data"]["changes"]  # type: ignore[index]
+    finally:
+        object.__setattr__(entity, "record", usual)
+    records = {each["id"]: each["record"] for each in changes if each["entity"] == "form_fill"}
+    assert records.keys() == {form_fill.id, other.id}
+    assert records[form_fill.id]["list"] == [], "its fields, without what the hook would have made of them"

@@ -1,0 +1,438 @@
+"""The gate: what it lets through, what it refuses and how, as functions and through HTTP (traps 3 to 8)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import time
+import tracemalloc
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from flask import Flask, Request
+from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder
+
+from app.core.values import MAX_INTEGER
+from app.errors import BadJsonError, MediaTypeError, TooLargeError
+from app.http.body import SUSPECT, decode, faults, parse_json, read_body
+from app.models import FormFill, LedgerOperation
+from tests.conftest import SignIn, World
+
+LIMIT = 4096
+SYNC = "/api/v1/sync"
+
+
+def nested(depth: int) -> bytes:
+    """Arrays in arrays, `depth` of them."""
+    return b"[" * depth + b"]" * depth
+
+
+# Bytes to a decoded body
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+def test_a_body_without_encoding_passes_as_it_is(encoding: str) -> None:
+    assert decode(b"[1]", encoding, LIMIT) == b"[1]"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", " gzip "])
+def test_a_gzip_body_is_decoded(encoding: str) -> None:
+    assert decode(gzip.compress(b"[1]"), encoding, LIMIT) == b"[1]"
+
+
+def test_gzip_members_follow_each_other() -> None:
+    """RFC 1952, section 2.2: a file is a series of members."""
+    assert decode(gzip.compress(b"[1,") + gzip.compress(b"2]"), "gzip", LIMIT) == b"[1,2]"
+
+
+def test_the_limit_holds_for_what_comes_out() -> None:
+    assert len(decode(gzip.compress(b" " * LIMIT), "gzip", LIMIT)) == LIMIT
+    with pytest.raises(TooLargeError) as caught:
+        decode(gzip.compress(b" " * (LIMIT + 1)), "gzip", LIMIT)
+    assert caught.value.extra == {"limit": LIMIT}
+
+
+def test_the_limit_holds_for_all_members_together() -> None:
+    with pytest.raises(TooLargeError):
+        decode(gzip.compress(b" " * LIMIT) + gzip.compress(b" "), "gzip", LIMIT)
+
+
+def test_a_bomb_takes_no_memory() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            decode(bomb, "gzip", LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_of_empty_members_takes_no_time() -> None:
+    bomb = gzip.compress(b"") * 50_000
+    start = time.monotonic()
+    with pytest.raises(BadJsonError):
+        decode(bomb, "gzip", 8 * 1024 * 1024)
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[1]",
+        gzip.compress(b"[1]")[:-1],
+        gzip.compress(b"[1]")[:8],
+        gzip.compress(b"[1]") + b"more",
+        gzip.compress(b"[1]")[:-8] + b"\0" * 8,
+        gzip.compress(b"[1]") + gzip.compress(b"[1]")[:5],
+    ],
+    ids=["plain", "cut at the end", "cut early", "more behind", "wrong checksum", "second member cut"],
+)
+def test_what_is_no_whole_gzip_is_refused(body: bytes) -> None:
+    with pytest.raises(BadJsonError):
+        decode(body, "gzip", LIMIT)
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip", "gzip, identity"])
+def test_another_encoding_is_unsupported(encoding: str) -> None:
+    with pytest.raises(MediaTypeError):
+        decode(gzip.compress(b"[1]"), encoding, LIMIT)
+
+
+# A body to a value
+
+
+@pytest.mark.parametrize("more", ["", "12345678901234567890"], ids=["orjson", "json"])
+class TestBothReaders:
+    """Two readers take turns (a suspicious text goes through the slower one): they must refuse the same."""
+
+    @pytest.fixture
+    def parse(self, more: str) -> Callable[[bytes], Any]:
+        # A text that is suspect only because of a number elsewhere.
+        def parse(text: bytes) -> Any:
+            return parse_json(b'[%b, "%b"]' % (text, more.encode()), depth=33)[0]
+
+        return parse
+
+    @pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"-Infinity", b"nan", b"inf"])
+    def test_a_number_that_is_none_is_no_json(self, parse: Callable[[bytes], Any], text: bytes) -> None:
+        with pytest.raises(BadJsonError):
+            parse(text)
+
+    @pytest.mark.parametrize(
+        "text", [b"", b"{", b"'a'", b"[1,]", b"{1: 2}", b"01", b"+1", b".5", b"tru", b'"\t"', b'"\\x"', b"1 2", b"//"]
+    )
+    def test_what_is_no_json_is_refused(self, parse: Callable[[bytes], Any], text: bytes) -> None:
+        with pytest.raises(BadJsonError):
+            parse(text)
+
+    @pytest.mark.parametrize("text", [b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"'])
+    def test_what_is_no_utf8_is_refused_without_quoting_it(self, parse: Callable[[bytes], Any], text: bytes) -> None:
+        with pytest.raises(BadJsonError) as caught:
+            parse(text)
+        assert "xff" not in caught.value.message
+
+    def test_the_last_of_two_equal_keys_wins(self, parse: Callable[[bytes], Any]) -> None:
+        assert parse(b'{"a": 1, "b": 2, "a": 3}') == {"a": 3, "b": 2}
+
+    @pytest.mark.parametrize("text", [b"1e20", b"1e300", b"-0.0", b"0.1", b"5e-324", b"123456789012345"])
+    def test_numbers_keep_their_value_and_kind(self, parse: Callable[[bytes], Any], text: bytes) -> None:
+        assert repr(parse(text)) == repr(json.loads(text))
+
+    def test_text_comes_through_unchanged(self, parse: Callable[[bytes], Any]) -> None:
+        assert parse('"é \\u00e9 \\ud83d\\ude00 😀 \\n"'.encode()) == "é é 😀 😀 \n"
+
+    def test_depth_32_passes_and_33_does_not(self, parse: Callable[[bytes], Any]) -> None:
+        # The array around it is one level of its own, for which `parse` allows.
+        parse(nested(32))
+        with pytest.raises(BadJsonError, match=r".*") as caught:
+            parse(nested(33))
+        assert "nested more than" in caught.value.message
+
+    @pytest.mark.parametrize("depth", [1000, 1025, 100_000])
+    def test_extreme_nesting_is_refused_without_recursion(self, parse: Callable[[bytes], Any], depth: int) -> None:
+        with pytest.raises(BadJsonError):
+            parse(nested(depth))
+        with pytest.raises(BadJsonError):
+            parse(b"[" * depth)
+
+
+def test_objects_count_as_nesting_too() -> None:
+    assert parse_json(b'{"a":' * 32 + b"1" + b"}" * 32, depth=32)
+    with pytest.raises(BadJsonError):
+        parse_json(b'{"a":' * 33 + b"1" + b"}" * 33, depth=32)
+
+
+def test_large_integers_stay_exact_until_they_are_judged() -> None:
+    for number in (MAX_INTEGER, 2**53, 2**63, 2**64, 10**30, -(2**64)):
+        (found,) = parse_json(json.dumps([number]).encode(), depth=32)
+        assert found == number
+        assert isinstance(found, int)
+
+
+def test_an_integer_of_thousands_of_digits_is_refused_in_no_time() -> None:
+    start = time.monotonic()
+    with pytest.raises(BadJsonError):
+        parse_json(b"[" + b"9" * 1_000_000 + b"]", depth=32)
+    assert time.monotonic() - start < 1
+
+
+# A value to a judgement
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 0, MAX_INTEGER, -MAX_INTEGER, 1.5, 1e300, 1e20, "", "é😀\n\t", "\u0001", {"é": [{"": None}]}, []],
+    ids=repr,
+)
+def test_clean_values_have_no_fault(value: Any) -> None:
+    assert faults(value) is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["a\0", "\0", "\ud800", "a\udfffb", "\udc00\ud800", MAX_INTEGER + 1, -MAX_INTEGER - 1, 2**64, math.inf, math.nan],
+    ids=ascii,
+)
+@pytest.mark.parametrize(
+    ("wrap", "path"),
+    [
+        (lambda each: each, "the value"),
+        (lambda each: {"a": each}, "a"),
+        (lambda each: {"a": [1, {"b": [each]}]}, "a[1].b[0]"),
+    ],
+    ids=["alone", "in an object", "deep"],
+)
+def test_a_fault_is_found_and_its_place_named(fault: Any, wrap: Callable[[Any], Any], path: str) -> None:
+    found = faults(wrap(fault))
+    assert found is not None
+    assert found.startswith(f"{path}: ")
+    found.encode()  # the sentence itself can be sent
+
+
+@pytest.mark.parametrize("key", ["a\0", "\ud800"], ids=ascii)
+def test_keys_are_looked_at_too(key: str) -> None:
+    found = faults({"a": {key: 1}})
+    assert found is not None
+    assert found.startswith("a: a key: ")
+    nested_below = faults({key: {"b": "\0"}})
+    assert nested_below is not None
+    nested_below.encode()
+
+
+def test_whatever_has_a_fault_is_suspect() -> None:
+    """`faults` runs only on suspicious texts: none may be missed."""
+    for fault in ("a\0", "\ud800", "\udbff", "\udc00", "\udfff", MAX_INTEGER + 1, -MAX_INTEGER - 1):
+        for text in (json.dumps(fault), json.dumps(fault).upper().replace("\\U", "\\u")):
+            assert SUSPECT.search(text.encode()), text
+
+
+# A request to a body
+
+
+def request_with(stream: Any, **headers: str) -> Request:
+    builder = EnvironBuilder(method="POST", input_stream=stream, headers=headers)
+    builder.content_length = int(headers["Content_Length"]) if "Content_Length" in headers else None
+    environ = builder.get_environ()
+    if "Content_Length" not in headers:
+        environ |= {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    return Request(environ)
+
+
+class BrokenStream(BytesIO):
+    """Some bytes, and then what a WSGI server raises for a malformed chunk: an exception of its own."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        piece = super().read(size)
+        if not piece:
+            raise OSError("Invalid chunk size: b'zz'")
+        return piece
+
+
+def test_a_body_of_exactly_the_limit_passes(app: Flask) -> None:
+    for headers in ({}, {"Content_Length": str(LIMIT)}):
+        with app.app_context():
+            assert len(read_body(request_with(BytesIO(b" " * LIMIT), **headers), LIMIT)) == LIMIT
+
+
+def test_a_chunked_body_over_the_limit_is_too_large_and_not_read_to_its_end(app: Flask) -> None:
+    stream = BytesIO(b" " * LIMIT * 100)
+    with app.app_context(), pytest.raises(TooLargeError):
+        read_body(request_with(stream), LIMIT)
+    assert stream.tell() <= LIMIT + 1
+
+
+def test_a_declared_length_over_the_limit_is_refused_before_it_is_read(app: Flask) -> None:
+    stream = BytesIO(b" " * (LIMIT + 1))
+    with app.app_context(), pytest.raises(TooLargeError):
+        read_body(request_with(stream, Content_Length=str(LIMIT + 1)), LIMIT)
+    assert stream.tell() == 0
+
+
+def test_a_broken_chunk_is_a_bad_body(app: Flask) -> None:
+    with app.app_context(), pytest.raises(BadJsonError):
+        read_body(request_with(BrokenStream(b'{"sync_items":[')), LIMIT)
+
+
+# Through HTTP
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "FIELDPOST_MAX_BATCH_BYTES": str(LIMIT), "FIELDPOST_MAX_BATCH_ITEMS": "3"}
+
+
+@pytest.fixture
+def form_fill(world: World) -> FormFill:
+    return world.form_fill(world.inspection(world.user("owner@example.com", "user"), world.user()))
+
+
+@pytest.fixture
+def device(world: World, form_fill: FormFill, sign_in: SignIn) -> FlaskClient:
+    return sign_in(next(each for each in world.all(type(world.user("x@example.com"))) if each.role == "technician"))
+
+
+@pytest.fixture
+def batch(form_fill: FormFill) -> bytes:
+    """A batch that would be applied."""
+    item = {"type": "form_fill", "local_id": "a", "data": {"id": form_fill.id, "changes": {"a": 1}}}
+    return json.dumps({"sync_items": [item]}).encode()
+
+
+def post(client: FlaskClient, body: bytes, content_type: str = "application/json", **more: Any) -> Any:
+    return client.post(SYNC, data=body, content_type=content_type, **more)
+
+
+def assert_refused(world: World, answer: Any, status: int, code: str) -> dict[str, Any]:
+    """The one JSON error, and nothing of the batch applied."""
+    assert (answer.status_code, answer.json["code"]) == (status, code), answer.json
+    assert answer.json.keys() >= {"success", "error", "code", "message", "request_id"}
+    assert answer.json["success"] is False
+    assert all(each.door != "sync" for each in world.all(LedgerOperation))
+    found: dict[str, Any] = answer.json
+    return found
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "application/x+json"])
+def test_a_batch_is_taken_plain_and_as_gzip(device: FlaskClient, batch: bytes, content_type: str) -> None:
+    assert len(post(device, batch, content_type).json["results"]["success"]) == 1
+    packed = post(device, gzip.compress(batch), content_type, headers={"Content-Encoding": "gzip"})
+    assert packed.json["results"]["success"][0]["replayed"] is True
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/xml"])
+def test_another_media_type_is_415(world: World, device: FlaskClient, batch: bytes, content_type: str) -> None:
+    assert_refused(world, post(device, batch, content_type), 415, "unsupported_media_type")
+
+
+def test_another_encoding_is_415(world: World, device: FlaskClient, batch: bytes) -> None:
+    answer = post(device, batch, headers={"Content-Encoding": "br"})
+    assert_refused(world, answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", nested(100_000), nested(33)], ids=lambda body: body[:8])
+def test_what_is_no_json_is_400(world: World, device: FlaskClient, body: bytes) -> None:
+    # 100 000 brackets are over this test's limit for bytes; the deep ones are tested as functions too.
+    expected = (413, "too_large") if len(body) > LIMIT else (400, "bad_json")
+    assert_refused(world, post(device, body), *expected)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b'"a"', b'{"sync_items": {}}', b'{"sync_items": null}'])
+def test_json_that_is_no_batch_is_an_invalid_envelope(world: World, device: FlaskClient, body: bytes) -> None:
+    assert_refused(world, post(device, body), 400, "invalid_envelope")
+
+
+def test_a_gzip_that_is_none_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
+    for body in (batch, gzip.compress(batch)[:-1], gzip.compress(batch) + b"x"):
+        assert_refused(world, post(device, body, headers={"Content-Encoding": "gzip"}), 400, "bad_json")
+
+
+def test_a_body_over_the_limit_is_413_with_the_limit(world: World, device: FlaskClient, batch: bytes) -> None:
+    body = batch + b" " * LIMIT
+    assert assert_refused(world, post(device, body), 413, "too_large")["limit"] == LIMIT
+    packed = post(device, gzip.compress(body), headers={"Content-Encoding": "gzip"})
+    assert assert_refused(world, packed, 413, "too_large")["limit"] == LIMIT
+
+
+def test_a_chunked_body_over_the_limit_is_413(world: World, device: FlaskClient, batch: bytes) -> None:
+    # Cut at the limit, it would still be a whole batch: the rest is blanks.
+    answer = device.post(
+        SYNC,
+        input_stream=BytesIO(batch + b" " * LIMIT),
+        content_type="application/json",
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert assert_refused(world, answer, 413, "too_large")["limit"] == LIMIT
+
+
+def test_a_body_shorter_than_declared_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
+    answer = device.post(
+        SYNC,
+        input_stream=BytesIO(batch),
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": str(len(batch) + 1)},
+    )
+    assert answer.status_code == 400
+    assert_refused(world, answer, 400, answer.json["code"])
+
+
+def test_a_malformed_chunk_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
+    answer = device.post(
+        SYNC,
+        input_stream=BrokenStream(batch),
+        content_type="application/json",
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert_refused(world, answer, 400, "bad_json")
+
+
+def test_too_many_items_are_413_with_the_limit(world: World, device: FlaskClient, batch: bytes) -> None:
+    items = json.loads(batch)["sync_items"] * 4
+    answer = post(device, json.dumps({"sync_items": items}).encode())
+    assert assert_refused(world, answer, 413, "too_many_items")["limit"] == 3
+    assert len(post(device, json.dumps({"sync_items": items[:3]}).encode()).json["results"]["success"]) == 3
+
+
+def test_the_default_limits_are_those_of_the_contract() -> None:
+    from app.config import Settings
+
+    assert (Settings.max_batch_items, Settings.max_batch_bytes, Settings.max_json_depth) == (1000, 8 * 1024 * 1024, 32)
+
+
+def test_a_value_that_cannot_be_kept_is_refused_for_its_item_only(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def item(local_id: str, value: bytes) -> bytes:
+        parts = (local_id.encode(), form_fill.id, value)
+        return b'{"type":"form_fill","local_id":"%b","data":{"id":%d,"changes":{"a":%b}}}' % parts
+
+    for bad in (b'"\\u0000"', b'"\\ud800"', b"9007199254740992", b"-9007199254740992", b"18446744073709551616"):
+        body = b'{"sync_items":[%b]}' % b",".join((item("good", b"1"), item("bad", bad), item("more", b"2")))
+        results = post(device, body).json["results"]
+        assert [entry["local_id"] for entry in results["success"]] == ["good", "more"]
+        (entry,) = results["errors"]
+        assert (entry["local_id"], entry["code"], entry["retryable"]) == ("bad", "invalid", False)
+        assert entry["message"].startswith("data.changes.a: ")
+
+
+@pytest.mark.parametrize("number", [b"1e20", b"1e300", b"9007199254740991", b"0.1", b"123456789012345.5"])
+def test_numbers_are_stored_and_answered_as_sent(
+    world: World, device: FlaskClient, form_fill: FormFill, number: bytes
+) -> None:
+    body = b'{"sync_items":[{"type":"form_fill","local_id":"n","data":{"id":%d,"data":{"n":%b}}}]}'
+    (entry,) = post(device, body % (form_fill.id, number)).json["results"]["success"]
+    assert repr(entry["data"]["n"]) == repr(world.get(FormFill, form_fill.id).data["n"]) == repr(json.loads(number))
+
+
+def test_signing_in_reads_its_body_through_the_gate_too(world: World, app: Flask) -> None:
+    client = app.test_client()
+    for body, status in ((b"{", 400), (b'{"email":"\\u0000","password":"x"}', 400), (b" " * (LIMIT + 1), 413)):
+        answer = client.post("/api/v1/auth/login", data=body, content_type="application/json")
+        assert answer.status_code == status
+        assert answer.json["success"] is False

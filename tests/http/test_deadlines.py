@@ -1,0 +1,48 @@
+"""Calls when a time is over: made in time, in any order, never after the end, and by one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from app.http.deadlines import Deadlines
+
+
+def test_a_block_that_takes_too_long_is_told_while_it_runs() -> None:
+    called = threading.Event()
+    with Deadlines().within(0.05, called.set):
+        assert called.wait(10)
+
+
+def test_a_block_that_ended_in_time_is_not_called() -> None:
+    deadlines, calls = Deadlines(), []
+    with deadlines.within(0.1, lambda: calls.append("late")):
+        pass
+    with deadlines.within(0.2, lambda: calls.append("in time")):
+        time.sleep(0.4)
+    assert calls == ["in time"]
+
+
+def test_one_that_is_over_earlier_does_not_wait_for_an_older_one() -> None:
+    deadlines, called = Deadlines(), threading.Event()
+    with deadlines.within(600, lambda: None):
+        time.sleep(0.05)  # until its thread sleeps
+        with deadlines.within(0.05, called.set):
+            assert called.wait(10)
+
+
+def test_it_goes_on_after_it_had_nothing_to_wait_for() -> None:
+    deadlines = Deadlines()
+    for _ in range(3):
+        called = threading.Event()
+        with deadlines.within(0.02, called.set):
+            assert called.wait(10)
+        time.sleep(0.05)
+
+
+def test_there_is_one_thread_however_many_wait() -> None:
+    deadlines = Deadlines()
+    before = threading.active_count()
+    for _ in range(100):
+        with deadlines.within(600, lambda: None), deadlines.within(600, lambda: None):
+            assert threading.active_count() <= before + 1

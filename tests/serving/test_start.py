@@ -1,0 +1,76 @@
+"""A start that cannot succeed: one clear message, no traceback, an exit code, no loop of dying workers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import ROOT, environment_of, flask
+
+#: gunicorn's own exit code for an application that cannot be loaded.
+CANNOT_LOAD = 4
+
+BROKEN = [
+    ({"FIELDPOST_SECRET_KEY": "short"}, "FIELDPOST_SECRET_KEY has 5 bytes"),
+    ({"FIELDPOST_MAX_BATCH_ITEMS": "many"}, "FIELDPOST_MAX_BATCH_ITEMS='many' is not a whole number"),
+    ({"PORT": "http"}, "PORT='http' is not a whole number"),
+    ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY='many' is not a whole number"),
+    ({"FIELDPOST_STORAGE": "ftp://photos"}, "FIELDPOST_STORAGE='ftp://photos'"),
+    ({"FIELDPOST_LOGIN_RATE": "often"}, "FIELDPOST_LOGIN_RATE='often'"),
+    ({"FIELDPOST_RATE_LIMIT_STORAGE": "async+memory://"}, "FIELDPOST_RATE_LIMIT_STORAGE cannot be used"),
+    ({"FIELDPOST_RATE_LIMIT_STORAGE": "radish://:secret@x"}, "FIELDPOST_RATE_LIMIT_STORAGE cannot be used: 'radish'"),
+    ({"DATABASE_URL": "mysql://localhost/fieldpost"}, "DATABASE_URL"),
+]
+
+
+def gunicorn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run gunicorn until it gives up; a server that loops instead fails the test by the time-out."""
+    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(("settings", "sentence"), BROKEN)
+def test_flask_says_what_is_wrong_and_stops(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
+    result = flask(environment_of(tmp_path, **settings), "users", "list")
+    assert result.returncode == CANNOT_LOAD
+    assert result.stderr.startswith("Fieldpost cannot start. ")
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_gunicorn_says_what_is_wrong_and_stops(tmp_path: Path) -> None:
+    settings, sentence = BROKEN[0]
+    # Several workers fail at about the same time: gunicorn must have but one of them to report.
+    result = gunicorn(environment_of(tmp_path, WEB_CONCURRENCY="4", **settings))
+    assert result.returncode == CANNOT_LOAD, result.stderr
+    assert f"Fieldpost cannot start. {sentence}" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("setting", ["PORT=http", "PORT=70000", "FIELDPOST_METRICS_PORT=-1", "WEB_CONCURRENCY=0"])
+def test_gunicorn_refuses_a_number_that_is_none(tmp_path: Path, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    result = gunicorn(environment_of(tmp_path, **{name: value}))
+    assert result.returncode == 1
+    assert f"Fieldpost cannot start. {name}={value!r} is no number from" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+UNUSABLE = [
+    ("sqlite:////nonexistent/fieldpost.sqlite3", "unable to open database file"),
+    ("sqlite:////dev/null/fieldpost.sqlite3", "unable to open database file"),
+    ("postgresql://joe:sesame@127.0.0.1:1/none", "connection failed"),
+]
+
+
+@pytest.mark.parametrize(("url", "reason"), UNUSABLE)
+def test_a_command_without_its_database_says_so_and_shows_no_password(tmp_path: Path, url: str, reason: str) -> None:
+    result = flask(environment_of(tmp_path, DATABASE_URL=url, FIELDPOST_SECRET_KEY="k" * 48), "db", "upgrade")
+    assert result.returncode == 1
+    assert f"Error: The database did not do this: {reason}" in result.stderr
+    assert "DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "sesame" not in result.stderr

@@ -1,0 +1,85 @@
+"""A real server for tests: gunicorn with the project's own configuration, on loopback, on a free port."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def environment_of(directory: Path, **more: str) -> dict[str, str]:
+    """The process's environment with settings for a server in `directory`, on a free port."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIELDPOST_")}
+    return {
+        **inherited,
+        "DATABASE_URL": "",
+        "FIELDPOST_DATA_DIR": str(directory),
+        "FIELDPOST_LOG_LEVEL": "WARNING",
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+        "WEB_CONCURRENCY": "2",
+        **more,
+    }
+
+
+#: Below those that the kernel gives to outgoing connections, of which other tests make very many.
+PORTS = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, and that only another call of this could take before it is used."""
+    # Of the system: Hypothesis sets Python's own generator to the same state again and again.
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+def flask(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `flask --app wsgi …` as a user would."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False)
+
+
+def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+    """Start gunicorn, with Fieldpost unless the arguments say otherwise, and wait until it answers."""
+    command = [sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    url = f"http://127.0.0.1:{environment['PORT']}/healthz"
+    # A machine that runs many tests at once may take long.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"gunicorn ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return process
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("gunicorn did not answer within 60 seconds")
+
+
+def stop(process: subprocess.Popen[bytes], sign: int = signal.SIGTERM) -> int:
+    """Send the signal, wait, and return the exit code."""
+    process.send_signal(sign)
+    return process.wait(timeout=60)
+
+
+@contextmanager
+def running(environment: Mapping[str, str]) -> Iterator[str]:
+    """A server for as long as the block lasts; its address."""
+    process = start(environment)
+    try:
+        yield f"http://127.0.0.1:{environment['PORT']}"
+    finally:
+        stop(process)
