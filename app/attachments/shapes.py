@@ -1,4 +1,4 @@
-"""What an upload takes and answers, as JSON Schemas (contract, section 4)."""
+"""The requests and answers of uploads as JSON Schemas (contract, section 4)."""
 
 from __future__ import annotations
 

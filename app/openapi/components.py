@@ -23,8 +23,8 @@ class Components:
     """Collects the shared parts while operations are described."""
 
     def __init__(self) -> None:
-        self.conversion = Conversion()
         self._schemas: dict[str, JsonSchema] = {}
+        self.conversion = Conversion(taken=self._schemas)
         self._responses: dict[str, JsonSchema] = {}
 
     def write(self) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any, TypeAlias
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
 
@@ -17,10 +18,17 @@ AnySchema: TypeAlias = Schema | type[Schema]
 
 
 class Conversion:
-    """Converts marshmallow schemas, and collects those that become components of one document."""
+    """Converts marshmallow schemas, and collects those that become components of one document.
 
-    def __init__(self) -> None:
-        plugin = _Plugin()
+    `taken`: names of other components, which it leaves alone.
+    """
+
+    def __init__(self, taken: Container[str] = ()) -> None:
+        def name_of(schema: AnySchema | str) -> str:
+            name = str(resolver(schema))  # type: ignore[arg-type]
+            return f"{name}Schema" if name in taken else name
+
+        plugin = _Plugin(schema_name_resolver=name_of)
         self._spec = APISpec("Fieldpost", "v1", "3.1.0", plugins=[plugin])
         assert isinstance(plugin.converter, _Converter)
         self._converter = plugin.converter
@@ -28,7 +36,7 @@ class Conversion:
 
     @property
     def components(self) -> dict[str, dict[str, Any]]:
-        """The schemas that references have been made to, by the name of their class without `Schema`."""
+        """The schemas with references to them, usually by the name of their class without `Schema`."""
         return dict(self._spec.components.schemas)
 
     def reference_to(self, schema: AnySchema) -> dict[str, Any]:

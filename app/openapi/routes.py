@@ -21,10 +21,10 @@ DOCUMENT = "fieldpost.openapi_document"
 #: Held while the document is made, so that two requests do not make it at once.
 _making = threading.Lock()
 
-#: Swagger UI as its distribution brings it: nothing is fetched from anywhere else.
+#: Swagger UI as its distribution brings it, so that nothing is fetched from elsewhere.
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 
-#: Swagger UI sets styles at elements, and has its pictures in its style sheet; all else comes from here.
+#: Swagger UI sets styles at elements and has its pictures in its style sheet. Everything else comes from this server.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 PAGE = """<!DOCTYPE html>

@@ -44,6 +44,12 @@ class TagsSchema(Schema):
     tags = fields.List(fields.String(), required=True)
 
 
+class ErrorSchema(Schema):
+    """An error of a machine, whose name is that of the server's own errors."""
+
+    machine = fields.Integer(required=True)
+
+
 class SearchSchema(Schema):
     q = fields.String(required=True)
 
@@ -102,6 +108,13 @@ def look(number: int, name: str) -> Any:
 def plain_tags() -> Any:
     """Tags of a blueprint that reads its query itself."""
     return answer({"tags": ["a"]}, "Tags retrieved successfully")
+
+
+@plain.get("/errors")
+@described(data=ErrorSchema)
+def plain_errors() -> Any:
+    """The latest error of the machines."""
+    return answer({"machine": 1}, "Error retrieved successfully")
 
 
 @pytest.fixture
@@ -182,6 +195,14 @@ def test_a_route_of_which_nothing_is_said_is_in_the_document_too(document: Docum
     assert [each["name"] for each in operation["parameters"]] == ["number", "name"]
     assert list(operation["responses"]) == ["2XX", "500", "503"]
     assert operation["security"] == []
+
+
+def test_a_schema_leaves_a_component_of_the_same_name_alone(document: Document) -> None:
+    answers = answers_of(document, document["paths"][f"{API}/plain/errors"]["get"])
+    data, error = (answers[each]["content"]["application/json"]["schema"] for each in ("200", "500"))
+    assert faults_in(document, data["properties"]["data"], {"machine": 1}) == []
+    assert faults_in(document, data["properties"]["data"], {}) != []
+    assert set(document["components"]["schemas"][error["$ref"].rpartition("/")[2]]["required"]) >= {"code", "message"}
 
 
 def test_a_number_in_an_address_is_one_in_the_document(document: Document) -> None:

@@ -16,7 +16,7 @@ from app.core.host.registry import current_registry
 from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
 from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
-from app.core.sync.type_schemas import describe
+from app.core.sync.type_schemas import sync_type
 from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
 from app.openapi.shapes import TEXT, with_description
@@ -46,7 +46,7 @@ def push() -> Response:
 def types() -> Response:
     """The operation types that this server accepts, third-party ones included."""
     registry = current_registry()
-    found = [describe(registry.handlers[name]) for name in sorted(registry.handlers)]
+    found = [sync_type(registry.handlers[name]) for name in sorted(registry.handlers)]
     return answer({"types": found}, "Types retrieved successfully")
 
 

@@ -1,4 +1,4 @@
-"""What `POST /sync` takes and answers, as JSON Schemas: over all installed types (contract, section 3)."""
+"""The requests and answers of sync as JSON Schemas, over all installed types (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from app.openapi.shapes import (
     with_description,
 )
 
-#: Anything that was sent, but for objects and arrays, is echoed.
+#: The echo of a value that was sent, unless that was an object or an array.
 ECHO = nullable(Named("SentValue", {"oneOf": [TEXT, {"type": "number"}, BOOLEAN]}))
 
 PLACE = {"index": with_description(COUNT, "Position in `sync_items`."), "local_id": ECHO, "type": ECHO}
@@ -168,7 +168,7 @@ TYPES = obj(
 
 
 def status_answer() -> JsonSchema:
-    """What `GET /sync/status` answers, with the counts of all installed entities."""
+    """The answer of `GET /sync/status`, with the counts of all installed entities."""
     entities = [entity_of(model) for model in current_registry().models.values()]
     counts = dict.fromkeys(sorted(each.counted for each in entities if each.counted is not None), COUNT)
     data = obj(
@@ -183,7 +183,7 @@ def status_answer() -> JsonSchema:
 
 
 def batch() -> JsonSchema:
-    """The body of `POST /sync`: one schema for each installed type, told apart by `type`, aliases included."""
+    """The body of `POST /sync`: one schema for each installed type, chosen by `type`, which may be an alias."""
     items: list[Named] = []
     mapping: dict[str, str] = {}
     for _, registered in sorted(current_registry().handlers.items()):

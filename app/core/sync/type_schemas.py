@@ -27,12 +27,15 @@ ROW_REFERENCE = Named(
     "RowReference", with_description({"oneOf": [INTEGER, {"type": "string"}]}, "An id, or a client_id.")
 )
 
-#: Where apispec's references lead, and where they lead in a schema that stands for itself.
+#: The place that apispec's references name, and the place of nested schemas in a schema that stands for itself.
 COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/$defs/"
 
 
-def describe(registered: Registered) -> dict[str, Any]:
-    """`{"type", "aliases", "plugin", "distribution", "version", "schema"}` of one handler."""
+def sync_type(registered: Registered) -> dict[str, Any]:
+    """A handler as `GET /sync/types` shows it.
+
+    The keys are `type`, `aliases`, `plugin`, `distribution`, `version`, `entity` and `schema`.
+    """
     handler = registered.handler
     return {
         "type": handler.type,
@@ -46,7 +49,7 @@ def describe(registered: Registered) -> dict[str, Any]:
 
 
 def data_schema(handler: SyncHandler) -> JsonSchema:
-    """The JSON Schema of an item's `data`, complete in itself: the core's keys, and what the handler's schema takes."""
+    """The JSON Schema of an item's `data`, complete in itself: the core's keys and those of the handler's schema."""
     schema, nested = _data_schema(handler)
     found: JsonSchema = _moved(schema, COMPONENTS, DEFINITIONS)
     return {**found, "$defs": _moved(nested, COMPONENTS, DEFINITIONS)} if nested else found
@@ -80,7 +83,7 @@ def _other_keys(handler: SyncHandler) -> list[str]:
 
 
 def _data_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
-    """The schema of `data`, and what nested schemas it refers to below `COMPONENTS`, by name."""
+    """The schema of `data`, and by name the nested schemas to which it refers below `COMPONENTS`."""
     own, nested = _own_schema(handler)
     description = {"description": cleandoc(handler.schema.__doc__)} if handler.schema.__doc__ else {}
     parent = handler.target.parent
@@ -104,7 +107,7 @@ def _own_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]
 
 
 def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], required: Iterable[str]) -> JsonSchema:
-    """One way to send `data`: with one of the `keys` that name a row, and with what else is `required`."""
+    """One way to send `data`: with one of the `keys` that name a row, and with the other `required` keys."""
     references = [*handler.rows.values(), *handler.reads.values()]
     named = [each.keys for each in references if isinstance(each, ById) and not each.optional]
     single = [each[0] for each in (keys, *named) if len(each) == 1]
@@ -148,7 +151,7 @@ def _id_schema(model: Any) -> JsonSchema:
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
-    """A copy of a schema in which all references lead to another place."""
+    """A copy of a schema in which all references name another place."""
     if isinstance(value, Named):
         return value
     if isinstance(value, Mapping):
