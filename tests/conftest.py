@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.core.database.engine import db
-from app.core.host import registry
+from app.core.host import load, mount
 from tests.support.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
 
 # Explained like a test's own assertions; to be said before it is imported.
@@ -43,7 +43,9 @@ def _push_request_context() -> None:
 def _read_entry_points_once() -> Iterator[None]:
     """What is installed stays so while the tests run; to look for it takes a third of making an application."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "entry_points", cache(entry_points))
+        once = cache(entry_points)
+        for module in (load, mount):
+            patch.setattr(module, "entry_points", once)
         yield
 
 

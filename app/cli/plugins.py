@@ -16,9 +16,9 @@ from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
 from app.core.database.engine import db
-from app.core.host.checks import PLUGIN_NAME
+from app.core.host.checks.plugins import PLUGIN_NAME
 from app.core.host.migrations import CORE, UPGRADE, add_revision, missing, take_back, version_table
-from app.core.host.registry import Registered, Registry, current_registry, tables_of
+from app.core.host.registry import Registered, Registry, current_registry
 from app.models import LedgerEntry, LedgerOperation
 from app.plugin_api import API_VERSION
 
@@ -161,13 +161,13 @@ def _require_plugin(registry: Registry, name: str) -> None:
 def _drop_tables(registry: Registry, name: str) -> None:
     if name not in registry.plugins or registry.plugins[name].migrations is None:
         raise click.ClickException(f"{name} has no tables to drop. Leave --drop-tables out.")
-    click.confirm(f"Drop {', '.join(tables_of(registry, name))} with all rows?", abort=True)
+    click.confirm(f"Drop {', '.join(registry.tables_of(name))} with all rows?", abort=True)
     take_back(name)
     click.echo("The tables are dropped. Uninstall the plugin before you start the server again.")
 
 
 def _tell_tables(registry: Registry, name: str) -> None:
-    tables, there = tables_of(registry, name), set(inspect(db.engine).get_table_names())
+    tables, there = registry.tables_of(name), set(inspect(db.engine).get_table_names())
     for each in (each for each in tables if each in there):
         count = db.session.scalar(select(func.count()).select_from(db.metadata.tables[each])) or 0
         click.echo(f"Table {each}: {_counted(count, 'row')}. Stays; rows go with their inspections.")
@@ -183,7 +183,7 @@ def _tell_tables(registry: Registry, name: str) -> None:
 def _tell_ledger(registry: Registry, name: str, types: Sequence[Registered]) -> None:
     wire = [each.handler.type for each in types]
     operations = db.session.scalar(select(func.count()).where(LedgerOperation.type.in_(wire))) or 0
-    own = set(tables_of(registry, name))
+    own = set(registry.tables_of(name))
     entities = [entity for entity, model in registry.models.items() if inspect(model).local_table.name in own]
     entries = db.session.scalar(select(func.count()).where(LedgerEntry.entity.in_(entities))) or 0
     click.echo(
