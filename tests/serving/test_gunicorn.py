@@ -5,7 +5,6 @@ Flask's test client never shows how a WSGI server reads a body, so these go over
 
 from __future__ import annotations
 
-import gc
 import http.client
 import json
 import os
@@ -470,17 +469,6 @@ def test_a_connection_keeps_its_thread_as_long_as_there_are_enough(tmp_path: Pat
             each.close()
     finally:
         assert stop(server) == 0
-
-
-def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:
-    thresholds = gc.get_threshold()
-    try:
-        configuration()["post_worker_init"](None)
-        assert gc.get_freeze_count() > 100_000
-        assert gc.get_threshold()[0] > thresholds[0]
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
 
 
 #: Executes gunicorn's file, and prints what has been imported and stays.
