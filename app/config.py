@@ -38,8 +38,8 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 def current_settings() -> Settings:
     """The settings of the current application."""
-    found: Settings = current_app.extensions["fieldpost.settings"]
-    return found
+    settings: Settings = current_app.extensions["fieldpost.settings"]
+    return settings
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

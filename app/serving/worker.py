@@ -1,7 +1,7 @@
 """gunicorn's thread worker with two methods changed. Loads only gunicorn: its master imports this module.
 
 `accept`, `handle`, `nr_conns` and `conn.sock` are gunicorn's own and not documented; `tests/serving/test_gunicorn.py`
-shows that they still do what is needed here.
+shows that they still behave as this module needs.
 """
 
 from __future__ import annotations

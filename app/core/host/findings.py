@@ -1,4 +1,4 @@
-"""What the checks of a start find, as data; and the error that tells all of it."""
+"""Findings of the checks at the start, as data, and the error that lists all of them."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ NOT_CHECKED = Kind("checking it raised {error}: {reason}", "Compare its fields w
 OTHER_CLASS = Kind("it is a {type}", "Point it at a {wanted}(…).")
 
 
-def load(registry: Registry, found: Iterable[EntryPoint] | None = None) -> list[Finding]:
-    """Fill the registry with the handlers and plugins of `found`, or of all distributions; everything wrong with them.
+def load(registry: Registry, entries: Iterable[EntryPoint] | None = None) -> list[Finding]:
+    """Fill the registry with the handlers and plugins of the entry points (default: of all distributions).
 
-    Whatever has a finding is not in the registry.
+    Returns everything that is wrong with them. A handler, plugin or model that has a finding is not in the registry.
     """
-    entries = [*entry_points(group=HANDLERS), *entry_points(group=PLUGINS)] if found is None else found
+    entries = [*entry_points(group=HANDLERS), *entry_points(group=PLUGINS)] if entries is None else entries
     findings: list[Finding] = []
     # Two distributions may claim one name, and neither comes first in a useful order (trap 22). Plugins come before
     # the handlers that belong to them.

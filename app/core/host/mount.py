@@ -1,4 +1,4 @@
-"""Mounts plugins' blueprints and commands, and finds what is in their way."""
+"""Mounts plugins' blueprints and commands, and reports clashes with those that are there already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.core.database.engine import api
 from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registry
 
-#: Commands of Flask's own; what a distribution registers under `flask.commands` stands before ours, too.
+#: Flask's own commands. Those that distributions register under `flask.commands` come before ours, too.
 FLASK_COMMANDS = {"run", "shell", "routes"}
 
 #: Method and address -> the endpoint that answers them.
@@ -28,7 +28,7 @@ TAKEN_COMMAND = Kind("the command `flask {name}` is there already", "Rename the 
 
 
 def mount_blueprints(app: Flask, registry: Registry, prefix: str) -> list[Finding]:
-    """Register every plugin's blueprint below `prefix`; everything that is in their way."""
+    """Register every plugin's blueprint below `prefix`, except those that have a finding. Returns the findings."""
     taken: Taken = {address: rule.endpoint for rule in app.url_map.iter_rules() for address in _addresses(rule)}
     findings: list[Finding] = []
     for installed in registry.installed.values():
@@ -59,13 +59,13 @@ def _address_clashes(where: str, rule: Rule, taken: Taken) -> Iterator[Finding]:
 
 
 def _addresses(rule: Rule) -> Iterator[tuple[str, str]]:
-    """Methods and addresses that a rule answers, whatever its arguments are called."""
+    """Methods and addresses that a rule answers; the names of its arguments do not count."""
     for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
         yield method, re.sub(r"<[^>]*>", "<>", rule.rule)
 
 
 def mount_commands(app: Flask, registry: Registry) -> list[Finding]:
-    """Add every plugin's command-line group to `flask`; everything that is in their way."""
+    """Add every plugin's command-line group to `flask`, except those that have a finding. Returns the findings."""
     taken = {*app.cli.commands, *FLASK_COMMANDS, *(each.name for each in entry_points(group="flask.commands"))}
     findings: list[Finding] = []
     for installed in registry.installed.values():

@@ -1,5 +1,5 @@
-"""What can be wrong with a handler, a plugin or a model, and how to put it right: one module for each of them.
+"""Checks of handlers, plugins and models, one module for each, with the cures of everything that can be wrong.
 
-The checks run at every start (`app.core.host.load`). A function named `…_findings` looks at a thing by itself, one
-named `…_clashes` looks for what is already there.
+They run at every start (`app.core.host.load`). A function named `…_findings` looks at a thing by itself; one named
+`…_clashes` compares it with the others.
 """

@@ -1,4 +1,4 @@
-"""What can be wrong with a handler by itself, and beside the others."""
+"""Checks of a handler by itself, and beside the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a plugin's model by itself, and beside the others."""
+"""Checks of a plugin's model by itself, and beside the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.plugin_api import Entity
 #: Keys that `GET /sync/status` answers itself.
 STATUS_KEYS = ("user_id", "pending_inspections", "completed_inspections", "last_sync", "server_time")
 
-#: What a foreign key may do when the core deletes the parent: others would stop the core after an uninstallation.
+#: Actions of a foreign key when the core deletes the parent; any other would stop the core after an uninstallation.
 HARMLESS = ("CASCADE", "SET NULL")
 
 #: The longest id that the ledger keeps, in characters.
