@@ -9,12 +9,13 @@ import click
 from flask.cli import with_appcontext
 
 from app.config import Settings, current_settings, environment_name
-from app.core.host.registry import current_registry, setting_key
+from app.core.host.registry import current_registry
+from app.core.host.settings import setting_key
 from app.plugin_api import plugin_settings
 
 MASK = "********"
 
-#: What the name of a plugin's setting has that is not to be shown.
+#: Parts of a plugin's setting's name that mark a secret.
 SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD")
 
 
@@ -41,6 +42,6 @@ def config_command() -> None:
 
 
 def _masked(value: str) -> str:
-    """Of an address, only its kind is told: it may hold a password."""
+    """Only the kind of an address, because the rest may hold a password."""
     kind, separator, _ = value.partition("://")
     return f"{kind}://{MASK}" if separator else MASK

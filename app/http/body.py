@@ -26,7 +26,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from app.config import current_settings
 from app.core.values import MAX_INTEGER
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
-from app.http.deadlines import Deadlines
+from app.http.deadlines import deadlines
 
 #: How much is read from the connection at a time: gunicorn copies all that it has read ahead for each piece that it
 #: hands out, so small ones cost more, and of a connection that breaks up to one is lost.
@@ -38,9 +38,6 @@ MAX_MEMBERS = 100
 #: Without one of these in it, a text that orjson accepts is clean, and no value needs to be looked at: an integer
 #: out of range has at least 16 digits, NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
-
-
-deadlines = Deadlines()
 
 
 class SlowBodyError(RequestError):

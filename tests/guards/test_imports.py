@@ -17,7 +17,15 @@ KNOWN = frozenset(APP | PLUGINS)
 
 #: From the ground up. Imports go down, or stay on the floor. The longest prefix of a module's name counts.
 FLOORS = [
-    {"app.errors", "app.config", "app.clock", "app.core.values", "app.http.deadlines", "app.openapi"},
+    {
+        "app.errors",
+        "app.config",
+        "app.clock",
+        "app.core.settings",
+        "app.core.values",
+        "app.http.deadlines",
+        "app.openapi",
+    },
     {"app.plugin_api", "app.core.database", "app.http.body", "app.http.logs", "app.http.metrics"},
     {"app.models", "app.core.host", "app.attachments.storage"},
     {"app.policies", "app.core.ledger"},

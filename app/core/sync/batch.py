@@ -24,7 +24,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.session import LendableSession, lend
 from app.core.database.write import Write
-from app.core.host.checks import models_of
+from app.core.host.handlers import models_of
 from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, HandlerTimeout, Watch, watched
 from app.core.ledger.constraints import sentence_of

@@ -17,7 +17,7 @@ import orjson
 from marshmallow import Schema, ValidationError
 from sqlalchemy import String, inspect
 
-from app.core.host.checks import core_keys, takes_client_id
+from app.core.host.handlers import core_keys, takes_client_id
 from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.conflicts import STRATEGIES

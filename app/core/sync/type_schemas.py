@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import String, inspect
 
-from app.core.host.checks import takes_client_id
+from app.core.host.handlers import takes_client_id
 from app.core.host.registry import Registered
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.items import LOCAL_ID_LENGTH
