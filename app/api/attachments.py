@@ -19,7 +19,7 @@ from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
-from app.models.serialize import record_of
+from app.models.serialize import serialize
 from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, listed, obj, one_of, told
 from app.web import answer, described, signed_in_user
 
@@ -116,7 +116,7 @@ def list_attachments(key: str) -> Response:
         .where(Attachment.form_fill_id == form_fill_id, Attachment.deleted_at.is_(None))
         .order_by(Attachment.position)
     )
-    found = [record_of(each) for each in db.session.scalars(statement)]
+    found = [serialize(each) for each in db.session.scalars(statement)]
     return answer({"attachments": found}, "Attachments retrieved successfully")
 
 

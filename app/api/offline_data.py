@@ -17,11 +17,11 @@ from app.core.host.registry import current_registry
 from app.core.ledger.state import begin_snapshot
 from app.core.values import MAX_INTEGER
 from app.errors import NotFoundError
+from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
-from app.feed.page import start_cursor
 from app.models import Attachment, FormFill, Inspection
 from app.models.entities import entity_of
-from app.models.serialize import record_of, select_shown
+from app.models.serialize import select_shown, serialize
 from app.openapi.shapes import (
     ID_IN_ADDRESS,
     INSPECTION,
@@ -67,7 +67,7 @@ def get_offline_data(key: str) -> Response:
     inspection = session.scalar(statement)
     if inspection is None:
         raise NotFoundError("InspectionNotFound")
-    content: Any = {"inspection": record_of(inspection), "form_fills": _form_fills(session, inspection.id)}
+    content: Any = {"inspection": serialize(inspection), "form_fills": _form_fills(session, inspection.id)}
     metadata = {
         "downloaded_at": to_wire(now()),
         "version": PACKAGE_VERSION,
@@ -87,7 +87,7 @@ def _named(key: str) -> Any:
 def _form_fills(session: Session, inspection_id: int) -> list[dict[str, Any]]:
     statement = select_shown(FormFill).where(FormFill.inspection_id == inspection_id).order_by(FormFill.id)
     return [
-        {**record_of(form_fill), "photos": [record_of(each) for each in form_fill.attachments]}
+        {**serialize(form_fill), "photos": [serialize(each) for each in form_fill.attachments]}
         for form_fill in session.scalars(statement)
     ]
 
@@ -102,5 +102,5 @@ def _plugin_rows(session: Session, inspection_id: int) -> dict[str, list[dict[st
         statement = select_shown(rows).where(rows.inspection_id == inspection_id).order_by(rows.id)
         if hasattr(rows, "deleted_at"):
             statement = statement.where(rows.deleted_at.is_(None))
-        found[entity_of(model).name] = [record_of(row) for row in session.scalars(statement)]
+        found[entity_of(model).name] = [serialize(row) for row in session.scalars(statement)]
     return found

@@ -13,7 +13,7 @@ from app.accounts.administrators import lock_users, require_still_admin
 from app.core.ledger.record import Origin, Recorder, record
 from app.errors import InvalidError, NotFoundError, StaleError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
-from app.models.serialize import record_of, select_shown
+from app.models.serialize import select_shown, serialize
 from app.plugin_api import Row
 
 #: The columns that are objects, and their keys (contract, section 8).
@@ -26,7 +26,7 @@ OBJECTS = {
 def describe_rows(session: Session, model: Any, ids: Iterable[int]) -> list[dict[str, Any]]:
     """The rows with these ids, in their order, as they leave the server."""
     statement = select_shown(model).where(model.id.in_(list(ids))).order_by(model.id)
-    return [record_of(row) for row in session.scalars(statement)]
+    return [serialize(row) for row in session.scalars(statement)]
 
 
 def describe_inspection(session: Session, inspection_id: int) -> dict[str, Any]:
