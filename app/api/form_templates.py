@@ -22,7 +22,7 @@ from app.errors import NotFoundError
 from app.models import FormTemplate
 from app.models.attachments import KINDS
 from app.openapi.shapes import FORM_TEMPLATE, obj, page_of
-from app.web import RestBlueprint, answer, described, rest_origin
+from app.web import RestBlueprint, answer, described, origin_of_request
 
 blueprint = RestBlueprint("form_templates", __name__, description="Which fields a form has")
 
@@ -82,7 +82,7 @@ def list_form_templates(query: Mapping[str, Any]) -> Response:
 @blueprint.body(NewFormTemplateSchema)
 def create_form_template(body: Mapping[str, Any]) -> Response:
     """A new form template."""
-    created = add_template(rest_origin(), body)
+    created = add_template(origin_of_request(), body)
     return answer({"form_template": describe_template(created)}, "Form template created successfully", 201)
 
 

@@ -20,7 +20,7 @@ from app.core.host.registry import current_registry
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
 from app.openapi.shapes import ID, INSPECTION, INSPECTION_WITH_FORM_FILLS, obj, page_of
-from app.web import RestBlueprint, answer, described, rest_origin, signed_in_user
+from app.web import RestBlueprint, answer, described, origin_of_request, signed_in_user
 
 blueprint = RestBlueprint("inspections", __name__, description="Visits to properties")
 
@@ -43,7 +43,7 @@ def list_inspections(query: Mapping[str, Any]) -> Response:
 def create_inspection(body: Mapping[str, Any]) -> Response:
     """A new inspection with one form fill for each of its templates; owned by its maker unless said otherwise."""
     values = {name: value for name, value in body.items() if name != "form_template_ids"}
-    inspection_id, _ = administration.create_inspection(rest_origin(), values, body["form_template_ids"])
+    inspection_id, _ = administration.create_inspection(origin_of_request(), values, body["form_template_ids"])
     return answer(_describe_with_form_fills(inspection_id), "Inspection created successfully", 201)
 
 
@@ -65,7 +65,7 @@ def get_inspection(inspection_id: int) -> Response:
 def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
     """Change fields of an inspection. Keys that `property` or `customer` leave out stay as they are."""
     values, version = split_version(body)
-    administration.change_inspection(rest_origin(), inspection_id, values, version)
+    administration.change_inspection(origin_of_request(), inspection_id, values, version)
     changed = describe_inspection(db.session(), inspection_id)
     return answer({"inspection": changed}, "Inspection updated successfully")
 
@@ -76,7 +76,7 @@ def change_inspection(body: Mapping[str, Any], inspection_id: int) -> Response:
 def delete_inspection(inspection_id: int) -> Response:
     """Delete an inspection and everything below it. The bytes of its attachments are kept for their period."""
     plugin_models = models_below(current_registry().models.values())
-    administration.delete_inspection(rest_origin(), inspection_id, plugin_models)
+    administration.delete_inspection(origin_of_request(), inspection_id, plugin_models)
     return answer({"id": inspection_id}, "Inspection deleted successfully")
 
 

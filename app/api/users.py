@@ -19,7 +19,7 @@ from app.core.database.engine import db
 from app.errors import NotFoundError
 from app.models import ROLES, User
 from app.openapi.shapes import ACCOUNT, obj, page_of
-from app.web import RestBlueprint, answer, described, rest_origin
+from app.web import RestBlueprint, answer, described, origin_of_request
 
 blueprint = RestBlueprint("users", __name__, description="People who sign in")
 
@@ -59,7 +59,7 @@ def list_users(query: Mapping[str, Any]) -> Response:
 @blueprint.body(NewUserSchema)
 def create_user(body: Mapping[str, Any]) -> Response:
     """A new user, who can sign in at once unless `active` is false."""
-    created = add_user(rest_origin(), **body)
+    created = add_user(origin_of_request(), **body)
     return answer({"user": describe_account(created)}, "User created successfully", 201)
 
 
@@ -81,7 +81,7 @@ def get_user(user_id: int) -> Response:
 def change_user(body: Mapping[str, Any], user_id: int) -> Response:
     """Change a user. Deactivation and a new password end all sign-ins of theirs."""
     values, version = split_version(body)
-    changed = administration.change_user(rest_origin(), user_id, values, version)
+    changed = administration.change_user(origin_of_request(), user_id, values, version)
     return answer({"user": describe_account(changed)}, "User updated successfully")
 
 

@@ -72,7 +72,7 @@ def create_upload() -> Response:
         raise InvalidError("Invalid header", "Upload-Length: an empty file is no image.")
     check_size(byte_size)
     metadata = request.headers.get("Upload-Metadata", "")
-    check_destination(protocol.read_target(metadata))
+    check_destination(signed_in_user(), protocol.read_target(metadata))
     upload_id = _announce(byte_size, metadata)
     if request.content_length or request.mimetype == protocol.CONTENT_TYPE:
         _take_first(upload_id)
@@ -200,7 +200,7 @@ def _put_progress(response: Response, upload: ResumableUpload) -> None:
 def _outcome(upload: ResumableUpload) -> Response:
     """What the upload has become, as `POST /sync/upload_photo` answers it."""
     kind = protocol.read_target(upload.sent_metadata).kind
-    stored = find_stored(str(upload.attachment_id))
+    stored = find_stored(db.session(), signed_in_user(), str(upload.attachment_id))
     return jsonify(stored.body(f"{kind}_attachment_id", f"{kind.capitalize()} uploaded successfully"))
 
 

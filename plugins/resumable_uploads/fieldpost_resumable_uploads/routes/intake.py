@@ -14,7 +14,7 @@ from app.clock import now
 from app.errors import RequestError
 from app.models import db
 from app.plugin_api import plugin_settings
-from app.web import CutOffError, SlowBodyError, body_pieces, unit_of_work
+from app.web import CutOffError, SlowBodyError, body_pieces, origin_of_request, unit_of_work
 from fieldpost_resumable_uploads import protocol, uploads
 from fieldpost_resumable_uploads.faults import UploadExpiredError
 from fieldpost_resumable_uploads.models import ResumableUpload
@@ -104,7 +104,7 @@ def _finish(upload: ResumableUpload, offset: int, data: bytes) -> None:
         uploads.complete(session, locked, attachment_id)
         locked.expires_at = expiry()
 
-    store_image(protocol.read_target(upload.sent_metadata), whole, also)
+    store_image(origin_of_request("upload"), protocol.read_target(upload.sent_metadata), whole, also)
     uploads.drop([each.storage_key for each in parts])
 
 
