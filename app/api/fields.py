@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField
-from app.http.body import faults
+from app.http.body import find_unstorable
 from app.openapi.shapes import JsonSchema
 
 DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -82,7 +82,7 @@ class QueryText(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         found = super()._deserialize(value, attr, data, **kwargs)
-        fault = faults(found)
+        fault = find_unstorable(found)
         if fault is not None:
             raise ValidationError(fault)
         return found

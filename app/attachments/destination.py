@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import InvalidError, RequestError
-from app.http.body import faults
+from app.http.body import find_unstorable
 
 FIELD_NAME_LENGTH = 255
 LOCAL_ID_LENGTH = 255
@@ -52,7 +52,7 @@ def missing_parameters(names: str, message: str) -> RequestError:
 
 
 def _check_text(name: str, value: str, longest: int) -> None:
-    fault = faults(value)
+    fault = find_unstorable(value)
     if len(value) > longest:
         fault = f"Longer than maximum length {longest}."
     if fault is not None:
