@@ -24,7 +24,7 @@ PLAIN = (attachments.blueprint, openapi.blueprint)
 
 
 def register_api(app: Flask, prefix: str) -> None:
-    """Bind flask-smorest and register the REST blueprints below `prefix`."""
+    """Register the REST blueprints below `prefix`, and give them to flask-smorest."""
     app.url_map.converters["row_id"] = RowIdConverter
     openapi.bind_api(app)
     for described in DESCRIBED:
