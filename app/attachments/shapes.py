@@ -1,4 +1,4 @@
-"""What an upload takes and answers, as JSON Schemas (contract, section 4)."""
+"""The parts and the answer of an upload, as JSON Schemas (contract, section 4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.attachments.destination import FIELD_NAME_LENGTH, LOCAL_ID_LENGTH
 from app.core.values import UUID_FORM
 from app.openapi.shapes import ATTACHMENT, BOOLEAN, ID, TEXT, TIME, TRUE, JsonSchema, Named, nullable, obj, told
 
-#: The errors of an upload beside those of every body.
+#: The errors of an upload besides those of every body.
 UPLOAD_FAULTS = ("forbidden", "not_found")
 
 STORED = Named(
@@ -20,7 +20,7 @@ STORED = Named(
 
 
 def upload_form(part: str) -> JsonSchema:
-    """The parts of an upload whose bytes are in `part`."""
+    """The parts of an upload whose image is in the part `part`."""
     number_or_client_id = {"type": "string", "minLength": 1, "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
     return obj(
         ("local_id",),
@@ -32,7 +32,7 @@ def upload_form(part: str) -> JsonSchema:
 
 
 def upload_answer(key: str) -> JsonSchema:
-    """The answer of an upload, the attachment's id under `key`."""
+    """The answer of an upload, with the attachment's id under `key`."""
     return obj(
         ("replayed", "deleted"),
         success=TRUE,
