@@ -102,7 +102,7 @@ def origin_of_request(door: str = "rest") -> Origin:
     return Origin(door=door, user_id=signed_in_user().id, device_id=g.get("device_id"))
 
 
-def answer(data: Any, message: str, status: int = 200) -> Response:
+def answer(data: object, message: str, status: int = 200) -> Response:
     """`{"success": true, "data": …, "server_time": …, "message": …}` with `status`."""
     response = jsonify({"success": True, "data": data, "server_time": to_wire(now()), "message": message})
     response.status_code = status

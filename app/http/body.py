@@ -199,9 +199,10 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     """The depth to which arrays and objects are nested; computed without recursion."""
-    depth, level = 0, [value]
+    depth = 0
+    level = [value]
     while level:
         containers = [node for node in level if isinstance(node, dict | list)]
         depth += bool(containers)
@@ -211,9 +212,9 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def find_unstorable(value: Any) -> str | None:
+def find_unstorable(value: object) -> str | None:
     """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be."""
-    pending: list[tuple[str, Any]] = [("", value)]
+    pending: list[tuple[str, object]] = [("", value)]
     while pending:
         path, node = pending.pop()
         reason = _why_unstorable(node)
@@ -224,7 +225,7 @@ def find_unstorable(value: Any) -> str | None:
     return None
 
 
-def _why_unstorable(node: Any) -> str | None:
+def _why_unstorable(node: object) -> str | None:
     """Why a value, without its children, cannot be stored."""
     match node:
         case str():
@@ -238,7 +239,7 @@ def _why_unstorable(node: Any) -> str | None:
     return None
 
 
-def _children(path: str, node: Any) -> Iterable[tuple[str, Any]]:
+def _children(path: str, node: object) -> Iterable[tuple[str, object]]:
     """The values in an object or an array, with their paths."""
     if isinstance(node, dict):
         return ((f"{path}.{key}" if path else key, child) for key, child in node.items())
@@ -273,7 +274,7 @@ def _with_text_keys(value: Any) -> Any:
 class JsonParser(FlaskParser):
     """The webargs parser of the REST routes: it uses our body reader, and refuses unknown keys by name."""
 
-    def load_json(self, req: Request, schema: Schema) -> Any:
+    def load_json(self, req: Request, schema: Schema) -> object:
         """The body, for webargs."""
         return read_json(req)
 

@@ -12,7 +12,7 @@ from flask.json.provider import JSONProvider
 class OrjsonProvider(JSONProvider):
     """Flask's JSON provider on orjson. Request bodies do not come this way but through `app.http.body`."""
 
-    def dumps(self, obj: Any, **_kwargs: object) -> str:
+    def dumps(self, obj: object, **_kwargs: object) -> str:
         """JSON text."""
         return orjson.dumps(obj).decode()
 

@@ -12,13 +12,12 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 import psycopg
 import structlog
 from flask import Flask, Response, g, has_request_context, request
-from structlog.typing import EventDict, ExcInfo, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.config import Settings
 from app.errors import StartError, StorageError
@@ -34,7 +33,7 @@ TALKATIVE = ("alembic", "boto3", "botocore", "s3transfer", "urllib3", "PIL")
 
 def configure_logging(settings: Settings) -> None:
     """Send the records of all loggers, the libraries' too, to standard error at the level of the settings."""
-    shared: list[Any] = [
+    shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -146,5 +145,5 @@ def _connection_message(error: psycopg.Error) -> str:
     return str(error) if isinstance(error, psycopg.OperationalError) else ""
 
 
-def _serialize(event: Any, **_options: Any) -> str:
+def _serialize(event: object, **_options: object) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
