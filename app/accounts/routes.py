@@ -121,7 +121,7 @@ def logout() -> Response:
 @blueprint.get("/auth/me")
 @described(answer=obj(success=TRUE, user=USER, device_id=nullable(UUID)))
 def me() -> Response:
-    """Who is signed in."""
+    """The signed-in user."""
     return jsonify({"success": True, "user": tokens.serialize_user(signed_in_user()), "device_id": g.device_id})
 
 

@@ -1,4 +1,4 @@
-"""Where an image goes: its form fill, and what is locked while the attachment's row is written (rule 6)."""
+"""The place of an image: its form fill, and the rows that are locked while the attachment's row is written (rule 6)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find_form_fill(session: Session, destination: Destination) -> FormFill | Non
 
 
 def lock_place(session: Session, destination: Destination) -> Place | None:
-    """Where the image goes, locked until the transaction ends; None if there is no such form fill."""
+    """The place of the image, locked until the transaction ends; None if there is no such form fill."""
     name = _column_name(destination)
     parameters = {"named": destination.form_fill, "field_name": destination.field_name}
     locks = [Lock(model=model, statement=lock, parameters=parameters) for model, lock in _locks(name).items()]

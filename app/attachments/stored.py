@@ -1,4 +1,4 @@
-"""What an upload is answered with, now and when it is repeated (contract, section 4)."""
+"""The answer of an upload, now and when it is repeated (contract, section 4)."""
 
 from __future__ import annotations
 

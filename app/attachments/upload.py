@@ -150,7 +150,7 @@ class _Unit:
         return Stored(attachment_id=attachment.id, data=serialize_upload(attachment), is_new=same is None)
 
     def _head(self, local_id: str, attachment: Attachment) -> Head:
-        """What the ledger remembers for a retry."""
+        """The head that the ledger keeps for a retry."""
         return Head(
             position=0,
             type=self._type,

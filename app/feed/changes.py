@@ -34,7 +34,7 @@ class Page:
 
     #: In the shape of section 6: `{"entity", "op", "id", "updated_at", "record"?}`.
     changes: list[JsonObject]
-    #: Where the next page begins.
+    #: The beginning of the next page.
     cursor: Cursor
     has_more: bool
 
@@ -61,7 +61,7 @@ def next_page(
     begin_snapshot(session)
     limit_xid = horizon(session)
     if cursor is None:
-        # Taken before the first page is read: whatever is committed later comes in the feed.
+        # Taken before the first page is read: rows that are committed later come in the feed.
         stage, snapshot = entity_of(models[0]).name, snapshot_text(session)
         cursor = replace(start_cursor(session, user), is_walk=True, stage=stage, snapshot=snapshot)
     else:

@@ -119,11 +119,11 @@ class RelevantEntries:
         Other entries are never read. With `inspection_id IN (SELECT …) ORDER BY … LIMIT` both databases would at
         times read the ledger in its order, hoping to meet enough visible entries.
         """
-        roots, each = self.visibility.roots(), aliased(LedgerEntry)
-        below_root = select(each.id).where(each.inspection_id == roots.c.id, *self._changed(each, mark))
-        below_root = _first(below_root, each, count)
+        roots, entry = self.visibility.roots(), aliased(LedgerEntry)
+        below_root = select(entry.id).where(entry.inspection_id == roots.c.id, *self._changed(entry, mark))
+        below_root = _first(below_root, entry, count)
         if is_postgresql(self.session):
-            found: Any = below_root.with_only_columns(*entry_columns(each)).lateral()
+            found: Any = below_root.with_only_columns(*entry_columns(entry)).lateral()
             return _first(select(*entry_columns(found.c)).select_from(roots.join(found, true())), found.c, count)
         # SQLite has no LATERAL.
         joined = roots.join(LedgerEntry, LedgerEntry.id.in_(below_root.correlate(roots)))

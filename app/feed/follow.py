@@ -33,7 +33,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
         stage, after = cursor.stage, cursor.after
         for model, key in rows.of(entry, stage, after):
             if not draft.name(model, key):
-                # Where nothing of this entry was named, the cursor stays on the entry before.
+                # If nothing of this entry was named, the cursor stays on the entry before.
                 return cursor if stage is None else replace(cursor, mark=mark_of(entry), stage=stage, after=after), True
             stage, after = entity_of(model).name, key
         cursor = replace(cursor, mark=mark_of(entry), stage=None, after=None)
@@ -59,8 +59,8 @@ class _EntryRows:
         if entry.action == "gain":
             if not self._is_covered(entry):
                 yield from self._whole_inspection(entry.inspection_id, stage, after)
-        # A later entry that brings the inspection into sight again brings all that it has by then, so earlier changes
-        # and losses need not be told. Deletions are: the device may still hold the row from before the loss.
+        # An entry that brings the inspection into sight again brings all its rows, so changes and losses before it are
+        # left out. Deletions are not: the device may still hold the row from before the loss.
         elif entry.action == "delete" or not self._is_covered(entry):
             yield from self._row(entry, stage)
 
@@ -82,7 +82,7 @@ class _EntryRows:
 
     def _row(self, entry: FeedEntry, stage: str | None) -> Iterator[tuple[Model, Key]]:
         """The changed row; before an attachment the form fill whose `data` names it, unless a later entry brings it."""
-        model = next(each for each in self.draft.models if entity_of(each).name == entry.entity)
+        model = next(model for model in self.draft.models if entity_of(model).name == entry.entity)
         if model is Attachment and stage is None and entry.entity_id in self.forms and not self._is_covered(entry):
             yield FormFill, self.forms[entry.entity_id]
         yield model, inspect(model).primary_key[0].type.python_type(entry.entity_id)

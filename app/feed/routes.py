@@ -35,7 +35,7 @@ blueprint = Blueprint("feed", __name__)
     faults=("cursor_expired",),
 )
 def changes() -> Response:
-    """What the user sees and what changed of it since the cursor (contract, section 6)."""
+    """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user = signed_in_user()
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
     page = next_page(
