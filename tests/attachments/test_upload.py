@@ -148,7 +148,7 @@ def test_a_retry_with_a_local_id_is_answered_again_and_revives_nothing(
 def test_one_local_id_for_two_fields_with_the_same_bytes_stores_both(
     world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
-    """The field is part of what was sent, and so of the fingerprint: the second upload is no retry of the first."""
+    """The field is part of the fingerprint, so the second upload is no retry of the first."""
     data = jpeg()
     first = upload(device, form_fill, data, "Riser_Photo", local_id="photo-1").json
     second = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json

@@ -1,4 +1,4 @@
-"""The feed against the tables: whatever happens between two pages, in the end each device holds what its user sees."""
+"""The feed against the tables: after any events between pages, each device ends with the rows that its user sees."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Office:
         return self.clients[0]
 
     def visible(self, user: User) -> set[tuple[str, Any]]:
-        """What the user should hold, told from the tables alone."""
+        """The rows that the user should hold, computed from the tables alone."""
         roots = {
             each.id
             for each in self.world.all(Inspection)
@@ -81,7 +81,7 @@ class Office:
 
     @property
     def technicians(self) -> list[User]:
-        """Whom inspections can be assigned to."""
+        """The users to whom inspections can be assigned."""
         return [each for each in self.users if each.role == "technician"]
 
     def assign(self, dice: random.Random) -> None:

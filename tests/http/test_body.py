@@ -244,7 +244,7 @@ def request_with(stream: Any, **headers: str) -> Request:
 
 
 class BrokenStream(BytesIO):
-    """Some bytes, and then what a WSGI server raises for a malformed chunk: an exception of its own."""
+    """Some bytes, and then a WSGI server's own exception for a malformed chunk."""
 
     def read(self, size: int | None = -1) -> bytes:
         piece = super().read(size)
