@@ -36,8 +36,8 @@ from sqlalchemy import Connection, event, select, text
 from app import create_app
 from app.core.database.engine import WRITES, db
 from app.core.host.migrations import upgrade
+from app.feed.changes import start_cursor
 from app.feed.cursor import Mark, write_cursor
-from app.feed.page import start_cursor
 from app.feed.position import snapshot_text
 from app.models import LedgerEntry, User
 from app.testing import PASSWORD_HASH, sign_in

@@ -1,9 +1,8 @@
-"""Attachments on their way down: the bytes, the manifest, the proof that photos arrived (contract, sections 4, 7)."""
+"""Reading attachments: their bytes, a form fill's list, and whether photos have arrived (contract, sections 4, 7)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from flask import Blueprint, Response, request
 from marshmallow import ValidationError, fields, validate
@@ -15,26 +14,26 @@ from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, UUID_FORM
+from app.core.values import MAX_INTEGER, UUID_FORM, Values
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
-from app.models.serialize import record_of
+from app.models.serialize import serialize
 from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, ROW_ID, TEXT, array_of, obj, one_of, with_description
 from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
 
-#: What `?variant=` may be; without it the stored bytes are sent.
+#: The values of `?variant=`. Without it the stored bytes are sent.
 VARIANTS = (None, "thumbnail")
 
 
-class FormFillKey(fields.Field[Any]):
+class FormFillKey(fields.Field[int | str]):
     """A form fill's id, or its client_id in lower case."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | str:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int | str:
         if isinstance(value, float) and value.is_integer():
-            # For JSON Schema, and so for whoever reads our document, 1.0 is an integer.
+            # In JSON Schema, and so in our OpenAPI document, 1.0 is an integer.
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_INTEGER:
             return value
@@ -44,7 +43,7 @@ class FormFillKey(fields.Field[Any]):
 
 
 class PhotoSchema(BodySchema):
-    """One photo that a device asks about."""
+    """A photo that a device asks about."""
 
     form_fill_id = FormFillKey(
         required=True,
@@ -59,7 +58,7 @@ class PhotoSchema(BodySchema):
     field_name = fields.String(required=True, validate=validate.Length(1, 255))
     sha256 = fields.String(
         required=True,
-        # A line break may come before `$`, hence the length.
+        # `$` also matches before a line break at the end, so the length is checked too.
         validate=[
             validate.Length(equal=64, error="Not a SHA-256 in hex."),
             validate.Regexp(r"^[0-9a-fA-F]{64}$", error="Not a SHA-256 in hex."),
@@ -101,7 +100,7 @@ def get_attachment(attachment_id: str) -> Response:
     if variant not in VARIANTS:
         raise InvalidError(extra={"details": {"variant": ["Must be thumbnail, or not sent."]}})
     attachment = _visible(attachment_id)
-    # No connection is held while the bytes are sent.
+    # No database connection is held while the bytes are sent.
     db.session.remove()
     return send_attachment(request, attachment, variant)
 
@@ -116,8 +115,8 @@ def list_attachments(key: str) -> Response:
         .where(Attachment.form_fill_id == form_fill_id, Attachment.deleted_at.is_(None))
         .order_by(Attachment.position)
     )
-    found = [record_of(each) for each in db.session.scalars(statement)]
-    return answer({"attachments": found}, "Attachments retrieved successfully")
+    attachments = [serialize(attachment) for attachment in db.session.scalars(statement)]
+    return answer({"attachments": attachments}, "Attachments retrieved successfully")
 
 
 @blueprint.post("/sync/verify_attachments")
@@ -152,15 +151,15 @@ def verify_attachments() -> Response:
     except ValidationError as error:
         raise InvalidError(extra={"details": details_of(error)}) from None
     known = _statuses(asked)
-    found = [
+    statuses = [
         {**sent, "status": known.get((photo["form_fill_id"], photo["field_name"], photo["sha256"].lower()), "missing")}
         for sent, photo in zip(body, asked, strict=True)
     ]
-    return answer({"attachments": found}, "Attachments verified")
+    return answer({"attachments": statuses}, "Attachments verified")
 
 
-def _statuses(asked: Iterable[dict[str, Any]]) -> dict[tuple[int | str, str, str], str]:
-    """What is known of these photos, by form fill (id and client_id), field and SHA-256. One query."""
+def _statuses(asked: Iterable[Values]) -> dict[tuple[int | str, str, str], str]:
+    """(form fill, field, SHA-256) -> `stored` or `deleted`, for form fills by id and by client_id. One query."""
     keys = {photo["form_fill_id"] for photo in asked}
     statement = (
         select(FormFill.id, FormFill.client_id, Attachment.field_name, Attachment.sha256, Attachment.deleted_at)
@@ -169,30 +168,30 @@ def _statuses(asked: Iterable[dict[str, Any]]) -> dict[tuple[int | str, str, str
         .where(
             policies.visible(signed_in_user()),
             or_(
-                FormFill.id.in_([each for each in keys if isinstance(each, int)]),
-                FormFill.client_id.in_([each for each in keys if isinstance(each, str)]),
+                FormFill.id.in_([key for key in keys if isinstance(key, int)]),
+                FormFill.client_id.in_([key for key in keys if isinstance(key, str)]),
             ),
             Attachment.sha256.in_({photo["sha256"].lower() for photo in asked}),
         )
     )
-    found: dict[tuple[int | str, str, str], str] = {}
+    statuses: dict[tuple[int | str, str, str], str] = {}
     for id_, client_id, field_name, sha256, deleted_at in db.session.execute(statement):
         for key in (id_, client_id):
             if deleted_at is None:
-                found[key, field_name, sha256] = "stored"
+                statuses[key, field_name, sha256] = "stored"
             else:
-                found.setdefault((key, field_name, sha256), "deleted")
-    return found
+                statuses.setdefault((key, field_name, sha256), "deleted")
+    return statuses
 
 
 def _visible(attachment_id: str) -> Attachment:
-    """The attachment, unless it is deleted or below an inspection that the user may not see."""
+    """The attachment. Raises `NotFoundError` if it is deleted or below an inspection that the user may not see."""
     statement = (
         select(Attachment)
         .join(Inspection, Inspection.id == Attachment.inspection_id)
         .where(Attachment.id == attachment_id, Attachment.deleted_at.is_(None), policies.visible(signed_in_user()))
     )
-    found: Attachment | None = None if "\0" in attachment_id else db.session.scalar(statement)
-    if found is None:
+    attachment: Attachment | None = None if "\0" in attachment_id else db.session.scalar(statement)
+    if attachment is None:
         raise NotFoundError("Attachment not found")
-    return found
+    return attachment

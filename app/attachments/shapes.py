@@ -1,4 +1,4 @@
-"""The requests and answers of uploads as JSON Schemas (contract, section 4)."""
+"""The parts and the answer of an upload, as JSON Schemas (contract, section 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.openapi.shapes import (
     with_description,
 )
 
-#: The errors of an upload beside those of every body.
+#: The errors of an upload besides those of every body.
 UPLOAD_ERRORS = ("forbidden", "not_found")
 
 STORED = Named(
@@ -32,7 +32,7 @@ STORED = Named(
 
 
 def upload_form(part: str) -> JsonSchema:
-    """The parts of an upload whose bytes are in `part`."""
+    """The parts of an upload whose image is in the part `part`."""
     number_or_client_id = {"type": "string", "minLength": 1, "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
     return obj(
         ("local_id",),
@@ -44,7 +44,7 @@ def upload_form(part: str) -> JsonSchema:
 
 
 def upload_answer(key: str) -> JsonSchema:
-    """The answer of an upload, the attachment's id under `key`."""
+    """The answer of an upload, with the attachment's id under `key`."""
     return obj(
         ("replayed", "deleted"),
         success=TRUE,

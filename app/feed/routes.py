@@ -10,14 +10,14 @@ from app import policies
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.errors import InvalidError
+from app.feed.changes import feed_models, next_page
 from app.feed.cursor import read_cursor, write_cursor
-from app.feed.page import feed_models, read_page
 from app.feed.shapes import CHANGES
 from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, signed_in_user
 
-#: Rows on a page of the feed: usually, and at most.
-USUAL_LIMIT, MOST_LIMIT = 500, 5000
+#: Rows on a page of the feed: the default and the maximum.
+DEFAULT_LIMIT, MAX_LIMIT = 500, 5000
 LIMIT_FORM = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 blueprint = Blueprint("feed", __name__)
@@ -27,18 +27,18 @@ blueprint = Blueprint("feed", __name__)
 @described(
     query={
         "cursor": with_description(
-            TEXT, "Of the page before; without one, or with an empty one, a walk over everything begins."
+            TEXT, "The cursor of the page before. Without one, or with an empty one, a walk over everything begins."
         ),
-        "limit": {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": USUAL_LIMIT},
+        "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     },
     data=CHANGES,
     errors=("cursor_expired",),
 )
 def changes() -> Response:
-    """What the user sees and what changed of it since the cursor (contract, section 6)."""
+    """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user = signed_in_user()
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
-    page = read_page(
+    page = next_page(
         db.session(),
         user,
         policies.visible(user),
@@ -51,10 +51,10 @@ def changes() -> Response:
 
 
 def _read_limit(sent: str | None) -> int:
-    """How many rows a page may name."""
+    """The number of rows that a page may name. Raises `InvalidError`."""
     if sent is None:
-        return USUAL_LIMIT
+        return DEFAULT_LIMIT
     number = int(sent) if LIMIT_FORM.fullmatch(sent) else 0
-    if not 1 <= number <= MOST_LIMIT:
-        raise InvalidError(extra={"details": {"limit": [f"Send a whole number from 1 to {MOST_LIMIT}."]}})
+    if not 1 <= number <= MAX_LIMIT:
+        raise InvalidError(extra={"details": {"limit": [f"Send a whole number from 1 to {MAX_LIMIT}."]}})
     return number

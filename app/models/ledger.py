@@ -40,7 +40,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: Through which door it came: `sync`, `rest` or `cli`.
+    #: Through which door it came: `sync`, `rest`, `upload` or `cli`.
     door: Mapped[str] = mapped_column(String(16))
     #: None: the command line.
     user_id: Mapped[int | None] = mapped_column(BigId)

@@ -13,6 +13,6 @@ blueprint = Blueprint("photos", __name__)
 @blueprint.post("/sync/upload_photo")
 @described(form=upload_form("photo"), answer=upload_answer("photo_attachment_id"), errors=UPLOAD_ERRORS)
 def upload_photo() -> Response:
-    """Store a photo: multipart `form_fill_id`, `field_name`, `photo`, and `local_id` if a retry is to be certain."""
+    """Store a photo: multipart `form_fill_id`, `field_name`, `photo`, and `local_id`, which makes a retry safe."""
     stored = store_upload(request, part="photo", kind="photo")
     return jsonify(stored.body("photo_attachment_id", "Photo uploaded successfully"))

@@ -145,6 +145,20 @@ def test_a_retry_with_a_local_id_is_answered_again_and_revives_nothing(
     assert new["photo_attachment_id"] != first["photo_attachment_id"]
 
 
+def test_one_local_id_for_two_fields_with_the_same_bytes_stores_both(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    """The field is part of the fingerprint, so the second upload is no retry of the first."""
+    data = jpeg()
+    first = upload(device, form_fill, data, "Riser_Photo", local_id="photo-1").json
+    second = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json
+    assert "replayed" not in second
+    assert first["photo_attachment_id"] != second["photo_attachment_id"]
+    assert sorted(row.field_name for row in world.all(Attachment)) == ["Riser_Photo", "Valve_Photo"]
+    retry = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json
+    assert (retry["replayed"], retry["photo_attachment_id"]) == (True, second["photo_attachment_id"])
+
+
 def test_a_replaced_signature_is_not_revived_by_a_retry(device: FlaskClient, form_fill: FormFill) -> None:
     def sign(colour: str, local_id: str) -> Any:
         more = {"to": SIGNATURE, "part": "signature", "local_id": local_id}
@@ -247,6 +261,25 @@ def test_a_form_fill_of_somebody_else_is_403_and_nothing_is_stored(
         answer = upload(sign_in(each), form_fill)
         assert (answer.status_code, answer.json["error"]) == (403, "Not authorized to update this form")
     assert files_in(app) == []
+
+
+def test_a_photo_of_somebody_else_is_refused_before_it_is_decoded(
+    sign_in: SignIn, world: World, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding 50 megapixels costs seconds and memory: nobody gets that without the right to store the photo."""
+    decoded: list[int] = []
+    real = module.verify
+
+    def count_and_verify(data: bytes, limit: int) -> Any:
+        decoded.append(len(data))
+        return real(data, limit)
+
+    monkeypatch.setattr(module, "verify", count_and_verify)
+    assert upload(sign_in(world.user("stranger@example.com")), form_fill).status_code == 403
+    assert upload(sign_in(world.user("other@example.com")), 987654).status_code == 404
+    assert decoded == []
+    assert upload(sign_in(world.get(User, form_fill.inspection.assignee_id)), form_fill).status_code == 200
+    assert len(decoded) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what is counted, that labels are bounded, who may read it, and that every worker answers for all."""
+"""`GET /metrics`: the numbers, bounded labels, who may read them, and that every worker answers for all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def numbers_of(text: str) -> dict[Sample, float]:
 
 
 class Numbers:
-    """What has been added since the last look; the numbers are the process's, not the application's."""
+    """The increase since the last look, because the numbers belong to the process and not to the application."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client

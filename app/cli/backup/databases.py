@@ -1,4 +1,4 @@
-"""Snapshots of the database: SQLite's own backup while others write, PostgreSQL's `pg_dump`."""
+"""Snapshots of the database: by SQLite's backup function, or PostgreSQL's `pg_dump`. Others may write meanwhile."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from sqlalchemy import Engine, inspect, text
 from app.cli.backup.archives import BackupError
 from app.core.database.engine import WRITES
 
-#: How far every id sequence is moved on: further than ids can have been given since the backup. A batch reserves an id
-#: for each of its items, up to a thousand, so a million would be used up by a thousand batches.
+#: The step by which every id sequence is moved on: more ids than can have been given since the backup. A batch reserves
+#: an id for each of its up to a thousand items, so a thousand batches would use up a million.
 GAP = 1_000_000_000
 
 
 def save(engine: Engine, snapshot: Path) -> None:
-    """Write the database as of one moment to a file; others may go on writing."""
+    """Write the database as of one moment to a file."""
     if engine.dialect.name == "postgresql":
         # The custom format: compressed, and read by `pg_restore`.
         _run("pg_dump", engine, "--format=custom", "--no-owner", "--no-privileges", f"--file={snapshot}")
         return
     with _sqlite(engine) as source, closing(sqlite3.connect(snapshot)) as copy:
         source.backup(copy)
-        # The copy says of itself that it has a log beside it; as one file it is easier to move.
+        # Without this the copy would expect a log file next to it.
         copy.execute("PRAGMA journal_mode=DELETE")
 
 
 def load(engine: Engine, snapshot: Path) -> None:
-    """Put a snapshot in place of whatever the database holds."""
+    """Replace the content of the database with a snapshot."""
     if engine.dialect.name == "postgresql":
         _load_postgresql(engine, snapshot)
         return
@@ -44,7 +44,7 @@ def load(engine: Engine, snapshot: Path) -> None:
 
 
 def require_empty(engine: Engine) -> None:
-    """Raise `BackupError` if there is anybody's work in the database."""
+    """Raise `BackupError` if the database has users, and so possibly their work."""
     if not inspect(engine).has_table("users"):
         return
     with engine.connect() as connection:
@@ -57,7 +57,7 @@ def require_empty(engine: Engine) -> None:
 
 def require_alone(engine: Engine) -> None:
     """Raise `BackupError` if somebody else is connected: a server would mix both histories."""
-    # Our own idle connections are nobody else.
+    # Our own idle connections must not be counted.
     engine.dispose()
     count = _others_on_postgresql(engine) if engine.dialect.name == "postgresql" else _others_on_sqlite(engine)
     engine.dispose()
@@ -66,9 +66,9 @@ def require_alone(engine: Engine) -> None:
 
 
 def begin_new_history(engine: Engine) -> None:
-    """Expire all feed cursors, and give no id that may have been given after the backup (contract, section 6).
+    """Expire all feed cursors, and skip the ids that may have been given after the backup (contract, section 6).
 
-    In plain SQL: the tables may be those of an older release, and are migrated afterwards.
+    The statements are plain SQL, because the tables may be those of an older release, and are migrated afterwards.
     """
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         statement = text("UPDATE ledger_state SET generation = :generation")
@@ -80,7 +80,7 @@ def begin_new_history(engine: Engine) -> None:
             )
             connection.execute(sequences, {"gap": GAP})
             return
-        # A table from which no id was given has no sequence yet.
+        # A table that has never given an id has no sequence yet.
         missing = text(
             "INSERT INTO sqlite_sequence (name, seq) SELECT name, 0 FROM sqlite_master WHERE type = 'table' "
             "AND sql LIKE '%AUTOINCREMENT%' AND name NOT IN (SELECT name FROM sqlite_sequence)"
@@ -99,7 +99,7 @@ def _others_on_postgresql(engine: Engine) -> int:
 
 
 def _others_on_sqlite(engine: Engine) -> int:
-    # Whoever has the database open keeps a share lock on it as long as there is a log.
+    # In WAL mode every open connection holds a shared lock on the database.
     with _sqlite(engine) as connection:
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -115,20 +115,20 @@ def _others_on_sqlite(engine: Engine) -> int:
 
 @contextmanager
 def _sqlite(engine: Engine) -> Iterator[sqlite3.Connection]:
-    """A connection of its own, outside the pool and without its listeners."""
+    """A separate connection, outside the pool and without its listeners."""
     assert engine.url.database is not None
     with closing(sqlite3.connect(engine.url.database, isolation_level=None)) as connection:
         yield connection
 
 
 def _load_postgresql(engine: Engine, snapshot: Path) -> None:
-    # What cannot be read is found before anything is dropped.
+    # Check that the snapshot can be read before anything is dropped.
     _run("pg_restore", None, "--list", str(snapshot))
     tables = inspect(engine).get_table_names()
     if tables:
         preparer = engine.dialect.identifier_preparer
         with engine.begin() as connection:
-            names = ", ".join(preparer.quote(each) for each in tables)
+            names = ", ".join(preparer.quote(table) for table in tables)
             connection.execute(text(f"DROP TABLE {names} CASCADE"))
     engine.dispose()
     _run(
@@ -137,7 +137,7 @@ def _load_postgresql(engine: Engine, snapshot: Path) -> None:
 
 
 def _run(program: str, engine: Engine | None, *arguments: str) -> None:
-    """Run a program of PostgreSQL's, on the engine's database if there is one."""
+    """Run a program of PostgreSQL, on the engine's database if one is given. Raises `BackupError`."""
     path = shutil.which(program)
     if path is None:
         raise BackupError(
@@ -147,7 +147,7 @@ def _run(program: str, engine: Engine | None, *arguments: str) -> None:
     if engine is not None:
         url = engine.url
         values = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
-        # Not among the arguments, which every user of the machine can read.
+        # Every user of the machine can read the arguments of a process, so the password goes into the environment.
         password = values.pop("password", None)
         environment |= {"PGPASSWORD": str(password)} if password else {}
         target = [f"--dbname={make_conninfo(**values)}"]

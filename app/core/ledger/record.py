@@ -53,7 +53,7 @@ NEXT_IDS = text(
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `rest` or `cli`.
+    #: `sync`, `rest`, `upload` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None

@@ -13,7 +13,7 @@ import orjson
 from app.clock import to_wire
 from app.config import current_settings
 from app.errors import Rejected, RequestError, TooLargeError
-from app.http.body import faults
+from app.http.body import find_unstorable
 
 LOCAL_ID_LENGTH = 255
 
@@ -52,7 +52,7 @@ def read_items(body: Any, *, is_suspect: bool = True) -> list[Item]:
     """The items of a batch. Raises `InvalidEnvelopeError` or `TooLargeError` (413 `too_many_items`).
 
     An element that is no proper item is an item with a fault: one bad element never fails the batch.
-    `is_suspect`: whether the gate has seen signs of values that cannot be kept.
+    `is_suspect`: whether the body reader has seen signs of values that cannot be stored.
     """
     elements = body.get("sync_items") if isinstance(body, dict) else None
     if not isinstance(elements, list):
@@ -73,7 +73,7 @@ def _read_item(index: int, element: Any, is_suspect: bool) -> Item:
         return Item(index=index, type=None, local_id=None, fault=_invalid("An item is an object.", None))
     type_, local_id = (_echo(element.get(name), is_suspect) for name in ("type", "local_id"))
     item = Item(index=index, type=type_, local_id=local_id, element=element)
-    found = faults(element) if is_suspect else None
+    found = find_unstorable(element) if is_suspect else None
     details = {}
     if not isinstance(item.type, str):
         details["type"] = ["Send the operation type as a string."]
@@ -90,7 +90,7 @@ def _echo(value: Any, is_suspect: bool) -> Any:
     """What of a client's value can be sent back: anything that is itself clean JSON, and no tree."""
     if isinstance(value, str) and not is_suspect:
         return value
-    return None if isinstance(value, dict | list) or faults(value) is not None else value
+    return None if isinstance(value, dict | list) or find_unstorable(value) is not None else value
 
 
 def _invalid(message: str, details: Mapping[str, Any] | None) -> Rejected:

@@ -20,7 +20,7 @@ from app.core.sync.type_schemas import sync_type
 from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
 from app.openapi.shapes import TEXT, with_description
-from app.web import answer, described, rest_origin, signed_in_user
+from app.web import answer, described, origin_of_request, signed_in_user
 
 blueprint = Blueprint("sync", __name__)
 
@@ -37,7 +37,7 @@ def push() -> Response:
     """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
     body, is_suspect = read_envelope(request)
     items = read_items(body, is_suspect=is_suspect)
-    result = process_batch(items, rest_origin("sync"), current_registry())
+    result = process_batch(items, origin_of_request("sync"), current_registry())
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
 
 

@@ -1,4 +1,4 @@
-"""What the routes take and answer, for the OpenAPI document: most of it stands in headers."""
+"""The headers, answers and errors of the routes, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Header = dict[str, Any]
 TEXT: Header = {"type": "string"}
 BYTES: Header = {"type": "integer", "minimum": 0}
 
-#: The header that names what a complete upload has become.
+#: The header with the attachment's id of a complete upload.
 ATTACHMENT_ID = "Fieldpost-Attachment-Id"
 
 VERSION: Header = {"Tus-Resumable": {"type": "string", "enum": [protocol.VERSION]}}
@@ -40,12 +40,12 @@ EXPIRED = _fault(UploadExpiredError, "nothing has arrived for too long; start ag
 TOO_MANY = _fault(TooManyUploadsError, "the user's unfinished uploads come to too much")
 MISMATCH = _fault(ChecksumMismatchError, "nothing was kept; send the same again")
 
-#: Of whatever takes bytes in: of the body, and of the image, which is looked at once it is whole.
+#: The errors of routes that take bytes: errors of the body, and of the image, which is checked once it is whole.
 OF_BYTES = ("bad_json", "invalid", "too_slow", "too_large", "unsupported_media_type", *UPLOAD_ERRORS, MISMATCH)
 
 
 def _answer(description: str, headers: Mapping[str, Header]) -> Header:
-    return {"description": description, "headers": {name: {"schema": each} for name, each in headers.items()}}
+    return {"description": description, "headers": {name: {"schema": schema} for name, schema in headers.items()}}
 
 
 describe_create = described(
