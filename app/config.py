@@ -86,11 +86,6 @@ class Settings:
     #: Values of `FIELDPOST_…` that are none of the core's: plugins' settings, or misspellings.
     unknown: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether the database is a SQLite file: one machine, one writer."""
-        return self.database_url.startswith("sqlite")
-
 
 def environment_name(name: str) -> str:
     """`max_batch_items` → `FIELDPOST_MAX_BATCH_ITEMS`."""

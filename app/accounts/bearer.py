@@ -10,13 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 from flask import Flask, Request, jsonify
-from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
 from app.clock import now
 from app.config import Settings, current_settings
-from app.core.database.engine import jwt
 from app.errors import UnauthorizedError
 
 ACCESS, REFRESH = "access", "refresh"
@@ -45,7 +44,7 @@ def init_bearer(app: Flask, settings: Settings) -> None:
         # that another has just issued.
         JWT_DECODE_LEEWAY=timedelta(days=36500),
     )
-    jwt.init_app(app)
+    jwt = JWTManager(app)
     jwt.decode_key_loader(_key_of)
     # Our own routes read tokens with `read_token`; these answer for a plugin that uses the extension's decorators.
     loaders: tuple[Callable[[Any], Any], ...] = (

@@ -13,13 +13,13 @@ from app import policies
 from app.api.fields import NUMBER_FORM
 from app.clock import now, to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
-from app.core.ledger.state import begin_snapshot
 from app.core.values import MAX_INTEGER
 from app.errors import NotFoundError
 from app.feed.cursor import write_cursor
 from app.feed.page import start_cursor
-from app.models import Attachment, FormFill, Inspection
+from app.models import Attachment, FormFill, Inspection, User
 from app.models.entities import entity_of
 from app.models.serialize import record_of, select_shown
 from app.openapi.shapes import (
@@ -60,9 +60,14 @@ PACKAGE_VERSION = 1
 )
 def get_offline_data(key: str) -> Response:
     """The inspection, its form fills with structures and photos, and a cursor from which the feed goes on."""
-    session, user = db.session(), signed_in_user()
     # One snapshot for the rows and the cursor, so that package and feed leave no gap.
-    begin_snapshot(session)
+    with snapshot(db.session()):
+        data = _package(db.session(), signed_in_user(), key)
+    return answer(data, "Offline data retrieved successfully")
+
+
+def _package(session: Session, user: User, key: str) -> dict[str, Any]:
+    """The answer's data. Raises `NotFoundError`."""
     statement = select_shown(Inspection).where(_named(key), policies.visible(user))
     inspection = session.scalar(statement)
     if inspection is None:
@@ -74,8 +79,7 @@ def get_offline_data(key: str) -> Response:
         "checksum": hashlib.sha256(rfc8785.dumps(content)).hexdigest(),
         "cursor": write_cursor(start_cursor(session, user)),
     }
-    data = {**content, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
-    return answer(data, "Offline data retrieved successfully")
+    return {**content, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
 
 
 def _named(key: str) -> Any:

@@ -22,9 +22,10 @@ from app.attachments.storage import current_storage
 from app.attachments.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify
 from app.clock import to_wire
 from app.config import current_settings
+from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.database.read import Lock, Read, adopt, columns_of, read
-from app.core.database.rows import set_in_memory
+from app.core.database.read import Lock, Read
+from app.core.database.rows import adopt, row_columns, set_in_memory
 from app.core.ledger.entries import Head
 from app.core.ledger.history import recall
 from app.core.ledger.record import Recorder, record
@@ -174,14 +175,14 @@ def _locking(name: str) -> dict[type, Select[Any]]:
     """What locks an inspection, its form fill, found by the column `name`, and the live attachments of a field, in this
     order (rule 6); and what reads the form's template."""
     return {
-        Inspection: select(*columns_of(Inspection))
+        Inspection: select(*row_columns(Inspection))
         .where(Inspection.id == _of_form_fill(name, FormFill.inspection_id))
         .with_for_update(read=True),
-        FormFill: select(*columns_of(FormFill)).where(_is_named(name)).with_for_update(key_share=True),
-        FormTemplate: select(*columns_of(FormTemplate)).where(
+        FormFill: select(*row_columns(FormFill)).where(_is_named(name)).with_for_update(key_share=True),
+        FormTemplate: select(*row_columns(FormTemplate)).where(
             FormTemplate.id == _of_form_fill(name, FormFill.form_template_id)
         ),
-        Attachment: select(*columns_of(Attachment))
+        Attachment: select(*row_columns(Attachment))
         .where(
             Attachment.form_fill_id == _of_form_fill(name, FormFill.id),
             Attachment.field_name == bindparam("field_name"),
@@ -285,7 +286,7 @@ class _Unit:
         parameters = {"named": self.destination.form_fill, "field_name": self.destination.field_name}
         locks = [Lock(model=each, statement=lock, parameters=parameters) for each, lock in _locking(name).items()]
         last = Read(statement=_last_position(name), parameters=parameters)
-        read(session.connection(), *locks, last)
+        database_of(session).read(session.connection(), [*locks, last])
         inspections, form_fills, form_templates, attachments = (
             [adopt(session, each.model, values) for values in each.found] for each in locks
         )

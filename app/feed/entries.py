@@ -9,10 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select, true
+from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.orm import Session, aliased
 
-from app.core.ledger.state import below, is_postgresql
+from app.core.database import database_of
+from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Mark
 from app.feed.position import beyond, unseen
 from app.feed.visibility import Sight
@@ -105,12 +106,9 @@ class RelevantEntries:
         roots, each = self.sight.roots(), aliased(LedgerEntry)
         below_root = select(each.id).where(each.inspection_id == roots.c.id, *self._changed(each, mark))
         below_root = _first(below_root, each, count)
-        if is_postgresql(self.session):
-            found: Any = below_root.with_only_columns(*columns_of(each)).lateral()
-            return _first(select(*columns_of(found.c)).select_from(roots.join(found, true())), found.c, count)
-        # SQLite has no LATERAL.
-        joined = roots.join(LedgerEntry, LedgerEntry.id.in_(below_root.correlate(roots)))
-        return _first(select(*columns_of(LedgerEntry)).select_from(joined), LedgerEntry, count)
+        database = database_of(self.session)
+        joined, found = database.join_each(roots, LedgerEntry, below_root, columns_of(each))
+        return _first(select(*columns_of(found)).select_from(joined), found, count)
 
     def _of_sight(self, mark: Mark, count: int) -> Sequence[Entry]:
         """The next entries that tell of inspections which the user came to see or no longer sees."""

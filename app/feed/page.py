@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, inspect, select
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
-from app.core.ledger.state import begin_snapshot, horizon, ledger_state
+from app.core.ledger.state import horizon, ledger_state
 from app.feed.cursor import Cursor, Mark
 from app.feed.entries import Entry, RelevantEntries, position_of
 from app.feed.position import check_cursor, last_mark, newest_mark, snapshot_text
@@ -59,9 +59,9 @@ def read_page(
 ) -> Page:
     """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first.
 
+    All its queries must see the same state: call it inside `app.core.database.transactions.snapshot`.
     Raises `ExpiredError` where the cursor cannot be continued.
     """
-    begin_snapshot(session)
     limit_xid = horizon(session)
     if cursor is None:
         # Taken before the first page: what is committed later comes in the feed, whatever the walk has seen of it.

@@ -15,8 +15,9 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.orm import Session
 
-from app.core.database.engine import WRITES, db
-from app.core.database.session import LendableSession
+from app.core.database.engine import db
+from app.core.database.session import RestrictableSession
+from app.core.database.transactions import begin_writing, may_write
 from app.errors import TryAgainError
 from app.models import LedgerOperation
 
@@ -64,7 +65,7 @@ def unit_of_work(work: Callable[[str], T]) -> T:
             in_doubt = None
             if attempt > ATTEMPTS:
                 break
-            db.session.connection(execution_options={WRITES: True})
+            begin_writing(db.session())
             result = work(unit_id)
             in_doubt = unit_id, result
             db.session.commit()
@@ -80,10 +81,10 @@ def unit_of_work(work: Callable[[str], T]) -> T:
     raise TryAgainError("The database did not take the change")
 
 
-@event.listens_for(LendableSession, "before_flush")
+@event.listens_for(RestrictableSession, "before_flush")
 def _require_unit(session: Session, *_: object) -> None:
-    """Without one, half of what is written might stay."""
-    if WRITES not in session.connection().get_execution_options():
+    """Refuse to write without a unit: half of the rows might stay."""
+    if not may_write(session):
         names = ", ".join(sorted({type(row).__name__ for row in [*session.new, *session.dirty, *session.deleted]}))
         raise OutsideUnitError(
             f"The session was to write {names} outside a unit of work. Change rows of an entity through "
