@@ -29,9 +29,12 @@ def comparisons(tree: ast.Module) -> Iterator[int]:
             yield node.lineno
         if isinstance(node, ast.Compare | ast.MatchValue) and _names_a_database(node):
             yield node.lineno
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in COMPARING:
-            if _names_a_database(node):
-                yield node.lineno
+        if isinstance(node, ast.Call) and _is_comparing(node.func) and _names_a_database(node):
+            yield node.lineno
+
+
+def _is_comparing(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr in COMPARING
 
 
 def _is_dialect(node: ast.expr) -> bool:
