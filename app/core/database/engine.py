@@ -1,7 +1,4 @@
-"""The application's database: its models' base, and how it is opened, which each of both databases says itself.
-
-Every error's text goes to the log, where no data belong: parameters are hidden.
-"""
+"""The application's database: the base of its models, and the engine with the listeners of its database."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from app.config import Settings
 from app.core.database import database_named, database_of
 from app.core.database.session import RestrictableSession, refuse_writing
 
-#: One name for each constraint on both databases, so that migrations and plugins can name them.
+#: Each constraint has the same name on both databases, so that migrations and plugins can name it.
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -51,6 +48,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     return {
         "json_serializer": write_json,
         "json_deserializer": orjson.loads,
+        # An error's text goes to the log, where no data belong.
         "hide_parameters": True,
         **database.options(settings.database_seconds),
     }

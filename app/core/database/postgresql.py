@@ -1,4 +1,4 @@
-"""PostgreSQL: a server to which each message there and back costs more than what is in it.
+"""PostgreSQL: a server to which a message there and back costs more than the work that it asks for.
 
 Rows travel as JSON (`json_to_recordset`), many values as one array (`= ANY`), the tables of a write as parts of one
 `WITH`, and reads that need no answer from the ones before them in one message with these. A statement has one text
@@ -304,14 +304,14 @@ def _due_begin(cursor: psycopg.Cursor[Any], statement: str, context: ExecutionCo
 
 
 def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Callable[[], T]]) -> list[T]:
-    """The answers. Raises what went wrong first."""
+    """The answers. Raises the first statement's error if there are several."""
     if len(sends) == 1:
         return [sends[0]()]
     try:
         with connection.pipeline():
             return [send() for send in sends]
     except psycopg.errors.PipelineAborted as error:
-        # Of a statement that was given up for an earlier one, whose error is the one to be told.
+        # This statement was given up because an earlier one failed: its error is the one to be told.
         raise error.__context__ or error from None
 
 
@@ -338,7 +338,7 @@ def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[st
 
 @lru_cache(maxsize=512)
 def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
-    """What makes values of the columns that PostgreSQL sent, each with the number of its type."""
+    """The functions that make values of the columns that PostgreSQL sent, each with the number of its type."""
     types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
     return [kind.result_processor(dialect, code) for kind, code in zip(types, codes, strict=True)]
 
@@ -375,7 +375,7 @@ def _shape(write: Write) -> _Shape:
 
 
 def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
-    """What one part of the statement takes: what the rows share, and the rows as a JSON array."""
+    """The parameters of one part of the statement: the values that the rows share, and the rows as a JSON array."""
     names = columns_with_rows(write.kind, write.table, write.names)
     encoders = [(name, encode) for name in names if (encode := _encoder(write.table.c[name], dialect))]
     rows = [{**row, **{name: encode(row[name]) for name, encode in encoders}} for row in write.rows]

@@ -37,8 +37,8 @@ def snapshot(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        # Not by ROLLBACK, at which psycopg forgets all statements that it has prepared, those of other requests
-        # included. A COMMIT that fails loses nothing, and the session's end runs into the same.
+        # Not ROLLBACK, at which psycopg forgets all statements that it has prepared, those of other requests included.
+        # A COMMIT that fails loses nothing, and the session's end meets the same failure.
         with suppress(SQLAlchemyError):
             session.commit()
 

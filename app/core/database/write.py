@@ -1,6 +1,6 @@
 """Rows to write, many in one statement: `Database.write` sends them.
 
-Used by `app.core.ledger.record` alone; nobody else writes rows. The functions are what both databases say alike.
+Used by `app.core.ledger.record` alone; nobody else writes rows. The functions are for both databases.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def columns_with_rows(kind: str, table: Table, names: tuple[str, ...]) -> tuple[
 
 
 def encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
-    """What makes a value of the column the driver's; None: the driver takes it as it is."""
+    """The function that makes the driver's value of a column's; None: the driver takes it as it is."""
     encode = column.type.dialect_impl(dialect).bind_processor(dialect)
     # A batch has few moments, and each of them in many columns.
     return lru_cache(maxsize=1024)(encode) if encode and isinstance(column.type, UTCDateTime) else encode

@@ -1,4 +1,4 @@
-"""What can be read back from the ledger: earlier outcomes, and what happened to a row since a version."""
+"""Reading back from the ledger: earlier outcomes, and the changes of a row since a version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.models import LedgerEntry, LedgerOperation
 
 
 class Recalled(NamedTuple):
-    """What a retry is answered with: columns of `LedgerOperation`."""
+    """The answer to a retry: columns of `LedgerOperation`."""
 
     local_id: str
     fingerprint: str
@@ -47,8 +47,8 @@ def recall(
     }
     query = Read(statement=_remembered(database, Values.of("local_ids", wanted)), parameters=parameters)
     database.read(session.connection(), [*locks, query])
-    found = (Recalled(*values) for values in query.found)
-    return {(each.local_id, each.fingerprint): each for each in found}
+    recalled = (Recalled(*values) for values in query.found)
+    return {(operation.local_id, operation.fingerprint): operation for operation in recalled}
 
 
 @lru_cache
@@ -61,7 +61,7 @@ def _remembered(database: Database, local_ids: Values) -> Select[Any]:
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
-    """What happened to rows after a version of each (row id -> version), by row id, oldest first."""
+    """The changes of rows after a version of each (row id -> version), by row id, oldest first."""
     if not versions:
         return {}
     database = database_of(session)
@@ -75,7 +75,7 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
         )
         .order_by(LedgerEntry.id)
     )
-    found: dict[str, list[LedgerEntry]] = {str(each): [] for each in versions}
+    found: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
     for entry in session.scalars(statement, {"keys": database.parameter_of(found)}):
         found[entry.entity_id].append(entry)
     return found
