@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from tests.storage import s3_servers
 
 from app.attachments import upkeep
 from app.models import Attachment, FormFill
 from tests.attachments.conftest import upload
+from tests.attachments.storage import s3_servers
 from tests.attachments.storage.s3_servers import BUCKET, Proxy
 from tests.conftest import SettableClock, World
 from tests.support.pictures import jpeg

@@ -16,13 +16,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.storage import s3_servers
 
 from app.attachments.storage import LinkingStorage, MissingObjectError, Storage, open_storage
 from app.attachments.storage.testing import KEY, OTHER_KEY, StorageContract, read
 from app.config import Settings
 from app.errors import ConfigurationError, StorageError
 from app.http.metrics import storage_errors
+from tests.attachments.storage import s3_servers
 from tests.attachments.storage.s3_servers import BUCKET, Proxy
 
 pytestmark = [
