@@ -18,6 +18,7 @@ from app.core.database import database_of, postgresql
 from app.core.database.engine import db
 from app.core.database.read import Read
 from app.core.database.transactions import SNAPSHOT, WRITES, snapshot
+from app.core.host.migrations import locked_connection
 from app.core.ledger.unit import is_outside_unit
 from app.models import FormFill
 from app.testing import push
@@ -222,6 +223,18 @@ def test_queries_of_a_snapshot_all_see_the_same_state(app: Flask, connection: Co
             connection.commit()
             assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
         assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 1
+
+
+def test_a_connection_on_which_somebody_migrated_only_reads_again(app: Flask) -> None:
+    with app.app_context():
+        with locked_connection() as connection:
+            number = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            connection.execute(text("CREATE TABLE notes (id bigint)"))
+        with pytest.raises(DBAPIError) as error:
+            db.session.execute(text("INSERT INTO notes VALUES (1)"))
+        assert is_outside_unit(error.value)
+        db.session.rollback()
+        assert db.session.scalar(text("SELECT pg_backend_pid()")) == number
 
 
 def _break_in_a_snapshot(address: str) -> None:

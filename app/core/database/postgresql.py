@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 import psycopg
@@ -128,19 +128,14 @@ class PostgreSQL:
 
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
-        """On a connection that may write even outside a transaction, and does not come back to the pool."""
-        raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-        raw.execute("SET default_transaction_read_only = off")
-        try:
-            # The driver begins and ends transactions itself, as Alembic expects it.
-            with connection.execution_options(isolation_level="READ COMMITTED").begin():
-                # Migrations may take longer than any request may, and wait for one another.
-                for setting in ("lock_timeout", "statement_timeout"):
-                    connection.execute(text(f"SET LOCAL {setting} = 0"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATIONS_LOCK})
-                yield
-        finally:
-            connection.invalidate()
+        """The driver begins and ends the transaction itself, as Alembic expects it."""
+        options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+        with connection.execution_options(**options).begin():
+            # Migrations may take longer than any request may, and wait for one another.
+            for setting in ("lock_timeout", "statement_timeout"):
+                connection.execute(text(f"SET LOCAL {setting} = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATIONS_LOCK})
+            yield
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
