@@ -53,7 +53,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.core.database.read import Read
 from app.core.database.transactions import SNAPSHOT, WRITES
-from app.core.database.values import Values
+from app.core.database.values import ColumnLike, Values
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
 T = TypeVar("T")
@@ -161,16 +161,13 @@ class PostgreSQL:
             found.setdefault(name, []).append(key)
         return {name: sorted(keys) for name, keys in found.items()}
 
-    def among(self, column: Any, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
         """Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table."""
-        found: ColumnElement[bool]
         if values.is_single:
-            found = column == values.parameter(column.type)
-        else:
-            found = column == any_(_array_of(column.type, values))
-        return found
+            return column == values.parameter(column.type)
+        return column == any_(_array_of(column.type, values))
 
-    def select_values(self, column: Any, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
         """The values of several as an array."""
         if values.is_single:
             return select(values.parameter(column.type))
@@ -180,7 +177,7 @@ class PostgreSQL:
         """A single value, or a list, which is an array for the driver."""
         return next(iter(values)) if len(values) == 1 else list(values)
 
-    def look_up(self, statement: Select[Any], column: Any, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
         """PostgreSQL would at times rather read all rows that the other conditions leave.
 
         OFFSET keeps it from seeing through the subquery, so that each value is looked up in the index.
@@ -199,7 +196,7 @@ class PostgreSQL:
         found = query.with_only_columns(*columns).lateral()
         return outer.join(found, true()), found.c
 
-    def after(self, transaction: Any, key: Any, place: tuple[int, int]) -> ColumnElement[bool]:
+    def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
         """A transaction that began earlier may commit later: ids alone are no order."""
         return tuple_(transaction, key) > tuple_(*place)
 

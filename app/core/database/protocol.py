@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, Su
 from sqlalchemy.orm import Session
 
 from app.core.database.read import Read
-from app.core.database.values import Values
+from app.core.database.values import ColumnLike, Values
 from app.core.database.write import Write
 
 
@@ -60,16 +60,16 @@ class Database(Protocol):
         `taken`: table -> the highest id of a row that this transaction has made and not yet written.
         """
 
-    def among(self, column: Any, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
         """`column IN` the values."""
 
-    def select_values(self, column: Any, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
         """`SELECT` of the values, as `column` has them."""
 
     def parameter_of(self, values: Collection[Any]) -> Any:
         """The values as the one parameter of `among`, `select_values` and `look_up`."""
 
-    def look_up(self, statement: Select[Any], column: Any, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
         """The statement's rows whose `column` is among the values; each value is looked up in an index by itself."""
 
     def join_each(
@@ -81,7 +81,7 @@ class Database(Protocol):
         Returns the joined tables, and the namespace where these columns are found in them.
         """
 
-    def after(self, transaction: Any, key: Any, place: tuple[int, int]) -> ColumnElement[bool]:
+    def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
         """The condition for ledger rows after `place`: (transaction id, id), in the columns `transaction` and `key`."""
 
     def horizon(self, session: Session) -> int | None:

@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 from app.core.database.protocol import MigrationError
 from app.core.database.read import Read
 from app.core.database.transactions import WRITES
-from app.core.database.values import Values
+from app.core.database.values import ColumnLike, Values
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
 #: Pause in seconds before a writer asks again whether it is its turn. SQLite's own waiting doubles its pauses up to
@@ -93,16 +93,13 @@ class SQLite:
         firsts = {table: max(last.get(table, 0), taken.get(table, 0)) + 1 for table in counts}
         return {table: range(first, first + counts[table]) for table, first in firsts.items()}
 
-    def among(self, column: Any, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
         """The values of several as a JSON array."""
-        found: ColumnElement[bool]
         if values.is_single:
-            found = column == values.parameter(column.type)
-        else:
-            found = column.in_(self.select_values(column, values))
-        return found
+            return column == values.parameter(column.type)
+        return column.in_(self.select_values(column, values))
 
-    def select_values(self, column: Any, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
         """The values of several as a JSON array."""
         if values.is_single:
             return select(values.parameter(column.type))
@@ -112,7 +109,7 @@ class SQLite:
         """A single value, or a JSON array."""
         return next(iter(values)) if len(values) == 1 else orjson.dumps(list(values)).decode()
 
-    def look_up(self, statement: Select[Any], column: Any, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
         """SQLite uses the index by itself."""
         return statement.where(self.among(column, values))
 
@@ -122,7 +119,7 @@ class SQLite:
         """SQLite has no LATERAL: the rows are looked up once more by the ids that the query selects."""
         return outer.join(model, model.id.in_(query.correlate(outer))), model
 
-    def after(self, transaction: Any, key: Any, place: tuple[int, int]) -> ColumnElement[bool]:
+    def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
         """There is one writer: every transaction id is 0, and ids are the order."""
         return and_(transaction == 0, key > place[1])
 
