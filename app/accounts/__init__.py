@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import limits
 from flask import Flask, Request, g
+from flask_login import LoginManager
 from limits.errors import ConfigurationError as LimitsError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
@@ -16,7 +17,6 @@ from limits.strategies import FixedWindowRateLimiter
 from app.accounts import bearer, tokens
 from app.accounts.routes import LIMITER, blueprint
 from app.config import Settings
-from app.core.database.engine import login_manager
 from app.errors import ConfigurationError, UnauthorizedError
 from app.models import User
 
@@ -32,8 +32,7 @@ def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
     # Called by the one route that needs it; an extension would check at every request.
     app.extensions[LIMITER] = FixedWindowRateLimiter(_open_storage(settings.rate_limit_storage))
     bearer.init_bearer(app, settings)
-    login_manager.init_app(app)
-    login_manager.request_loader(load_user)
+    LoginManager(app).request_loader(load_user)
     app.register_blueprint(blueprint, url_prefix=prefix)
 
 

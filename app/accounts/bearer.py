@@ -9,13 +9,12 @@ from datetime import timedelta
 from functools import lru_cache
 
 from flask import Flask, Request, Response, jsonify
-from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
 from app.clock import now
 from app.config import Settings, current_settings
-from app.core.database.engine import jwt
 from app.core.values import JsonObject
 from app.errors import UnauthorizedError
 
@@ -45,7 +44,7 @@ def init_bearer(app: Flask, settings: Settings) -> None:
         # would refuse tokens that another node has just issued.
         JWT_DECODE_LEEWAY=timedelta(days=36500),
     )
-    jwt.init_app(app)
+    jwt = JWTManager(app)
     jwt.decode_key_loader(_key_of)
     # Our own routes use `read_token`. These answer for plugins that use the extension's decorators.
     loaders: tuple[Callable[[Callable[..., object]], object], ...] = (

@@ -21,8 +21,10 @@ from sqlalchemy.orm import Session
 from app.accounts.bearer import Claims, make_tokens
 from app.clock import now
 from app.config import current_settings
-from app.core.database.engine import db, reading_once
-from app.core.database.read import Read, columns_of, detached, read
+from app.core.database import database_of
+from app.core.database.engine import db
+from app.core.database.read import Read
+from app.core.database.rows import detached, row_columns
 from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject
 from app.errors import UnauthorizedError
@@ -46,7 +48,7 @@ class _Family(NamedTuple):
 
 #: The user and the family of a token. Built once, of columns.
 HOLDER = (
-    select(*columns_of(User), *(_sign_ins[name] for name in _Family._fields))
+    select(*row_columns(User), *(_sign_ins[name] for name in _Family._fields))
     .where(_sign_ins.user_id == _users.id)
     .where(_sign_ins.id == bindparam("sign_in_id"), _users.id == bindparam("user_id"))
 )
@@ -126,8 +128,8 @@ def _holder(claims: Claims) -> Sequence[object] | None:
     query = Read(statement=HOLDER, parameters={"sign_in_id": claims.sign_in_id, "user_id": claims.user_id})
     for is_last in (False, True):
         try:
-            with reading_once() as connection:
-                read(connection, query)
+            with db.engine.connect() as connection:
+                database_of(connection).read(connection, [query])
             break
         except DBAPIError as error:
             if is_last or not error.connection_invalidated:

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 
 from app.attachments.storage import current_storage
+from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.migrations import UPGRADE, NotMigratedError, missing
 from app.errors import TryAgainError
@@ -67,9 +68,10 @@ def _checks() -> Iterator[tuple[str, str]]:
 def _check_database() -> None:
     with db.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
-    if db.engine.dialect.name == "sqlite":
+    directory = database_of(db.engine).directory(db.engine)
+    if directory is not None:
         # PostgreSQL's operator watches its disk. This disk is ours, and may be another than the storage's.
-        _check_room(Path(db.engine.url.database or "").parent)
+        _check_room(directory)
 
 
 def _check_room(directory: Path) -> None:

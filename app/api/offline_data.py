@@ -14,13 +14,13 @@ from app.api.administration.inspections import models_below
 from app.api.fields import NUMBER_FORM
 from app.clock import now, to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
-from app.core.ledger.state import begin_snapshot
 from app.core.values import MAX_INTEGER, JsonObject
 from app.errors import NotFoundError
 from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
-from app.models import FormFill, Inspection
+from app.models import FormFill, Inspection, User
 from app.models.entities import entity_of
 from app.models.serialize import select_shown, serialize, undeleted
 from app.openapi.shapes import (
@@ -63,9 +63,14 @@ PACKAGE_VERSION = 1
 )
 def get_offline_data(key: str) -> Response:
     """The inspection, its form fills with structures and photos, and a cursor from which the feed goes on."""
-    session, user = db.session(), signed_in_user()
-    # Rows and cursor come from one snapshot, so that there is no gap between package and feed.
-    begin_snapshot(session)
+    # One snapshot for the rows and the cursor, so that package and feed leave no gap.
+    with snapshot(db.session()):
+        data = _package(db.session(), signed_in_user(), key)
+    return answer(data, "Offline data retrieved successfully")
+
+
+def _package(session: Session, user: User, key: str) -> JsonObject:
+    """The answer's data. Raises `NotFoundError`."""
     statement = select_shown(Inspection).where(_named(key), policies.visible(user))
     inspection = session.scalar(statement)
     if inspection is None:
@@ -77,8 +82,7 @@ def get_offline_data(key: str) -> Response:
         "checksum": hashlib.sha256(rfc8785.dumps(content)).hexdigest(),
         "cursor": write_cursor(start_cursor(session, user)),
     }
-    data = {**content, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
-    return answer(data, "Offline data retrieved successfully")
+    return {**content, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
 
 
 def _named(key: str) -> ColumnElement[bool]:

@@ -11,8 +11,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
 from app import policies
 from app.attachments.destination import Destination
-from app.core.database.read import Lock, Read, adopt, columns_of, read
-from app.core.database.rows import set_in_memory
+from app.core.database import database_of
+from app.core.database.read import Lock, Read
+from app.core.database.rows import adopt, row_columns, set_in_memory
 from app.errors import ForbiddenError, NotFoundError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 
@@ -53,7 +54,7 @@ def lock_place(session: Session, destination: Destination) -> Place | None:
     parameters = {"named": destination.form_fill, "field_name": destination.field_name}
     locks = [Lock(model=model, statement=lock, parameters=parameters) for model, lock in _locks(name).items()]
     last = Read(statement=_last_position(name), parameters=parameters)
-    read(session.connection(), *locks, last)
+    database_of(session).read(session.connection(), [*locks, last])
     inspections, form_fills, form_templates, attachments = (
         [adopt(session, lock.model, values) for values in lock.found] for lock in locks
     )
@@ -85,14 +86,14 @@ def _locks(name: str) -> dict[type, Select[Any]]:
     They lock the inspection, the form fill and the field's attachments that are not deleted, and read the template.
     """
     return {
-        Inspection: select(*columns_of(Inspection))
+        Inspection: select(*row_columns(Inspection))
         .where(Inspection.id == _of_form_fill(name, FormFill.inspection_id))
         .with_for_update(read=True),
-        FormFill: select(*columns_of(FormFill)).where(_is_named(name)).with_for_update(key_share=True),
-        FormTemplate: select(*columns_of(FormTemplate)).where(
+        FormFill: select(*row_columns(FormFill)).where(_is_named(name)).with_for_update(key_share=True),
+        FormTemplate: select(*row_columns(FormTemplate)).where(
             FormTemplate.id == _of_form_fill(name, FormFill.form_template_id)
         ),
-        Attachment: select(*columns_of(Attachment))
+        Attachment: select(*row_columns(Attachment))
         .where(
             Attachment.form_fill_id == _of_form_fill(name, FormFill.id),
             Attachment.field_name == bindparam("field_name"),

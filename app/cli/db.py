@@ -9,7 +9,8 @@ from flask.cli import with_appcontext
 from flask_migrate.cli import db as db_group
 
 from app.cli.failures import reported_failures
-from app.core.host.migrations import MigrationError, upgrade
+from app.core.database import MigrationError
+from app.core.host.migrations import upgrade
 
 #: Flask-Migrate's command, which knows only the core's migrations.
 CORE_UPGRADE: click.Command = db_group.commands["upgrade"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
-from app.core.ledger.state import begin_snapshot, horizon, ledger_state
+from app.core.ledger.state import horizon, ledger_state
 from app.core.values import JsonObject
 from app.feed.cursor import Cursor
 from app.feed.entries import RelevantEntries
@@ -56,9 +56,9 @@ def next_page(
 ) -> Page:
     """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first page.
 
+    All its queries must see the same state, so call it inside `app.core.database.transactions.snapshot`.
     Raises `ExpiredError` if the cursor cannot be continued.
     """
-    begin_snapshot(session)
     limit_xid = horizon(session)
     if cursor is None:
         # Taken before the first page is read: rows that are committed later come in the feed.

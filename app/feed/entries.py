@@ -9,10 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, aliased
 
-from app.core.ledger.state import below, is_postgresql
+from app.core.database import database_of
+from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Key, Mark
 from app.feed.position import beyond, unseen
 from app.feed.visibility import Visibility
@@ -122,12 +123,9 @@ class RelevantEntries:
         roots, entry = self.visibility.roots(), aliased(LedgerEntry)
         below_root = select(entry.id).where(entry.inspection_id == roots.c.id, *self._changed(entry, mark))
         below_root = _first(below_root, entry, count)
-        if is_postgresql(self.session):
-            found: Any = below_root.with_only_columns(*entry_columns(entry)).lateral()
-            return _first(select(*entry_columns(found.c)).select_from(roots.join(found, true())), found.c, count)
-        # SQLite has no LATERAL.
-        joined = roots.join(LedgerEntry, LedgerEntry.id.in_(below_root.correlate(roots)))
-        return _first(select(*entry_columns(LedgerEntry)).select_from(joined), LedgerEntry, count)
+        database = database_of(self.session)
+        joined, found = database.join_each(roots, LedgerEntry, below_root, entry_columns(entry))
+        return _first(select(*entry_columns(found)).select_from(joined), found, count)
 
     def _of_visibility(self, mark: Mark, count: int) -> Sequence[FeedEntry]:
         """The next entries about inspections that the user sees from then on, or no longer."""

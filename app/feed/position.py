@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select, text, tuple_
+from sqlalchemy import Select, and_, func, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.core.ledger.state import below, is_postgresql
+from app.core.database import database_of
+from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Mark, expired
 from app.models import LedgerEntry, LedgerState, User
 
@@ -20,16 +21,12 @@ MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
 
 def snapshot_text(session: Session) -> str | None:
     """The transactions in the session's snapshot, in PostgreSQL's notation; None: all up to the newest entry."""
-    if not is_postgresql(session):
-        return None
-    return str(session.scalar(text("SELECT pg_current_snapshot()::text")))
+    return database_of(session).snapshot_text(session)
 
 
 def beyond(session: Session, model: Any, mark: Mark) -> ColumnElement[bool]:
     """The condition for entries of `model`, the ledger or an alias of it, after `mark`, written for the index."""
-    if is_postgresql(session):
-        return tuple_(model.xid, model.id) > tuple_(mark.xid, mark.id)
-    return and_(model.xid == 0, model.id > mark.id)
+    return database_of(session).after(model.xid, model.id, (mark.xid, mark.id))
 
 
 def unseen(session: Session, walk: Cursor) -> list[ColumnElement[bool]]:

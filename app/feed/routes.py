@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 
 from app import policies
 from app.core.database.engine import db
+from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
 from app.errors import InvalidError
 from app.feed.changes import feed_models, next_page
@@ -38,14 +39,9 @@ def changes() -> Response:
     """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user = signed_in_user()
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
-    page = next_page(
-        db.session(),
-        user,
-        policies.visible(user),
-        feed_models(list(current_registry().models.values())),
-        read_cursor(sent) if sent else None,
-        limit,
-    )
+    cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
+    with snapshot(db.session()):
+        page = next_page(db.session(), user, policies.visible(user), models, cursor, limit)
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")
 

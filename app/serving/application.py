@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
+from flask_compress import Compress
+from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
@@ -18,7 +20,7 @@ from app.api.metrics import blueprint as metrics_blueprint
 from app.attachments.storage import open_storage
 from app.clock import Clock, system_clock
 from app.config import API_PREFIX, Settings, load_settings, names_of_settings
-from app.core.database.engine import compress, db, engine_options, migrate, prepare_engine
+from app.core.database.engine import db, engine_options, prepare_engine
 from app.core.host.findings import refuse
 from app.core.host.load import load
 from app.core.host.migrations import wrong_migrations
@@ -50,8 +52,8 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
     _configure(app, settings)
     db.init_app(app)
     prepare_engine(app)
-    migrate.init_app(app, db, directory=str(MIGRATIONS), render_as_batch=True)
-    compress.init_app(app)
+    Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
+    Compress(app)
     # Before the sign-in guard: a browser asks for permission without a token.
     init_cors(app, settings)
     # Errors and the sign-in guard before any route, so that none is ever without them.

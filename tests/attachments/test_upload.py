@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from app.attachments import upload as module
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
 from tests.conftest import SettableClock, SignIn, World
@@ -376,7 +377,7 @@ def test_rights_lost_while_the_image_was_verified_are_noticed_under_the_lock(
     real = module.verify
 
     def verify_and_lose_rights(data: bytes, limit: int) -> Any:
-        with app.app_context(), db.engine.begin() as connection:
+        with app.app_context(), writing(db.engine) as connection:
             connection.execute(db.update(Inspection).values(assignee_id=None))
         return real(data, limit)
 

@@ -16,7 +16,8 @@ from prometheus_client import Counter
 
 from app import clock, errors, models, plugin_api, policies, testing, web
 from app.config import Settings, environment_name
-from app.core.database import session as lending
+from app.core.database import protocol
+from app.core.database import session as restriction
 from app.core.host import migrations, watch
 from app.core.host.findings import Kind
 from app.core.sync import batch as pipeline
@@ -154,11 +155,11 @@ def test_every_finding_is_made_from_a_kind() -> None:
 def test_every_error_that_plugins_can_cause_stands_on_the_page() -> None:
     found = {
         each.__name__
-        for module in (lending, watch, pipeline, migrations)
+        for module in (restriction, watch, pipeline, migrations, protocol)
         for each in vars(module).values()
         if inspect.isclass(each) and issubclass(each, BaseException) and each.__module__ == module.__name__
     }
-    assert found >= {"LendingError", "HandlerTimeout", "DirtySessionError", "NotMigratedError"}
+    assert found >= {"RestrictionError", "HandlerTimeout", "DirtySessionError", "NotMigratedError"}
     assert {name for name in found if f"`{name}`" not in TEXT} == set()
 
 

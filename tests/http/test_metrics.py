@@ -21,6 +21,7 @@ from app import create_app, policies
 from app.attachments.storage.local import LocalStorage
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.host.registry import Registered
 from app.errors import StorageError
 from app.models import FormFill, Inspection, User
@@ -196,7 +197,7 @@ def test_connections_are_counted(app: Flask, numbers: Numbers) -> None:
 @pytest.mark.database("postgresql")
 def test_a_write_that_stays_open_shows_as_the_feeds_lag(app: Flask, numbers: Numbers) -> None:
     lag = key("fieldpost_feed_lag_seconds")
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("SELECT pg_current_xact_id()"))
         time.sleep(0.2)
         numbers.added()

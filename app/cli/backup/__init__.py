@@ -23,6 +23,7 @@ from app.cli.backup import databases
 from app.cli.backup.archives import Archive, BackupError, create_archive, open_archive
 from app.clock import now, to_wire
 from app.config import current_settings
+from app.core.database import database_of
 from app.core.database.engine import db
 
 __all__ = ["BackupError", "Manifest", "backup", "begin_new_history", "restore"]
@@ -67,7 +68,7 @@ def backup(target: Path, *, with_files: bool = True) -> Manifest:
             archive.add(KEY, BytesIO(key), len(key))
         manifest = Manifest(
             format=FORMAT,
-            database=db.engine.dialect.name,
+            database=database_of(db.engine).name,
             made_at=made_at,
             sha256=digest,
             files=count,
@@ -173,7 +174,7 @@ def _read_manifest(archive: Archive) -> Manifest:
 
 
 def _check_kind(manifest: Manifest) -> None:
-    kind = db.engine.dialect.name
+    kind = database_of(db.engine).name
     if manifest.database != kind:
         raise BackupError(
             f"This backup is of a {manifest.database} database, and DATABASE_URL names a {kind} one. "

@@ -20,10 +20,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from psycopg.errors import DeadlockDetected
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.core.database.engine import WRITES, db
+from app.core.database import MigrationError, database_of
+from app.core.database.engine import db
 from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registry, core_tables, current_registry
 from app.errors import StartError
@@ -35,16 +36,9 @@ CORE = "fieldpost"
 
 UPGRADE = "flask --app wsgi db upgrade"
 
-#: The key of the advisory lock: any number that no other program uses.
-LOCK = 0x46_69_65_6C_64
-
 
 class NotMigratedError(StartError):
     """The database lacks migrations of this release, or of an installed plugin."""
-
-
-class MigrationError(Exception):
-    """A migration failed, or left the database in a forbidden state. Everything was rolled back."""
 
 
 MANY_ENDS = Kind(
@@ -223,56 +217,8 @@ def _differences(connection: Connection) -> list[Difference]:
 @contextmanager
 def locked_connection() -> Iterator[Connection]:
     """A connection in a transaction in which nobody else migrates."""
-    with db.engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            with _without_references(connection), connection.execution_options(**{WRITES: True}).begin():
-                with _keeping_ids(connection):
-                    yield connection
-                _check_references(connection)
-            return
-        # The driver begins and ends transactions itself, as Alembic expects it.
-        with connection.execution_options(isolation_level="READ COMMITTED").begin():
-            # Migrations may take longer than any request may, and wait for one another.
-            for setting in ("lock_timeout", "statement_timeout"):
-                connection.execute(text(f"SET LOCAL {setting} = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-            yield connection
-
-
-@contextmanager
-def _without_references(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by dropping it for a new one, which would delete all rows that refer to it."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.execute("PRAGMA foreign_keys=OFF")
-    try:
-        yield
-    finally:
-        driver.execute("PRAGMA foreign_keys=ON")
-
-
-@contextmanager
-def _keeping_ids(connection: Connection) -> Iterator[None]:
-    """A table that SQLite has built anew must go on where the old one stopped giving ids (trap 26)."""
-    names = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
-    counted = set(connection.exec_driver_sql(names).scalars())
-    last = connection.exec_driver_sql("SELECT seq, name FROM sqlite_sequence").all() if counted else []
-    yield
-    lost = counted & set(inspect(connection).get_table_names()) - set(connection.exec_driver_sql(names).scalars())
-    if lost:
-        raise MigrationError(
-            f"After the migrations, ids of {', '.join(sorted(lost))} would be given twice. Say "
-            'table_kwargs={"sqlite_autoincrement": True} to batch_alter_table.'
-        )
-    for row in last:
-        connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", tuple(row))
-
-
-def _check_references(connection: Connection) -> None:
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    if broken:
-        tables = ", ".join(sorted({str(row[0]) for row in broken}))
-        raise MigrationError(f"After the migrations, {len(broken)} rows point to nothing, in {tables}.")
+    with db.engine.connect() as connection, database_of(connection).migrating(connection):
+        yield connection
 
 
 @cache

@@ -13,15 +13,17 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import String, bindparam, select, text
+from sqlalchemy import String, bindparam, select
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.types import TypeEngine
 
 from app.clock import MILLISECOND, now, to_wire
+from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.database.read import Lock, adopt, columns_of, read
-from app.core.database.rows import set_in_memory, table_of
-from app.core.database.write import Write, write_rows
+from app.core.database.read import Lock
+from app.core.database.rows import adopt, row_columns, set_in_memory, table_of
+from app.core.database.write import Write
 from app.core.ledger.entries import Changes, Entry, Head
 from app.core.ledger.plan import Plan, entry_values, head_values, tags
 from app.core.ledger.unit import unit_of_work
@@ -35,17 +37,9 @@ T = TypeVar("T")
 
 #: The user of a unit, locked as read, and the ledger's generation. Built once, and of columns: every batch needs it.
 THE_USER = (
-    select(*columns_of(User), select(LedgerState.generation).scalar_subquery().label("generation"))
+    select(*row_columns(User), select(LedgerState.generation).scalar_subquery().label("generation"))
     .where(User.__table__.c.id == bindparam("user_id"))
     .with_for_update(read=True)
-)
-
-
-#: Ids for new rows of several tables.
-NEXT_IDS = text(
-    "SELECT wanted.name, nextval(pg_get_serial_sequence(wanted.name, 'id')) "
-    "FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[])) AS wanted (name, count), "
-    "generate_series(1, wanted.count)"
 )
 
 
@@ -53,7 +47,7 @@ NEXT_IDS = text(
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `rest`, `upload` or `cli`.
+    #: `sync`, `upload`, `rest` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None
@@ -170,7 +164,8 @@ class Recorder:
         `besides`: what is written in the same statement and is nothing that the ledger tells.
         """
         plan = Plan(self.entries, self._deleted)
-        write_rows(self.session.connection(), [*plan.writes(), *self._ledger_writes(), *besides])
+        writes = [*plan.writes(), *self._ledger_writes(), *besides]
+        database_of(self.session).write(self.session.connection(), writes)
         for row in (each for rows in plan.inserts.values() for each in rows):
             make_transient_to_detached(row)
             self.session.add(row)
@@ -228,40 +223,30 @@ class Recorder:
         self._state(action, row, before, after, changes, previous, gains=present - viewers, losses=viewers - present)
 
     def reserve(self, counts: Mapping[type, int]) -> None:
-        """Reserve ids for so many new rows of each model. On PostgreSQL in one statement, as many as there are models.
-
-        SQLite is in the process, and asked when the first row is made.
-        """
-        models = {table_of(model).name: model for model in counts if not isinstance(table_of(model).c.id.type, String)}
-        if len(models) < 2 or self.session.get_bind().dialect.name != "postgresql":
-            return
-        wanted = {"names": list(models), "counts": [counts[model] for model in models.values()]}
-        found: dict[type, list[int]] = {}
-        for name, key in self.session.execute(NEXT_IDS, wanted):
-            found.setdefault(models[name], []).append(key)
-        self._ids |= {model: iter(sorted(keys)) for model, keys in found.items()}
+        """Reserve ids for so many new rows of each model, in one statement. A single model waits for its first row."""
+        numbered = {model: count for model, count in counts.items() if not isinstance(_key_type(model), String)}
+        if len(numbered) > 1:
+            self._reserve(numbered)
 
     def _next_id(self, model: type) -> Any:
-        if isinstance(table_of(model).c.id.type, String):
+        if isinstance(_key_type(model), String):
             return str(uuid4())
         found = next(self._ids.get(model, iter(())), None)
         if found is None:
-            self._ids[model] = iter(self._reserve(model))
+            self._reserve({model: self._capacity})
             found = next(self._ids[model])
         return found
 
-    def _reserve(self, model: type) -> Sequence[int]:
-        """Ids for as many rows as the unit may create, in one statement; never one that was given before."""
-        table = table_of(model).name
-        if self.session.get_bind().dialect.name == "postgresql":
-            statement = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
-            return self.session.scalars(statement, {"table": table, "count": self._capacity}).all()
-        # Inside BEGIN IMMEDIATE nobody else can take them, and inserting them moves the sequence on.
-        statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
-        last = self.session.scalar(statement, {"table": table}) or 0
-        unwritten = max((key for created, key in self.created if created is model), default=0)
-        first = max(last, unwritten) + 1
-        return range(first, first + self._capacity)
+    def _reserve(self, counts: Mapping[type, int]) -> None:
+        """Have ids for so many rows of each model, never one that was given before."""
+        models = {table_of(model).name: model for model in counts}
+        wanted = {name: counts[model] for name, model in models.items()}
+        taken = {
+            name: max((key for created, key in self.created if created is model), default=0)
+            for name, model in models.items()
+        }
+        found = database_of(self.session).reserve(self.session, wanted, taken)
+        self._ids |= {models[name]: iter(keys) for name, keys in found.items()}
 
 
 def record(
@@ -284,7 +269,7 @@ def record(
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
         if origin.user_id is not None:
             lock = recorder.user_lock()
-            read(recorder.session.connection(), lock)
+            database_of(recorder.session).read(recorder.session.connection(), [lock])
             recorder.keep_user(lock)
         result = work(recorder)
         if recorder.entries and not recorder.heads:
@@ -295,6 +280,11 @@ def record(
         return result
 
     return unit_of_work(unit)
+
+
+def _key_type(model: type) -> TypeEngine[Any]:
+    found: TypeEngine[Any] = table_of(model).c.id.type
+    return found
 
 
 def _complete_head(head: Head, entries: Sequence[Entry]) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.database.session import LendableSession, lend
+from app.core.database.session import RestrictableSession, restricted
 from app.core.database.write import Write
 from app.core.host.handlers import models_of
 from app.core.host.registry import Registry
@@ -122,7 +122,7 @@ class _Batch:
         if self.is_guarded:
             self.answers = [self._guarded(draft) for draft in self.drafts]
         else:
-            with lend():
+            with restricted():
                 self.answers = [self._judged(draft) for draft in self.drafts]
             self._refuse_unrecorded()
         self.recorder.write(_last_sync(self.recorder.origin.user_id, self.now))
@@ -230,7 +230,7 @@ class _Batch:
         calls = len(self.state.calls)
         try:
             with self.session.begin_nested():
-                with lend():
+                with restricted():
                     answer = self._judged(draft)
                 self._refuse_unrecorded()
                 self.recorder.write()
@@ -251,7 +251,7 @@ class _Batch:
         """Complete the answers that show a row, with the hooks of its entity."""
         showing = [(draft, answer) for draft, answer in pairs if answer.row is not None]
         answers.load_shown(self.session, [answer for _, answer in showing])
-        with lend():
+        with restricted():
             for draft, answer in showing:
                 try:
                     with self.passes.watch(draft.handler):
@@ -325,7 +325,7 @@ def _refuse_dirty(session: Session) -> None:
         )
 
 
-@event.listens_for(LendableSession, "before_flush")
+@event.listens_for(RestrictableSession, "before_flush")
 def _refuse_flush(session: Session, *_: object) -> None:
     if _UNFLUSHED in session.info:
         _refuse_dirty(session)

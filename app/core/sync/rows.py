@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from app.core.database.read import Lock, adopt, columns_of
-from app.core.database.rows import set_in_memory, table_of
-from app.core.database.write import Values, among, listed, sent
+from app.core.database import Database, database_of
+from app.core.database.read import Lock
+from app.core.database.rows import adopt, row_columns, set_in_memory, table_of
+from app.core.database.values import Values
 from app.core.host.read_only import protect
 from app.core.ledger.record import Recorder
 from app.core.ledger.unit import RaceError
@@ -60,7 +61,7 @@ class Rows:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._session: Session = recorder.session
-        self._dialect: str = recorder.session.get_bind().dialect.name
+        self._database = database_of(recorder.session)
         self._loaded: dict[tuple[type, Any], Row] = {}
         self._client_ids: dict[tuple[type, str], Row] = {}
         #: Which rows point to which parent, by model and column.
@@ -197,7 +198,7 @@ class Rows:
             attributes.append("client_id")
         columns = [getattr(model, name).label(name) for name in attributes]
         parameters: dict[str, Any] = {}
-        named = _condition(self._dialect, self._names_of(model, parameters))
+        named = _condition(self._database, self._names_of(model, parameters))
         found: dict[Reference, Any] = {}
         for row in self._session.execute(select(*columns).where(named), parameters):
             found[Reference(model, row.id)] = row
@@ -213,7 +214,7 @@ class Rows:
         reads = []
         for model, each in names.items():
             roots = below if model is Inspection else ()
-            statement = _lock_statement(self._dialect, each, roots, self._needs[model].is_changed)
+            statement = _lock_statement(self._database, each, roots, self._needs[model].is_changed)
             reads.append(Lock(model=model, statement=statement, parameters=parameters))
         return reads
 
@@ -234,7 +235,7 @@ class Rows:
         def named(name: str, values: Collection[Any]) -> Values | None:
             if not values:
                 return None
-            parameters[name] = sent(self._dialect, values)
+            parameters[name] = self._database.parameter_of(values)
             return Values.of(name, values)
 
         return _Names(model, named(f"{prefix}_ids", ids), named(f"{prefix}_client_ids", client_ids))
@@ -265,39 +266,39 @@ class Rows:
 
 
 @lru_cache(maxsize=512)
-def _lock_statement(dialect: str, names: _Names, below: tuple[_Names, ...], is_changed: bool) -> Select[Any]:
+def _lock_statement(database: Database, names: _Names, below: tuple[_Names, ...], is_changed: bool) -> Select[Any]:
     """Selects and locks the rows, in id order and in the strongest mode that any row of the model needs.
 
     Two modes would take two statements, and their rows would no longer be locked in one order. `below`: what is named
     below inspections, which are locked too.
     """
-    condition = _roots_condition(dialect, names, below) if names.model is Inspection else _condition(dialect, names)
-    statement = select(*columns_of(names.model)).where(condition).order_by(_id(names.model))
+    condition = _roots_condition(database, names, below) if names.model is Inspection else _condition(database, names)
+    statement = select(*row_columns(names.model)).where(condition).order_by(_id(names.model))
     return statement.with_for_update(read=not is_changed, key_share=is_changed)
 
 
-def _roots_condition(dialect: str, names: _Names, below: tuple[_Names, ...]) -> ColumnElement[bool]:
+def _roots_condition(database: Database, names: _Names, below: tuple[_Names, ...]) -> ColumnElement[bool]:
     """The condition for the inspections that are named, and for those of all other rows that are."""
-    sources: list[Any] = [select(each.model.inspection_id).where(_condition(dialect, each)) for each in below]
+    sources: list[Any] = [select(each.model.inspection_id).where(_condition(database, each)) for each in below]
     if names.ids:
-        sources.append(listed(dialect, Inspection.id, names.ids))
+        sources.append(database.select_values(Inspection.id, names.ids))
     # Not OR: the databases would read all inspections to answer it.
     return Inspection.id.in_(union_all(*sources) if len(sources) > 1 else sources[0])
 
 
-def _condition(dialect: str, names: _Names) -> ColumnElement[bool]:
+def _condition(database: Database, names: _Names) -> ColumnElement[bool]:
     """The condition for the rows that are named by id or by client_id, or that point to such rows."""
     conditions = []
     if names.ids:
-        conditions.append(among(dialect, _id(names.model), names.ids))
+        conditions.append(database.among(_id(names.model), names.ids))
     if names.client_ids:
-        conditions.append(among(dialect, names.model.client_id, names.client_ids))
+        conditions.append(database.among(names.model.client_id, names.client_ids))
     for column, parent in names.parents:
         pointer = getattr(names.model, column)
         if parent.ids and not parent.client_ids:
-            conditions.append(among(dialect, pointer, parent.ids))
+            conditions.append(database.among(pointer, parent.ids))
         else:
-            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(dialect, parent))))
+            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(database, parent))))
     return or_(*conditions)
 
 
