@@ -25,7 +25,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.read import Lock, Read, adopt, columns_of, read
 from app.core.database.rows import set_in_memory
-from app.core.ledger.entries import Head
+from app.core.ledger.entries import Remembered
 from app.core.ledger.history import recall
 from app.core.ledger.record import Recorder, record
 from app.errors import ForbiddenError, MediaTypeError, NotFoundError, RequestError, StorageError
@@ -242,13 +242,14 @@ class _Unit:
         same = next((each for each in present if each.sha256 == self._sha256), None)
         attachment = same or self._create(recorder, place, kind, present)
         if self.destination.local_id is not None:
-            recorder.heads.append(
-                Head(
-                    position=0,
+            recorder.operations.append(
+                Remembered(
                     type=self._type,
+                    recorded_at=recorder.now,
                     local_id=self.destination.local_id,
                     fingerprint=self._fingerprint,
-                    row=attachment,
+                    entity=Attachment.__entity__.name,
+                    entity_id=attachment.id,
                     version_after=attachment.updated_at,
                 )
             )

@@ -17,7 +17,7 @@ from app import clock, errors, models, plugin_api, policies, testing, web
 from app.config import Settings, environment_name
 from app.core.database import session as lending
 from app.core.host import migrations, watch
-from app.core.sync import batch as pipeline
+from app.core.sync import isolation
 from app.http import metrics
 from app.plugin_api import Context, Entity, Operation, Outcome, Plugin, SyncHandler
 from tests.guards.sources import ROOT, modules
@@ -159,7 +159,7 @@ def test_everything_that_can_stop_the_start_stands_on_the_page_and_nothing_else(
 def test_every_error_that_plugins_can_cause_stands_on_the_page() -> None:
     found = {
         each.__name__
-        for module in (lending, watch, pipeline, migrations)
+        for module in (lending, watch, isolation, migrations)
         for each in vars(module).values()
         if inspect.isclass(each) and issubclass(each, BaseException) and each.__module__ == module.__name__
     }

@@ -1,11 +1,11 @@
-"""What can be read back from the ledger: earlier outcomes, and what happened to a row since a version."""
+"""Reading back from the ledger: earlier outcomes, and the changes of a row since a version."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Select, String, and_, bindparam, func, literal_column, select, true
 from sqlalchemy.orm import Session
@@ -13,27 +13,14 @@ from sqlalchemy.orm import Session
 from app.clock import to_wire
 from app.core.database.read import Read, read
 from app.core.database.write import Values, among, array_of, sent
+from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
 
-class Recalled(NamedTuple):
-    """What a retry is answered with: columns of `LedgerOperation`."""
-
-    local_id: str
-    fingerprint: str
-    entity: str | None
-    entity_id: str | None
-    message: str | None
-    recorded_at: datetime
-    version_before: datetime | None
-    version_after: datetime | None
-    result: Any
-
-
 def recall(
     session: Session, origin: Origin, local_ids: Iterable[str], locks: Sequence[Read] = ()
-) -> dict[tuple[str, str], Recalled]:
+) -> dict[Key, Remembered]:
     """The remembered operations of this user and device with these local_ids, by local_id and fingerprint.
 
     A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
@@ -46,14 +33,14 @@ def recall(
     }
     query = Read(statement=_remembered(dialect, Values.of("local_ids", wanted)), parameters=parameters)
     read(session.connection(), *locks, query)
-    found = (Recalled(*values) for values in query.found)
-    return {(each.local_id, each.fingerprint): each for each in found}
+    operations = [Remembered(*values) for values in query.found]
+    return {operation.key: operation for operation in operations}
 
 
 @lru_cache
 def _remembered(dialect: str, local_ids: Values) -> Select[Any]:
     columns = LedgerOperation.__table__.c
-    found = select(*(columns[name] for name in Recalled._fields)).where(
+    found = select(*(columns[name] for name in Remembered._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
     if local_ids.is_single or dialect != "postgresql":
@@ -67,7 +54,7 @@ def _remembered(dialect: str, local_ids: Values) -> Select[Any]:
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
-    """What happened to rows after a version of each (row id -> version), by row id, oldest first."""
+    """The ledger's entries about rows after a version of each (row id -> version), by row id, oldest first."""
     if not versions:
         return {}
     dialect = session.get_bind().dialect.name
