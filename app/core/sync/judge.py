@@ -93,6 +93,26 @@ def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
         outcome = Outcome()
     else:
         outcome = _call(attempt, item, replace(operation, changes=verdict.changes), changeable)
+    return _finish(attempt, item, operation, verdict, outcome, mark)
+
+
+def _call(attempt: Attempt, item: Routed, operation: Operation, changeable: list[Row]) -> Outcome:
+    """Let the handler apply the operation, and keep the calls that it wants made after the commit."""
+    settings = attempt.batch.registry.settings_of(item.handler)
+    context = OperationContext(attempt.recorder, attempt.rows, changeable, item.keys.client_id, settings)
+    started = perf_counter()
+    try:
+        outcome = item.handler.apply(operation, context)
+    finally:
+        attempt.tally.add_call(item.handler.type, started)
+    attempt.calls.extend(context.calls)
+    return outcome
+
+
+def _finish(
+    attempt: Attempt, item: Routed, operation: Operation, verdict: Verdict, outcome: Outcome, mark: int
+) -> Answer:
+    """Remember an applied operation, and answer it."""
     row: Row | None = outcome.row if outcome.row is not None else operation.target
     if row is None:
         raise TypeError("apply created no row and there is no target: return Outcome(row=…).")
@@ -114,19 +134,6 @@ def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
     attempt.remembered[key_of(item)] = remembered
     attempt.recorder.operations.append(remembered)
     return answers.applied(item, row, remembered, others, is_known=verdict.is_known)
-
-
-def _call(attempt: Attempt, item: Routed, operation: Operation, changeable: list[Row]) -> Outcome:
-    """Let the handler apply the operation, and keep the calls that it wants made after the commit."""
-    settings = attempt.batch.registry.settings_of(item.handler)
-    context = OperationContext(attempt.recorder, attempt.rows, changeable, item.keys.client_id, settings)
-    started = perf_counter()
-    try:
-        outcome = item.handler.apply(operation, context)
-    finally:
-        attempt.tally.add_call(item.handler.type, started)
-    attempt.calls.extend(context.calls)
-    return outcome
 
 
 def _decide(attempt: Attempt, item: Routed, operation: Operation) -> Verdict | Answer:
