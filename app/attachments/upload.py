@@ -24,7 +24,7 @@ from app.attachments.storage.images import ImageFacts, ImageTooLargeError, NotAn
 from app.attachments.stored import Stored, find_stored, serialize_upload
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.ledger.entries import Head
+from app.core.ledger.entries import Remembered
 from app.core.ledger.history import recall
 from app.core.ledger.record import Origin, Recorder, record
 from app.errors import MediaTypeError, RequestError, StorageError
@@ -146,17 +146,18 @@ class _Unit:
         same = next((attachment for attachment in present if attachment.sha256 == self._sha256), None)
         attachment = same or self._create(recorder, place, kind, present)
         if self.destination.local_id is not None:
-            recorder.heads.append(self._head(self.destination.local_id, attachment))
+            recorder.operations.append(self._operation(recorder, self.destination.local_id, attachment))
         return Stored(attachment_id=attachment.id, data=serialize_upload(attachment), is_new=same is None)
 
-    def _head(self, local_id: str, attachment: Attachment) -> Head:
-        """The head that the ledger keeps for a retry."""
-        return Head(
-            position=0,
+    def _operation(self, recorder: Recorder, local_id: str, attachment: Attachment) -> Remembered:
+        """The operation that the ledger remembers for a retry."""
+        return Remembered(
             type=self._type,
+            recorded_at=recorder.now,
             local_id=local_id,
             fingerprint=self._fingerprint,
-            row=attachment,
+            entity=Attachment.__entity__.name,
+            entity_id=attachment.id,
             version_after=attachment.updated_at,
         )
 

@@ -20,7 +20,7 @@ from app.core.database import protocol
 from app.core.database import session as restriction
 from app.core.host import migrations, watch
 from app.core.host.findings import Kind
-from app.core.sync import batch as pipeline
+from app.core.sync import isolation
 from app.http import metrics
 from app.plugin_api import Context, Entity, Operation, Outcome, Plugin, SyncHandler
 from tests.guards.sources import ROOT, modules
@@ -155,7 +155,7 @@ def test_every_finding_is_made_from_a_kind() -> None:
 def test_every_error_that_plugins_can_cause_stands_on_the_page() -> None:
     found = {
         each.__name__
-        for module in (restriction, watch, pipeline, migrations, protocol)
+        for module in (restriction, watch, isolation, migrations, protocol)
         for each in vars(module).values()
         if inspect.isclass(each) and issubclass(each, BaseException) and each.__module__ == module.__name__
     }

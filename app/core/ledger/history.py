@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, select
 from sqlalchemy.orm import Session
@@ -14,27 +14,14 @@ from app.clock import to_wire
 from app.core.database import Database, database_of
 from app.core.database.read import Read
 from app.core.database.values import Values
+from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
 
 
-class Recalled(NamedTuple):
-    """The answer to a retry: columns of `LedgerOperation`."""
-
-    local_id: str
-    fingerprint: str
-    entity: str | None
-    entity_id: str | None
-    message: str | None
-    recorded_at: datetime
-    version_before: datetime | None
-    version_after: datetime | None
-    result: Any
-
-
 def recall(
     session: Session, origin: Origin, local_ids: Iterable[str], locks: Sequence[Read] = ()
-) -> dict[tuple[str, str], Recalled]:
+) -> dict[Key, Remembered]:
     """The remembered operations of this user and device with these local_ids, by local_id and fingerprint.
 
     A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
@@ -47,21 +34,21 @@ def recall(
     }
     query = Read(statement=_remembered(database, Values.of("local_ids", wanted)), parameters=parameters)
     database.read(session.connection(), [*locks, query])
-    recalled = (Recalled(*values) for values in query.found)
-    return {(operation.local_id, operation.fingerprint): operation for operation in recalled}
+    operations = [Remembered(*values) for values in query.found]
+    return {operation.key: operation for operation in operations}
 
 
 @lru_cache
 def _remembered(database: Database, local_ids: Values) -> Select[Any]:
     columns = LedgerOperation.__table__.c
-    found = select(*(columns[name] for name in Recalled._fields)).where(
+    found = select(*(columns[name] for name in Remembered._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
     return database.look_up(found, columns.local_id, local_ids)
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
-    """The changes of rows after a version of each (row id -> version), by row id, oldest first."""
+    """The ledger's entries about rows after a version of each (row id -> version), by row id, oldest first."""
     if not versions:
         return {}
     database = database_of(session)

@@ -13,6 +13,7 @@ from app import policies
 from app.clock import now, to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
+from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
 from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
@@ -36,8 +37,9 @@ blueprint = Blueprint("sync", __name__)
 def push() -> Response:
     """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
     body, is_suspect = read_envelope(request)
-    items = read_items(body, is_suspect=is_suspect)
-    result = process_batch(items, origin_of_request("sync"), current_registry())
+    registry = current_registry()
+    items = read_items(body, registry, is_suspect=is_suspect)
+    result = process_batch(Batch(items=items, origin=origin_of_request("sync"), registry=registry))
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
 
 
@@ -46,8 +48,8 @@ def push() -> Response:
 def types() -> Response:
     """The operation types that this server accepts, third-party ones included."""
     registry = current_registry()
-    found = [sync_type(registry.handlers[name]) for name in sorted(registry.handlers)]
-    return answer({"types": found}, "Types retrieved successfully")
+    sync_types = [sync_type(registry.handlers[name]) for name in sorted(registry.handlers)]
+    return answer({"types": sync_types}, "Types retrieved successfully")
 
 
 @blueprint.get("/sync/status")

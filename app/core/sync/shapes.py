@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.host.registry import current_registry
-from app.core.sync.items import ADVICE
+from app.core.sync.answers import ADVICE
 from app.core.sync.type_schemas import item_schema
 from app.models.entities import entity_of
 from app.openapi.shapes import (

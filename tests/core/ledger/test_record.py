@@ -251,7 +251,7 @@ def test_undo_takes_everything_back_in_memory(app: Flask, world: World, form_fil
         row, attachment = db.session.get(FormFill, form_fill.id), db.session.get(Attachment, photo.id)
         root = db.session.get(Inspection, form_fill.inspection_id)
         recorder.change(row, {"kept": 1})
-        kept, mark = fields_of(row), len(recorder.entries)
+        kept, mark = fields_of(row), len(recorder.stated)
         version = row.updated_at
         recorder.change(row, {"a": 2, "x": 1})
         recorder.change(row, {"a": 3})
@@ -264,7 +264,7 @@ def test_undo_takes_everything_back_in_memory(app: Flask, world: World, form_fil
         assert not recorder.is_deleted(row)
         assert not recorder.is_deleted(attachment)
         assert recorder.created == {}
-        assert len(recorder.entries) == mark
+        assert len(recorder.stated) == mark
 
     unit(app, work)
     assert world.get(FormFill, form_fill.id).data == {"a": 1, "b": None, "kept": 1}
@@ -388,7 +388,7 @@ def test_ids_of_rows_of_several_tables_are_reserved_together_and_never_given_twi
     template_id = form_fill.form_template_id
 
     def work(recorder: Recorder) -> tuple[list[int], list[str]]:
-        recorder.reserve({FormFill: 2, FormTemplate: 1, Attachment: 1})
+        recorder.ids.reserve({FormFill: 2, FormTemplate: 1, Attachment: 1})
         root = recorder.session.get(Inspection, inspection.id)
         with statements_of(app) as found:
             recorder.create(FormTemplate, {"name": "Another", "form_structure": []})
