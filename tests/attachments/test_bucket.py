@@ -16,9 +16,9 @@ from flask.testing import FlaskClient
 from app.attachments import upkeep
 from app.models import Attachment, FormFill
 from tests.attachments.conftest import upload
+from tests.attachments.storage import s3_servers
 from tests.attachments.storage.s3_servers import BUCKET, Proxy
 from tests.conftest import SettableClock, World
-from tests.storage import s3_servers
 from tests.support.pictures import jpeg
 
 pytestmark = [pytest.mark.database("sqlite"), pytest.mark.usefixtures("_credentials")]

