@@ -16,10 +16,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
-from app.core.database.engine import db
 from app.core.host import registry
-from tests.support.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
+from tests.support.applications import lent
+from tests.support.databases import DATABASES, SECRET_KEY, emptied_database, sqlite_file
 
 # Explained like a test's own assertions; to be said before it is imported.
 pytest.register_assert_rewrite("app.testing")
@@ -91,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a fresh, migrated database; empty for the SQLite file in `tmp_path`."""
-    with sqlite_file(tmp_path) if request.param == "sqlite" else postgresql_database() as url:
+    with sqlite_file(tmp_path) if request.param == "sqlite" else emptied_database() as url:
         yield url
 
 
@@ -104,13 +103,9 @@ def environment(tmp_path: Path, database: str) -> dict[str, str]:
 
 @pytest.fixture
 def app(environment: Mapping[str, str], clock: SettableClock) -> Iterator[Flask]:
-    app = create_app(environment, clock)
-    app.testing = True
-    # As in production: an unexpected exception becomes our JSON error and does not reach the test.
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    """An application on this test's database and clock; several tests may use it, one after another."""
+    with lent(environment, clock) as app:
+        yield app
 
 
 @pytest.fixture
