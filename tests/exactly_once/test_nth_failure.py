@@ -18,10 +18,10 @@ from flask.testing import FlaskClient
 from app.attachments import upkeep
 from app.attachments.storage.local import LocalStorage
 from app.clock import to_wire
+from app.config import API_PREFIX
 from app.core.database.engine import db
 from app.core.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, Inspection, LedgerOperation
-from app.testing import API_PREFIX
 from tests.attachments.conftest import upload
 from tests.conftest import SettableClock, SignIn, World
 from tests.exactly_once import faults
