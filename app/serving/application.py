@@ -31,7 +31,9 @@ from app.web import init_web
 
 logger = logging.getLogger(__name__)
 
-MIGRATIONS = Path(__file__).parent.parent.parent / "migrations"
+PACKAGE = Path(__file__).parent.parent
+#: The core's migrations. A wheel has them in the package (see `setup.py`), the repository has them at its top.
+MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
 
 
 def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flask:

@@ -1,6 +1,6 @@
 """`GET /equipment/tags` and `GET /equipment/about`."""
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from sqlalchemy import select
 
 from app import policies
@@ -14,7 +14,7 @@ blueprint = Blueprint("equipment", __name__, url_prefix="/equipment")
 
 @blueprint.get("/tags")
 @described(data={"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}}}})
-def tags():
+def tags() -> Response:
     """The tags of all equipment that the user may see."""
     statement = select(Item.tag).join(Inspection, Inspection.id == Item.inspection_id).order_by(Item.tag)
     found = db.session.scalars(statement.where(policies.visible(signed_in_user())))
@@ -23,6 +23,6 @@ def tags():
 
 @blueprint.get("/about")
 @public
-def about():
+def about() -> Response:
     """What everybody may know."""
     return answer({"most_details": plugin_settings("equipment")["most_details"]}, "About equipment")

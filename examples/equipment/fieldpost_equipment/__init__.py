@@ -1,7 +1,9 @@
 """Rooms and the equipment in them: what this distribution brings to Fieldpost."""
 
+from typing import Any
+
 from app import policies
-from app.models import Attachment, Inspection
+from app.models import Attachment, Inspection, User
 from app.plugin_api import Plugin, SyncHandler, by_id, children, edit, via
 from fieldpost_equipment.apply import check, move, record_item, retire
 from fieldpost_equipment.commands import collect, commands
@@ -20,7 +22,7 @@ plugin = Plugin(
 )
 
 
-def may_retire(user, row):
+def may_retire(user: User, row: Any) -> bool:
     """The owner of the inspection and administrators, not whoever is sent there."""
     return policies.is_admin(user) or (policies.change(user, row) and row.inspection.owner_id == user.id)
 

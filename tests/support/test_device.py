@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.core.sync import routes
+from app.feed import routes
 from app.models import Attachment, FormFill, Inspection, LedgerOperation, User
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.support.databases import feed_held_back, settle

@@ -9,17 +9,17 @@ from fieldpost_equipment.models import Item
 
 
 @click.group("equipment")
-def commands():
+def commands() -> None:
     """Look at the equipment."""
 
 
 @commands.command("count")
 @with_appcontext
-def count():
+def count() -> None:
     """How many pieces there are."""
     click.echo(f"{db.session.scalar(select(func.count()).select_from(Item))} pieces")
 
 
-def collect():
+def collect() -> int:
     """There is nothing to collect, which is a number too."""
     return 0
