@@ -1,4 +1,4 @@
-"""What all tests share: an application on a fresh, migrated database, people, inspections, and a clock to set.
+"""Fixtures of all tests: an application on a fresh, migrated database, people, inspections, and a clock to set.
 
 A test that uses a database runs on SQLite and on PostgreSQL; `--database` chooses one of them,
 `@pytest.mark.database("sqlite")` says that a test is about one alone.
@@ -76,8 +76,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", marker.args if marker else DATABASES, indirect=True)
 
 
+#: Files and folders whose tests take longest. They come first: at the end one process would have them all.
+LONG = (
+    "tests/serving/test_gunicorn.py",
+    "tests/outsider/",
+    "tests/core/sync/test_races.py",
+    "tests/core/sync/test_statements.py",
+    "tests/test_benchmarks.py",
+    "tests/exactly_once/",
+    "tests/attachments/storage/",
+    "tests/cli/test_plugins.py",
+    "tests/serving/",
+    "tests/core/sync/",
+    "tests/core/host/test_migrations.py",
+    "tests/api/test_schemathesis.py",
+    "tests/test_",
+    "tests/cli/",
+)
+
+
+def turn_of(item: pytest.Item) -> int:
+    """The place of a test's file among those that take long; all others come after them."""
+    return next((turn for turn, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what `--database` did not choose."""
+    """Puts the longest files first, and leaves out the tests that `--database` did not choose."""
+    items.sort(key=turn_of)
     chosen = config.getoption("database")
     parameters = {item: getattr(item, "callspec", None) for item in items}
     others = [

@@ -306,14 +306,22 @@ def test_no_hook_of_an_entity_can_hang_while_answers_are_completed(
 def test_many_items_that_do_not_end_cost_no_more_than_a_few(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
-    install(app, apply=spinning(spin))
-    started = time.monotonic()
+    interrupted = []
+
+    def count_and_spin() -> None:
+        interrupted.append(time.monotonic())
+        spin()
+
+    install(app, apply=spinning(count_and_spin))
+    # Not on the clock on the wall: there, everything takes its time on a busy machine.
+    started = time.process_time()
     others = [
         {"type": "form_fill", "local_id": str(each), "data": {"id": form_fill.id, "changes": {"n": each}}}
         for each in range(5)
     ]
     results = push(device, *(item(form_fill, f"x{each}", guilty=True) for each in range(20)), *others)
-    assert time.monotonic() - started < (watch.MOST_STRIKES + 1) * 1.0
+    assert time.process_time() - started < (watch.MOST_STRIKES + 1) * 1.0
+    assert len(interrupted) == watch.MOST_STRIKES
     assert [each["code"] for each in results["errors"]] == ["handler_failed"] * 20
     assert len(results["success"]) == 5
 
