@@ -79,7 +79,7 @@ class Shared:
         parts = {name: value for name, value in vars(self.app).items() if name not in RENEWED}
         parts |= {"rules": list(self.app.url_map.iter_rules()), "commands": self.app.cli.commands}
         dispatch = self.engine.dispatch
-        parts["listeners"] = {name: list(getattr(dispatch, name)) for name in dispatch._event_names}
+        parts["listeners"] = {str(name): list(getattr(dispatch, str(name))) for name in dispatch._event_names}
         return _without_empty(parts)
 
     def _aim(self, dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:

