@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Fieldpost uses SQLAlchemy, psycopg and gunicorn from inside: what is built next year has today's releases.
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
-# Half of the tests wait for servers and clocks: two processes a core. Files with few tests are the slow ones: they keep
-# their place, because at the end one process would have them all.
+# Half of the tests wait for servers and clocks: two processes a core. Each file goes to one process, whose tests share an
+# application, and the longest files come first (tests/conftest.py): at the end one process would have them all.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Any warning is an error. A link that leads nowhere is a warning.
 SPHINX := $(BIN)/sphinx-build -W --keep-going --quiet --doctree-dir build/doctrees

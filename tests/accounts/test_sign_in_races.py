@@ -11,6 +11,7 @@ from app.models import SignIn, User
 from tests.conftest import PASSWORD, World
 from tests.conftest import SignIn as SignInFixture
 from tests.core.sync.racers import race
+from tests.support.answers import json_of
 
 API = "/api/v1"
 
@@ -45,6 +46,6 @@ def test_a_sign_in_behind_a_new_password_is_refused(app: Flask, world: World, us
 def test_a_new_password_behind_a_sign_in_ends_it(app: Flask, user: User, office: FlaskClient) -> None:
     signed_in, reset = race(app, lambda: log_in(app, user), lambda: reset_password(office, user))
     assert (signed_in.status_code, reset.status_code) == (200, 200)
-    headers = {"Authorization": f"Bearer {signed_in.json['access_token']}"}
+    headers = {"Authorization": f"Bearer {json_of(signed_in)['access_token']}"}
     answer = app.test_client().get(f"{API}/auth/me", headers=headers)
     assert (answer.status_code, answer.json["code"]) == (401, "token_revoked")

@@ -15,13 +15,14 @@ from app.testing import World, push, sign_in
 from tests.api.conftest import API, fault
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of, operations_of
 from tests.guards.sources import ROOT
+from tests.support.answers import json_of
 
 pytestmark = pytest.mark.database("sqlite")
 
 
 @pytest.fixture
 def document(app: Flask) -> Document:
-    found: Document = app.test_client().get(f"{API}/openapi.json").json
+    found: Document = json_of(app.test_client().get(f"{API}/openapi.json"))
     return found
 
 

@@ -23,6 +23,7 @@ from app.web import ErrorCode, RestBlueprint, answer, described, public
 from tests.api.conftest import API
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of
 from tests.core.host.test_registry import entry, stranger
+from tests.support.answers import json_of
 
 __all__ = ["stranger"]
 
@@ -129,7 +130,7 @@ def document(app: Flask, stranger: ModuleType) -> Document:
     assert list(load(own, entries)) == []
     assert list(mount_blueprints(app, own, API_PREFIX)) == []
     assert load(app.extensions["fieldpost.registry"], entries) == []
-    found: Document = app.test_client().get(f"{API}/openapi.json").json
+    found: Document = json_of(app.test_client().get(f"{API}/openapi.json"))
     assert [str(each) for each in OpenAPIV31SpecValidator(found).iter_errors()] == []
     return found
 
@@ -151,7 +152,7 @@ def test_schemas_within_schemas_are_followed_however_deep(document: Document) ->
 
 
 def test_a_types_own_schema_is_complete_in_itself(app: Flask, document: Document, world: World) -> None:
-    types = sign_in(app, world.user()).get(f"{API}/sync/types").json["data"]["types"]
+    types = json_of(sign_in(app, world.user()).get(f"{API}/sync/types"))["data"]["types"]
     (schema,) = [each["schema"] for each in types if each["type"] == "machine"]
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
@@ -176,7 +177,7 @@ def test_a_rest_blueprint_is_described_with_its_own_errors(app: Flask, document:
     assert list(answers["409"]["content"]["application/json"]["examples"]) == ["machine_sealed"]
     assert list(answers) == ["200", "400", "401", "404", "409", "500", "503"]
     schema = answers["200"]["content"]["application/json"]["schema"]
-    found = sign_in(app, world.user()).get(f"{API}/machines/tags?q=red").json
+    found = json_of(sign_in(app, world.user()).get(f"{API}/machines/tags?q=red"))
     assert faults_in(document, schema, found) == []
     assert faults_in(document, schema, {**found, "data": {}}) != []
     assert {"name": "machines", "description": "Machines and their parts"} in document["tags"]
@@ -187,8 +188,8 @@ def test_bodies_of_a_rest_blueprint_come_through_the_gate(app: Flask, document: 
     assert {"201", "400", "408", "413", "415"} <= set(operation["responses"])
     client = sign_in(app, world.user())
     assert client.post(f"{API}/machines/tags", json={"tags": ["a"]}).status_code == 201
-    assert client.post(f"{API}/machines/tags", json={"tags": ["\0"]}).json["code"] == "bad_json"
-    assert client.post(f"{API}/machines/tags", json={"tags": 1}).json["details"] == {"tags": ["Not a valid list."]}
+    assert json_of(client.post(f"{API}/machines/tags", json={"tags": ["\0"]}))["code"] == "bad_json"
+    assert json_of(client.post(f"{API}/machines/tags", json={"tags": 1}))["details"] == {"tags": ["Not a valid list."]}
 
 
 def test_a_route_of_which_nothing_is_said_is_in_the_document_too(document: Document) -> None:

@@ -102,7 +102,8 @@ class Office:
     def edit(self, dice: random.Random) -> None:
         """A field is changed."""
         form_fill = dice.choice(self.world.all(FormFill))
-        assert push(self.admin, edit(form_fill, **{dice.choice("ab"): dice.random()}))["success"]
+        change: dict[str, Any] = {dice.choice("ab"): dice.random()}
+        assert push(self.admin, edit(form_fill, **change))["success"]
 
     def photograph(self, dice: random.Random) -> None:
         """A photo is added."""

@@ -105,7 +105,7 @@ def test_every_error_code_stands_in_the_documents() -> None:
         and isinstance(node.value, ast.Constant)
     }
     assert codes >= {"bad_json", "stale", "try_again"}
-    assert {code for code in codes if f"`{code}`" not in text} == set()
+    assert {code for code in codes if f"`{code!s}`" not in text} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))

@@ -21,6 +21,7 @@ from app.errors import BadJsonError, MediaTypeError, TooLargeError
 from app.http.body import SUSPECT, decode, find_unstorable, parse_json, read_body
 from app.models import FormFill, LedgerOperation
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 
 LIMIT = 4096
 SYNC = "/api/v1/sync"
@@ -235,7 +236,7 @@ def test_whatever_has_a_fault_is_suspect() -> None:
 
 
 def request_with(stream: Any, **headers: str) -> Request:
-    builder = EnvironBuilder(method="POST", input_stream=stream, headers=headers)
+    builder = EnvironBuilder(method="POST", input_stream=stream, headers=[*headers.items()])
     builder.content_length = int(headers["Content_Length"]) if "Content_Length" in headers else None
     environ = builder.get_environ()
     if "Content_Length" not in headers:
@@ -378,7 +379,7 @@ def test_a_body_shorter_than_declared_is_400(world: World, device: FlaskClient, 
         environ_overrides={"CONTENT_LENGTH": str(len(batch) + 1)},
     )
     assert answer.status_code == 400
-    assert_refused(world, answer, 400, answer.json["code"])
+    assert_refused(world, answer, 400, json_of(answer)["code"])
 
 
 def test_a_malformed_chunk_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
@@ -435,4 +436,4 @@ def test_signing_in_reads_its_body_through_the_gate_too(world: World, app: Flask
     for body, status in ((b"{", 400), (b'{"email":"\\u0000","password":"x"}', 400), (b" " * (LIMIT + 1), 413)):
         answer = client.post("/api/v1/auth/login", data=body, content_type="application/json")
         assert answer.status_code == status
-        assert answer.json["success"] is False
+        assert json_of(answer)["success"] is False

@@ -11,6 +11,7 @@ from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
 from app.errors import TryAgainError
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_reading_a_table_that_a_migration_holds_is_503(app: Flask, world: World,
         connection.execute(text("LOCK TABLE inspections"))
         answer = device.get("/api/v1/inspections/1")
     other.dispose()
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     assert answer.headers["Retry-After"]
 
 
@@ -37,7 +38,7 @@ def test_reading_a_table_that_a_migration_holds_is_503(app: Flask, world: World,
 @pytest.mark.parametrize(("state", "status"), [("53100", 503), ("53200", 503), ("53300", 503), ("25006", 500)])
 def test_a_database_without_room_is_503(app: Flask, state: str, status: int) -> None:
     statement = text(f"DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '{state}'; END $$")
-    app.view_functions["health.healthz"] = lambda: db.session.execute(statement)
+    app.view_functions["health.healthz"] = lambda: db.session.execute(statement)  # type: ignore[assignment]
     assert app.test_client().get("/healthz").status_code == status
     with app.app_context(), pytest.raises(TryAgainError):
         unit_of_work(lambda _: db.session.execute(statement))
@@ -48,4 +49,4 @@ def test_a_database_that_is_not_there_is_503(environment: dict[str, str]) -> Non
     app = create_app({**environment, "DATABASE_URL": "postgresql://joe:sesame@127.0.0.1:1/none"})
     body = {"email": "ada@example.com", "password": "long enough"}
     answer = app.test_client().post("/api/v1/auth/login", json=body)
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")

@@ -23,6 +23,7 @@ from app.core.ledger.unit import is_outside_unit
 from app.models import FormFill
 from app.testing import push
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 
 pytestmark = pytest.mark.database("postgresql")
 
@@ -48,7 +49,7 @@ def break_connections(address: str, which: str = "pid <> pg_backend_pid()") -> i
     """End connections of the application, all unless said otherwise, as a restart of the database does; how many."""
     with psycopg.connect(address, autocommit=True) as connection:
         ended = connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "  # type: ignore[arg-type]
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             f"WHERE datname = current_database() AND {which}"
         )
         return ended.rowcount
@@ -107,7 +108,7 @@ def test_the_plans_of_a_batch_are_kept(app: Flask, world: World, sign_in: SignIn
         push(device, *[edit(each, f"{number}-{each.id}") for each in form_fills])
     with app.app_context(), db.engine.connect() as connection:
         plans = "SELECT statement, custom_plans FROM pg_prepared_statements WHERE generic_plans + custom_plans > 20"
-        found = dict(connection.execute(text(plans)).all())
+        found = {row.statement: row.custom_plans for row in connection.execute(text(plans))}
     assert len(found) >= 6
     assert [statement for statement, custom in found.items() if custom > 5] == []
 
@@ -119,10 +120,10 @@ def test_a_lock_that_somebody_keeps_is_told_as_such_and_nothing_is_recorded(
     user = world.user()
     form_fill, device = world.form_fill(world.inspection(user)), sign_in(user)
     with psycopg.connect(address) as holder:
-        holder.execute(f"SELECT 1 FROM {table} FOR UPDATE")  # type: ignore[arg-type]
+        holder.execute(f"SELECT 1 FROM {table} FOR UPDATE")
         answer = device.post("/api/v1/sync", json={"sync_items": [edit(form_fill)]})
 
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     reasons = {record.reason for record in caplog.records if hasattr(record, "reason")}
     assert reasons == {"canceling statement due to lock timeout"}
     assert push(device, edit(form_fill))["success"][0].get("replayed") is None

@@ -13,7 +13,7 @@ from app.serving import shared
 @pytest.fixture
 def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv(shared.NAME, "")
-    monkeypatch.setattr(shared.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("app.serving.shared.tempfile.tempdir", str(tmp_path))
     shared.make_directory()
     return Path(os.environ[shared.NAME])
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
-from app.serving import worker as serving
 from app.serving.worker import MOST_PAUSES, PAUSE, STAY, BalancedWorker, can_be_read
 
 
@@ -39,7 +38,7 @@ def test_the_more_connections_a_worker_has_the_later_it_takes_another(
     worker: Any, monkeypatch: pytest.MonkeyPatch, workers: int, connections: int, pauses: int | None
 ) -> None:
     done: list[Any] = []
-    monkeypatch.setattr(serving.time, "sleep", done.append)
+    monkeypatch.setattr("app.serving.worker.time.sleep", done.append)
     monkeypatch.setattr(ThreadWorker, "accept", lambda _, listener: done.append(listener))
     worker.cfg.workers, worker.nr_conns = workers, connections
     worker.accept("listener")

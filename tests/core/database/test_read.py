@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -29,7 +30,7 @@ class Colour(enum.Enum):
 MOMENT = dt.datetime(2024, 3, 15, 10, 30, 0, 123000, tzinfo=dt.UTC)
 
 #: Types that a plugin's table may have, each with a value.
-VALUES = {
+VALUES: dict[str, tuple[Any, Any]] = {
     "number": (sa.Numeric(10, 3), Decimal("1.500")),
     "float_number": (sa.Numeric(10, 3, asdecimal=False), 1.5),
     "double": (sa.Double(), 0.1),
@@ -45,7 +46,7 @@ VALUES = {
     "document": (JSONValue, {"a": [1, None, "é"]}),
     "no_number": (sa.Numeric(), None),
 }
-ARRAYS = {
+ARRAYS: dict[str, tuple[Any, Any]] = {
     "numbers": (postgresql.ARRAY(sa.Numeric()), [Decimal(1), None]),
     "moments": (postgresql.ARRAY(UTCDateTime()), [MOMENT]),
     "range": (postgresql.INT4RANGE(), postgresql.Range(1, 5)),
@@ -58,7 +59,7 @@ def table(app: Flask) -> sa.Table:
     """A table with a row, and a column of each type."""
     with app.app_context():
         chosen = VALUES | (ARRAYS if db.engine.dialect.name == "postgresql" else {})
-        columns = [sa.Column(name, kind) for name, (kind, _) in chosen.items()]
+        columns: list[sa.Column[Any]] = [sa.Column(name, kind) for name, (kind, _) in chosen.items()]
         found = sa.Table("types", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns)
         with writing(db.engine) as connection:
             found.create(connection)
@@ -103,6 +104,7 @@ def test_a_row_that_is_new_to_the_session_is_as_an_orm_query_would_have_loaded_i
         assert session.get(User, user.id) is adopted
         assert sa.inspect(adopted).persistent
         assert not session.dirty
+        assert adopted is not None
         adopted.name = "Assigned"
         assert adopted in session.dirty
         session.rollback()

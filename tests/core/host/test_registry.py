@@ -63,7 +63,9 @@ def entry(module: ModuleType, name: str, value: object, distribution: str = "fie
     attribute = f"{name}_{distribution.replace('-', '_')}_{type(value).__name__}"
     setattr(module, attribute, value)
     group = PLUGINS if isinstance(value, Plugin) else HANDLERS
-    return EntryPoint(name, f"stranger:{attribute}", group)._for(Stranger(distribution))
+    found: Any = EntryPoint(name, f"stranger:{attribute}", group)
+    entry_point: EntryPoint = found._for(Stranger(distribution))
+    return entry_point
 
 
 def filled(*entries: EntryPoint) -> Registry:

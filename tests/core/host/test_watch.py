@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from unittest.mock import Mock
 
 import pytest
@@ -20,11 +19,11 @@ HANDLER = SyncHandler(type="slow", schema=Mock, target=by_id(FormFill), policy=p
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit codes with which this worker would have been ended."""
     codes: list[int] = []
-    monkeypatch.setattr(watch.os, "_exit", codes.append)
-    monkeypatch.setattr(watch.logging, "shutdown", lambda: None)
+    monkeypatch.setattr("app.core.host.watch.os._exit", codes.append)
+    monkeypatch.setattr("app.core.host.watch.logging.shutdown", lambda: None)
     monkeypatch.setattr(watchdog, "ends_worker", True)
     return codes
 

@@ -16,6 +16,7 @@ from app.core.ledger.unit import OutsideUnitError
 from app.models import Inspection, User
 from tests.conftest import SignIn, World
 from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
+from tests.support.answers import json_of
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_an_inspection_is_created_once_though_its_commit_breaks_and_the_next_que
         commits.is_armed = False
     assert answer.status_code == 201, answer.json
     (inspection,) = world.all(Inspection)
-    assert inspection.id == answer.json["data"]["inspection"]["id"]
+    assert inspection.id == json_of(answer)["data"]["inspection"]["id"]
 
 
 def test_a_commit_that_breaks_each_time_is_given_up_and_nothing_is_there(
@@ -85,5 +86,5 @@ def test_a_commit_that_breaks_each_time_is_given_up_and_nothing_is_there(
         fuse.is_armed = True
         answer = office.patch(f"/api/v1/users/{tech.id}", json={"name": "Theodora"})
         fuse.is_armed = False
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     assert world.get(User, tech.id).name != "Theodora"

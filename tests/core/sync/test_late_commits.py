@@ -73,8 +73,9 @@ def test_of_two_open_transactions_that_commit_in_the_wrong_order_nothing_is_skip
     copies = [Copy(device, limit)]
     copies[0].read()
     first, second = Held(app, forms[0]), Held(app, forms[1])
-    for commit in (lambda: None, second.commit, first.commit):
-        commit()
+    for held in (None, second, first):
+        if held is not None:
+            held.commit()
         copies.append(Copy(device, limit))
         for copy in copies:
             copy.read(settled=False)
@@ -179,7 +180,8 @@ class Traffic:
             # Touched once and never again: if it were skipped, nothing would bring it.
             new = {"inspection_id": root.id, "form_template_id": self.template.id, "data": {"by": number}}
             made = {"type": "form_fill", "local_id": str(uuid4()), "data": new}
-            found = push(client, made, *(edit(each, **{f"w{number}": turn}) for each in self.forms))
+            change: dict[str, Any] = {f"w{number}": turn}
+            found = push(client, made, *(edit(form, **change) for form in self.forms))
             assert not found["errors"], found["errors"]
             self.world.attachment(self.forms[number])
 

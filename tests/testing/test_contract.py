@@ -16,7 +16,7 @@ from app.core.database.engine import db
 from app.core.host.registry import Registered
 from app.models import FormFill, Inspection
 from app.plugin_api import Context, Operation, Outcome, Row, SyncHandler, by_id, edit
-from app.testing import HandlerContract, Scene, World
+from app.testing import HandlerContract, Scene, World, push
 
 
 class NoteSchema(Schema):
@@ -108,3 +108,9 @@ def test_a_mistake_fails_the_test_that_is_about_it(app: Flask, mistake: str) -> 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_handler_without_it_passes(app: Flask, mistake: str) -> None:
     MISTAKES[mistake][1](contract_for(app, good), Scene(app))
+
+
+def test_a_failed_assertion_of_the_helpers_shows_its_values(app: Flask) -> None:
+    """`pytest.register_assert_rewrite("app.testing")` covers the modules of the package, too."""
+    with pytest.raises(AssertionError, match="401 == 200"):
+        push(app.test_client())
