@@ -48,4 +48,4 @@ def test_a_new_password_behind_a_sign_in_ends_it(app: Flask, user: User, office:
     assert (signed_in.status_code, reset.status_code) == (200, 200)
     headers = {"Authorization": f"Bearer {json_of(signed_in)['access_token']}"}
     answer = app.test_client().get(f"{API}/auth/me", headers=headers)
-    assert (answer.status_code, answer.json["code"]) == (401, "token_revoked")
+    assert (answer.status_code, json_of(answer)["code"]) == (401, "token_revoked")

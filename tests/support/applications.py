@@ -28,8 +28,8 @@ from app.http.logs import configure_logging
 #: Settings in which applications may differ and still be lent: each test has its own.
 OWN = {"FIELDPOST_DATA_DIR", "DATABASE_URL"}
 
-#: Parts of an application that may change: each test gets extensions and configuration anew, Flask makes the others
-#: when they are first needed, and pytest-flask brings its own class of responses and takes it back.
+#: Parts of an application that may change: `begin` renews them, Flask makes them when they are first needed, or
+#: pytest-flask replaces them for the time of a test.
 RENEWED = {"extensions", "config", "_got_first_request", "jinja_env", "response_class"}
 
 #: How many applications wait for the next test with their settings.
@@ -64,6 +64,8 @@ class Shared:
         self.app.config.update(self._config)
         self.app.config.update(SQLALCHEMY_DATABASE_URI=settings.database_url, JWT_SECRET_KEY=settings.secret_key)
         self.engine.url = make_url(settings.database_url)
+        # A test may still register what it likes, as with a new application.
+        self.app._got_first_request = False
 
     def end(self) -> None:
         """Close the connections."""
