@@ -13,8 +13,8 @@ document.addEventListener("DOMContentLoaded", async () => {
     return diagram;
   });
   await window.mermaid.run({ nodes: diagrams });
-  // On a narrow screen a wide diagram scrolls, because its text could not be read if it shrank to fit.
+  // On a narrow screen a diagram shrinks a little, and a wide one scrolls: otherwise you could not read its text.
   for (const drawing of document.querySelectorAll("pre.mermaid svg")) {
-    drawing.style.minWidth = `min(${drawing.style.maxWidth}, 44rem)`;
+    drawing.style.minWidth = `calc(0.8 * min(${drawing.style.maxWidth}, 55rem))`;
   }
 });
