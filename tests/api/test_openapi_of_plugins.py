@@ -26,7 +26,7 @@ from tests.support.answers import json_of
 
 __all__ = ["stranger"]
 
-pytestmark = pytest.mark.database("sqlite")
+pytestmark = [pytest.mark.database("sqlite"), pytest.mark.new_app]
 
 
 class PartSchema(Schema):

@@ -28,8 +28,8 @@ from app.http.logs import configure_logging
 #: Settings in which applications may differ and still be lent: each test has its own.
 OWN = {"FIELDPOST_DATA_DIR", "DATABASE_URL"}
 
-#: Parts of an application that may change: each test gets extensions and configuration anew, Flask makes the others
-#: when they are first needed, and pytest-flask brings its own class of responses and takes it back.
+#: Parts of an application that may change: `begin` renews them, Flask makes them when they are first needed, or
+#: pytest-flask replaces them for the time of a test.
 RENEWED = {"extensions", "config", "_got_first_request", "jinja_env", "response_class"}
 
 #: How many applications wait for the next test with their settings.
@@ -94,10 +94,11 @@ _waiting: dict[frozenset[tuple[str, str]], Shared] = {}
 
 
 @contextmanager
-def lent(environment: Mapping[str, str], clock: Clock) -> Iterator[Flask]:
-    """An application with these settings and this clock, for one test."""
+def lent(environment: Mapping[str, str], clock: Clock, *, is_new: bool = False) -> Iterator[Flask]:
+    """An application with these settings and this clock, for one test; a new one if the test registers things on it."""
     key = _key(environment)
-    shared = _waiting.pop(key, None) or Shared(environment, clock)
+    waiting = None if is_new else _waiting.pop(key, None)
+    shared = waiting or Shared(environment, clock)
     shared.begin(environment, clock)
     try:
         yield shared.app
