@@ -54,6 +54,7 @@ API_VERSION = 1
 OLDEST_API_VERSION = 1
 
 #: An instance of a model that carries `__entity__`. Read its attributes; never assign to them in `apply`.
+#: Any, so that you need no casts for the attributes of your own models.
 Row: TypeAlias = Any
 
 #: A mapped class that carries `__entity__`.

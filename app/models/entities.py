@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import datetime as dt
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from app.clock import to_wire
-from app.plugin_api import Entity, Row
+from app.plugin_api import Entity
+
+#: A row's fields, or columns, by name.
+Fields: TypeAlias = dict[str, Any]
+
+
+class Row(Protocol):
+    """An instance of a model that carries `__entity__`, as the core sees it.
+
+    `app.plugin_api.Row` is the same for authors of plugins, who read the attributes of their own models.
+    """
+
+    __entity__: ClassVar[Entity]
+
+    @property
+    def id(self) -> Any:
+        """The primary key: a number, or a text that holds a UUID."""
+
+    @property
+    def inspection_id(self) -> int:
+        """The inspection that decides who may see the row; users and form templates have none."""
+
+    @property
+    def created_at(self) -> datetime:
+        """The row's first version."""
+
+    @property
+    def updated_at(self) -> datetime:
+        """The row's present version."""
 
 
 def entity_of(row_or_model: Any) -> Entity:
@@ -16,7 +44,7 @@ def entity_of(row_or_model: Any) -> Entity:
     return found
 
 
-def fields_of(row: Row) -> dict[str, Any]:
+def fields_of(row: Row) -> Fields:
     """A row's recorded fields as JSON values: the keys of its document, and its columns."""
     entity = entity_of(row)
     document = getattr(row, entity.document) if entity.document else {}

@@ -1,4 +1,4 @@
-"""`GET /form_fills/:id` by id or client_id, for whoever sees the inspection (contract, section 8)."""
+"""`GET /form_fills/:id` by id or client_id, for users who see the inspection (contract, section 8)."""
 
 from __future__ import annotations
 

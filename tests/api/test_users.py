@@ -166,7 +166,7 @@ def test_nobody_else_sees_or_writes_users_whatever_is_sent(
     request: pytest.FixtureRequest, world: World, sign_in: SignIn, admin: User, who: str, method: str, path: str
 ) -> None:
     client = sign_in(request.getfixturevalue(who))
-    # The body is not even looked at: what is wrong with it is none of their business.
+    # The body is not even read: its faults are none of their business.
     answer = client.open(USERS + path, method=method, json={"nonsense": 1} if method != "GET" else None)
     assert fault(answer) == (403, "forbidden", "Only administrators may do this")
     assert len(world.all(User)) == 2

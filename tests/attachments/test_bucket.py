@@ -1,4 +1,4 @@
-"""Uploads and downloads with a bucket behind: what devices notice of an S3 that is slow, refuses, or breaks off."""
+"""Uploads and downloads with a bucket: what devices notice if S3 is slow, refuses, or breaks off."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_an_upload_that_the_bucket_did_not_acknowledge_is_503_without_a_row_and_
     photo = photo_of(upload(device, form_fill))
     assert device.get(photo["url"]).data == jpeg()
 
-    # What the lost answer left is reported, and collected once it is old enough to belong to nobody.
+    # The object behind the lost answer is reported, and collected once it is old enough.
     with app.app_context():
         assert upkeep.check().orphans == left_over
         assert upkeep.collect() == []

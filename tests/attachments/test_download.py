@@ -16,7 +16,8 @@ from werkzeug.http import parse_options_header
 
 from app.attachments import download
 from app.attachments.storage.images import thumbnail
-from app.core.database.engine import WRITES, db
+from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, User
 from tests.attachments.conftest import files_in, sync, upload
 from tests.conftest import SignIn, World
@@ -134,9 +135,8 @@ def test_any_name_comes_back_as_it_is(app: Flask, world: World, device: FlaskCli
         "riser.jpg", "two words.jpg", "größe (1).jpg", "😀.jpg", "日本.png", "a;b=c, d.jpg", "100%41.jpg", ".hidden",
         "it's é*.jpg", 'say "cheese".jpg', "back\\slash.jpg", "é" * 200 + ".jpg",
     ):  # fmt: skip
-        with app.app_context(), db.engine.connect().execution_options(**{WRITES: True}) as connection:
+        with app.app_context(), writing(db.engine) as connection:
             connection.execute(update(Attachment).values(filename=name))
-            connection.commit()
         sent = device.head(f"/api/v1/attachments/{attachment.id}").headers["Content-Disposition"]
         assert sent.isascii()
         assert sent.isprintable()

@@ -14,8 +14,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.attachments import upload as module
+from app.attachments.storage import images
 from app.attachments.storage.images import verify
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
 from tests.conftest import SettableClock, SignIn, World
@@ -148,6 +150,20 @@ def test_a_retry_with_a_local_id_is_answered_again_and_revives_nothing(
     assert new["photo_attachment_id"] != first["photo_attachment_id"]
 
 
+def test_one_local_id_for_two_fields_with_the_same_bytes_stores_both(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    """The field is part of the fingerprint, so the second upload is no retry of the first."""
+    data = jpeg()
+    first = upload(device, form_fill, data, "Riser_Photo", local_id="photo-1").json
+    second = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json
+    assert "replayed" not in second
+    assert first["photo_attachment_id"] != second["photo_attachment_id"]
+    assert sorted(row.field_name for row in world.all(Attachment)) == ["Riser_Photo", "Valve_Photo"]
+    retry = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json
+    assert (retry["replayed"], retry["photo_attachment_id"]) == (True, second["photo_attachment_id"])
+
+
 def test_a_replaced_signature_is_not_revived_by_a_retry(device: FlaskClient, form_fill: FormFill) -> None:
     def sign(colour: str, local_id: str) -> Any:
         more = {"to": SIGNATURE, "part": "signature", "local_id": local_id}
@@ -252,6 +268,25 @@ def test_a_form_fill_of_somebody_else_is_403_and_nothing_is_stored(
     assert files_in(app) == []
 
 
+def test_a_photo_of_somebody_else_is_refused_before_it_is_decoded(
+    sign_in: SignIn, world: World, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding 50 megapixels costs seconds and memory: nobody gets that without the right to store the photo."""
+    decoded: list[int] = []
+    real = images.verify
+
+    def count_and_verify(data: bytes, limit: int) -> Any:
+        decoded.append(len(data))
+        return real(data, limit)
+
+    monkeypatch.setattr(module, "verify", count_and_verify)
+    assert upload(sign_in(world.user("stranger@example.com")), form_fill).status_code == 403
+    assert upload(sign_in(world.user("other@example.com")), 987654).status_code == 404
+    assert decoded == []
+    assert upload(sign_in(world.get(User, form_fill.inspection.assignee_id)), form_fill).status_code == 200
+    assert len(decoded) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("field_name", "x" * 256), ("field_name", "a\0b"), ("local_id", "x" * 256)]
 )
@@ -346,7 +381,7 @@ def test_rights_lost_while_the_image_was_verified_are_noticed_under_the_lock(
     real = verify
 
     def verify_and_lose_rights(data: bytes, limit: int) -> Any:
-        with app.app_context(), db.engine.begin() as connection:
+        with app.app_context(), writing(db.engine) as connection:
             connection.execute(db.update(Inspection).values(assignee_id=None))
         return real(data, limit)
 

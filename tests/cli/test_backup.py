@@ -1,4 +1,4 @@
-"""Backup and restore: what comes back, and what devices notice of the history that is lost."""
+"""Backup and restore: the restored data, and what devices notice of the lost history."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_came_after_the_backup_is_gone_and_devices_notice(
     assert (answer.status_code, json_of(answer)["code"]) == (410, "cursor_expired")
     (error,) = push(device, edit(made["server_id"], a=9))["errors"]
     assert (error["code"], error["retryable"]) == ("not_found", False)
-    # What the device knows to be acknowledged it sends again only if asked; then it is applied, not remembered.
+    # The device sends acknowledged items again only if it is asked to. Then they are applied, not replayed.
     (entry,) = push(device, acknowledged)["success"]
     assert "replayed" not in entry
     (again,) = push(device, creation(inspection, form_fill.form_template_id))["success"]

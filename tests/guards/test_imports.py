@@ -21,11 +21,21 @@ OURS = {
 
 #: From the ground up. Imports go down, or stay on the floor. The longest prefix of a module's name counts.
 FLOORS = [
-    {"app.errors", "app.config", "app.clock", "app.core.values", "app.http.deadlines", "app.openapi"},
+    {
+        "app.errors",
+        "app.config",
+        "app.clock",
+        "app.core.settings",
+        "app.core.values",
+        "app.http.deadlines",
+        "app.http.json_provider",
+        "app.http.request_ids",
+        "app.openapi",
+    },
     {"app.plugin_api", "app.core.database", "app.http.body", "app.http.logs", "app.http.metrics"},
     {"app.models", "app.core.host", "app.attachments.storage"},
     {"app.policies", "app.core.ledger"},
-    {"app.web", "app.accounts", "app.http.cors"},
+    {"app.web", "app.accounts", "app.http.cors", "app.http.errors"},
     {"app.core.sync", "app.feed", "app.attachments"},
     {"app.api", "app.cli", "app.testing", "app.openapi.document", "app.openapi.routes"},
     {"app", "app.serving"},

@@ -48,7 +48,7 @@ def _restore_logging() -> Iterator[None]:
 
 
 class Log:
-    """What the handler writes. Not pytest's own capture, which changes streams between a test's phases."""
+    """The handler's output. pytest's own capture changes streams between a test's phases."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -176,7 +176,7 @@ def test_no_secret_reaches_the_log(log: Log, app: Flask, world: World) -> None:
 
 # Canaries
 
-#: Stands for whatever nobody may read in a log: a word of a form, a name, a password.
+#: Stands for anything that must not appear in a log: a word of a form, a name, a password.
 CANARY = "canary-7c1f"
 
 
@@ -253,7 +253,7 @@ def test_nothing_that_is_sent_to_any_endpoint_reaches_the_log(loud: Log, app: Fl
         adapter = app.url_map.bind("localhost")
     loud.take()
     asked = 0
-    # What ends the sign-in comes last.
+    # The call that ends the sign-in comes last.
     for rule in sorted(app.url_map.iter_rules(), key=lambda each: ("logout" in each.rule, each.rule)):
         values = {name: 1 if hasattr(each, "num_convert") else "1" for name, each in rule._converters.items()}
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

@@ -64,6 +64,8 @@ class Shared:
         self.app.config.update(self._config)
         self.app.config.update(SQLALCHEMY_DATABASE_URI=settings.database_url, JWT_SECRET_KEY=settings.secret_key)
         self.engine.url = make_url(settings.database_url)
+        # A test may still register what it likes, as with a new application.
+        self.app._got_first_request = False
 
     def end(self) -> None:
         """Close the connections."""

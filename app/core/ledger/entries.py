@@ -1,22 +1,23 @@
-"""What a unit of work states before it is written: changes to rows, and the operations that they belong to."""
+"""The changes and the operations that a unit of work states before they are written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
-from app.plugin_api import Row
+from app.models.entities import Fields, Row
 
 #: field -> {"old": value, "new": value}; a missing key says that the field was absent.
-Changes = dict[str, dict[str, Any]]
+Changes: TypeAlias = dict[str, Fields]
 
 
-@dataclass(kw_only=True, slots=True)
-class Entry:
+@dataclass(kw_only=True, slots=True, eq=False)
+class StatedChange:
     """One change to one row, stated but not yet written."""
 
+    #: `create`, `change` or `delete`.
     action: str
     row: Row
     #: The operation's place in its unit.
@@ -25,23 +26,37 @@ class Entry:
     version_after: datetime | None
     changes: Changes
     #: Attribute -> value before, to undo the change in memory.
-    previous: dict[str, Any]
-    #: Users whose sight of the row's inspection changes with it.
-    gains: set[int]
-    losses: set[int]
+    previous: Mapping[str, object] = field(default_factory=dict)
+    #: Users who gain or lose sight of the row's inspection with this change.
+    gains: set[int] = field(default_factory=set)
+    losses: set[int] = field(default_factory=set)
 
 
-@dataclass(kw_only=True, slots=True)
-class Head:
-    """One applied operation, not yet written: what every retry is answered with."""
+#: `local_id` and fingerprint: with the same, two operations of one user and device are one (contract, section 3.2).
+#: An item that is refused may have another JSON value for its `local_id`; it is never remembered.
+Key: TypeAlias = tuple[str | int | float | None, str | None]
 
-    position: int
+
+class Remembered(NamedTuple):
+    """One applied operation as every retry is answered with it. Each field is a column of `LedgerOperation`."""
+
     type: str
+    #: The time of the unit of work that applied it.
+    recorded_at: datetime
+    #: The operation's place in its unit.
+    position: int = 0
     local_id: str | None = None
     fingerprint: str | None = None
-    #: The row that it was about; None: the first that it changed.
-    row: Row | None = None
+    #: The row that it was about, and the versions that it led from and to; None where its type has no versions.
+    entity: str | None = None
+    entity_id: str | None = None
     version_before: datetime | None = None
     version_after: datetime | None = None
     message: str | None = None
+    #: `{"result": …, "also": [[entity, id], …]}`, each key where there is something to keep; None: neither.
     result: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> Key:
+        """The key under which a retry finds it."""
+        return self.local_id, self.fingerprint

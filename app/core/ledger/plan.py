@@ -1,107 +1,117 @@
-"""What the stated changes of a unit come to for the tables: each row is written once, and the ledger tells of all."""
+"""The writes that a unit's stated changes come to: each row is written once, and the ledger tells of every change."""
 
 from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from app.core.database.engine import db
 from app.core.database.rows import table_of
 from app.core.database.write import Write
-from app.core.ledger.entries import Entry, Head
-from app.models.entities import entity_of
-from app.plugin_api import Row
+from app.core.ledger.entries import Remembered, StatedChange
+from app.models import LedgerEntry, LedgerOperation
+from app.models.entities import Fields, Row, entity_of
 
 
-class Plan:
-    """What entries come to for the tables: each row is inserted, updated or deleted at most once."""
-
-    def __init__(self, entries: Sequence[Entry], deleted: set[Row]) -> None:
-        self.inserts: dict[type, list[Row]] = {}
-        self.updates: dict[type, tuple[list[str], list[Row]]] = {}
-        #: Row -> the keys of its document that are set.
-        self.additions: dict[Row, dict[str, Any]] = {}
-        self.deletes: dict[type, list[Row]] = {}
-        new = {each.row for each in entries if each.action == "create"}
-        names: dict[type, set[str]] = {}
-        changed: dict[type, dict[Row, None]] = {}
-        for entry in entries:
-            row, model = entry.row, type(entry.row)
-            if row in deleted:
-                if entry.version_after is None and row not in new:
-                    self.deletes.setdefault(model, []).append(row)
-            elif entry.action == "create":
-                self.inserts.setdefault(model, []).append(row)
-            elif row not in new:
-                changed.setdefault(model, {})[row] = None
-                self._add(entry)
-                names.setdefault(model, set()).update(entry.previous)
-        self.updates = {model: (sorted(names[model]), list(rows)) for model, rows in changed.items()}
-
-    def _add(self, entry: Entry) -> None:
-        entity = entity_of(entry.row)
-        if entity.document is not None and entity.document in entry.previous:
-            added = self.additions.setdefault(entry.row, {})
-            added |= {name: each["new"] for name, each in entry.changes.items() if name not in entity.fields}
-
-    def writes(self) -> Iterator[Write]:
-        """Parents are inserted before what points to them, and deleted after it."""
-        for model in _parents_first(self.inserts):
-            values = [_column_values(row) for row in self.inserts[model]]
-            yield Write(kind="insert", table=table_of(model), names=tuple(values[0]), rows=values)
-        for model, (names, rows) in self.updates.items():
-            values = [{name: getattr(row, name) for name in ("id", *names)} for row in rows]
-            document = entity_of(model).document
-            yield Write(
-                kind="update",
-                table=table_of(model),
-                names=tuple(names),
-                rows=values,
-                document=document if document in names else None,
-                additions=[self.additions.get(row, {}) for row in rows],
-            )
-        for model in reversed(_parents_first(self.deletes)):
-            yield Write(
-                kind="delete", table=table_of(model), names=(), rows=[{"id": row.id} for row in self.deletes[model]]
-            )
+def created_rows(stated: Iterable[StatedChange], deleted: Collection[Row]) -> list[Row]:
+    """The rows to insert: created by the unit and not deleted again."""
+    return [change.row for change in stated if change.action == "create" and change.row not in deleted]
 
 
-def head_values(head: Head) -> dict[str, Any]:
-    """What the ledger keeps of an operation, beside what all of its unit share."""
-    row = head.row
-    return {
-        "position": head.position,
-        "local_id": head.local_id,
-        "type": head.type,
-        "fingerprint": head.fingerprint,
-        "entity": None if row is None else entity_of(row).name,
-        "entity_id": None if row is None else str(row.id),
-        "version_before": head.version_before,
-        "version_after": head.version_after,
-        "message": head.message,
-        "result": dict(head.result) if head.result else None,
-    }
+def row_writes(stated: Sequence[StatedChange], deleted: Collection[Row]) -> Iterator[Write]:
+    """The writes of the changed rows: each row is inserted, updated or deleted at most once.
+
+    Parents are inserted before the rows that point to them, and deleted after them.
+    """
+    created = {change.row for change in stated if change.action == "create"}
+    older = [change for change in stated if change.row not in created]
+    yield from _inserts(created_rows(stated, deleted))
+    yield from _updates([change for change in older if change.row not in deleted])
+    yield from _deletes([change.row for change in older if change.row in deleted and change.version_after is None])
 
 
-def entry_values(entry: Entry) -> Iterator[dict[str, Any]]:
-    """What the ledger keeps of a changed row, and of the users who gain or lose sight of it with the change."""
+def _inserts(rows: Iterable[Row]) -> Iterator[Write]:
+    by_model = _by_model(rows)
+    for model in _parents_first(by_model):
+        values = [_column_values(row) for row in by_model[model]]
+        yield Write(kind="insert", table=table_of(model), names=tuple(values[0]), rows=values)
+
+
+def _updates(stated: Sequence[StatedChange]) -> Iterator[Write]:
+    names: dict[type, set[str]] = {}
+    #: Row -> the keys of its document that are set.
+    additions: dict[Row, Fields] = {}
+    for change in stated:
+        names.setdefault(type(change.row), set()).update(change.previous)
+        entity, added = entity_of(change.row), additions.setdefault(change.row, {})
+        if entity.document is not None and entity.document in change.previous:
+            added |= {name: sides["new"] for name, sides in change.changes.items() if name not in entity.fields}
+    for model, rows in _by_model(additions).items():
+        columns, document = sorted(names[model]), entity_of(model).document
+        yield Write(
+            kind="update",
+            table=table_of(model),
+            names=tuple(columns),
+            rows=[{name: getattr(row, name) for name in ("id", *columns)} for row in rows],
+            document=document if document in columns else None,
+            additions=[additions[row] for row in rows],
+        )
+
+
+def _deletes(rows: Iterable[Row]) -> Iterator[Write]:
+    by_model = _by_model(rows)
+    for model in reversed(_parents_first(by_model)):
+        yield Write(kind="delete", table=table_of(model), names=(), rows=[{"id": row.id} for row in by_model[model]])
+
+
+def ledger_writes(
+    stated: Iterable[StatedChange],
+    operations: Iterable[Remembered],
+    unit: Mapping[str, object],
+    origin: Mapping[str, object],
+) -> Iterator[Write]:
+    """The ledger's new rows. `unit`: the columns that all of them share; `origin`: those that the operations share."""
+    heads = [_operation_values(operation) for operation in operations]
+    entries = [values for change in stated for values in _entry_values(change)]
+    for values, tag in zip(entries, _tags(len(entries)), strict=True):
+        values["tag"] = tag
+    for model, rows, shared in ((LedgerOperation, heads, {**unit, **origin}), (LedgerEntry, entries, unit)):
+        if rows:
+            yield Write(kind="insert", table=table_of(model), names=tuple(rows[0]), rows=rows, shared=shared)
+
+
+def _operation_values(operation: Remembered) -> Fields:
+    values = operation._asdict()
+    # All operations of a unit share it.
+    del values["recorded_at"]
+    return values
+
+
+def _entry_values(change: StatedChange) -> Iterator[Fields]:
+    """The ledger's entry about a changed row, and one for each user who gains or loses sight of it with the change."""
     values = {
-        "position": entry.position,
-        "action": entry.action,
-        "entity": entity_of(entry.row).name,
-        "entity_id": str(entry.row.id),
-        "inspection_id": getattr(entry.row, "inspection_id", None),
+        "position": change.position,
+        "action": change.action,
+        "entity": entity_of(change.row).name,
+        "entity_id": str(change.row.id),
+        "inspection_id": getattr(change.row, "inspection_id", None),
         "viewer_id": None,
-        "version_before": entry.version_before,
-        "version_after": entry.version_after,
-        "changes": entry.changes,
+        "version_before": change.version_before,
+        "version_after": change.version_after,
+        "changes": change.changes,
     }
     yield values
-    for action, viewers in (("gain", entry.gains), ("loss", entry.losses)):
+    for action, viewers in (("gain", change.gains), ("loss", change.losses)):
         for viewer in sorted(viewers):
             yield {**values, "action": action, "viewer_id": viewer, "changes": {}}
+
+
+def _by_model(rows: Iterable[Row]) -> dict[type, list[Row]]:
+    by_model: dict[type, list[Row]] = {}
+    for row in rows:
+        by_model.setdefault(type(row), []).append(row)
+    return by_model
 
 
 def _parents_first(models: Collection[type]) -> list[type]:
@@ -112,11 +122,12 @@ def _parents_first(models: Collection[type]) -> list[type]:
     return sorted(models, key=lambda model: order[table_of(model)])
 
 
-def tags(count: int) -> Iterable[int]:
+def _tags(count: int) -> Iterable[int]:
     """So many random tags of 63 bits."""
-    return (each >> 1 for each in struct.unpack(f"{count}Q", secrets.token_bytes(8 * count)))
+    return (number >> 1 for number in struct.unpack(f"{count}Q", secrets.token_bytes(8 * count)))
 
 
-def _column_values(row: Row) -> dict[str, Any]:
-    """All columns of a new row, those that the database fills itself left out."""
-    return {each.key: getattr(row, each.key) for each in table_of(type(row)).columns if each.server_default is None}
+def _column_values(row: Row) -> Fields:
+    """All columns of a new row, without those that the database fills itself."""
+    columns = table_of(type(row)).columns
+    return {column.key: getattr(row, column.key) for column in columns if column.server_default is None}

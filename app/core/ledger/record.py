@@ -7,45 +7,39 @@ in a number of statements that does not depend on the number of operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import uuid4
 
-from sqlalchemy import String, bindparam, select, text
+from sqlalchemy import bindparam, select
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
 
 from app.clock import MILLISECOND, now, to_wire
+from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.database.read import Lock, adopt, columns_of, read
-from app.core.database.rows import set_in_memory, table_of
-from app.core.database.write import Write, write_rows
-from app.core.ledger.entries import Changes, Entry, Head
-from app.core.ledger.plan import Plan, entry_values, head_values, tags
+from app.core.database.read import Lock
+from app.core.database.rows import adopt, row_columns, set_in_memory, table_of
+from app.core.database.write import Write
+from app.core.ledger.entries import Changes, Remembered, StatedChange
+from app.core.ledger.ids import Ids
+from app.core.ledger.plan import created_rows, ledger_writes, row_writes
 from app.core.ledger.unit import unit_of_work
 from app.core.values import is_same
 from app.errors import UnauthorizedError
-from app.models import LedgerEntry, LedgerOperation, LedgerState, User
-from app.models.entities import as_json, entity_of, fields_of
-from app.plugin_api import Entity, Row
+from app.models import LedgerState, User
+from app.models.entities import Fields, Row, as_json, entity_of, fields_of
+from app.plugin_api import Entity
 
 T = TypeVar("T")
+RowT = TypeVar("RowT", bound=Row)
 
-#: The user of a unit, locked as read, and the ledger's generation. Built once, and of columns: every batch needs it.
+#: Reads and locks the user of a unit, with the ledger's generation. Built once, because every batch needs it.
 THE_USER = (
-    select(*columns_of(User), select(LedgerState.generation).scalar_subquery().label("generation"))
+    select(*row_columns(User), select(LedgerState.generation).scalar_subquery().label("generation"))
     .where(User.__table__.c.id == bindparam("user_id"))
     .with_for_update(read=True)
-)
-
-
-#: Ids for new rows of several tables.
-NEXT_IDS = text(
-    "SELECT wanted.name, nextval(pg_get_serial_sequence(wanted.name, 'id')) "
-    "FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[])) AS wanted (name, count), "
-    "generate_series(1, wanted.count)"
 )
 
 
@@ -53,7 +47,7 @@ NEXT_IDS = text(
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `rest` or `cli`.
+    #: `sync`, `upload`, `rest` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None
@@ -74,37 +68,23 @@ class Recorder:
 
     def __init__(self, session: Session, unit_id: str, origin: Origin, moment: datetime, capacity: int = 1) -> None:
         self.session = session
+        self.unit_id = unit_id
         self.origin = origin
         self.now = moment
         #: The place in the unit of the operation under way.
         self.position = 0
-        self.entries: list[Entry] = []
-        self.heads: list[Head] = []
+        #: The changes stated since the last write, in order, and the operations that they belong to.
+        self.stated: list[StatedChange] = []
+        self.operations: list[Remembered] = []
         #: Rows created by this unit, by model and id.
         self.created: dict[tuple[type, Any], Row] = {}
-        self._deleted: set[Row] = set()
+        self.ids = Ids(session, capacity)
         self.user = None
-        self._unit_id = unit_id
-        self._capacity = capacity
-        self._ids: dict[type, Iterator[int]] = {}
+        self._deleted: set[Row] = set()
 
-    def user_lock(self) -> Lock:
-        """What reads and locks the user as of now, for `keep_user`, once it has been read.
-
-        Role and deactivation count until this unit has ended (rule 6).
-        """
-        return Lock(model=User, statement=THE_USER, parameters={"user_id": self.origin.user_id})
-
-    def keep_user(self, lock: Lock) -> None:
-        """Take over the user that was locked. Raises `UnauthorizedError` where there is none, or no active one."""
-        for values in lock.found:
-            self.user, self.generation = adopt(self.session, User, values), values[-1]
-        if self.user is None or not self.user.active:
-            raise UnauthorizedError("token_revoked", "This user has been deactivated.")
-
-    def create(self, model: type, values: Mapping[str, Any], root: Row | None = None) -> Row:
+    def create(self, model: type[RowT], values: Mapping[str, Any], root: Row | None = None) -> RowT:
         """A new row with its id set. `values`: columns, a document as a whole; `root`: its inspection."""
-        columns = {**_defaults(model), **values, "id": self._next_id(model)}
+        columns = {**_defaults(model), **values, "id": self.ids.next(model)}
         columns |= {"created_at": self.now, "updated_at": self.now}
         if root is not None:
             columns["inspection_id"] = root.id
@@ -112,15 +92,24 @@ class Recorder:
         if root is not None:
             set_in_memory(row, {"inspection": root})
         self.created[model, row.id] = row
-        changes = {name: {"new": value} for name, value in fields_of(row).items()}
-        self._state("create", row, None, self.now, changes, {}, gains=_viewers(row))
+        self.stated.append(
+            StatedChange(
+                action="create",
+                row=row,
+                position=self.position,
+                version_before=None,
+                version_after=self.now,
+                changes={name: {"new": value} for name, value in fields_of(row).items()},
+                gains=_viewers(row),
+            )
+        )
         return row
 
     def change(self, row: Row, values: Mapping[str, Any]) -> bool:
         """Set fields of `row`; whether anything changed. Equal values make no version (contract, 3.1(5)).
 
-        A name is a column where the entity lists it; else a key of the document; else, for an entity without one,
-        any column, whose values the ledger then withholds (a password).
+        A name is a column where the entity lists it; otherwise it is a key of the document, or, for an entity without
+        a document, any column, whose values the ledger then withholds (a password).
         """
         entity = entity_of(row)
         columns, keys = _divide(entity, values)
@@ -129,7 +118,7 @@ class Recorder:
             document = getattr(row, str(entity.document))
             key_changes = _key_changes(document, keys)
             if key_changes:
-                # A new dict: somebody may still hold the old one as an earlier version.
+                # A new dict, because an earlier version may still be held somewhere.
                 additions = {name: change["new"] for name, change in key_changes.items()}
                 updates[str(entity.document)] = {**document, **additions}
                 changes |= key_changes
@@ -144,67 +133,64 @@ class Recorder:
         if hasattr(row, "deleted_at"):
             changes = {"deleted_at": {"old": None, "new": to_wire(self.now)}}
             self._update("delete", row, {"deleted_at": self.now}, changes)
-        else:
-            changes = {name: {"old": value} for name, value in fields_of(row).items()}
-            self._state("delete", row, row.updated_at, None, changes, {}, losses=_viewers(row))
-            self._deleted.add(row)
+            return
+        self.stated.append(
+            StatedChange(
+                action="delete",
+                row=row,
+                position=self.position,
+                version_before=row.updated_at,
+                version_after=None,
+                changes={name: {"old": value} for name, value in fields_of(row).items()},
+                losses=_viewers(row),
+            )
+        )
+        self._deleted.add(row)
 
     def is_deleted(self, row: Row) -> bool:
         """Whether the row is gone: marked, or deleted by this unit."""
         return row in self._deleted or getattr(row, "deleted_at", None) is not None
 
     def undo(self, mark: int = 0) -> None:
-        """Take back, in memory, every change stated since there were `mark` entries, newest first."""
-        while len(self.entries) > mark:
-            entry = self.entries.pop()
-            set_in_memory(entry.row, entry.previous)
-            self._deleted.discard(entry.row)
-            if entry.action == "create":
-                del self.created[type(entry.row), entry.row.id]
-                if entry.row in self.session:
-                    self.session.expunge(entry.row)
+        """Take back, in memory, every change stated since there were `mark` of them, newest first."""
+        while len(self.stated) > mark:
+            change = self.stated.pop()
+            set_in_memory(change.row, change.previous)
+            self._deleted.discard(change.row)
+            if change.action == "create":
+                del self.created[type(change.row), change.row.id]
+                if change.row in self.session:
+                    self.session.expunge(change.row)
 
     def write(self, *besides: Write) -> None:
         """Send everything stated since the last time to the database. The transaction stays open.
 
-        `besides`: what is written in the same statement and is nothing that the ledger tells.
+        `besides`: further writes for the same statement, of tables that the ledger does not tell of.
         """
-        plan = Plan(self.entries, self._deleted)
-        write_rows(self.session.connection(), [*plan.writes(), *self._ledger_writes(), *besides])
-        for row in (each for rows in plan.inserts.values() for each in rows):
-            make_transient_to_detached(row)
-            self.session.add(row)
-        self.entries, self.heads = [], []
-
-    def _ledger_writes(self) -> Iterator[Write]:
-        unit = {"unit_id": self._unit_id, "recorded_at": self.now}
+        unit = {"unit_id": self.unit_id, "recorded_at": self.now}
         origin = {
             "door": self.origin.door,
             "user_id": self.origin.user_id,
             "device_id": self.origin.device_id or "",
         }
-        heads = [head_values(head) for head in self.heads]
-        entries = [values for entry in self.entries for values in entry_values(entry)]
-        for values, tag in zip(entries, tags(len(entries)), strict=True):
-            values["tag"] = tag
-        for model, rows, shared in ((LedgerOperation, heads, unit | origin), (LedgerEntry, entries, unit)):
-            if rows:
-                yield Write(kind="insert", table=table_of(model), names=tuple(rows[0]), rows=rows, shared=shared)
+        rows = row_writes(self.stated, self._deleted)
+        entries = ledger_writes(self.stated, self.operations, unit, origin)
+        database_of(self.session).write(self.session.connection(), [*rows, *entries, *besides])
+        for row in created_rows(self.stated, self._deleted):
+            make_transient_to_detached(row)
+            self.session.add(row)
+        self.stated, self.operations = [], []
 
-    def _state(
-        self,
-        action: str,
-        row: Row,
-        before: datetime | None,
-        after: datetime | None,
-        changes: Changes,
-        previous: dict[str, Any],
-        *,
-        gains: set[int] | None = None,
-        losses: set[int] | None = None,
-    ) -> None:
-        self.entries.append(
-            Entry(
+    def _update(self, action: str, row: Row, updates: Fields, changes: Changes) -> None:
+        before, viewers = row.updated_at, _viewers(row)
+        # Versions of one row strictly increase, even if the clock goes back (contract, section 3.1).
+        after = max(self.now, before + MILLISECOND)
+        updates = {**updates, "updated_at": after}
+        previous = {name: getattr(row, name) for name in updates}
+        set_in_memory(row, updates)
+        present = _viewers(row)
+        self.stated.append(
+            StatedChange(
                 action=action,
                 row=row,
                 position=self.position,
@@ -212,56 +198,26 @@ class Recorder:
                 version_after=after,
                 changes=changes,
                 previous=previous,
-                gains=gains or set(),
-                losses=losses or set(),
+                gains=present - viewers,
+                losses=viewers - present,
             )
         )
 
-    def _update(self, action: str, row: Row, updates: dict[str, Any], changes: Changes) -> None:
-        before, viewers = row.updated_at, _viewers(row)
-        # Versions of one row strictly increase, whatever the clock does (contract, section 3.1).
-        after = max(self.now, before + MILLISECOND)
-        updates = {**updates, "updated_at": after}
-        previous = {name: getattr(row, name) for name in updates}
-        set_in_memory(row, updates)
-        present = _viewers(row)
-        self._state(action, row, before, after, changes, previous, gains=present - viewers, losses=viewers - present)
 
-    def reserve(self, counts: Mapping[type, int]) -> None:
-        """Reserve ids for so many new rows of each model. On PostgreSQL in one statement, as many as there are models.
+def user_lock(origin: Origin) -> Lock:
+    """The query that reads and locks the user of a unit, for `keep_user` once it has been sent.
 
-        SQLite is in the process, and asked when the first row is made.
-        """
-        models = {table_of(model).name: model for model in counts if not isinstance(table_of(model).c.id.type, String)}
-        if len(models) < 2 or self.session.get_bind().dialect.name != "postgresql":
-            return
-        wanted = {"names": list(models), "counts": [counts[model] for model in models.values()]}
-        found: dict[type, list[int]] = {}
-        for name, key in self.session.execute(NEXT_IDS, wanted):
-            found.setdefault(models[name], []).append(key)
-        self._ids |= {model: iter(sorted(keys)) for model, keys in found.items()}
+    Role and deactivation count until this unit has ended (rule 6).
+    """
+    return Lock(model=User, statement=THE_USER, parameters={"user_id": origin.user_id})
 
-    def _next_id(self, model: type) -> Any:
-        if isinstance(table_of(model).c.id.type, String):
-            return str(uuid4())
-        found = next(self._ids.get(model, iter(())), None)
-        if found is None:
-            self._ids[model] = iter(self._reserve(model))
-            found = next(self._ids[model])
-        return found
 
-    def _reserve(self, model: type) -> Sequence[int]:
-        """Ids for as many rows as the unit may create, in one statement; never one that was given before."""
-        table = table_of(model).name
-        if self.session.get_bind().dialect.name == "postgresql":
-            statement = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
-            return self.session.scalars(statement, {"table": table, "count": self._capacity}).all()
-        # Inside BEGIN IMMEDIATE nobody else can take them, and inserting them moves the sequence on.
-        statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
-        last = self.session.scalar(statement, {"table": table}) or 0
-        unwritten = max((key for created, key in self.created if created is model), default=0)
-        first = max(last, unwritten) + 1
-        return range(first, first + self._capacity)
+def keep_user(recorder: Recorder, lock: Lock) -> None:
+    """Give the recorder the user that was locked. Raises `UnauthorizedError` unless there is an active one."""
+    for values in lock.found:
+        recorder.user, recorder.generation = adopt(recorder.session, User, values), values[-1]
+    if recorder.user is None or not recorder.user.active:
+        raise UnauthorizedError("token_revoked", "This user has been deactivated.")
 
 
 def record(
@@ -283,40 +239,42 @@ def record(
             lock_first(db.session())
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
         if origin.user_id is not None:
-            lock = recorder.user_lock()
-            read(recorder.session.connection(), lock)
-            recorder.keep_user(lock)
+            lock = user_lock(origin)
+            database_of(recorder.session).read(recorder.session.connection(), [lock])
+            keep_user(recorder, lock)
         result = work(recorder)
-        if recorder.entries and not recorder.heads:
-            recorder.heads.append(Head(position=0, type=action))
-        for head in recorder.heads:
-            _complete_head(head, recorder.entries)
+        if recorder.stated and not recorder.operations:
+            recorder.operations.append(_operation(action, recorder.stated[0], recorder.now))
         recorder.write()
         return result
 
     return unit_of_work(unit)
 
 
-def _complete_head(head: Head, entries: Sequence[Entry]) -> None:
-    """A head that names no row is about the first that its operation changed."""
-    first = next((each for each in entries if each.position == head.position), None)
-    if head.row is None and first is not None:
-        head.row = first.row
-        head.version_before, head.version_after = first.version_before, first.version_after
+def _operation(action: str, first: StatedChange, moment: datetime) -> Remembered:
+    """The operation of a unit that is no batch: it is about the first row that it changed."""
+    return Remembered(
+        type=action,
+        recorded_at=moment,
+        entity=entity_of(first.row).name,
+        entity_id=str(first.row.id),
+        version_before=first.version_before,
+        version_after=first.version_after,
+    )
 
 
-def _divide(entity: Entity, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of `values` are columns, and what keys of the document."""
+def _divide(entity: Entity, values: Mapping[str, Any]) -> tuple[Fields, Fields]:
+    """Those of `values` that are columns, and those that are keys of the document."""
     if entity.document is None:
         return dict(values), {}
     columns = {name: value for name, value in values.items() if name in entity.fields}
     return columns, {name: value for name, value in values.items() if name not in columns}
 
 
-def _column_changes(row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any], Changes]:
-    """The columns of `values` that differ from the row's, and what the ledger keeps of them."""
+def _column_changes(row: Row, values: Fields) -> tuple[Fields, Changes]:
+    """The columns of `values` that differ from the row's, and the changes that the ledger keeps of them."""
     fields, columns = entity_of(row).fields, sqlalchemy_inspect(type(row)).column_attrs
-    updates: dict[str, Any] = {}
+    updates: Fields = {}
     changes: Changes = {}
     for name, value in values.items():
         if name not in columns:
@@ -328,7 +286,7 @@ def _column_changes(row: Row, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     return updates, changes
 
 
-def _key_changes(document: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+def _key_changes(document: Fields, values: Fields) -> Changes:
     """The keys of `values` whose values differ from the document's; null is unlike absent."""
     changes: Changes = {}
     for key, value in values.items():
@@ -340,16 +298,16 @@ def _key_changes(document: Mapping[str, Any], values: Mapping[str, Any]) -> Chan
 
 
 def _viewers(row: Row) -> set[int]:
-    """Who has sight of the row as a root; only inspections are roots."""
-    found: set[int] = getattr(row, "viewer_ids", set())
-    return found
+    """The users who have sight of the row as a root; only inspections are roots."""
+    viewers: set[int] = getattr(row, "viewer_ids", set())
+    return viewers
 
 
-def _defaults(model: type) -> dict[str, Any]:
+def _defaults(model: type) -> Fields:
     """Python-side column defaults, which only an ORM flush would fill in."""
-    found = {}
+    defaults = {}
     for column in table_of(model).columns:
         if column.default is not None and (column.default.is_scalar or column.default.is_callable):
             argument = column.default.arg  # type: ignore[attr-defined]
-            found[column.key] = argument(None) if column.default.is_callable else argument
-    return found
+            defaults[column.key] = argument(None) if column.default.is_callable else argument
+    return defaults

@@ -1,38 +1,51 @@
-"""The entries of a batch's answer: made while the operations run, completed once all of them have.
+"""The answer to a batch: its entries are made while the operations run, and completed once all of them have.
 
-What leaves the server is projected (attachment keys, form structures) only after the loop, from relationships
-loaded in one query each, so that neither conflicts nor answers cost a query of their own.
+Rows are projected for the client (attachment keys, form structures) only after the loop, from relationships loaded in
+one query each, so that neither conflicts nor answers cost a query of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import inspect, select
+from sqlalchemy import ColumnElement, inspect, select
 from sqlalchemy.orm import Session, subqueryload
 
 from app.clock import to_wire
-from app.core.sync.conflicts import Merge
-from app.core.sync.items import Item
-from app.models.entities import entity_of, fields_of
-from app.plugin_api import Row
+from app.core.ledger.entries import Remembered
+from app.core.sync.items import Item, Routed
+from app.errors import Rejected
+from app.models.entities import Fields, Row, entity_of, fields_of
+
+#: The sentence that follows that of a rejection, where the handler says nothing of its own.
+ADVICE = {
+    "invalid": "Correct the fields named in `details`; the item was not applied.",
+    "invalid_type": "This server has no such type.",
+    "not_found": "It is not there; the item was not applied. Set the item aside and show it.",
+    "forbidden": "Set the item aside and show it: it is not yours to change.",
+    "handler_failed": "Nothing of this item was applied. Keep it queued and send it again unchanged.",
+}
+
+#: An entry as it is sent.
+Entry: TypeAlias = dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
 class Answer:
-    """One entry, and which of the three lists it belongs to."""
+    """The entry of one item."""
 
-    #: `success`, `errors` or `conflicts`.
-    outcome: str
-    entry: dict[str, Any]
+    #: The list of `results` that it belongs to.
+    group: Literal["success", "errors", "conflicts"]
+    entry: Entry
     #: The row whose projections the entry still lacks.
     row: Row | None = None
     #: The row's fields when the operation was judged.
-    fields: dict[str, Any] | None = None
+    fields: Fields | None = None
     #: For a conflict: the fields of the version that the client started from.
-    base: dict[str, Any] | None = field(default=None)
+    base: Fields | None = None
 
     def show(self, row: Row) -> None:
         """Answer the row's present version together with its present content: the client takes both or neither."""
@@ -40,85 +53,145 @@ class Answer:
         self.row, self.fields = row, fields_of(row)
 
 
-def success(item: Item, row: Row, message: str) -> Answer:
-    """An applied operation; version, content and what else changed are added by the caller."""
-    entry = {"index": item.index, "local_id": item.local_id, "type": item.type, "server_id": row.id, "message": message}
-    return Answer(outcome="success", entry=entry)
+def _head(item: Item) -> Entry:
+    """The keys that every entry begins with."""
+    return {"index": item.index, "local_id": item.local_id, "type": item.type}
 
 
-def error(entry: dict[str, Any]) -> Answer:
-    """A rejected operation."""
-    return Answer(outcome="errors", entry=entry)
+def applied(item: Item, row: Row, operation: Remembered, others: Iterable[Row], *, is_known: bool) -> Answer:
+    """The entry of an applied operation (contract, section 3).
+
+    `is_known`: whether the client knew the version before, so that it needs no content with the new one.
+    """
+    answer = Answer(group="success", entry={**_head(item), "server_id": row.id, "message": operation.message})
+    if operation.version_after is not None:
+        if is_known:
+            answer.entry["updated_at"] = to_wire(row.updated_at)
+        else:
+            answer.show(row)
+        _add_others(answer, others)
+    _add_result(answer, operation)
+    return answer
+
+
+def replayed(
+    item: Item, operation: Remembered, server_id: object, row: Row | None = None, others: Iterable[Row] = ()
+) -> Answer:
+    """The first success entry again (section 3.2); `row` and `others` as they are now, where they are shown."""
+    entry = {
+        **_head(item),
+        "server_id": server_id,
+        "message": operation.message or "",
+        "replayed": True,
+        "first_applied_at": to_wire(operation.recorded_at),
+    }
+    answer = Answer(group="success", entry=entry)
+    _add_result(answer, operation)
+    if row is not None:
+        answer.show(row)
+        _add_others(answer, others)
+    return answer
+
+
+def _add_result(answer: Answer, operation: Remembered) -> None:
+    """Add the `result` of the handler's outcome."""
+    if operation.result is not None and "result" in operation.result:
+        answer.entry["result"] = operation.result["result"]
+
+
+def _add_others(answer: Answer, rows: Iterable[Row]) -> None:
+    """Add the further rows that the operation changed (contract, section 3)."""
+    others = [{"entity": entity_of(row).name, "id": row.id, "updated_at": to_wire(row.updated_at)} for row in rows]
+    if others:
+        answer.entry["also"] = others
+
+
+def rejected(item: Item, rejection: Rejected) -> Answer:
+    """The entry of a rejected operation."""
+    has_advice = rejection.message != rejection.error
+    entry = {
+        **_head(item),
+        "code": rejection.code,
+        "error": rejection.error,
+        "message": rejection.message if has_advice else ADVICE.get(rejection.code, rejection.error),
+        "retryable": rejection.retryable,
+    }
+    if rejection.details is not None:
+        entry["details"] = rejection.details
+    return Answer(group="errors", entry=entry)
 
 
 def conflict(
-    item: Item, row: Row, sent_version: Any, local: Mapping[str, Any], base: dict[str, Any] | None, merge: Merge
+    item: Routed, row: Row, local: Mapping[str, object], base: Fields | None, conflicting: list[str]
 ) -> Answer:
-    """An operation that somebody else's change stands against (contract, section 3.1)."""
+    """The entry of an operation that stands against somebody else's change (contract, section 3.1)."""
     entry = {
-        "index": item.index,
-        "local_id": item.local_id,
-        "type": item.type,
+        **_head(item),
         "success": False,
         "conflict": True,
         "server_id": row.id,
         "message": "Version conflict detected",
         "conflict_data": {
             "server_version": to_wire(row.updated_at),
-            "local_version": sent_version,
+            "local_version": item.keys.sent_version,
             "server_data": {},
             "local_data": dict(local),
             "base_data": None,
-            "conflicting_fields": merge.conflicting,
+            "conflicting_fields": conflicting,
         },
     }
-    return Answer(outcome="conflicts", entry=entry, row=row, fields=fields_of(row), base=base)
+    return Answer(group="conflicts", entry=entry, row=row, fields=fields_of(row), base=base)
 
 
-def also(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The further rows that an operation changed (contract, section 3)."""
-    return [{"entity": entity_of(row).name, "id": row.id, "updated_at": to_wire(row.updated_at)} for row in rows]
+def batch_answer(answers: Iterable[Answer], moment: datetime, generation: str) -> dict[str, Any]:
+    """The answer to a batch (contract, section 3)."""
+    results: dict[str, list[Entry]] = {"success": [], "errors": [], "conflicts": []}
+    for answer in answers:
+        results[answer.group].append(answer.entry)
+    success, errors, conflicts = map(len, results.values())
+    return {
+        "success": True,
+        "results": results,
+        "synced_at": to_wire(moment),
+        "generation": generation,
+        "message": f"Sync completed: {success} successful, {errors} errors, {conflicts} conflicts",
+    }
 
 
 def load_shown(session: Session, answers: Iterable[Answer]) -> None:
-    """Load what the entities' hooks read of the rows that entries show."""
-    _load_relationships(session, {each.row for each in answers if each.row is not None})
+    """Load the relationships that the entities' hooks read of the rows that entries show: one query for each."""
+    models: dict[type, list[Row]] = {}
+    for row in {answer.row for answer in answers if answer.row is not None}:
+        models.setdefault(type(row), []).append(row)
+    for model, rows in models.items():
+        # `selectinload` would send one more for every 500 rows.
+        loads = [subqueryload(getattr(model, name)) for name in entity_of(model).loads]
+        if loads:
+            key: ColumnElement[Any] = inspect(model).primary_key[0]
+            session.scalars(select(model).where(key.in_([row.id for row in rows])).options(*loads)).all()
 
 
 def complete(answer: Answer) -> None:
     """Add the projected content to an entry that shows a row."""
-    if answer.outcome == "conflicts":
-        _complete_conflict(answer)
+    if answer.row is None or answer.fields is None:
+        return
+    shown = _expose(answer.row, answer.fields)
+    if answer.group == "conflicts":
+        _complete_conflict(answer.entry["conflict_data"], answer, shown)
     else:
-        assert answer.fields is not None
-        answer.entry["data"] = _expose(answer.row, answer.fields)
+        answer.entry["data"] = shown
 
 
-def _complete_conflict(answer: Answer) -> None:
-    row, fields, data = answer.row, answer.fields or {}, answer.entry["conflict_data"]
-    shown = _expose(row, fields)
+def _complete_conflict(data: Entry, answer: Answer, shown: Fields) -> None:
     data["server_data"] = shown
     if answer.base is not None:
-        hidden = fields.keys() - shown.keys()
+        hidden = (answer.fields or {}).keys() - shown.keys()
         data["base_data"] = {name: value for name, value in answer.base.items() if name not in hidden}
-    more = entity_of(row).conflict
+    more = entity_of(answer.row).conflict
     if more is not None:
-        data.update(more(row))
+        data.update(more(answer.row))
 
 
-def _expose(row: Row, fields: dict[str, Any]) -> dict[str, Any]:
+def _expose(row: Row, fields: Fields) -> Fields:
     expose = entity_of(row).expose
     return fields if expose is None else expose(row, dict(fields))
-
-
-def _load_relationships(session: Session, rows: Iterable[Row]) -> None:
-    """What the entities' hooks read, one query a relationship: no N+1 in answers."""
-    models: dict[type, list[Row]] = {}
-    for row in rows:
-        models.setdefault(type(row), []).append(row)
-    for model, found in models.items():
-        # `selectinload` would send one more for every 500 rows.
-        loads = [subqueryload(getattr(model, name)) for name in entity_of(model).loads]
-        if loads:
-            key: Any = inspect(model).primary_key[0]
-            session.scalars(select(model).where(key.in_([row.id for row in found])).options(*loads)).all()

@@ -6,87 +6,89 @@ A version is a datetime in whole milliseconds. Fields are JSON values by name; a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.values import is_same
+from app.models.entities import Fields
 
-#: What a client may ask for up front (contract, section 3.1(4)).
+#: The ways in which a client may have a conflict resolved, asked for up front (contract, section 3.1(4)).
 STRATEGIES = ("use_local", "use_server", "merge")
 
 #: Marks a field that is not there; no JSON value is the same.
-ABSENT: Any = object()
+ABSENT = object()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One change that took a row from one version to the next."""
+class Transition(Protocol):
+    """A row's way from one version to the next."""
 
-    #: None: the row was created by it.
-    before: datetime | None
-    after: datetime
-    #: field -> {"old": value, "new": value}; a missing key says absent.
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    @property
+    def version_before(self) -> datetime | None:
+        """None: the row was created."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Merge:
-    """What a three-way merge found."""
-
-    #: Local values that are still to be set.
-    changes: dict[str, Any]
-    #: Fields changed on both sides to different values, sorted.
-    conflicting: list[str]
+    @property
+    def version_after(self) -> datetime | None:
+        """None: the row was deleted."""
 
 
-def lift(version: datetime, own_steps: Iterable[Step]) -> datetime:
+class Change(Transition, Protocol):
+    """A transition with the fields that changed: an entry of the ledger, or a change stated by this batch."""
+
+    @property
+    def changes(self) -> dict[str, Fields]:
+        """field -> {"old": value, "new": value}; a missing key says absent."""
+
+
+def lift(version: datetime, own: Iterable[Transition]) -> datetime:
     """The version that a client's `version` stands for after its own earlier operations of the same batch.
 
-    A step from p to q lifts any version that is not older than p to q: one's own chain is never a conflict,
+    A transition from p to q lifts any version that is not older than p to q: one's own chain is never a conflict,
     while a foreign change before, between or after still is one (contract, section 3.1(3)).
     """
-    for step in own_steps:
-        if step.before is not None and version >= step.before:
-            version = max(version, step.after)
+    for transition in own:
+        before, after = transition.version_before, transition.version_after
+        if before is not None and after is not None and version >= before:
+            version = max(version, after)
     return version
 
 
 def base_of(
-    present: Mapping[str, Any], present_version: datetime, version: datetime, steps: Iterable[Step], own: Iterable[Step]
-) -> dict[str, Any] | None:
+    present: Fields, present_version: datetime, version: datetime, changes: Iterable[Change], own: Iterable[Transition]
+) -> Fields | None:
     """The fields that the client started from: those of `version`, with its own later changes on top.
 
-    `present`: the row's fields at `present_version`. `steps`: what happened to the row, oldest first, at least
-    everything after `version`; `own`: those among them that earlier items of the same batch did. None where the row
-    never had that version, or where the ledger no longer tells every step from it to the present one.
+    `present`: the row's fields at `present_version`. `changes`: the row's changes, oldest first, at least all
+    after `version`; `own`: those among them that earlier items of the same batch made. None where the row
+    never had that version, or where the ledger no longer tells every change from it to the present one.
     """
-    later = [step for step in steps if step.after > version]
+    later = [change for change in changes if change.version_after is not None and change.version_after > version]
+    befores, afters = [change.version_before for change in later], [change.version_after for change in later]
     # Without a gap: the ledger is pruned in the order of transactions, which is not always that of one row's versions.
-    if [*(step.before for step in later), present_version] != [version, *(step.after for step in later)]:
+    if [*befores, present_version] != [version, *afters]:
         return None
     fields = dict(present)
-    for step in reversed(later):
-        _set(fields, step.changes, "old")
-    own_versions = {step.after for step in own}
-    for step in later:
-        if step.after in own_versions:
-            _set(fields, step.changes, "new")
+    for change in reversed(later):
+        _set(fields, change.changes, "old")
+    own_versions = {transition.version_after for transition in own}
+    for change in later:
+        if change.version_after in own_versions:
+            _set(fields, change.changes, "new")
     return fields
 
 
-def _set(fields: dict[str, Any], changes: Mapping[str, Mapping[str, Any]], side: str) -> None:
-    for name, change in changes.items():
-        if side in change:
-            fields[name] = change[side]
+def _set(fields: Fields, changes: Mapping[str, Mapping[str, Any]], side: str) -> None:
+    for name, sides in changes.items():
+        if side in sides:
+            fields[name] = sides[side]
         else:
             fields.pop(name, None)
 
 
-def three_way(base: Mapping[str, Any] | None, server: Mapping[str, Any], local: Mapping[str, Any]) -> Merge:
+def three_way(base: Fields | None, server: Fields, local: Mapping[str, Any]) -> tuple[Fields, list[str]]:
     """Merge `local` into `server`, field by field, against `base`.
 
-    Without a base every field that differs counts as changed on both sides.
+    Returns the local values still to be set, and, sorted, the names of the fields that both sides changed to different
+    values. Without a base every field that differs counts as changed on both sides.
     """
     changes, conflicting = {}, []
     for name, value in local.items():
@@ -98,4 +100,4 @@ def three_way(base: Mapping[str, Any] | None, server: Mapping[str, Any], local: 
             changes[name] = value
         else:
             conflicting.append(name)
-    return Merge(changes=changes, conflicting=sorted(conflicting))
+    return changes, sorted(conflicting)

@@ -1,4 +1,4 @@
-"""What `apply` is given to act with: `app.plugin_api.Context`, bound to one operation of one batch."""
+"""`app.plugin_api.Context`, by which `apply` acts, bound to one operation of one batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OperationContext:
         self.device_id = recorder.origin.device_id
         self.now: datetime = recorder.now
         self.settings = settings
-        #: What to call once the batch is durable.
+        #: Calls to make once the batch is durable.
         self.calls: list[Callable[[], None]] = []
         self._recorder = recorder
         self._rows = rows
@@ -38,10 +38,10 @@ class OperationContext:
     def create(self, model: type, parent: Row, values: Mapping[str, Any]) -> Row:
         """A new row of `model` below `parent`; the first one takes the client_id that was sent."""
         # Copies: what the handler does to its own values later is neither stored nor recorded.
-        values = {name: read_only(each) for name, each in values.items()}
+        values = {name: read_only(value) for name, value in values.items()}
         if self._client_id is not None and hasattr(model, "client_id"):
             values["client_id"], self._client_id = self._client_id, None
-        row = self._recorder.create(model, values, parent.inspection)
+        row: Row = self._recorder.create(model, values, parent.inspection)
         protect(row)
         if values.get("client_id") is not None:
             self._rows.add_client_id(row)
@@ -52,7 +52,7 @@ class OperationContext:
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
         """Set fields of a row that the operation declared as its target, in `rows`, or created."""
         self._require(row)
-        if self._recorder.change(row, {name: read_only(each) for name, each in values.items()}):
+        if self._recorder.change(row, {name: read_only(value) for name, value in values.items()}):
             protect(row)
         self._rows.forget_children(type(row))
 

@@ -1,30 +1,27 @@
-"""The envelope of a batch: what `POST /sync` takes, what it answers, and which item is which operation."""
+"""The items of a batch: read from the body of `POST /sync`, and each routed to the handler of its type."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import orjson
 
-from app.clock import to_wire
 from app.config import current_settings
+from app.core.host.registry import Registry
+from app.core.ledger.entries import Key
+from app.core.sync.keys import CoreKeys, Payload
+from app.core.sync.refusals import REQUIRED, invalid, unknown_type
 from app.errors import Rejected, RequestError, TooLargeError
-from app.http.body import faults
+from app.http.body import find_unstorable
+from app.plugin_api import SyncHandler
 
 LOCAL_ID_LENGTH = 255
 
-#: What the sentence of a rejection is followed by, where the handler says nothing of its own.
-ADVICE = {
-    "invalid": "Correct the fields named in `details`; the item was not applied.",
-    "invalid_type": "This server has no such type.",
-    "not_found": "It is not there; the item was not applied. Set the item aside and show it.",
-    "forbidden": "Set the item aside and show it: it is not yours to change.",
-    "handler_failed": "Nothing of this item was applied. Keep it queued and send it again unchanged.",
-}
+#: A value of a client's that is echoed: it is no container.
+Echo: TypeAlias = str | int | float | None
 
 
 class InvalidEnvelopeError(RequestError):
@@ -36,23 +33,53 @@ class InvalidEnvelopeError(RequestError):
 
 
 @dataclass(kw_only=True, slots=True)
-class Item:
-    """One element of `sync_items`, as far as it could be read."""
+class Refused:
+    """An item that no handler can be asked about. It is answered with its rejection, unless it is remembered."""
 
     index: int
-    type: Any
-    local_id: Any
-    #: The whole element; its payload stands under one of the handler's `data_keys`.
-    element: Mapping[str, Any] = field(default_factory=dict)
-    #: Why it cannot even be routed.
+    type: Echo
+    local_id: Echo
+    #: Empty where there is no type, local_id or payload to take it of.
+    fingerprint: str = ""
+    rejected: Rejected
+    handler: ClassVar[None] = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Routed:
+    """An item with the handler of its type. `app.core.sync.prepare` reads its payload."""
+
+    index: int
+    #: As sent: the handler's type, or an alias.
+    type: str
+    local_id: str
+    #: Of the type and payload as sent.
+    fingerprint: str
+    #: Type and payload as sent; a second pass takes a fresh copy from here.
+    document: bytes
+    handler: SyncHandler
+    #: The payload as sent; once it has been prepared, without the core's keys.
+    payload: Payload
+    keys: CoreKeys = field(default_factory=CoreKeys)
+    #: The payload as the schema has loaded it.
+    data: Payload = field(default_factory=dict)
+    #: Why the item is refused, unless it is remembered.
     fault: Rejected | None = None
 
 
-def read_items(body: Any, *, is_suspect: bool = True) -> list[Item]:
+Item: TypeAlias = Refused | Routed
+
+
+def key_of(item: Item) -> Key:
+    """The key under which an applied operation is remembered."""
+    return item.local_id, item.fingerprint
+
+
+def read_items(body: object, registry: Registry, *, is_suspect: bool = True) -> list[Item]:
     """The items of a batch. Raises `InvalidEnvelopeError` or `TooLargeError` (413 `too_many_items`).
 
-    An element that is no proper item is an item with a fault: one bad element never fails the batch.
-    `is_suspect`: whether the gate has seen signs of values that cannot be kept.
+    An element that is no proper item is refused by itself: one bad element never fails the batch.
+    `is_suspect`: whether the body reader has seen signs of values that cannot be stored.
     """
     elements = body.get("sync_items") if isinstance(body, dict) else None
     if not isinstance(elements, list):
@@ -65,40 +92,63 @@ def read_items(body: Any, *, is_suspect: bool = True) -> list[Item]:
             f"Send at most {limit} items at once; cut only between rows.",
             code="too_many_items",
         )
-    return [_read_item(index, element, is_suspect) for index, element in enumerate(elements)]
+    return [_read_item(index, element, registry, is_suspect) for index, element in enumerate(elements)]
 
 
-def _read_item(index: int, element: Any, is_suspect: bool) -> Item:
+def _read_item(index: int, element: object, registry: Registry, is_suspect: bool) -> Item:
     if not isinstance(element, dict):
-        return Item(index=index, type=None, local_id=None, fault=_invalid("An item is an object.", None))
+        return Refused(index=index, type=None, local_id=None, rejected=invalid(None, "An item is an object."))
     type_, local_id = (_echo(element.get(name), is_suspect) for name in ("type", "local_id"))
-    item = Item(index=index, type=type_, local_id=local_id, element=element)
-    found = faults(element) if is_suspect else None
+    fault = find_unstorable(element) if is_suspect else None
+    if fault is not None:
+        return Refused(index=index, type=type_, local_id=local_id, rejected=invalid(None, fault))
+    if isinstance(type_, str) and isinstance(local_id, str) and 0 < len(local_id) <= LOCAL_ID_LENGTH:
+        return _route(index, type_, local_id, element, registry)
     details = {}
-    if not isinstance(item.type, str):
+    if not isinstance(type_, str):
         details["type"] = ["Send the operation type as a string."]
-    if not isinstance(item.local_id, str) or not 0 < len(item.local_id) <= LOCAL_ID_LENGTH:
+    if not isinstance(local_id, str) or not 0 < len(local_id) <= LOCAL_ID_LENGTH:
         details["local_id"] = [f"Send a string of 1 to {LOCAL_ID_LENGTH} characters."]
-    if found is not None:
-        item.fault = _invalid(found, None)
-    elif details:
-        item.fault = _invalid("The item lacks what every item has.", details)
-    return item
+    rejected = invalid(details, "The item lacks what every item has.")
+    return Refused(index=index, type=type_, local_id=local_id, rejected=rejected)
 
 
-def _echo(value: Any, is_suspect: bool) -> Any:
-    """What of a client's value can be sent back: anything that is itself clean JSON, and no tree."""
+def _echo(value: Any, is_suspect: bool) -> Echo:
+    """The value if it can be sent back, being clean JSON and no container; otherwise None."""
     if isinstance(value, str) and not is_suspect:
         return value
-    return None if isinstance(value, dict | list) or faults(value) is not None else value
+    return None if isinstance(value, dict | list) or find_unstorable(value) is not None else value
 
 
-def _invalid(message: str, details: Mapping[str, Any] | None) -> Rejected:
-    return Rejected("invalid", "Invalid payload", message, details=details)
+def _route(index: int, type_: str, local_id: str, element: Mapping[str, Any], registry: Registry) -> Item:
+    """The item with its handler. Its payload stands under the first of the handler's `data_keys` that is there."""
+    handler = registry.routes.get(type_)
+    keys = handler.data_keys if handler else ("data",)
+    key = next((name for name in keys if name in element), None)
+    if key is None and handler is not None:
+        return Refused(index=index, type=type_, local_id=local_id, rejected=invalid({keys[0]: [REQUIRED]}))
+    payload = element[key] if key else None
+    document = canonical(type_, payload)
+    mark = fingerprint(document)
+    if handler is None:
+        rejected = unknown_type(type_, registry)
+    elif not isinstance(payload, dict):
+        rejected = invalid({str(key): ["Send an object."]})
+    else:
+        return Routed(
+            index=index,
+            type=type_,
+            local_id=local_id,
+            fingerprint=mark,
+            document=document,
+            handler=handler,
+            payload=payload,
+        )
+    return Refused(index=index, type=type_, local_id=local_id, fingerprint=mark, rejected=rejected)
 
 
-def canonical(type_: str, payload: Any) -> bytes:
-    """Type and payload as sent, keys sorted: what the fingerprint is taken of, and a fresh copy can be made from."""
+def canonical(type_: str, payload: object) -> bytes:
+    """Type and payload as sent, keys sorted: the fingerprint is taken of it, and a fresh copy can be made from it."""
     return orjson.dumps([type_, payload], option=orjson.OPT_SORT_KEYS)
 
 
@@ -107,36 +157,16 @@ def fingerprint(document: bytes) -> str:
     return hashlib.sha256(document).hexdigest()
 
 
-def error_entry(item: Item, rejected: Rejected) -> dict[str, Any]:
-    """An entry of `errors`."""
-    entry = {
-        "index": item.index,
-        "local_id": item.local_id,
-        "type": item.type,
-        "code": rejected.code,
-        "error": rejected.error,
-        "message": ADVICE.get(rejected.code, rejected.error)
-        if rejected.message == rejected.error
-        else rejected.message,
-        "retryable": rejected.retryable,
-    }
-    if rejected.details is not None:
-        entry["details"] = rejected.details
-    return entry
-
-
-def batch_answer(
-    success: list[dict[str, Any]],
-    errors: list[dict[str, Any]],
-    conflicts: list[dict[str, Any]],
-    moment: datetime,
-    generation: str,
-) -> dict[str, Any]:
-    """The answer to a batch (contract, section 3)."""
-    return {
-        "success": True,
-        "results": {"success": success, "errors": errors, "conflicts": conflicts},
-        "synced_at": to_wire(moment),
-        "generation": generation,
-        "message": (f"Sync completed: {len(success)} successful, {len(errors)} errors, {len(conflicts)} conflicts"),
-    }
+def fresh_copy(item: Item) -> Item:
+    """The item as it was sent, after a handler may have changed its payload."""
+    if isinstance(item, Refused):
+        return item
+    return Routed(
+        index=item.index,
+        type=item.type,
+        local_id=item.local_id,
+        fingerprint=item.fingerprint,
+        document=item.document,
+        handler=item.handler,
+        payload=orjson.loads(item.document)[1],
+    )

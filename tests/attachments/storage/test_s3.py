@@ -97,7 +97,7 @@ def test_more_objects_than_one_answer_holds_are_all_listed_in_order(moto: str) -
 
 
 def test_what_is_listed_can_be_deleted_while_more_is_to_come(tmp_path: Path) -> None:
-    # A server of its own: one that has listed the bucket before remembers for minutes what was in it.
+    # A separate server: one that has listed the bucket before remembers its content for minutes.
     with s3_servers.rclone(tmp_path) as endpoint:
         for number in range(2050):
             path = tmp_path / BUCKET / "many" / f"{number % 10:02}" / f"object-{number}"

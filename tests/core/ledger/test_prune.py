@@ -14,6 +14,7 @@ from sqlalchemy import delete, event, update
 from app import create_app
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.ledger import prune as pruning
 from app.core.ledger.unit import unit_of_work
 from app.models import FormFill, LedgerEntry, LedgerOperation, LedgerState, User
@@ -298,7 +299,7 @@ def test_nothing_goes_before_which_a_transaction_may_still_put_something(
     """What it writes would stand before the horizon, and no device would ever hear of it."""
     push(sign_in(app, tech), edit(form_fill, "before"))
     settle(app)
-    with app.app_context(), db.engine.connect() as under_way:
+    with app.app_context(), writing(db.engine) as under_way:
         under_way.exec_driver_sql("SELECT pg_current_xact_id()")
         push(sign_in(app, tech), edit(form_fill, "after"))
         after = world.all(LedgerEntry)[-1].id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import pytest
 from flask import Flask
@@ -11,7 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import InternalError
 
 from app.core.database.engine import db
-from app.core.ledger.state import begin_snapshot
+from app.core.database.transactions import snapshot
 from app.core.ledger.unit import OutsideUnitError
 from app.models import Inspection, User
 from tests.conftest import SignIn, World
@@ -38,9 +38,8 @@ def test_a_session_writes_nothing_outside_a_unit(app: Flask, world: World) -> No
 def test_postgresql_itself_refuses_statements_that_write_outside_a_unit(app: Flask, world: World) -> None:
     user = world.user()
     with app.app_context():
-        for begin in (db.session.connection, lambda: begin_snapshot(db.session())):
-            begin()
-            with pytest.raises(InternalError, match="read-only transaction"):
+        for reading in (nullcontext(), snapshot(db.session())):
+            with reading, pytest.raises(InternalError, match="read-only transaction"):
                 db.session.execute(update(User).values(name="Theodora"))
             db.session.remove()
     assert world.get(User, user.id).name == user.name

@@ -19,7 +19,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, event, text
 
 from app import create_app
-from app.core.database.engine import WRITES, db
+from app.core.database.engine import db
+from app.core.database.transactions import WRITES
 from tests.support.answers import json_of
 
 #: How long a process may take to start, or a batch to be answered.

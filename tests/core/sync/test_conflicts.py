@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.sync.conflicts import Step, base_of, lift, three_way
+from app.core.sync.conflicts import base_of, lift, three_way
+from app.models import LedgerEntry
 
 
 def v(number: int) -> datetime:
@@ -17,13 +18,13 @@ def v(number: int) -> datetime:
     return datetime(2024, 3, 15, tzinfo=UTC) + timedelta(milliseconds=number)
 
 
-def step(before: int | None, after: int, **changes: tuple[Any, Any]) -> Step:
-    """From one version to the next; `...` stands for absent."""
+def step(before: int | None, after: int, **changes: tuple[Any, Any]) -> LedgerEntry:
+    """A change from one version to the next, as the ledger tells it; `...` stands for absent."""
     kept = {
         name: {side: value for side, value in zip(("old", "new"), sides, strict=True) if value is not ...}
         for name, sides in changes.items()
     }
-    return Step(before=None if before is None else v(before), after=v(after), changes=kept)
+    return LedgerEntry(version_before=None if before is None else v(before), version_after=v(after), changes=kept)
 
 
 # One's own chain
@@ -130,9 +131,9 @@ def test_three_ways(
     changes: dict[str, Any],
     conflicting: list[str],
 ) -> None:
-    merge = three_way(base, server, local)
-    assert repr(merge.changes) == repr(changes), "true is not 1 here either"
-    assert merge.conflicting == conflicting
+    merged, clashing = three_way(base, server, local)
+    assert repr(merged) == repr(changes), "true is not 1 here either"
+    assert clashing == conflicting
 
 
 values = st.one_of(st.none(), st.booleans(), st.integers(0, 2), st.floats(0, 2), st.sampled_from(["", "x"]))
@@ -141,11 +142,10 @@ documents = st.dictionaries(st.sampled_from("abc"), values)
 
 @given(base=documents, server=documents, local=documents)
 def test_no_field_is_lost_in_a_merge(base: dict[str, Any], server: dict[str, Any], local: dict[str, Any]) -> None:
-    merge = three_way(base, server, local)
-    assert not merge.changes.keys() & set(merge.conflicting)
-    merged = {**server, **merge.changes}
+    changes, conflicting = three_way(base, server, local)
+    assert not changes.keys() & set(conflicting)
+    merged = {**server, **changes}
     for name, value in merged.items():
-        if name not in merge.changes:
+        if name not in changes:
             assert value is server[name]
-    unchanged = three_way(base, base, local)
-    assert unchanged.conflicting == [], "without a foreign change there is nothing to conflict with"
+    assert three_way(base, base, local)[1] == [], "without a foreign change there is nothing to conflict with"

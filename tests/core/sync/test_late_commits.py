@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.core.database.engine import db
+from app.core.database.transactions import WRITES
 from app.core.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.testing import push
@@ -142,7 +143,7 @@ def test_a_transaction_that_was_forgotten_open_is_ended_and_holds_the_feed_back_
     copy.read()
     with app.app_context():
         engine = db.engine
-    with engine.connect() as forgotten:
+    with engine.connect().execution_options(**{WRITES: True}) as forgotten:
         assert forgotten.scalar(text("SHOW idle_in_transaction_session_timeout")) == "30s"
         # So that the test need not wait so long.
         forgotten.execute(text("SET idle_in_transaction_session_timeout = '1s'"))

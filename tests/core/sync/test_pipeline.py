@@ -239,6 +239,20 @@ def test_the_base_is_known_however_often_the_row_was_changed(
     assert entry["conflict_data"]["server_data"] == {"a": 5, "b": 0, "c": 5}
 
 
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["oldest first", "newest first"])
+def test_several_stale_items_of_one_row_each_have_the_base_of_their_own_version(
+    device: FlaskClient, other: FlaskClient, form_fill: FormFill, is_reversed: bool
+) -> None:
+    held = {version_of(form_fill): {"a": 0, "b": 0}}
+    for number in (1, 2, 3):
+        (entry,) = push(other, edit(form_fill, a=number))["success"]
+        held[entry["updated_at"]] = {"a": number, "b": 0}
+    stale = [*held][:-1]
+    sent = stale[::-1] if is_reversed else stale
+    conflicts = push(device, *(edit(form_fill, version, a=9) for version in sent))["conflicts"]
+    assert [entry["conflict_data"]["base_data"] for entry in conflicts] == [held[version] for version in sent]
+
+
 def test_merge_takes_fields_that_only_one_side_changed(
     world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
 ) -> None:
@@ -544,7 +558,9 @@ def delete(world: World, form_fill: FormFill) -> None:
     """Delete a form fill, as the office would."""
     with world.app.app_context():
         record(
-            "test.delete", Origin(door="cli"), lambda recorder: recorder.delete(db.session.get(FormFill, form_fill.id))
+            "test.delete",
+            Origin(door="cli"),
+            lambda recorder: recorder.delete(db.session.get_one(FormFill, form_fill.id)),
         )
 
 
@@ -552,7 +568,7 @@ def change(world: World, inspection: Inspection, **values: Any) -> None:
     """Change an inspection, as the office would."""
 
     def work(recorder: Recorder) -> None:
-        recorder.change(recorder.session.get(Inspection, inspection.id), values)
+        recorder.change(recorder.session.get_one(Inspection, inspection.id), values)
 
     with world.app.app_context():
         record("test.change", Origin(door="cli"), work)

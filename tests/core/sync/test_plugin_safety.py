@@ -146,6 +146,23 @@ def test_what_is_stored_is_what_the_ledger_tells(
     assert stored(world, form_fill)["list"] == [1]
 
 
+def test_a_handler_may_change_and_delete_the_rows_that_it_has_created(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        assert operation.target is not None
+        values = {"form_template_id": operation.target.form_template_id, "data": {"x": 0}}
+        kept, dropped = (context.create(FormFill, operation.target, values) for _ in range(2))
+        context.change(kept, {"x": 1})
+        context.delete(dropped)
+        return Outcome(row=kept)
+
+    install(app, apply=apply)
+    (entry,) = push(device, item(form_fill, "x"))["success"]
+    assert entry["data"] == {"x": 1}
+    assert [row.data for row in world.all(FormFill) if row.id != form_fill.id] == [{"x": 1}]
+
+
 def test_a_handler_may_look_things_up_and_use_savepoints(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:

@@ -98,7 +98,9 @@ def _change(world: World, model: type, key: int, **values: Any) -> Any:
     from app.core.ledger.record import Origin, record
 
     with world.app.app_context():
-        record("test.change", Origin(door="cli"), lambda recorder: recorder.change(db.session.get(model, key), values))
+        record(
+            "test.change", Origin(door="cli"), lambda recorder: recorder.change(db.session.get_one(model, key), values)
+        )
     return world.get(model, key)
 
 

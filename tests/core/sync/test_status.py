@@ -47,7 +47,7 @@ def test_the_types_that_ship_are_listed_with_their_aliases(device: FlaskClient) 
 
 def test_a_schema_tells_the_cores_keys_and_the_handlers(device: FlaskClient) -> None:
     schemas = {name: each["schema"] for name, each in types(device).items()}
-    for way in schemas["form_fill"]["anyOf"]:
+    for way in schemas["form_fill"]["oneOf"]:
         assert way["properties"].keys() == {
             "id", "form_fill_id", "inspection_id", "form_template_id", "client_id", "updated_at", "resolve_strategy",
             "data", "changes",

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from inspect import cleandoc
 from typing import Any
 
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 from sqlalchemy import String, inspect
 
-from app.core.host.checks import takes_client_id
+from app.core.host.handlers import takes_client_id
 from app.core.host.registry import Registered
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.items import LOCAL_ID_LENGTH
-from app.core.values import MAX_INTEGER, TimestampField
-from app.openapi.shapes import JsonSchema, Named, nullable, one_of
+from app.core.values import MAX_INTEGER
+from app.openapi.conversion import Conversion
+from app.openapi.shapes import TEXT, JsonSchema, Named, nullable, one_of, with_description
 from app.plugin_api import ById, SyncHandler
 
-#: Where apispec's references lead, and where they lead in a schema that stands for itself.
+#: A key that must not be sent; null means the same. It has a type because generators make a class of the type null.
+NEVER_SENT: JsonSchema = {"type": ["integer", "null"], "format": "int64", "const": None}
+
+#: An id. It may be less than 1, because a number that names no row is `not_found`, never `invalid`.
+INTEGER: JsonSchema = {"type": "integer", "format": "int64", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+#: The name of a row whose entity has client_ids.
+ROW_REFERENCE = Named(
+    "RowReference", with_description({"oneOf": [INTEGER, {"type": "string"}]}, "An id, or a client_id.")
+)
+
+#: The place that apispec's references name, and the place of nested schemas in a schema that stands for itself.
 COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/$defs/"
 
 
-def describe(registered: Registered) -> dict[str, Any]:
-    """`{"type", "aliases", "plugin", "distribution", "version", "schema"}` of one handler."""
+def sync_type(registered: Registered) -> dict[str, Any]:
+    """A handler as `GET /sync/types` shows it.
+
+    The keys are `type`, `aliases`, `plugin`, `distribution`, `version`, `entity` and `schema`.
+    """
     handler = registered.handler
     return {
         "type": handler.type,
@@ -37,7 +49,7 @@ def describe(registered: Registered) -> dict[str, Any]:
 
 
 def data_schema(handler: SyncHandler) -> JsonSchema:
-    """The JSON Schema of an item's `data`, complete in itself: the core's keys, and what the handler's schema takes."""
+    """The JSON Schema of an item's `data`, complete in itself: the core's keys and those of the handler's schema."""
     schema, nested = _data_schema(handler)
     found: JsonSchema = _moved(schema, COMPONENTS, DEFINITIONS)
     return {**found, "$defs": _moved(nested, COMPONENTS, DEFINITIONS)} if nested else found
@@ -71,41 +83,39 @@ def _other_keys(handler: SyncHandler) -> list[str]:
 
 
 def _data_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
-    """The schema of `data`, and what nested schemas it refers to below `COMPONENTS`, by name."""
+    """The schema of `data`, and by name the nested schemas to which it refers below `COMPONENTS`."""
     own, nested = _own_schema(handler)
     description = {"description": cleandoc(handler.schema.__doc__)} if handler.schema.__doc__ else {}
     parent = handler.target.parent
     if parent is None:
         return {**_variant(handler, own, handler.target.keys, own.get("required", ())), **description}, nested
     change = _variant(handler, own, handler.target.keys, ())
-    create = _variant(handler, own, parent.keys, own.get("required", ()))
-    # Null is the same as not sent: only a new row has no id.
-    create["properties"] = create["properties"] | {key: {"type": "null"} for key in handler.target.keys}
+    required = (*own.get("required", ()), *getattr(handler.schema, "new_row_requires", ()))
+    create = _variant(handler, own, parent.keys, required)
+    create["properties"] |= dict.fromkeys(handler.target.keys, NEVER_SENT)
     titled = [
         {"title": f"{_camel(handler.type)}{what}", **variant} for what, variant in (("Change", change), ("New", create))
     ]
-    return {"anyOf": titled, **description}, nested
+    return {"oneOf": titled, **description}, nested
 
 
 def _own_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema]]:
-    """What apispec makes of the handler's marshmallow schema, and of those nested in it."""
-    plugin = MarshmallowPlugin()
-    spec = APISpec("Fieldpost", "1", "3.1.0", plugins=[plugin])
-    assert plugin.converter is not None
-    plugin.map_to_openapi_type(TimestampField, "string", "date-time")  # type: ignore[no-untyped-call]
-    own: JsonSchema = plugin.converter.schema2jsonschema(handler.schema())  # type: ignore[no-untyped-call]
-    return own, dict(spec.components.schemas)
+    """The handler's marshmallow schema as a JSON Schema, and the schemas nested in it by name."""
+    conversion = Conversion()
+    own = conversion.inline(handler.schema())
+    return own, conversion.components
 
 
 def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], required: Iterable[str]) -> JsonSchema:
-    """One way to send `data`: with one of the `keys` that name a row, and with what else is `required`."""
+    """One way to send `data`: with one of the `keys` that name a row, and with the other `required` keys."""
     references = [*handler.rows.values(), *handler.reads.values()]
     named = [each.keys for each in references if isinstance(each, ById) and not each.optional]
     single = [each[0] for each in (keys, *named) if len(each) == 1]
+    always = [*dict.fromkeys([*single, *required])]
     variant: JsonSchema = {
         "type": "object",
-        "properties": {**_core_properties(handler), **own.get("properties", {})},
-        "required": [*dict.fromkeys([*single, *required])],
+        "properties": {**_core_properties(handler, always), **own.get("properties", {})},
+        "required": always,
         "additionalProperties": False,
     }
     several = [_any_key(each) for each in (keys, *named) if len(each) > 1]
@@ -113,16 +123,19 @@ def _variant(handler: SyncHandler, own: JsonSchema, keys: tuple[str, ...], requi
 
 
 def _any_key(keys: tuple[str, ...]) -> JsonSchema:
-    """At least one of the keys; said so that makers of clients, who do not read `if`, still see one plain object."""
-    return {"if": {"not": {"anyOf": [{"required": [key]} for key in keys[1:]]}}, "then": {"required": [keys[0]]}}
+    """At least one of the keys, not as null. Generators of clients do not read `if`, and so see one plain object."""
+    first, *others = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]
+    return {"if": {"not": {"anyOf": others}}, "then": first}
 
 
-def _core_properties(handler: SyncHandler) -> dict[str, Any]:
+def _core_properties(handler: SyncHandler, required: Collection[str]) -> dict[str, Any]:
+    """The keys that the core reads. Null means the same as not sent, so that keys that are not required may be null."""
     found: dict[str, Any] = {}
     targets = [handler.target, handler.target.parent, *handler.rows.values(), *handler.reads.values()]
     for target in targets:
         if isinstance(target, ById):
-            found |= dict.fromkeys(target.keys, _id_schema(target.model))
+            schema = _id_schema(target.model)
+            found |= {key: schema if key in required else nullable(schema) for key in target.keys}
     if takes_client_id(handler):
         found["client_id"] = {"type": ["string", "null"], "format": "uuid"}
     if handler.versioned:
@@ -131,18 +144,16 @@ def _core_properties(handler: SyncHandler) -> dict[str, Any]:
     return found
 
 
-def _id_schema(model: Any) -> dict[str, Any]:
+def _id_schema(model: Any) -> JsonSchema:
     if isinstance(inspect(model).primary_key[0].type, String):
-        return {"type": ["string", "null"]}
-    # Not from 1: a number that is no row's is `not_found`, never `invalid`.
-    number = {"minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
-    if hasattr(model, "client_id"):
-        return {"type": ["integer", "string", "null"], **number, "description": "An id, or a client_id."}
-    return {"type": ["integer", "null"], **number}
+        return TEXT
+    return ROW_REFERENCE if hasattr(model, "client_id") else INTEGER
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
-    """A copy of a schema in which all references lead to another place."""
+    """A copy of a schema in which all references name another place."""
+    if isinstance(value, Named):
+        return value
     if isinstance(value, Mapping):
         return {
             key: new + each.removeprefix(old) if key == "$ref" and isinstance(each, str) else _moved(each, old, new)

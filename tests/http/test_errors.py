@@ -1,4 +1,4 @@
-"""What becomes of errors that nobody expected: unavailability is 503 and may be tried again."""
+"""Unexpected errors as answers: unavailability is 503 and may be tried again, anything else is 500."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_reading_a_table_that_a_migration_holds_is_503(app: Flask, world: World,
     assert answer.headers["Retry-After"]
 
 
-#: Disk full, out of memory, too many connections, a server that has become a replica: where only units write, whoever
-#: else is told so has a bug.
+#: Disk full, out of memory, too many connections; and a server that has become a replica. Only units write, so that the
+#: last error outside a unit is a bug.
 @pytest.mark.database("postgresql")
 @pytest.mark.parametrize(("state", "status"), [("53100", 503), ("53200", 503), ("53300", 503), ("25006", 500)])
 def test_a_database_without_room_is_503(app: Flask, state: str, status: int) -> None:

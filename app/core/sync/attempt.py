@@ -1,0 +1,97 @@
+"""One attempt to apply a batch, in one unit of work: everything that its operations share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from app.clock import now
+from app.core.database.engine import db
+from app.core.database.rows import table_of
+from app.core.database.write import Write
+from app.core.host.registry import Registry
+from app.core.host.watch import UNWATCHED, Watch
+from app.core.ledger.entries import Key, Remembered, StatedChange
+from app.core.ledger.record import Origin, Recorder
+from app.core.sync.answers import Answer
+from app.core.sync.conflicts import Change, Transition
+from app.core.sync.items import Item
+from app.core.sync.rows import Rows
+from app.http.metrics import Tally
+from app.models import UserSync
+from app.models.entities import Row, entity_of
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """A batch, and everything that all attempts to apply it share."""
+
+    items: Sequence[Item]
+    origin: Origin
+    registry: Registry
+    watch: Watch = UNWATCHED
+    #: Indexes of operations whose handler did not end: they are not tried again.
+    late: set[int] = field(default_factory=set)
+
+
+class RowHistory:
+    """The versions that the batch's rows went through, as far as the batch has to know them."""
+
+    def __init__(self) -> None:
+        #: The ledger's entries about stale rows, by entity and id, oldest first.
+        self.past: dict[tuple[str, Any], Sequence[Change]] = {}
+        #: The changes that this batch has made so far, in order.
+        self._applied: dict[Row, list[StatedChange]] = {}
+        #: The same with the ones made earlier by operations that this batch repeats.
+        self._own: dict[Row, list[Transition]] = {}
+
+    def add(self, changes: Iterable[StatedChange]) -> None:
+        """An operation of this batch has made these changes."""
+        for change in changes:
+            self._applied.setdefault(change.row, []).append(change)
+            self._own.setdefault(change.row, []).append(change)
+
+    def add_replayed(self, row: Row, operation: Remembered) -> None:
+        """An operation that was applied earlier is repeated by this batch."""
+        self._own.setdefault(row, []).append(operation)
+
+    def forget(self, changes: Iterable[StatedChange]) -> None:
+        """These changes are going to be taken back; they may have been added already."""
+        for change in changes:
+            for known in (self._applied.get(change.row), self._own.get(change.row)):
+                if known is not None and change in known:
+                    known.remove(change)
+
+    def changes_of(self, row: Row) -> list[Change]:
+        """All that is known to have happened to the row, oldest first."""
+        return [*self.past.get((entity_of(row).name, row.id), ()), *self._applied.get(row, ())]
+
+    def own_of(self, row: Row) -> Sequence[Transition]:
+        """Those that the operations of this batch have made, now or earlier."""
+        return self._own.get(row, ())
+
+
+class Attempt:
+    """One attempt. Another one begins from the batch alone."""
+
+    def __init__(self, batch: Batch, unit_id: str) -> None:
+        self.batch = batch
+        self.session = db.session()
+        self.recorder = Recorder(self.session, unit_id, batch.origin, now(), capacity=max(1, len(batch.items)))
+        self.rows = Rows(self.recorder)
+        #: The operations that were applied before, by an earlier batch or by this one.
+        self.remembered: dict[Key, Remembered] = {}
+        self.history = RowHistory()
+        #: Calls to make once the batch is durable.
+        self.calls: list[Callable[[], None]] = []
+        self.tally = Tally()
+        self.answers: list[Answer] = []
+        structlog.contextvars.bind_contextvars(batch=unit_id)
+
+    def write(self) -> None:
+        """Write everything that the operations have stated, and when the user has synced."""
+        last_sync = {"user_id": self.recorder.origin.user_id, "last_sync": self.recorder.now}
+        self.recorder.write(Write(kind="put", table=table_of(UserSync), names=tuple(last_sync), rows=[last_sync]))

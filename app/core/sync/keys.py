@@ -1,0 +1,152 @@
+"""The core's keys of a payload: ids, `client_id`, `updated_at`, `resolve_strategy`. The schema takes all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+from sqlalchemy import String, inspect
+
+from app.core.host.handlers import takes_client_id
+from app.core.sync.conflicts import STRATEGIES
+from app.core.sync.refusals import REQUIRED, invalid
+from app.core.values import UUID_FORM, parse_timestamp
+from app.models.entities import entity_of
+from app.plugin_api import ById, SyncHandler
+
+#: The payload of an item: JSON values by name.
+Payload: TypeAlias = dict[str, Any]
+
+
+class Reference(NamedTuple):
+    """A row as a payload names it: by id, or by the client_id that a device made."""
+
+    model: type
+    key: int | str
+    is_client_id: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoreKeys:
+    """The rows that a payload names, and the version that it stands on."""
+
+    #: The existing row that is named; None for a create.
+    target: Reference | None = None
+    #: The row below which to create.
+    parent: Reference | None = None
+    #: The client_id of a create, in lower case.
+    client_id: str | None = None
+    #: Columns that never change, as the payload names them: a value, or a `Reference` by client_id.
+    identity: Mapping[str, object] = field(default_factory=dict)
+    #: The rows that `rows` and `reads` name by id.
+    references: Mapping[str, Reference | None] = field(default_factory=dict)
+    #: The client's `updated_at`, parsed and as sent.
+    version: datetime | None = None
+    sent_version: str | None = None
+    strategy: str | None = None
+
+
+def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
+    """The core's keys of a payload. Raises `Rejected` (`invalid`)."""
+    version, strategy = _read_version(payload) if handler.versioned else (None, None)
+    parent_by_id = handler.target.parent
+    is_required = parent_by_id is None and not handler.target.optional
+    target = _read_reference(payload, handler.target, required=is_required)
+    client_id = _read_client_id(payload) if takes_client_id(handler) else None
+    parent = None
+    if target is None and parent_by_id is not None:
+        parent = _read_parent(payload, handler.target, parent_by_id)
+    further = _further_rows(handler)
+    references = {name: _read_reference(payload, by_id, required=not by_id.optional) for name, by_id in further}
+    return CoreKeys(
+        target=target,
+        parent=parent,
+        client_id=client_id,
+        identity=_identity(payload, handler, client_id, references),
+        references=references,
+        version=version,
+        sent_version=payload.get("updated_at") if handler.versioned else None,
+        strategy=strategy,
+    )
+
+
+@cache
+def _further_rows(handler: SyncHandler) -> list[tuple[str, ById]]:
+    """The rows that `rows` and `reads` name by id."""
+    named = {**handler.rows, **handler.reads}
+    return [(name, target) for name, target in named.items() if isinstance(target, ById)]
+
+
+def _read_version(payload: Payload) -> tuple[datetime | None, str | None]:
+    """The client's version, and its strategy for a conflict."""
+    sent, strategy = payload.get("updated_at"), payload.get("resolve_strategy")
+    try:
+        version = None if sent is None else parse_timestamp(sent)
+    except ValueError as error:
+        raise invalid({"updated_at": [str(error)]}) from None
+    if strategy is not None and strategy not in STRATEGIES:
+        raise invalid({"resolve_strategy": [f"Must be one of: {', '.join(STRATEGIES)}."]})
+    return version, strategy
+
+
+def _read_client_id(payload: Payload) -> str | None:
+    client_id = payload.get("client_id")
+    if client_id is None:
+        return None
+    if not isinstance(client_id, str) or not UUID_FORM.fullmatch(client_id):
+        raise invalid({"client_id": ["Not a valid UUID."]})
+    return client_id.lower()
+
+
+def _read_parent(payload: Payload, target: ById, parent: ById) -> Reference | None:
+    if not any(payload.get(key) is not None for key in parent.keys):
+        raise invalid({target.keys[0]: [f"Send this to change a row, or {parent.keys[0]} to create one."]})
+    return _read_reference(payload, parent, required=True)
+
+
+def _identity(
+    payload: Payload, handler: SyncHandler, client_id: str | None, references: Mapping[str, Reference | None]
+) -> Payload:
+    """The columns that never change, as the payload names them."""
+    names = entity_of(handler.target.model).identity
+    identity = {name: payload[name] for name in names if payload.get(name) is not None}
+    if client_id is not None:
+        identity["client_id"] = client_id
+    for name, target in _further_rows(handler):
+        reference = references[name]
+        if reference is not None and reference.is_client_id:
+            # The row that a client_id names is only known once the rows are loaded.
+            identity |= {key: reference for key in target.keys if key in identity}
+    return identity
+
+
+def _read_reference(payload: Payload, target: ById, *, required: bool) -> Reference | None:
+    """The row that the payload names under one of the target's keys; null is the same as not sent."""
+    sent = [key for key in target.keys if payload.get(key) is not None]
+    if not sent:
+        if required:
+            raise invalid({target.keys[0]: [REQUIRED]})
+        return None
+    first, *others = [_reference(target.model, key, payload[key]) for key in sent]
+    if any(other != first for other in others):
+        raise invalid({key: ["Names another row than the other ids."] for key in sent})
+    return first
+
+
+def _reference(model: type, key: str, value: object) -> Reference:
+    if _has_text_key(model):
+        if isinstance(value, str):
+            return Reference(model, value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return Reference(model, value)
+    elif isinstance(value, str) and hasattr(model, "client_id") and UUID_FORM.fullmatch(value):
+        return Reference(model, value.lower(), is_client_id=True)
+    raise invalid({key: ["Not a valid id."]})
+
+
+@cache
+def _has_text_key(model: type) -> bool:
+    return isinstance(inspect(model).primary_key[0].type, String)
