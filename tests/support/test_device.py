@@ -23,16 +23,6 @@ MakeDevice = Callable[..., Device]
 
 
 @pytest.fixture
-def tech(world: World) -> User:
-    return world.user("tech@example.com")
-
-
-@pytest.fixture
-def inspection(world: World, tech: User) -> Inspection:
-    return world.inspection(world.user("owner@example.com", "user"), tech)
-
-
-@pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": "0", "b": "0"})
 
