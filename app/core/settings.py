@@ -83,6 +83,12 @@ class Settings:
     #: Values of `FIELDPOST_…` that no field takes: plugins' settings, or misspellings.
     unknown: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def addresses(self) -> list[str]:
+        """Host and port of everything that the server listens on; metrics may have a port of their own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return [f"{host}:{port}" for port in (self.port, self.metrics_port) if port]
+
 
 def environment_name(name: str) -> str:
     """`max_batch_items` → `FIELDPOST_MAX_BATCH_ITEMS`."""
