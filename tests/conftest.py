@@ -128,13 +128,9 @@ def environment(tmp_path: Path, database: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(request: pytest.FixtureRequest, environment: Mapping[str, str], clock: SettableClock) -> Iterator[Flask]:
-    """An application on this test's database and clock.
-
-    Several tests use it, one after another. `@pytest.mark.new_app` says that a test needs one that has served nobody.
-    """
-    is_new = request.node.get_closest_marker("new_app") is not None
-    with lent(environment, clock, is_new=is_new) as app:
+def app(environment: Mapping[str, str], clock: SettableClock) -> Iterator[Flask]:
+    """An application on this test's database and clock; several tests may use it, one after another."""
+    with lent(environment, clock) as app:
         yield app
 
 

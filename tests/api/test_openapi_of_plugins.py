@@ -27,7 +27,7 @@ from tests.support.answers import json_of
 
 __all__ = ["stranger"]
 
-pytestmark = [pytest.mark.database("sqlite"), pytest.mark.new_app]
+pytestmark = pytest.mark.database("sqlite")
 
 
 class PartSchema(Schema):

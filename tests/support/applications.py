@@ -96,11 +96,10 @@ _waiting: dict[frozenset[tuple[str, str]], Shared] = {}
 
 
 @contextmanager
-def lent(environment: Mapping[str, str], clock: Clock, *, is_new: bool = False) -> Iterator[Flask]:
-    """An application with these settings and this clock, for one test; a new one if the test registers things on it."""
+def lent(environment: Mapping[str, str], clock: Clock) -> Iterator[Flask]:
+    """An application with these settings and this clock, for one test."""
     key = _key(environment)
-    waiting = None if is_new else _waiting.pop(key, None)
-    shared = waiting or Shared(environment, clock)
+    shared = _waiting.pop(key, None) or Shared(environment, clock)
     shared.begin(environment, clock)
     try:
         yield shared.app

@@ -227,7 +227,6 @@ def test_nobodys_setting_is_warned_about_and_no_plugins(environment: Mapping[str
 # Routes and commands
 
 
-@pytest.mark.new_app
 def test_a_plugins_routes_are_closed_unless_they_say_otherwise(app: Flask, world: World, stranger: ModuleType) -> None:
     blueprint = Blueprint("notes", "stranger", url_prefix="/notes")
     blueprint.get("/closed")(lambda: {"who": "somebody"})
@@ -244,7 +243,6 @@ def test_a_plugins_routes_are_closed_unless_they_say_otherwise(app: Flask, world
     assert sign_in(app, world.user()).get("/api/v1/notes/closed").json == {"who": "somebody"}
 
 
-@pytest.mark.new_app
 def test_the_same_route_of_two_plugins_is_a_finding_whatever_its_arguments_are_called(
     app: Flask, stranger: ModuleType
 ) -> None:
@@ -259,7 +257,6 @@ def test_the_same_route_of_two_plugins_is_a_finding_whatever_its_arguments_are_c
     assert "GET /api/v1/notes/<note_id> is already answered by 'first." in finding.what
 
 
-@pytest.mark.new_app
 def test_a_plugins_commands_are_flasks(app: Flask, stranger: ModuleType) -> None:
     group = click.Group("notes")
     group.command("count")(lambda: click.echo("3 notes"))
