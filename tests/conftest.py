@@ -1,4 +1,4 @@
-"""What all tests share: an application on a fresh, migrated database, people, inspections, and a clock to set.
+"""Fixtures of all tests: an application on a fresh, migrated database, people, inspections, and a clock to set.
 
 A test that uses a database runs on SQLite and on PostgreSQL; `--database` chooses one of them,
 `@pytest.mark.database("sqlite")` says that a test is about one alone.
@@ -16,10 +16,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
-from app.core.database.engine import db
 from app.core.host import registry
-from tests.support.databases import DATABASES, SECRET_KEY, postgresql_database, sqlite_file
+from tests.support.applications import lent
+from tests.support.databases import DATABASES, SECRET_KEY, emptied_database, sqlite_file
 
 # Explained like a test's own assertions; to be said before it is imported.
 pytest.register_assert_rewrite("app.testing")
@@ -77,8 +76,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", marker.args if marker else DATABASES, indirect=True)
 
 
+#: Files and folders whose tests take longest. They come first: at the end one process would have them all.
+LONG = (
+    "tests/serving/test_gunicorn.py",
+    "tests/outsider/",
+    "tests/core/sync/test_races.py",
+    "tests/core/sync/test_statements.py",
+    "tests/test_benchmarks.py",
+    "tests/exactly_once/",
+    "tests/attachments/storage/",
+    "tests/cli/test_plugins.py",
+    "tests/serving/",
+    "tests/core/sync/",
+    "tests/core/host/test_migrations.py",
+    "tests/api/test_schemathesis.py",
+    "tests/test_",
+    "tests/cli/",
+)
+
+
+def turn_of(item: pytest.Item) -> int:
+    """The place of a test's file among those that take long; all others come after them."""
+    return next((turn for turn, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what `--database` did not choose."""
+    """Puts the longest files first, and leaves out the tests that `--database` did not choose."""
+    items.sort(key=turn_of)
     chosen = config.getoption("database")
     parameters = {item: getattr(item, "callspec", None) for item in items}
     others = [
@@ -91,7 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a fresh, migrated database; empty for the SQLite file in `tmp_path`."""
-    with sqlite_file(tmp_path) if request.param == "sqlite" else postgresql_database() as url:
+    with sqlite_file(tmp_path) if request.param == "sqlite" else emptied_database() as url:
         yield url
 
 
@@ -104,13 +128,9 @@ def environment(tmp_path: Path, database: str) -> dict[str, str]:
 
 @pytest.fixture
 def app(environment: Mapping[str, str], clock: SettableClock) -> Iterator[Flask]:
-    app = create_app(environment, clock)
-    app.testing = True
-    # As in production: an unexpected exception becomes our JSON error and does not reach the test.
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    """An application on this test's database and clock; several tests may use it, one after another."""
+    with lent(environment, clock) as app:
+        yield app
 
 
 @pytest.fixture

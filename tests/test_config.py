@@ -18,7 +18,6 @@ KEY = "k" * 48
 def test_everything_has_a_default(tmp_path: Path) -> None:
     settings = load_settings({"FIELDPOST_DATA_DIR": str(tmp_path)})
     assert settings.database_url == f"sqlite:///{tmp_path}/fieldpost.sqlite3"
-    assert settings.is_sqlite
     assert (settings.host, settings.port, settings.web_concurrency) == ("127.0.0.1", 8000, 2)
     assert (settings.max_batch_items, settings.max_batch_bytes) == (1000, 8 * 1024 * 1024)
     assert (settings.max_photo_bytes, settings.max_photo_pixels) == (10_485_760, 50_000_000)
@@ -67,7 +66,6 @@ def test_both_spellings_of_postgresql_mean_psycopg_3(tmp_path: Path) -> None:
         environment = {"DATABASE_URL": f"{kind}://joe@db/fieldpost", "FIELDPOST_SECRET_KEY": KEY}
         settings = load_settings({"FIELDPOST_DATA_DIR": str(tmp_path), **environment})
         assert settings.database_url == "postgresql+psycopg://joe@db/fieldpost"
-        assert not settings.is_sqlite
 
 
 def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from app.config import API_PREFIX
 from app.models import Attachment, FormFill, Inspection, User
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
 ROLES = ("admin", "technician", "user")
@@ -128,7 +129,7 @@ def scene(world: World, sign_in: SignIn, role: str, relation: str) -> Scene:
     # A real upload, so that there are bytes to read.
     ids = Ids(inspection=1, form_fill=form_fill.id, attachment="", user=1, template=form_fill.form_template_id)
     uploaded = upload("photo", "Riser_Photo")(client, ids)
-    attachment = uploaded.json["photo_attachment_id"]  # type: ignore[index]
+    attachment = json_of(uploaded)["photo_attachment_id"]
     known = Ids(
         inspection=form_fill.inspection_id, form_fill=form_fill.id, attachment=attachment,
         user=somebody.id, template=form_fill.form_template_id,
@@ -174,7 +175,7 @@ def test_administration_is_administrators_alone(
     if role == "admin":
         assert answer.status_code == (missing if relation == "missing" else there), answer.text
     else:
-        assert (answer.status_code, answer.json["code"]) == (403, "forbidden")  # type: ignore[index]
+        assert (answer.status_code, json_of(answer)["code"]) == (403, "forbidden")
         assert rows(world) == before
 
 

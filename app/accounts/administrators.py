@@ -1,4 +1,4 @@
-"""What administrators do, whichever door they come through: users, form templates, inspections (section 8)."""
+"""Checks of administrators, for changes of users, form templates and inspections (contract, section 8)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def require_admin(user: User | None) -> None:
 
 
 def require_still_admin(recorder: Recorder) -> None:
-    """The same inside a unit of work, where the user is read again; the command line has none and may."""
+    """`require_admin` for the unit's user, who was read again under a lock. The command line has no user and may."""
     if recorder.origin.user_id is not None:
         require_admin(recorder.user)
 
 
 def lock_users(session: Session, ids: Iterable[int | None], *, is_change: bool = False) -> None:
-    """Lock users before the unit's own is, all in id order: for reading, or with all administrators for changes."""
-    condition: ColumnElement[bool] = User.id.in_({each for each in ids if each is not None})
+    """Lock users in id order, before the unit locks its own. For a change, all administrators are locked too."""
+    condition: ColumnElement[bool] = User.id.in_({user_id for user_id in ids if user_id is not None})
     if is_change:
-        # At once and in the stronger mode: two administrators may be changing each other (trap 28).
+        # In one query and the stronger mode, because two administrators may be changing each other (trap 28).
         condition = or_(condition, User.role == "admin")
     statement = select(User.id).where(condition).order_by(User.id)
     session.scalars(statement.with_for_update(read=not is_change, key_share=is_change)).all()

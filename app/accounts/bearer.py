@@ -1,22 +1,21 @@
-"""What a bearer token says: signed, with its place in a sign-in's family. Flask-JWT-Extended does the token work."""
+"""Bearer tokens: signed claims with a place in a sign-in's family. Flask-JWT-Extended encodes and decodes them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
 
-from flask import Flask, Request, jsonify
-from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
+from flask import Flask, Request, Response, jsonify
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
 from app.clock import now
 from app.config import Settings, current_settings
-from app.core.database.engine import jwt
+from app.core.values import JsonObject
 from app.errors import UnauthorizedError
 
 ACCESS, REFRESH = "access", "refresh"
@@ -24,31 +23,31 @@ ACCESS, REFRESH = "access", "refresh"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """What a token says about itself; `app.accounts.tokens` knows what it is still worth."""
+    """The claims of a token. `app.accounts.tokens` knows whether they are still valid."""
 
     user_id: int
     sign_in_id: str
-    #: How many refreshes lie between the sign-in and this token.
+    #: The number of refreshes between the sign-in and this token.
     generation: int
-    #: Which of the pairs of this generation it belongs to: each repeated refresh issues another.
+    #: The number of its pair within the generation: each repeated refresh issues another pair.
     attempt: int
 
 
 def init_bearer(app: Flask, settings: Settings) -> None:
-    """Tell Flask-JWT-Extended our keys, and to answer every fault of a token with 401 (trap 13)."""
+    """Give Flask-JWT-Extended our keys, and answer every fault of a token with 401 (trap 13)."""
     app.config.update(
         JWT_SECRET_KEY=settings.secret_key,
         JWT_ALGORITHM="HS256",
         JWT_ENCODE_NBF=False,
         JWT_COOKIE_CSRF_PROTECT=False,
-        # Times are judged by the application's clock. A node whose clock is a second behind would else refuse tokens
-        # that another has just issued.
+        # `read_token` compares times with the application's clock. Otherwise a node whose clock is a second behind
+        # would refuse tokens that another node has just issued.
         JWT_DECODE_LEEWAY=timedelta(days=36500),
     )
-    jwt.init_app(app)
+    jwt = JWTManager(app)
     jwt.decode_key_loader(_key_of)
-    # Our own routes read tokens with `read_token`; these answer for a plugin that uses the extension's decorators.
-    loaders: tuple[Callable[[Any], Any], ...] = (
+    # Our own routes use `read_token`. These answer for plugins that use the extension's decorators.
+    loaders: tuple[Callable[[Callable[..., object]], object], ...] = (
         jwt.unauthorized_loader,
         jwt.invalid_token_loader,
         jwt.expired_token_loader,
@@ -61,7 +60,7 @@ def init_bearer(app: Flask, settings: Settings) -> None:
         loader(_answer_fault)
 
 
-def _answer_fault(*_: object) -> tuple[Any, int, dict[str, str]]:
+def _answer_fault(*_: object) -> tuple[Response, int, dict[str, str]]:
     fault = UnauthorizedError("token_invalid", "Sign in again.")
     return jsonify(fault.body(None)), fault.status, fault.headers
 
@@ -74,8 +73,8 @@ def bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def make_tokens(claims: Claims) -> dict[str, Any]:
-    """`{"access_token", "refresh_token", "token_type", "expires_in"}` with what `claims` says; periods in seconds."""
+def make_tokens(claims: Claims) -> JsonObject:
+    """`{"access_token", "refresh_token", "token_type", "expires_in"}` with these claims; `expires_in` in seconds."""
     settings, subject = current_settings(), str(claims.user_id)
     access_life = timedelta(seconds=settings.access_token_seconds)
     refresh_life = timedelta(days=settings.refresh_token_days)
@@ -92,8 +91,8 @@ def make_tokens(claims: Claims) -> dict[str, Any]:
     }
 
 
-def _extra_claims(claims: Claims, life: timedelta) -> dict[str, Any]:
-    """The extension would take the machine's time; ours is the application's clock, with its milliseconds."""
+def _extra_claims(claims: Claims, life: timedelta) -> JsonObject:
+    """The claims that we add. The times come from the application's clock; the extension would use the machine's."""
     moment = now()
     return {
         "sid": claims.sign_in_id,
@@ -105,20 +104,20 @@ def _extra_claims(claims: Claims, life: timedelta) -> dict[str, Any]:
 
 
 def read_token(encoded: str, kind: str) -> Claims:
-    """The claims of a token of this `kind` that we signed. Raises `UnauthorizedError`: token_invalid, token_expired."""
+    """The claims of a token of `kind` that we signed. Raises `UnauthorizedError`: token_invalid, token_expired."""
     settings = current_settings()
     try:
-        found = _verified(encoded, settings.secret_key, settings.secret_key_previous)
+        payload = _verified(encoded, settings.secret_key, settings.secret_key_previous)
         claims = Claims(
-            user_id=int(found["sub"]),
-            sign_in_id=str(found["sid"]),
-            generation=int(found["gen"]),
-            attempt=int(found["att"]),
+            user_id=int(payload["sub"]),
+            sign_in_id=str(payload["sid"]),
+            generation=int(payload["gen"]),
+            attempt=int(payload["att"]),
         )
-        expiry = float(found["exp"])
+        expiry = float(payload["exp"])
     except (PyJWTError, JWTExtendedException, KeyError, ValueError, TypeError):
         raise UnauthorizedError("token_invalid", "This is not a token of this server. Sign in again.") from None
-    if found["type"] != kind:
+    if payload["type"] != kind:
         raise UnauthorizedError(
             "token_invalid", f"Send the {kind} token here; this is the {ACCESS if kind == REFRESH else REFRESH} token."
         )
@@ -129,21 +128,21 @@ def read_token(encoded: str, kind: str) -> Claims:
 
 
 @lru_cache(maxsize=4096)
-def _verified(encoded: str, _key: str, _previous_key: str) -> Mapping[str, Any]:
-    """What a token says, if one of the keys has signed it; when it expires is judged by the application's clock.
+def _verified(encoded: str, _key: str, _previous_key: str) -> JsonObject:
+    """The payload of a token that one of the keys has signed, whether it has expired or not.
 
-    A device sends the same token with every request of an hour, and what it says does not change.
+    Cached, because a device sends the same token with every request of an hour. The keys are part of the cache's key.
     """
     return decode_token(encoded, allow_expired=True)
 
 
-def _key_of(header: dict[str, Any], _claims: dict[str, Any]) -> str:
-    """The key that a token names: the present one, or the previous one while it is being changed."""
+def _key_of(header: JsonObject, _claims: JsonObject) -> str:
+    """The key that a token's header names: the present key, or the previous one while keys are being changed."""
     settings = current_settings()
     previous = settings.secret_key_previous
     return previous if previous and header.get("kid") == _key_id(previous) else settings.secret_key
 
 
 def _key_id(key: str) -> str:
-    """A name for a key that tells nothing about it: the keys have at least 256 bits."""
+    """A name for a key that reveals nothing about it: keys have at least 256 bits."""
     return hashlib.sha256(b"fieldpost key id " + key.encode()).hexdigest()[:16]

@@ -7,13 +7,13 @@ from threading import BoundedSemaphore
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-#: What a password may be: long enough for NIST SP 800-63B, short enough to be no burden.
+#: Characters of a password: long enough for NIST SP 800-63B, short enough to hash quickly.
 SHORTEST, LONGEST = 10, 1024
 
 #: argon2id with the parameters of OWASP's password storage cheat sheet: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-#: Each hash takes 19 MiB: a flood of sign-ins must not take the machine's memory.
+#: Each hash takes 19 MiB. The limit keeps a flood of sign-ins from taking the machine's memory.
 _slots = BoundedSemaphore(2)
 
 
@@ -23,12 +23,12 @@ def hash_password(password: str) -> str:
         return _hasher.hash(password)
 
 
-#: What the password of an unknown e-mail address is compared with, so that it takes the same time.
+#: A hash to compare with if the e-mail address is unknown, so that the answer takes the same time.
 _NOBODY = _hasher.hash("nobody has this password")
 
 
 def is_password(password: str, password_hash: str | None) -> bool:
-    """Whether `password` is the one that was hashed; without a hash never, in the same time."""
+    """Whether `password` has this hash. Without a hash the answer is False, after the same time."""
     with _slots:
         try:
             _hasher.verify(password_hash or _NOBODY, password)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import limits
 from flask import Blueprint, Response, current_app, g, jsonify, request
@@ -16,24 +15,23 @@ from app.accounts import bearer, tokens
 from app.accounts.passwords import LONGEST, is_password
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import UUID_FORM
+from app.core.values import UUID_FORM, JsonObject
 from app.errors import InvalidError, RequestError, UnauthorizedError
 from app.http.body import details_of, read_json
 from app.models import User
-from app.openapi.faults import WITH_TOKEN
-from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, told
+from app.openapi.error_codes import WITH_TOKEN
+from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, with_description
 from app.web import described, public, signed_in_user
 
 blueprint = Blueprint("auth", __name__)
 
-#: Where the application keeps what counts failed sign-ins.
+#: The key of the limiter of failed sign-ins in `app.extensions`.
 LIMITER = "fieldpost.login_limiter"
 
-#: One address may fail for several people: a whole office is behind it.
+#: An address may fail this many times as often as one person, because a whole office may share it.
 PEOPLE_BEHIND_AN_ADDRESS = 10
 
-
-#: What a sign-in and a refresh answer.
+#: The answer of a sign-in and of a refresh.
 TOKENS = Named(
     "Tokens",
     obj(
@@ -41,7 +39,7 @@ TOKENS = Named(
         access_token=TEXT,
         refresh_token=TEXT,
         token_type={"type": "string", "const": "Bearer"},
-        expires_in=told({"type": "integer"}, "Seconds until the access token expires."),
+        expires_in=with_description({"type": "integer"}, "Seconds until the access token expires."),
         user=USER,
         device_id=nullable(UUID),
     ),
@@ -62,12 +60,12 @@ class CredentialsSchema(Schema):
     """The body of `POST /auth/login`."""
 
     class Meta:
-        #: As it is anyway; said for the OpenAPI document.
+        #: The default, repeated for the OpenAPI document.
         unknown = RAISE
 
     email = fields.String(required=True, validate=validate.Length(1, 255))
     password = fields.String(required=True, validate=validate.Length(1, LONGEST))
-    #: Kept and echoed as sent; a device always sends the same one.
+    #: Stored and echoed as sent; a device always sends the same id.
     device_id = fields.String(allow_none=True, load_default=None, metadata={"format": "uuid"})
 
     @validates("device_id")
@@ -84,7 +82,7 @@ class CredentialsSchema(Schema):
     examples={"a device": {"email": "technician@example.com", "password": "fieldpost-demo"}},
     answer=TOKENS,
     answer_headers=UNCACHED,
-    faults=("wrong_credentials", "too_many_requests"),
+    errors=("wrong_credentials", "too_many_requests"),
 )
 def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
@@ -105,7 +103,7 @@ def login() -> Response:
 
 @blueprint.post("/auth/refresh")
 @public
-@described(answer=TOKENS, answer_headers=UNCACHED, faults=WITH_TOKEN, security="refresh_token")
+@described(answer=TOKENS, answer_headers=UNCACHED, errors=WITH_TOKEN, security="refresh_token")
 def refresh() -> Response:
     """Exchange a refresh token for the next pair."""
     return _uncached(tokens.refresh(bearer.read_token(bearer.bearer_token(request), bearer.REFRESH)))
@@ -123,29 +121,29 @@ def logout() -> Response:
 @blueprint.get("/auth/me")
 @described(answer=obj(success=TRUE, user=USER, device_id=nullable(UUID)))
 def me() -> Response:
-    """Who is signed in."""
-    return jsonify({"success": True, "user": tokens.describe_user(signed_in_user()), "device_id": g.device_id})
+    """The signed-in user."""
+    return jsonify({"success": True, "user": tokens.serialize_user(signed_in_user()), "device_id": g.device_id})
 
 
-def _read_credentials() -> dict[str, Any]:
+def _read_credentials() -> JsonObject:
     body = read_json(request)
     if not isinstance(body, dict):
         raise InvalidError(message='Send an object: {"email", "password", "device_id"?}.')
     try:
-        found: dict[str, Any] = CredentialsSchema().load(body)
+        credentials: JsonObject = CredentialsSchema().load(body)
     except ValidationError as error:
         raise InvalidError(extra={"details": details_of(error)}) from None
-    return found
+    return credentials
 
 
-def _uncached(body: dict[str, Any]) -> Response:
+def _uncached(body: JsonObject) -> Response:
     response = jsonify(body)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def _login_limits(email: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
-    """Failures are counted for one e-mail from one address, so that a stranger elsewhere locks nobody out."""
+    """The limits of failures: for an e-mail from one address, so that a stranger elsewhere locks nobody out."""
     rate = limits.parse(current_settings().login_rate)
     office = type(rate)(rate.amount * PEOPLE_BEHIND_AN_ADDRESS, rate.multiples)
     address = request.remote_addr or "unknown"
@@ -166,5 +164,5 @@ def _count_failure(email: str) -> None:
 
 
 def _limiter() -> RateLimiter:
-    found: RateLimiter = current_app.extensions[LIMITER]
-    return found
+    limiter: RateLimiter = current_app.extensions[LIMITER]
+    return limiter

@@ -1,16 +1,17 @@
 """Sign-ins as families of tokens: rotation, the grace for a lost answer, revocation (contract, section 1).
 
-A family has generations: signing in issues number 0, each refresh the next. A refresh whose answer was lost is
-repeated with the same token; each repetition is another *attempt* at the next generation and replaces the one
-before. The first use of a token of the next generation makes it the present one. From then on a refresh token of
-an older generation, or of a replaced attempt, can only come from somebody who copied it: the family is revoked.
+A family has generations: a sign-in issues generation 0, and each refresh the next one. If the answer of a refresh is
+lost, the device repeats it with the same token. Each repetition is another *attempt* at the next generation, and
+replaces the attempt before. The first use of a token of the next generation makes that generation the present one. From
+then on a refresh token of an older generation, or of a replaced attempt, can only come from a copy: the family is
+revoked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, or_, select, update
@@ -20,21 +21,23 @@ from sqlalchemy.orm import Session
 from app.accounts.bearer import Claims, make_tokens
 from app.clock import now
 from app.config import current_settings
-from app.core.database.engine import db, reading_once
-from app.core.database.read import Read, columns_of, detached, read
+from app.core.database import database_of
+from app.core.database.engine import db
+from app.core.database.read import Read
+from app.core.database.rows import detached, row_columns
 from app.core.ledger.unit import unit_of_work
+from app.core.values import JsonObject
 from app.errors import UnauthorizedError
 from app.models import SignIn, User
 
-#: Where a token stands in its family.
+#: The place of a token in its family.
 PRESENT, NEXT, OLDER, REPLACED = "present", "next", "older", "replaced"
-
 
 _users, _sign_ins = User.__table__.c, SignIn.__table__.c
 
 
 class _Family(NamedTuple):
-    """A sign-in as it is read for every request: columns of `SignIn`."""
+    """The columns of `SignIn` that are read for every request."""
 
     device_id: str | None
     generation: int
@@ -43,16 +46,16 @@ class _Family(NamedTuple):
     revoked_at: datetime | None
 
 
-#: Who holds a token, and its family. Built once, and of columns.
+#: The user and the family of a token. Built once, of columns.
 HOLDER = (
-    select(*columns_of(User), *(_sign_ins[name] for name in _Family._fields))
+    select(*row_columns(User), *(_sign_ins[name] for name in _Family._fields))
     .where(_sign_ins.user_id == _users.id)
     .where(_sign_ins.id == bindparam("sign_in_id"), _users.id == bindparam("user_id"))
 )
 
 
-def start_sign_in(user: User, device_id: str | None) -> dict[str, Any] | None:
-    """A new family for `user` as it was read with its password; its tokens. None if the user changed meanwhile."""
+def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
+    """Tokens of a new family for `user`, as read when the password was checked; None if the user has changed since."""
 
     def work(_unit_id: str) -> Claims | None:
         present = _locked_user(user.id)
@@ -71,17 +74,17 @@ def start_sign_in(user: User, device_id: str | None) -> dict[str, Any] | None:
     return None if claims is None else _answer(claims, user, device_id)
 
 
-def refresh(claims: Claims) -> dict[str, Any]:
+def refresh(claims: Claims) -> JsonObject:
     """The next pair of tokens for a refresh token. Raises `UnauthorizedError` with `token_revoked`."""
 
-    def work(_unit_id: str) -> dict[str, Any] | None:
+    def work(_unit_id: str) -> JsonObject | None:
         user = _locked_user(claims.user_id)
         sign_in = _locked_sign_in(claims)
         if user is None or not user.active or sign_in is None:
             return None
         place = _place(sign_in, claims)
         if place in (OLDER, REPLACED):
-            # Committed, not raised: whoever copied the token must not get any further.
+            # Committed instead of raised, so that the copied token is of no further use.
             sign_in.revoked_at = now()
             return None
         if place == NEXT:
@@ -103,15 +106,15 @@ def refresh(claims: Claims) -> dict[str, Any]:
 
 
 def check_access(claims: Claims) -> tuple[User, str | None]:
-    """The user whom an access token stands for, detached from any session, and the device that was named.
+    """The user of an access token, detached from any session, and the device that was named at the sign-in.
 
-    Read in one query by itself: no decision of a unit of work is taken on it.
+    They are read in one query by itself: no unit of work decides on them.
     Raises `UnauthorizedError` with `token_revoked`.
     """
     values = _holder(claims)
     if values is None:
         raise _revoked()
-    user, family = detached(User, values), _Family(*values[-len(_Family._fields) :])
+    user, family = detached(User, values), _Family._make(values[-len(_Family._fields) :])
     place = _place(family, claims)
     if family.revoked_at is not None or not user.active or place == REPLACED:
         raise _revoked()
@@ -120,13 +123,13 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
     return user, family.device_id
 
 
-def _holder(claims: Claims) -> Sequence[Any] | None:
-    """The row that `HOLDER` finds. Asked again where the connection broke while nobody used it."""
+def _holder(claims: Claims) -> Sequence[object] | None:
+    """The row that `HOLDER` finds. The query is repeated if the connection had broken while it was idle."""
     query = Read(statement=HOLDER, parameters={"sign_in_id": claims.sign_in_id, "user_id": claims.user_id})
     for is_last in (False, True):
         try:
-            with reading_once() as connection:
-                read(connection, query)
+            with db.engine.connect() as connection:
+                database_of(connection).read(connection, [query])
             break
         except DBAPIError as error:
             if is_last or not error.connection_invalidated:
@@ -135,7 +138,7 @@ def _holder(claims: Claims) -> Sequence[Any] | None:
 
 
 def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -> None:
-    """Revoke all sign-ins of a user, but one if named, within the caller's unit of work."""
+    """Revoke all sign-ins of a user, except `except_id` if given, within the caller's unit of work."""
     statement = update(SignIn).where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
     if except_id is not None:
         statement = statement.where(SignIn.id != except_id)
@@ -143,19 +146,19 @@ def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -
 
 
 def remove_ended_sign_ins() -> int:
-    """Forget sign-ins whose tokens no longer work, revoked or expired; how many. A token of theirs stays revoked."""
+    """Delete sign-ins that are revoked or expired, and return how many. Their tokens stay revoked."""
     oldest = now() - timedelta(days=current_settings().refresh_token_days)
 
     def work(_unit_id: str) -> int:
         ended = or_(SignIn.revoked_at.is_not(None), SignIn.last_used_at < oldest)
-        result: Any = db.session.execute(delete(SignIn).where(ended), execution_options={"synchronize_session": False})
-        return int(result.rowcount)
+        result = db.session.execute(delete(SignIn).where(ended), execution_options={"synchronize_session": False})
+        return int(result.rowcount)  # type: ignore[attr-defined]
 
     return unit_of_work(work)
 
 
 def end_sign_in(sign_in_id: str) -> None:
-    """Revoke one sign-in: both its tokens stop working at once."""
+    """Revoke one sign-in: its tokens stop working at once."""
 
     def work(_unit_id: str) -> None:
         db.session.execute(
@@ -167,7 +170,7 @@ def end_sign_in(sign_in_id: str) -> None:
 
 
 def _use_first_time(claims: Claims) -> None:
-    """The answer with this token has arrived: its generation is the present one from now on."""
+    """Make the token's generation the present one, because the answer with it has arrived."""
 
     def work(_unit_id: str) -> bool:
         sign_in = _locked_sign_in(claims)
@@ -180,16 +183,27 @@ def _use_first_time(claims: Claims) -> None:
         raise _revoked()
 
 
-def _place(sign_in: Any, claims: Claims) -> str:
-    """Where a token stands in its family, a `SignIn` or a row with its columns.
+class _Numbers(Protocol):
+    """The numbers of a family, in a `SignIn` or a `_Family`."""
+
+    @property
+    def generation(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def next_attempt(self) -> int: ...
+
+
+def _place(family: _Numbers, claims: Claims) -> str:
+    """The place of a token in its family.
 
     Of older generations only the number is known; their access tokens work until they expire.
     """
-    if claims.generation < sign_in.generation:
+    if claims.generation < family.generation:
         return OLDER
-    if claims.generation == sign_in.generation:
-        return PRESENT if claims.attempt == sign_in.attempt else REPLACED
-    return NEXT if claims.attempt == sign_in.next_attempt else REPLACED
+    if claims.generation == family.generation:
+        return PRESENT if claims.attempt == family.attempt else REPLACED
+    return NEXT if claims.attempt == family.next_attempt else REPLACED
 
 
 def _promote(sign_in: SignIn, claims: Claims) -> None:
@@ -202,7 +216,7 @@ def _locked_user(user_id: int) -> User | None:
 
 
 def _locked_sign_in(claims: Claims) -> SignIn | None:
-    """The family, unless it is revoked."""
+    """The family, locked; None if it is revoked."""
     statement = (
         select(SignIn)
         .where(SignIn.id == claims.sign_in_id, SignIn.user_id == claims.user_id, SignIn.revoked_at.is_(None))
@@ -211,11 +225,11 @@ def _locked_sign_in(claims: Claims) -> SignIn | None:
     return db.session.scalar(statement, execution_options={"populate_existing": True})
 
 
-def _answer(claims: Claims, user: User, device_id: str | None) -> dict[str, Any]:
-    return {"success": True, **make_tokens(claims), "user": describe_user(user), "device_id": device_id}
+def _answer(claims: Claims, user: User, device_id: str | None) -> JsonObject:
+    return {"success": True, **make_tokens(claims), "user": serialize_user(user), "device_id": device_id}
 
 
-def describe_user(user: User) -> dict[str, Any]:
+def serialize_user(user: User) -> JsonObject:
     """`{"id", "email", "name", "role"}`."""
     return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
 

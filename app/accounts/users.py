@@ -1,12 +1,11 @@
-"""Users: added, changed, listed. Roles and deactivation count from the next call on (contract, sections 1 and 8)."""
+"""The administration of users. Roles and deactivation count from the next request on (contract, sections 1 and 8)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,12 +15,13 @@ from app.accounts.tokens import end_sign_ins
 from app.clock import to_wire
 from app.core.ledger.constraints import sentence_of
 from app.core.ledger.record import Origin, Recorder, record
+from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError, StaleError
 from app.models import User
 
 
-def describe_account(user: User) -> dict[str, Any]:
-    """A user as administrators see one; never the password's hash."""
+def serialize_account(user: User) -> JsonObject:
+    """A user as administrators see one, without the password's hash."""
     return {
         "id": user.id,
         "email": user.email,
@@ -34,7 +34,7 @@ def describe_account(user: User) -> dict[str, Any]:
 
 
 def add_user(origin: Origin, *, email: str, name: str, role: str, password: str, active: bool = True) -> User:
-    """A new user. Raises `InvalidError` where the address is taken or the password too short."""
+    """Add a user. Raises `InvalidError` if the address is taken or the password too short or too long."""
     values = {"email": email.strip().lower(), "name": name, "role": role, "active": active}
     values["password_hash"] = _hashed(password)
 
@@ -52,16 +52,16 @@ def add_user(origin: Origin, *, email: str, name: str, role: str, password: str,
         raise InvalidError(extra={"details": {"email": [sentence + "."]}}) from None
 
 
-def change_user(origin: Origin, user_id: int, values: Mapping[str, Any], version: datetime | None = None) -> User:
-    """Change role, name, active, password; the last two end the user's sign-ins.
+def change_user(origin: Origin, user_id: int, values: Values, version: datetime | None = None) -> User:
+    """Change role, name, active or password. Deactivation and a new password end the user's sign-ins.
 
-    Raises `NotFoundError`, `StaleError` where `version` is older than the row's, and `InvalidError` where nobody
-    would be left to administer.
+    Raises `NotFoundError`; `StaleError` if `version` is older than the row's; `InvalidError` if no active administrator
+    would be left.
     """
     values = dict(values)
     password = values.pop("password", None)
     if password is not None:
-        # Outside the unit: hashing takes its time.
+        # Hashed outside the unit of work, because it takes long.
         values["password_hash"] = _hashed(password)
 
     def work(recorder: Recorder) -> User:
@@ -71,7 +71,7 @@ def change_user(origin: Origin, user_id: int, values: Mapping[str, Any], version
         if user is None:
             raise NotFoundError("User not found")
         if version is not None and version < user.updated_at:
-            raise StaleError(extra={"data": {"user": describe_account(user)}})
+            raise StaleError(extra={"data": {"user": serialize_account(user)}})
         remains_admin = values.get("role", user.role) == "admin" and values.get("active", user.active)
         if user in admins and len(admins) == 1 and not remains_admin:
             key = "role" if values.get("role", "admin") != "admin" else "active"
@@ -95,7 +95,7 @@ def _hashed(password: str) -> str:
 
 
 def _locked_admins(session: Session) -> list[User]:
-    """The active administrators, locked: two of them cannot demote each other at the same time."""
+    """The active administrators, locked, so that two of them cannot demote each other at the same time."""
     statement = select(User).where(User.role == "admin", User.active).order_by(User.id)
     return list(_locking(session, statement))
 
@@ -104,5 +104,6 @@ def _locked(session: Session, user_id: int) -> User | None:
     return next(iter(_locking(session, select(User).where(User.id == user_id))), None)
 
 
-def _locking(session: Session, statement: Any) -> Any:
-    return session.scalars(statement.with_for_update(key_share=True), execution_options={"populate_existing": True})
+def _locking(session: Session, statement: Select[User]) -> Sequence[User]:
+    statement = statement.with_for_update(key_share=True)
+    return session.scalars(statement, execution_options={"populate_existing": True}).all()

@@ -6,28 +6,22 @@ from flask import Flask
 
 from app.api import attachments, form_fills, form_templates, history, inspections, offline_data, users
 from app.api.blueprint import RowIdConverter
-from app.core.database.engine import api
 from app.openapi import routes as openapi
 
-#: Described by flask-smorest.
-DESCRIBED = (
+BLUEPRINTS = (
     users.blueprint,
     form_templates.blueprint,
     inspections.blueprint,
     form_fills.blueprint,
     offline_data.blueprint,
     history.blueprint,
+    attachments.blueprint,
+    openapi.blueprint,
 )
-
-#: Plain Flask routes.
-PLAIN = (attachments.blueprint, openapi.blueprint)
 
 
 def register_api(app: Flask, prefix: str) -> None:
-    """Bind flask-smorest and register the REST blueprints below `prefix`."""
+    """Register the REST blueprints below `prefix`."""
     app.url_map.converters["row_id"] = RowIdConverter
-    openapi.bind_api(app)
-    for described in DESCRIBED:
-        api.register_blueprint(described, url_prefix=prefix)
-    for plain in PLAIN:
-        app.register_blueprint(plain, url_prefix=prefix)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint, url_prefix=prefix)

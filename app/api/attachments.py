@@ -1,9 +1,8 @@
-"""Attachments on their way down: the bytes, the manifest, the proof that photos arrived (contract, sections 4, 7)."""
+"""Reading attachments: their bytes, a form fill's list, and whether photos have arrived (contract, sections 4, 7)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from flask import Blueprint, Response, request
 from marshmallow import ValidationError, fields, validate
@@ -15,26 +14,26 @@ from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, UUID_FORM
+from app.core.values import MAX_INTEGER, UUID_FORM, Values
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
-from app.models.serialize import record_of
-from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, KEY, TEXT, listed, obj, one_of, told
+from app.models.serialize import serialize
+from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, ROW_ID, TEXT, array_of, obj, one_of, with_description
 from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
 
-#: What `?variant=` may be; without it the stored bytes are sent.
+#: The values of `?variant=`. Without it the stored bytes are sent.
 VARIANTS = (None, "thumbnail")
 
 
-class FormFillKey(fields.Field[Any]):
+class FormFillKey(fields.Field[int | str]):
     """A form fill's id, or its client_id in lower case."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | str:
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int | str:
         if isinstance(value, float) and value.is_integer():
-            # For JSON Schema, and so for whoever reads our document, 1.0 is an integer.
+            # In JSON Schema, and so in our OpenAPI document, 1.0 is an integer.
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_INTEGER:
             return value
@@ -44,22 +43,22 @@ class FormFillKey(fields.Field[Any]):
 
 
 class PhotoSchema(BodySchema):
-    """One photo that a device asks about."""
+    """A photo that a device asks about."""
 
     form_fill_id = FormFillKey(
         required=True,
         metadata={
-            "type": ["integer", "string"],
-            "minimum": 1,
-            "maximum": MAX_INTEGER,
-            "pattern": f"^{UUID_FORM.pattern}$",
+            "oneOf": [
+                {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INTEGER},
+                {"type": "string", "pattern": f"^{UUID_FORM.pattern}$"},
+            ],
             "description": "An id, or a client_id.",
         },
     )
     field_name = fields.String(required=True, validate=validate.Length(1, 255))
     sha256 = fields.String(
         required=True,
-        # A line break may come before `$`, hence the length.
+        # `$` also matches before a line break at the end, so the length is checked too.
         validate=[
             validate.Length(equal=64, error="Not a SHA-256 in hex."),
             validate.Regexp(r"^[0-9a-fA-F]{64}$", error="Not a SHA-256 in hex."),
@@ -75,9 +74,9 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
 @described(
     query={"variant": {"type": "string", "enum": ["thumbnail"], "description": "A JPEG, its longest side ≤ 1024 px."}},
     headers={
-        "Range": told(TEXT, "RFC 9110, section 14: `bytes=0-1023`."),
-        "If-None-Match": told(TEXT, "The ETag of an earlier answer."),
-        "If-Match": told(TEXT, "Another ETag than the present one is answered with 412."),
+        "Range": with_description(TEXT, "RFC 9110, section 14: `bytes=0-1023`."),
+        "If-None-Match": with_description(TEXT, "The ETag of an earlier answer."),
+        "If-Match": with_description(TEXT, "Another ETag than the present one is answered with 412."),
     },
     answers={
         200: {
@@ -93,7 +92,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
         302: {"description": "Where to fetch the bytes", "headers": {"Location": {"schema": TEXT}}},
         304: {"description": "The device has them"},
     },
-    faults=("not_found", "precondition_failed", "range_not_satisfiable"),
+    errors=("not_found", "precondition_failed", "range_not_satisfiable"),
 )
 def get_attachment(attachment_id: str) -> Response:
     """The stored bytes, or with `?variant=thumbnail` a small JPEG; ranges and ETags as in RFC 9110."""
@@ -101,13 +100,13 @@ def get_attachment(attachment_id: str) -> Response:
     if variant not in VARIANTS:
         raise InvalidError(extra={"details": {"variant": ["Must be thumbnail, or not sent."]}})
     attachment = _visible(attachment_id)
-    # No connection is held while the bytes are sent.
+    # No database connection is held while the bytes are sent.
     db.session.remove()
     return send_attachment(request, attachment, variant)
 
 
 @blueprint.get("/form_fills/<key>/attachments")
-@described(path={"key": FORM_FILL_KEY}, data=obj(attachments=listed(ATTACHMENT)), faults=("not_found",))
+@described(path={"key": FORM_FILL_KEY}, data=obj(attachments=array_of(ATTACHMENT)), errors=("not_found",))
 def list_attachments(key: str) -> Response:
     """A form fill's attachments with sizes and SHA-256, in order of upload."""
     form_fill_id = visible_form_fill(key)
@@ -116,24 +115,24 @@ def list_attachments(key: str) -> Response:
         .where(Attachment.form_fill_id == form_fill_id, Attachment.deleted_at.is_(None))
         .order_by(Attachment.position)
     )
-    found = [record_of(each) for each in db.session.scalars(statement)]
-    return answer({"attachments": found}, "Attachments retrieved successfully")
+    attachments = [serialize(attachment) for attachment in db.session.scalars(statement)]
+    return answer({"attachments": attachments}, "Attachments retrieved successfully")
 
 
 @blueprint.post("/sync/verify_attachments")
 @described(
     body=PhotoSchema(many=True),
     data=obj(
-        attachments=listed(
+        attachments=array_of(
             obj(
-                form_fill_id=KEY,
+                form_fill_id=ROW_ID,
                 field_name=TEXT,
                 sha256=TEXT,
                 status=one_of("stored", "missing", "deleted"),
             )
         )
     ),
-    faults=("too_many_items",),
+    errors=("too_many_items",),
 )
 def verify_attachments() -> Response:
     """Which photos are `stored`, `missing` or `deleted`: asked before a device deletes its own copies.
@@ -152,15 +151,15 @@ def verify_attachments() -> Response:
     except ValidationError as error:
         raise InvalidError(extra={"details": details_of(error)}) from None
     known = _statuses(asked)
-    found = [
+    statuses = [
         {**sent, "status": known.get((photo["form_fill_id"], photo["field_name"], photo["sha256"].lower()), "missing")}
         for sent, photo in zip(body, asked, strict=True)
     ]
-    return answer({"attachments": found}, "Attachments verified")
+    return answer({"attachments": statuses}, "Attachments verified")
 
 
-def _statuses(asked: Iterable[dict[str, Any]]) -> dict[tuple[int | str, str, str], str]:
-    """What is known of these photos, by form fill (id and client_id), field and SHA-256. One query."""
+def _statuses(asked: Iterable[Values]) -> dict[tuple[int | str, str, str], str]:
+    """(form fill, field, SHA-256) -> `stored` or `deleted`, for form fills by id and by client_id. One query."""
     keys = {photo["form_fill_id"] for photo in asked}
     statement = (
         select(FormFill.id, FormFill.client_id, Attachment.field_name, Attachment.sha256, Attachment.deleted_at)
@@ -169,30 +168,30 @@ def _statuses(asked: Iterable[dict[str, Any]]) -> dict[tuple[int | str, str, str
         .where(
             policies.visible(signed_in_user()),
             or_(
-                FormFill.id.in_([each for each in keys if isinstance(each, int)]),
-                FormFill.client_id.in_([each for each in keys if isinstance(each, str)]),
+                FormFill.id.in_([key for key in keys if isinstance(key, int)]),
+                FormFill.client_id.in_([key for key in keys if isinstance(key, str)]),
             ),
             Attachment.sha256.in_({photo["sha256"].lower() for photo in asked}),
         )
     )
-    found: dict[tuple[int | str, str, str], str] = {}
+    statuses: dict[tuple[int | str, str, str], str] = {}
     for id_, client_id, field_name, sha256, deleted_at in db.session.execute(statement):
         for key in (id_, client_id):
             if deleted_at is None:
-                found[key, field_name, sha256] = "stored"
+                statuses[key, field_name, sha256] = "stored"
             else:
-                found.setdefault((key, field_name, sha256), "deleted")
-    return found
+                statuses.setdefault((key, field_name, sha256), "deleted")
+    return statuses
 
 
 def _visible(attachment_id: str) -> Attachment:
-    """The attachment, unless it is deleted or below an inspection that the user may not see."""
+    """The attachment. Raises `NotFoundError` if it is deleted or below an inspection that the user may not see."""
     statement = (
         select(Attachment)
         .join(Inspection, Inspection.id == Attachment.inspection_id)
         .where(Attachment.id == attachment_id, Attachment.deleted_at.is_(None), policies.visible(signed_in_user()))
     )
-    found: Attachment | None = None if "\0" in attachment_id else db.session.scalar(statement)
-    if found is None:
+    attachment: Attachment | None = None if "\0" in attachment_id else db.session.scalar(statement)
+    if attachment is None:
         raise NotFoundError("Attachment not found")
-    return found
+    return attachment

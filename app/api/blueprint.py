@@ -1,4 +1,4 @@
-"""What the REST blueprints share beside `app.web.RestBlueprint`: administrators' views, ids in addresses."""
+"""Shared parts of the REST blueprints: views for administrators, ids in addresses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from app.web import signed_in_user
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-
 #: No row has this id.
 NO_ID = 0
 
 
 class RowIdConverter(IntegerConverter):
-    """A row's id in an address. What cannot be one is no row's, so that the view answers 404 as for any other.
+    """A row's id in an address. Anything else becomes `NO_ID`, so that the view answers 404.
 
-    Werkzeug's own would refuse the match, and the answer would be 405 for all methods but GET.
+    Werkzeug's own converter would refuse the match, and the answer would be 405 for all methods but GET.
     """
 
     regex = "[^/]+"
@@ -33,15 +32,15 @@ class RowIdConverter(IntegerConverter):
 
     def to_python(self, value: str) -> int:
         """The id, or `NO_ID`."""
-        found = int(value) if NUMBER_FORM.fullmatch(value) else NO_ID
-        return found if found <= MAX_INTEGER else NO_ID
+        number = int(value) if NUMBER_FORM.fullmatch(value) else NO_ID
+        return number if number <= MAX_INTEGER else NO_ID
 
 
 def admins_only(view: View) -> View:
-    """Refuse everybody but administrators, before the body is looked at. A unit of work asks again."""
+    """Refuse everybody but administrators, before the body is read. The unit of work checks again."""
 
     @wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    def guarded(*args: object, **kwargs: object) -> object:
         require_admin(signed_in_user())
         return view(*args, **kwargs)
 

@@ -1,19 +1,15 @@
-"""Marshmallow fields that take exactly what the contract says: JSON has its own booleans, numbers and strings.
-
-Also what every PATCH has in common.
-"""
+"""Marshmallow fields that accept exactly the values in the contract, and the schema that every PATCH inherits."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField
-from app.http.body import faults
+from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values
+from app.http.body import find_unstorable
 from app.openapi.shapes import JsonSchema
 
 DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -22,7 +18,7 @@ NUMBER_FORM = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
 def line(longest: int = 255, **options: Any) -> fields.String:
-    """A string of 1 to `longest` characters; what the columns take on every database (trap 10)."""
+    """A string of 1 to `longest` characters, which fits its column on every database (trap 10)."""
     return fields.String(validate=validate.Length(1, longest), **options)
 
 
@@ -37,68 +33,68 @@ def row_id(**options: Any) -> fields.Integer:
 
 
 class StrictBoolean(fields.Boolean):
-    """`true` or `false`; marshmallow's own also takes 1, "yes" and "on"."""
+    """`true` or `false`. marshmallow's own field also accepts 1, "yes" and "on"."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> bool:
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value
 
 
 class EmailField(fields.Email):
-    """An e-mail address, in lower case as it is stored and compared."""
+    """An e-mail address; it becomes lower case, in which it is stored and compared."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        found = super()._deserialize(value, attr, data, **kwargs)
-        return found if found is None else found.strip().lower()
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> str:
+        email: str = super()._deserialize(value, attr, data, **kwargs)
+        return email.strip().lower()
 
 
 class DateField(fields.Date):
     """`YYYY-MM-DD`, from 2000 to 2099."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dt.date:
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> dt.date:
         if not isinstance(value, str) or DATE_FORM.fullmatch(value) is None:
             raise ValidationError("Not a date such as 2024-03-15.")
         try:
-            found = dt.date.fromisoformat(value)
+            date = dt.date.fromisoformat(value)
         except ValueError:
             raise ValidationError("There is no such day.") from None
-        if not EARLIEST.date() <= found < LATEST.date():
+        if not EARLIEST.date() <= date < LATEST.date():
             raise ValidationError("Not between 2000-01-01 and 2100-01-01.")
-        return found
+        return date
 
 
 class QueryNumber(fields.Integer):
-    """A whole number in a query string, in digits; Python would also read ` 1_0`."""
+    """A whole number in a query string, in digits only. Python would also accept ` 1_0`."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> int:
         if not isinstance(value, str) or NUMBER_FORM.fullmatch(value) is None:
             raise self.make_error("invalid", input=value)
         return int(value)
 
 
 class QueryText(fields.String):
-    """Free text in a query string, which does not come through the gate: NUL would fail in PostgreSQL."""
+    """Free text in a query string, checked here because the body reader does not see it (PostgreSQL refuses NUL)."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        found = super()._deserialize(value, attr, data, **kwargs)
-        fault = faults(found)
-        if fault is not None:
-            raise ValidationError(fault)
-        return found
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        reason = find_unstorable(text)
+        if reason is not None:
+            raise ValidationError(reason)
+        return text
 
 
 class BodySchema(Schema):
-    """A body, or an object in it: an unknown key is refused and named. Said here for the OpenAPI document."""
+    """A body, or an object in it. Unknown keys are refused by name, which the OpenAPI document learns from here."""
 
     class Meta:
         unknown = RAISE
 
 
 class ChangeSchema(BodySchema):
-    """The body of a PATCH: at least one field, and the version that the change was made on, where it is known."""
+    """The body of a PATCH: at least one field, and the version that the change is based on, if it is known."""
 
-    #: `check_something_is_sent`, for the OpenAPI document.
+    #: `check_something_is_sent` as JSON Schema.
     json_schema: ClassVar[JsonSchema] = {
         "if": {"required": ["updated_at"]},
         "then": {"minProperties": 2},
@@ -108,12 +104,12 @@ class ChangeSchema(BodySchema):
     updated_at = TimestampField(allow_none=True)
 
     @validates_schema
-    def check_something_is_sent(self, body: Mapping[str, Any], **_: Any) -> None:
-        """A change without a change is a mistake."""
+    def check_something_is_sent(self, body: Values, **_: object) -> None:
+        """Refuse a body that changes nothing."""
         if not set(body) - {"updated_at"}:
             raise ValidationError("Send at least one field to change.")
 
 
-def split_version(body: Mapping[str, Any]) -> tuple[dict[str, Any], dt.datetime | None]:
-    """What a PATCH sets, and the version that it was made on."""
+def split_version(body: Values) -> tuple[Values, dt.datetime | None]:
+    """The fields that a PATCH sets, and the version that it is based on."""
     return {name: value for name, value in body.items() if name != "updated_at"}, body.get("updated_at")

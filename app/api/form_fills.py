@@ -1,4 +1,4 @@
-"""Form fills: `GET /form_fills/:id`. They are written through sync alone (contract, section 8)."""
+"""Form fills: `GET /form_fills/:id`. They are only written through sync (contract, section 8)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import Response
 from sqlalchemy import ColumnElement, false, select
 
 from app import policies
-from app.api.administration.inspections import describe_rows
+from app.api.administration.inspections import serialize_rows
 from app.api.fields import NUMBER_FORM
 from app.core.database.engine import db
 from app.core.values import MAX_INTEGER, UUID_FORM
@@ -19,11 +19,11 @@ blueprint = RestBlueprint("form_fills", __name__, description="The filled forms 
 
 
 @blueprint.get("/form_fills/<key>")
-@described(path={"key": FORM_FILL_KEY}, data=obj(form_fill=FORM_FILL), faults=("not_found",))
+@described(path={"key": FORM_FILL_KEY}, data=obj(form_fill=FORM_FILL), errors=("not_found",))
 def get_form_fill(key: str) -> Response:
     """One form fill with its form structure, by its id or by the client_id that a device made."""
-    (found,) = describe_rows(db.session(), FormFill, [visible_form_fill(key)])
-    return answer({"form_fill": found}, "Form fill retrieved successfully")
+    (form_fill,) = serialize_rows(db.session(), FormFill, [visible_form_fill(key)])
+    return answer({"form_fill": form_fill}, "Form fill retrieved successfully")
 
 
 def visible_form_fill(key: str) -> int:
@@ -33,14 +33,14 @@ def visible_form_fill(key: str) -> int:
         .join(Inspection, Inspection.id == FormFill.inspection_id)
         .where(_named(key), policies.visible(signed_in_user()))
     )
-    found: int | None = db.session.scalar(statement)
-    if found is None:
+    form_fill_id: int | None = db.session.scalar(statement)
+    if form_fill_id is None:
         raise NotFoundError("FormFill not found")
-    return found
+    return form_fill_id
 
 
 def _named(key: str) -> ColumnElement[bool]:
-    """The condition for the form fill with this id or client_id; what can be neither matches none."""
+    """The condition for the form fill with this id or client_id; other text matches none."""
     if UUID_FORM.fullmatch(key):
         return FormFill.client_id == key.lower()
     is_id = NUMBER_FORM.fullmatch(key) is not None and int(key) <= MAX_INTEGER

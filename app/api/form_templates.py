@@ -1,32 +1,32 @@
 """Form templates: `POST|GET /form_templates`, `GET /form_templates/:id` (contract, section 8).
 
-They never change, since form fills show their data by them: a new version is a new template.
+They never change, because form fills show their data by them. A new version is a new template.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from flask import Response
 from marshmallow import ValidationError, fields, validate, validates
 from sqlalchemy import select
 
-from app.api.administration.form_templates import add_template, describe_template
+from app.api.administration.form_templates import add_template, serialize_template
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
+from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
 from app.models import FormTemplate
 from app.models.attachments import KINDS
 from app.openapi.shapes import FORM_TEMPLATE, obj, page_of
-from app.web import RestBlueprint, answer, described, rest_origin
+from app.web import RestBlueprint, answer, described, origin_of_request
 
 blueprint = RestBlueprint("form_templates", __name__, description="Which fields a form has")
 
-#: Endings of the keys that are the server's in a form fill's data (contract, section 4).
+#: The endings of the keys that the server puts into a form fill's data (contract, section 4).
 SERVER_SUFFIXES = tuple(f"_{kind}_attachment_id" for kind in KINDS)
 
 MOST_FIELDS = 500
@@ -40,12 +40,12 @@ class FieldSchema(BodySchema):
     type = line(64, required=True)
     label_name = text()
     section_name = text()
-    #: What may be chosen; what an option looks like is between template and app.
+    #: The options to choose from. Their shape is agreed between template and app.
     options = fields.List(fields.Raw(allow_none=True), allow_none=True, validate=validate.Length(max=MOST_OPTIONS))
 
     @validates("name")
     def check_name(self, name: str, data_key: str) -> None:
-        """A field must not be taken for one of the server's keys."""
+        """A field must not look like one of the server's keys."""
         if name.endswith(SERVER_SUFFIXES):
             raise ValidationError(f"Must not end in {' or '.join(SERVER_SUFFIXES)}: these keys are the server's.")
 
@@ -57,9 +57,9 @@ class NewFormTemplateSchema(BodySchema):
     form_structure = fields.List(fields.Nested(FieldSchema), required=True, validate=validate.Length(1, MOST_FIELDS))
 
     @validates("form_structure")
-    def check_names(self, structure: Sequence[Mapping[str, Any]], data_key: str) -> None:
+    def check_names(self, structure: Sequence[Values], data_key: str) -> None:
         """A form fill's data has one value for each name."""
-        # Fields that are invalid themselves come without what is wrong with them.
+        # marshmallow leaves the invalid keys of a field out.
         counts = Counter(field["name"] for field in structure if "name" in field)
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
@@ -69,32 +69,32 @@ class NewFormTemplateSchema(BodySchema):
 @blueprint.get("/form_templates")
 @described(data=page_of("form_templates", FORM_TEMPLATE))
 @blueprint.query(PageSchema)
-def list_form_templates(query: Mapping[str, Any]) -> Response:
+def list_form_templates(query: Values) -> Response:
     """All form templates, newest first, for everybody signed in: devices create form fills from them."""
     statement = select(FormTemplate).order_by(FormTemplate.id.desc())
-    found = read_page(db.session(), statement, query, "form_templates", _describe_all)
-    return answer(found, "Form templates retrieved successfully")
+    page = read_page(db.session(), statement, query, "form_templates", _serialize_all)
+    return answer(page, "Form templates retrieved successfully")
 
 
 @blueprint.post("/form_templates")
-@described(data=obj(form_template=FORM_TEMPLATE), status=201, faults=("forbidden",))
+@described(data=obj(form_template=FORM_TEMPLATE), status=201, errors=("forbidden",))
 @admins_only
 @blueprint.body(NewFormTemplateSchema)
-def create_form_template(body: Mapping[str, Any]) -> Response:
+def create_form_template(body: Values) -> Response:
     """A new form template."""
-    created = add_template(rest_origin(), body)
-    return answer({"form_template": describe_template(created)}, "Form template created successfully", 201)
+    created = add_template(origin_of_request(), body)
+    return answer({"form_template": serialize_template(created)}, "Form template created successfully", 201)
 
 
 @blueprint.get("/form_templates/<row_id:form_template_id>")
-@described(data=obj(form_template=FORM_TEMPLATE), faults=("not_found",))
+@described(data=obj(form_template=FORM_TEMPLATE), errors=("not_found",))
 def get_form_template(form_template_id: int) -> Response:
     """One form template, for everybody signed in."""
     template = db.session.get(FormTemplate, form_template_id)
     if template is None:
         raise NotFoundError("FormTemplate not found")
-    return answer({"form_template": describe_template(template)}, "Form template retrieved successfully")
+    return answer({"form_template": serialize_template(template)}, "Form template retrieved successfully")
 
 
-def _describe_all(templates: Sequence[FormTemplate]) -> list[dict[str, Any]]:
-    return [describe_template(template) for template in templates]
+def _serialize_all(templates: Sequence[FormTemplate]) -> list[JsonObject]:
+    return [serialize_template(template) for template in templates]

@@ -1,4 +1,4 @@
-"""`GET /healthz` and `GET /readyz`: is the process there, and can it serve (contract, section 9)."""
+"""`GET /healthz` and `GET /readyz`: whether the process runs, and whether it can serve (contract, section 9)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 
 from app.attachments.storage import current_storage
+from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.migrations import UPGRADE, NotMigratedError, missing
 from app.errors import TryAgainError
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__)
 
-#: Bytes that must fit beside a SQLite file.
+#: The bytes that must still fit on the disk of a SQLite file.
 ROOM = 64 * 1024
 
 
@@ -30,7 +31,7 @@ ROOM = 64 * 1024
 @public
 @described(answer=obj(success=TRUE, status=TEXT))
 def healthz() -> Response:
-    """The process answers; nothing else is asked."""
+    """The process answers; nothing else is checked."""
     return jsonify({"success": True, "status": "alive"})
 
 
@@ -38,10 +39,10 @@ def healthz() -> Response:
 @public
 @described(answer=obj(success=TRUE, status=TEXT, checks=OBJECT))
 def readyz() -> Response:
-    """Database, migrations and storage do their work; else 503 that names the ones that do not."""
+    """Database, migrations and storage work. Otherwise 503, which names those that do not."""
     checks = dict(_checks())
     if set(checks.values()) != {"ok"}:
-        failing = ", ".join(name for name, found in checks.items() if found != "ok")
+        failing = ", ".join(name for name, result in checks.items() if result != "ok")
         fault = TryAgainError(f"Not ready: {failing}")
         fault.extra["checks"] = checks
         raise fault
@@ -57,7 +58,7 @@ def _checks() -> Iterator[tuple[str, str]]:
     for name, check in steps:
         try:
             check()
-        except Exception as error:  # whatever it is, it means "not ready"; the log says why
+        except Exception as error:  # any error means "not ready"; the log has the reason
             logger.error("not ready: %s", name, exc_info=error)
             yield name, "not migrated" if isinstance(error, NotMigratedError) else "failed"
         else:
@@ -67,13 +68,14 @@ def _checks() -> Iterator[tuple[str, str]]:
 def _check_database() -> None:
     with db.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
-    if db.engine.dialect.name == "sqlite":
-        # PostgreSQL's disk is its operator's; this one is ours, and need not be the storage's.
-        _check_room(Path(db.engine.url.database or "").parent)
+    directory = database_of(db.engine).directory(db.engine)
+    if directory is not None:
+        # PostgreSQL's operator watches its disk. This disk is ours, and may be another than the storage's.
+        _check_room(directory)
 
 
 def _check_room(directory: Path) -> None:
-    """Whether what a small transaction writes would fit. Nobody waits for it, as for a write to the database."""
+    """Raise `OSError` unless a small transaction would fit. Unlike a write to the database, this waits for no lock."""
     with TemporaryFile(dir=directory) as file:
         file.write(bytes(ROOM))
         file.flush()
@@ -82,6 +84,6 @@ def _check_room(directory: Path) -> None:
 
 def _check_migrations() -> None:
     with db.engine.connect() as connection:
-        found = missing(connection)
-    if found:
-        raise NotMigratedError(f"{' '.join(found)} Run `{UPGRADE}`.")
+        findings = missing(connection)
+    if findings:
+        raise NotMigratedError(f"{' '.join(findings)} Run `{UPGRADE}`.")

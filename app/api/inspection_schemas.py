@@ -1,8 +1,8 @@
-"""What the bodies and queries of `/inspections` may be (contract, section 8)."""
+"""The bodies and queries of `/inspections` (contract, section 8)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates
@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate, validates
 from app.api.administration.inspections import OBJECTS
 from app.api.fields import BodySchema, ChangeSchema, DateField, QueryNumber, QueryText, row_id, text
 from app.api.paging import PageSchema
-from app.core.values import MAX_INTEGER
+from app.core.values import MAX_INTEGER, Values
 from app.models import STATUSES
 
 LONGEST_NOTES = 100_000
@@ -54,9 +54,9 @@ class InspectionChangeSchema(DetailsSchema, ChangeSchema):
 
 
 class AssigneeField(QueryNumber):
-    """A user's id, or `none` for inspections that nobody is assigned to, which becomes None."""
+    """A user's id, or `none`, which becomes None: inspections that nobody is assigned to."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> Any:
         return None if value == "none" else super()._deserialize(value, attr, data, **kwargs)
 
 
@@ -79,5 +79,5 @@ class InspectionQuerySchema(PageSchema):
             "description": "A user's id, or `none`.",
         },
     )
-    #: A part of notes, job, property name or address, or customer name, in any case.
+    #: A part of the notes, job, property name, address or customer name, in upper or lower case.
     q = QueryText(validate=validate.Length(max=255))

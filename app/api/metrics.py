@@ -1,4 +1,4 @@
-"""`GET /metrics`: the numbers for Prometheus, on a port or with a token of their own (contract, section 9)."""
+"""`GET /metrics`: the metrics for Prometheus, on a port of their own or with a token (contract, section 9)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ blueprint = Blueprint("metrics", __name__)
 
 @blueprint.before_app_request
 def keep_to_the_port() -> None:
-    """The port of the metrics answers nothing else: it may be open to others than the API's."""
+    """Answer nothing else on the metrics' port, which may be open to other people than the API's."""
     if _came_by_own_port() and request.endpoint != f"{blueprint.name}.{show.__name__}":
         raise NotFoundError(message="This port answers `/metrics` alone.")
 
@@ -37,11 +37,11 @@ def keep_to_the_port() -> None:
     answers={
         200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
     },
-    faults=("not_found", "token_invalid"),
+    errors=("not_found", "token_invalid"),
     security="metrics_token",
 )
 def show() -> Response:
-    """All numbers of this server's workers, in Prometheus' text format."""
+    """The metrics of all workers of this server, in Prometheus' text format."""
     settings = current_settings()
     is_open = _came_by_own_port() if settings.metrics_port else bool(settings.metrics_token)
     if not is_open:
@@ -52,7 +52,7 @@ def show() -> Response:
 
 
 def _came_by_own_port() -> bool:
-    """Asked of the connection itself: headers, and with them Werkzeug's idea of the port, are the client's."""
+    """Whether the connection itself came by the metrics' port. Werkzeug takes the port from headers."""
     port, connection = current_settings().metrics_port, request.environ.get("gunicorn.socket")
     return bool(port) and connection is not None and connection.getsockname()[1] == port
 
@@ -63,13 +63,13 @@ def _has_token(token: str) -> bool:
 
 
 def _measure() -> Iterator[Metric]:
-    """What only the database knows. Where it does not answer, the other numbers are wanted all the more."""
+    """The metrics that only the database knows. If it does not answer, the others are needed all the more."""
     try:
         lag = feed_lag_seconds(db.session())
     except SQLAlchemyError as error:
         logger.warning("the feed's lag was not measured", exc_info=error)
         return
     finally:
-        # Whoever looks is not to be counted as a connection in use.
+        # This query must not be counted as a connection in use.
         db.session.remove()
     yield GaugeMetricFamily("fieldpost_feed_lag_seconds", "How long the feed has been held back by an open write", lag)

@@ -1,9 +1,8 @@
-"""Users: `POST|GET /users`, `GET|PATCH /users/:id`. Administrators only (contract, sections 2 and 8)."""
+"""Users: `POST|GET /users`, `GET|PATCH /users/:id`, for administrators only (contract, sections 2 and 8)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from flask import Response
 from marshmallow import fields, validate
@@ -11,15 +10,16 @@ from sqlalchemy import select
 
 from app.accounts import users as administration
 from app.accounts.passwords import LONGEST, SHORTEST
-from app.accounts.users import add_user, describe_account
+from app.accounts.users import add_user, serialize_account
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, ChangeSchema, EmailField, StrictBoolean, line, split_version
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
+from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
 from app.models import ROLES, User
 from app.openapi.shapes import ACCOUNT, obj, page_of
-from app.web import RestBlueprint, answer, described, rest_origin
+from app.web import RestBlueprint, answer, described, origin_of_request
 
 blueprint = RestBlueprint("users", __name__, description="People who sign in")
 
@@ -44,46 +44,46 @@ class UserChangeSchema(ChangeSchema):
 
 
 @blueprint.get("/users")
-@described(data=page_of("users", ACCOUNT), faults=("forbidden",))
+@described(data=page_of("users", ACCOUNT), errors=("forbidden",))
 @admins_only
 @blueprint.query(PageSchema)
-def list_users(query: Mapping[str, Any]) -> Response:
+def list_users(query: Values) -> Response:
     """All users, by id."""
-    found = read_page(db.session(), select(User).order_by(User.id), query, "users", _describe_all)
-    return answer(found, "Users retrieved successfully")
+    page = read_page(db.session(), select(User).order_by(User.id), query, "users", _serialize_all)
+    return answer(page, "Users retrieved successfully")
 
 
 @blueprint.post("/users")
-@described(data=obj(user=ACCOUNT), status=201, faults=("forbidden",))
+@described(data=obj(user=ACCOUNT), status=201, errors=("forbidden",))
 @admins_only
 @blueprint.body(NewUserSchema)
-def create_user(body: Mapping[str, Any]) -> Response:
+def create_user(body: Values) -> Response:
     """A new user, who can sign in at once unless `active` is false."""
-    created = add_user(rest_origin(), **body)
-    return answer({"user": describe_account(created)}, "User created successfully", 201)
+    created = add_user(origin_of_request(), **body)
+    return answer({"user": serialize_account(created)}, "User created successfully", 201)
 
 
 @blueprint.get("/users/<row_id:user_id>")
-@described(data=obj(user=ACCOUNT), faults=("forbidden", "not_found"))
+@described(data=obj(user=ACCOUNT), errors=("forbidden", "not_found"))
 @admins_only
 def get_user(user_id: int) -> Response:
     """One user."""
     user = db.session.get(User, user_id)
     if user is None:
         raise NotFoundError("User not found")
-    return answer({"user": describe_account(user)}, "User retrieved successfully")
+    return answer({"user": serialize_account(user)}, "User retrieved successfully")
 
 
 @blueprint.patch("/users/<row_id:user_id>")
-@described(data=obj(user=ACCOUNT), faults=("forbidden", "not_found", "stale"))
+@described(data=obj(user=ACCOUNT), errors=("forbidden", "not_found", "stale"))
 @admins_only
 @blueprint.body(UserChangeSchema)
-def change_user(body: Mapping[str, Any], user_id: int) -> Response:
-    """Change a user. Deactivation and a new password end all sign-ins of theirs."""
+def change_user(body: Values, user_id: int) -> Response:
+    """Change a user. Deactivation and a new password end all sign-ins of the user."""
     values, version = split_version(body)
-    changed = administration.change_user(rest_origin(), user_id, values, version)
-    return answer({"user": describe_account(changed)}, "User updated successfully")
+    changed = administration.change_user(origin_of_request(), user_id, values, version)
+    return answer({"user": serialize_account(changed)}, "User updated successfully")
 
 
-def _describe_all(users: Sequence[User]) -> list[dict[str, Any]]:
-    return [describe_account(user) for user in users]
+def _serialize_all(users: Sequence[User]) -> list[JsonObject]:
+    return [serialize_account(user) for user in users]

@@ -1,26 +1,19 @@
-"""Photos and signatures: read an upload, verify and store it, send it, take care of the stored bytes (section 4).
+"""Photos and signatures: reading, verifying, storing and sending them (contract, section 4).
 
-The bytes go to the storage first and the row comes last, so that no row ever names bytes that are not there;
-bytes without a row are collected once they are old enough (`upkeep`).
+The bytes go into the storage first and the row is written last, so that no row ever names bytes that are not there.
+Bytes without a row are collected once they are old enough (`upkeep`).
 """
 
 from app.attachments.destination import Destination, read_destination
 from app.attachments.download import send_attachment
 from app.attachments.multipart import check_size, max_image_bytes
-from app.attachments.shapes import UPLOAD_FAULTS, upload_answer, upload_form
+from app.attachments.shapes import UPLOAD_ERRORS, upload_answer, upload_form
 from app.attachments.storage import MissingObjectError, current_storage
-from app.attachments.upload import (
-    Stored,
-    check_destination,
-    drop_object,
-    find_stored,
-    new_key,
-    store_image,
-    store_upload,
-)
+from app.attachments.stored import Stored, find_stored
+from app.attachments.upload import check_destination, drop_object, new_key, store_image, store_upload
 
 __all__ = [
-    "UPLOAD_FAULTS",
+    "UPLOAD_ERRORS",
     "Destination",
     "MissingObjectError",
     "Stored",

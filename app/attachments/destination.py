@@ -1,4 +1,4 @@
-"""Where an image is to go, from what a device says about it (contract, section 4)."""
+"""The destination of an image, as a device names it (contract, section 4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import InvalidError, RequestError
-from app.http.body import faults
+from app.http.body import find_unstorable
 
 FIELD_NAME_LENGTH = 255
 LOCAL_ID_LENGTH = 255
@@ -15,21 +15,24 @@ LOCAL_ID_LENGTH = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """The field of a form fill that an image is meant for; nothing of it is verified against the database yet."""
+    """The form fill and field that an image is meant for, not yet compared with the database."""
 
     #: `photo` or `signature`.
     kind: str
-    #: An id, or a client_id in lower case; None: what was sent names no form fill.
+    #: An id, or a client_id in lower case; None if the sent text is neither.
     form_fill: int | str | None
     field_name: str
-    #: As the device named the file; for display only, never for a path (trap 15).
+    #: The device's name for the file. It is only displayed, and never becomes a path (trap 15).
     filename: str | None
-    #: Makes a retry certain; None: none was sent.
+    #: Makes a retry safe; None if the device sent none.
     local_id: str | None
 
 
 def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
-    """From the texts `form_fill_id`, `field_name`, and perhaps `filename` and `local_id`. Raises 400s."""
+    """The destination in the texts `form_fill_id` and `field_name`, and perhaps `filename` and `local_id`.
+
+    Raises `RequestError`s with status 400.
+    """
     form_fill_id, field_name = sent.get("form_fill_id", "").strip(), sent.get("field_name", "")
     if not form_fill_id or not field_name.strip():
         raise missing_parameters("form_fill_id, field_name", "Send both, none of them empty.")
@@ -47,16 +50,16 @@ def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
 
 
 def missing_parameters(names: str, message: str) -> RequestError:
-    """The fault of an upload that does not say all that it must."""
+    """The error for an upload without its required parameters."""
     return RequestError(f"Required parameters: {names}", message, code="invalid")
 
 
 def _check_text(name: str, value: str, longest: int) -> None:
-    fault = faults(value)
+    reason = find_unstorable(value)
     if len(value) > longest:
-        fault = f"Longer than maximum length {longest}."
-    if fault is not None:
-        raise InvalidError(extra={"details": {name: [fault]}})
+        reason = f"Longer than maximum length {longest}."
+    if reason is not None:
+        raise InvalidError(extra={"details": {name: [reason]}})
 
 
 def _form_fill(sent: str) -> int | str | None:
@@ -67,6 +70,6 @@ def _form_fill(sent: str) -> int | str | None:
 
 
 def _display_name(filename: str | None) -> str | None:
-    """The last component of the device's path, what is no text left out."""
+    """The last component of the device's path, without characters that cannot be printed."""
     name = (filename or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(each for each in name if each.isprintable())[:255].strip() or None
+    return "".join(character for character in name if character.isprintable())[:255].strip() or None

@@ -18,26 +18,26 @@ from app.models import Attachment
 
 logger = logging.getLogger(__name__)
 
-#: Appended to an attachment's storage key: its thumbnail, made at the first request for it.
+#: Added to an attachment's storage key, it is the key of the thumbnail, which is made when it is first requested.
 THUMBNAIL_SUFFIX = ".thumb"
 
-#: The bytes of an attachment never change; a device may keep them, a shared cache may not.
+#: The bytes of an attachment never change. A device may keep them, but a shared cache may not.
 CACHING = "private, max-age=86400"
 
-#: One range of bytes: from the first to the last, from the first on, or the last so many.
+#: One range of bytes: `first-last`, `first-`, or `-number` for the last ones.
 ONE_RANGE = re.compile(r"bytes=[ \t]*(?:[0-9]{1,18}-(?:[0-9]{1,18})?|-(?P<last>[0-9]{1,18}))[ \t]*", re.ASCII)
 
-#: What a name in an extended parameter may hold as it is (RFC 8187, attr-char), beside letters and digits.
+#: Characters, besides letters and digits, that an extended parameter need not encode (RFC 8187, attr-char).
 PLAIN_IN_NAMES = "!#$&+-.^_`|~"
 
-#: Whoever makes a thumbnail holds it, so that those who ask for the same one at the same time wait for that one.
+#: Held while a thumbnail is made, so that simultaneous requests for the same one wait for it.
 _making = Lock()
 
 
 def send_attachment(request: Request, attachment: Attachment, variant: str | None = None) -> Response:
     """The attachment's bytes, or with `variant="thumbnail"` a small JPEG. Raises `NotFoundError`, `StorageError`.
 
-    Where the storage can be asked directly, the answer to a GET is where to; thumbnails are sent in any case.
+    If the storage gives out links, a GET is answered with a redirect to one. Thumbnails are always sent from here.
     """
     try:
         if variant == "thumbnail":
@@ -67,25 +67,25 @@ def send_attachment(request: Request, attachment: Attachment, variant: str | Non
 
 
 def _redirect(storage: LinkingStorage, attachment: Attachment, response: Response) -> Response:
-    """Where to fetch what `response` would hold. Whoever follows sends the Range again, but not the token."""
+    """A redirect to the bytes of `response`. A client that follows it repeats the Range header, but not the token."""
     link = storage.link(
         attachment.storage_key,
         content_type=attachment.content_type,
         disposition=response.headers.get("Content-Disposition"),
         caching=CACHING,
     )
-    # Kept by nobody: it is a key to the photo for as long as it lasts, and useless after.
+    # Not cached: the link opens the photo to anybody for as long as it is valid, and is useless afterwards.
     return Response(status=302, headers={"Location": link, "Cache-Control": "private, no-store"})
 
 
 def _conditional(request: Request, content_type: str, tag: str, size: int) -> Response:
-    """The answer without its bytes: 200, 206 or 304, Werkzeug decides. Raises its 412 and 416."""
+    """The answer without its bytes: 200, 206 or 304, as Werkzeug decides. Raises Werkzeug's 412 and 416."""
     response = Response(content_type=content_type)
     response.set_etag(tag)
     response.content_length = size
     response.headers["Cache-Control"] = CACHING
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # Without the range at first: Werkzeug would look at it before it looks at ETags (RFC 9110, section 13.2.2).
+    # The range is left out at first, because Werkzeug would check it before the ETags (RFC 9110, section 13.2.2).
     environ = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
     response.make_conditional(environ, accept_ranges=True, complete_length=size)
     if response.status_code == 412:
@@ -97,20 +97,20 @@ def _conditional(request: Request, content_type: str, tag: str, size: int) -> Re
 
 
 def _range(request: Request, size: int) -> str | None:
-    """The range that is asked for, if it is one that we serve; for anything else the whole is the answer.
+    """The requested range, if we serve ranges of its kind; otherwise None, and the whole is sent.
 
-    Werkzeug would refuse several ranges, other units, and more last bytes than there are. A HEAD has no ranges. One
-    range that is reversed or begins behind the end is Werkzeug's to refuse.
+    Werkzeug would refuse several ranges, other units, and a number of last bytes above the size. A HEAD has no ranges.
+    Werkzeug does refuse a single range that is reversed or begins after the end.
     """
     sent = request.headers.get("Range", "")
-    found = ONE_RANGE.fullmatch(sent) if request.method == "GET" else None
-    if found is None:
+    match = ONE_RANGE.fullmatch(sent) if request.method == "GET" else None
+    if match is None:
         return None
-    return "bytes=0-" if found["last"] and int(found["last"]) >= size else sent
+    return "bytes=0-" if match["last"] and int(match["last"]) >= size else sent
 
 
 def _span(request: Request, response: Response) -> tuple[int, int | None] | None:
-    """Which bytes are to be sent; None: none, so that nothing is opened for a HEAD or a 304."""
+    """The first byte to send and the end; None for a HEAD or a 304, which open nothing."""
     if request.method == "HEAD" or response.status_code == 304:
         return None
     if response.status_code == 206:
@@ -119,7 +119,7 @@ def _span(request: Request, response: Response) -> tuple[int, int | None] | None
 
 
 def _names(filename: str) -> dict[str, str]:
-    """The name for every reader: as it is where HTTP can say it, else also as RFC 8187 has it."""
+    """Parameters with the file name: as plain ASCII, and if that loses characters also encoded after RFC 8187."""
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
     if plain == filename:
         return {"filename": plain}
@@ -127,17 +127,17 @@ def _names(filename: str) -> dict[str, str]:
 
 
 def _thumbnail(attachment: Attachment) -> bytes:
-    """The one that is kept, or a new one."""
+    """The stored thumbnail, or a new one."""
     key = attachment.storage_key + THUMBNAIL_SUFFIX
-    found = _kept(key)
-    if found is not None:
-        return found
+    stored = _stored(key)
+    if stored is not None:
+        return stored
     with _making:
-        # Made by another request while this one waited?
-        return _kept(key) or _new_thumbnail(attachment, key)
+        # Another request may have made it while this one waited.
+        return _stored(key) or _new_thumbnail(attachment, key)
 
 
-def _kept(key: str) -> bytes | None:
+def _stored(key: str) -> bytes | None:
     try:
         return b"".join(current_storage().open(key))
     except MissingObjectError:
@@ -150,13 +150,13 @@ def _new_thumbnail(attachment: Attachment, key: str) -> bytes:
     try:
         storage.put(key, data)
     except StorageError:
-        # It can be made again; the device need not wait for the operator.
+        # It can be made again, and the device should not have to wait until the storage works.
         logger.warning("thumbnail not kept", extra={"storage_key": key}, exc_info=True)
     return data
 
 
 def _made_small(attachment: Attachment, data: bytes) -> bytes:
-    """The thumbnail of what was an image when it was uploaded, and is none any more if its bytes were damaged."""
+    """The thumbnail. Raises `NotFoundError` if the stored bytes were damaged since the upload."""
     try:
         return thumbnail(data)
     except (NotAnImageError, ImageTooLargeError) as error:

@@ -1,13 +1,25 @@
-"""What an upload takes and answers, as JSON Schemas (contract, section 4)."""
+"""The parts and the answer of an upload, as JSON Schemas (contract, section 4)."""
 
 from __future__ import annotations
 
 from app.attachments.destination import FIELD_NAME_LENGTH, LOCAL_ID_LENGTH
 from app.core.values import UUID_FORM
-from app.openapi.shapes import ATTACHMENT, BOOLEAN, ID, TEXT, TIME, TRUE, JsonSchema, Named, nullable, obj, told
+from app.openapi.shapes import (
+    ATTACHMENT,
+    BOOLEAN,
+    ID,
+    TEXT,
+    TIME,
+    TRUE,
+    JsonSchema,
+    Named,
+    nullable,
+    obj,
+    with_description,
+)
 
-#: The errors of an upload beside those of every body.
-UPLOAD_FAULTS = ("forbidden", "not_found")
+#: The errors of an upload besides those of every body.
+UPLOAD_ERRORS = ("forbidden", "not_found")
 
 STORED = Named(
     "StoredAttachment",
@@ -20,11 +32,11 @@ STORED = Named(
 
 
 def upload_form(part: str) -> JsonSchema:
-    """The parts of an upload whose bytes are in `part`."""
+    """The parts of an upload whose image is in the part `part`."""
     number_or_client_id = {"type": "string", "minLength": 1, "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
     return obj(
         ("local_id",),
-        form_fill_id=told(number_or_client_id, "The form fill's id, or the client_id that a device made."),
+        form_fill_id=with_description(number_or_client_id, "The form fill's id, or the client_id that a device made."),
         field_name={"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": FIELD_NAME_LENGTH},
         local_id={"type": "string", "maxLength": LOCAL_ID_LENGTH, "description": "Makes a retry certain."},
         **{part: {"type": "string", "format": "binary", "description": "A JPEG or PNG, judged by its content."}},
@@ -32,13 +44,13 @@ def upload_form(part: str) -> JsonSchema:
 
 
 def upload_answer(key: str) -> JsonSchema:
-    """The answer of an upload, the attachment's id under `key`."""
+    """The answer of an upload, with the attachment's id under `key`."""
     return obj(
         ("replayed", "deleted"),
         success=TRUE,
         **{key: TEXT},
         message=TEXT,
-        data=told(nullable(STORED), "Null where the attachment is gone, or no longer visible."),
-        replayed=told(BOOLEAN, "This is the answer to a retry."),
-        deleted=told(BOOLEAN, "The attachment has been deleted or replaced since."),
+        data=with_description(nullable(STORED), "Null where the attachment is gone, or no longer visible."),
+        replayed=with_description(BOOLEAN, "This is the answer to a retry."),
+        deleted=with_description(BOOLEAN, "The attachment has been deleted or replaced since."),
     )

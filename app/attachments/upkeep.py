@@ -1,4 +1,4 @@
-"""Taking care of the stored bytes: what has no row, what has no bytes, what may be removed (`storage check|gc`)."""
+"""Upkeep of the stored bytes: rows without bytes, bytes without a row, and their removal (`storage check|gc`)."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.models import Attachment
 
-#: Rows or keys asked for at once.
+#: Rows or keys in one query.
 PAGE = 500
 
 
 @dataclass(kw_only=True)
 class Findings:
-    """What `check` found."""
+    """The result of `check`."""
 
-    #: Objects in the storage, and rows whose bytes should be there.
+    #: The numbers of objects in the storage, and of rows whose bytes should be there.
     objects: int = 0
     attachments: int = 0
     #: Objects that no attachment names and no plugin keeps.
     orphans: list[str] = field(default_factory=list)
-    #: Ids of attachments whose bytes are missing, or of another size.
+    #: Ids of attachments whose bytes are missing, or have another size.
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
 
 def check() -> Findings:
-    """Compare storage and database both ways; changes nothing."""
-    # The storage first: an upload that comes in between has its bytes before its row.
-    sizes = {each.key: each.byte_size for each in current_storage().list()}
+    """Compare storage and database in both directions. Changes nothing."""
+    # The storage is listed first: an upload in the meantime writes its bytes before its row.
+    sizes = {stored.key: stored.byte_size for stored in current_storage().list()}
     findings = Findings(objects=len(sizes))
     for attachment in _attachments():
         if attachment.deleted_at is not None and attachment.deleted_at <= _cutoff():
-            # Its bytes may have been collected.
+            # Its bytes may have been collected already.
             continue
         findings.attachments += 1
         size = sizes.get(attachment.storage_key)
@@ -60,37 +60,38 @@ def check() -> Findings:
 
 
 def collect() -> list[str]:
-    """Remove what nobody needs any more, and return its keys; never a row.
+    """Remove objects that nobody needs any more, and return their keys. Rows are never removed.
 
-    That is: objects older than `orphan_hours` that no row names and no plugin keeps, and the bytes of attachments
+    These are objects older than `orphan_hours` that no row names and no plugin keeps, and the bytes of attachments
     deleted more than `deleted_attachment_days` ago. The database is asked again right before each removal.
     """
     oldest = now() - timedelta(hours=current_settings().orphan_hours)
     storage = current_storage()
     removed = []
-    for each in storage.list():
-        if each.modified_at < oldest and _is_unneeded(each):
-            storage.delete(each.key)
-            removed.append(each.key)
+    for stored in storage.list():
+        if stored.modified_at < oldest and _is_unneeded(stored):
+            storage.delete(stored.key)
+            removed.append(stored.key)
     return removed
 
 
 def _is_unneeded(stored: StoredObject) -> bool:
-    """Whether no row names the object, or only one deleted long ago, and no plugin keeps it."""
+    """Whether no plugin keeps the object, and no row names it except rows deleted long ago."""
     db.session.rollback()
     statement = select(Attachment.deleted_at).where(Attachment.storage_key == _owner_key(stored.key))
-    found = db.session.scalars(statement).all()
+    deletions = db.session.scalars(statement).all()
     db.session.rollback()
-    return all(deleted_at is not None and deleted_at <= _cutoff() for deleted_at in found) and not _kept([stored.key])
+    is_named = any(deleted_at is None or deleted_at > _cutoff() for deleted_at in deletions)
+    return not is_named and not _kept([stored.key])
 
 
 def _cutoff() -> datetime:
-    """Attachments deleted before it may lose their bytes."""
+    """The time before which attachments must have been deleted to lose their bytes."""
     return now() - timedelta(days=current_settings().deleted_attachment_days)
 
 
 def _attachments() -> Iterator[Attachment]:
-    """All rows, a page at a time, each in a transaction of its own: the storage is asked in between."""
+    """All rows, read a page at a time; each page has its own transaction, because the storage is asked in between."""
     last = ""
     while True:
         page = db.session.scalars(
@@ -105,7 +106,7 @@ def _attachments() -> Iterator[Attachment]:
 
 
 def _is_there(key: str) -> bool:
-    """Asked of the object itself, since its row may be younger than the list of objects."""
+    """Whether the object is there now: its row may be newer than the list of objects."""
     try:
         current_storage().open(key).close()
     except MissingObjectError:
@@ -115,23 +116,23 @@ def _is_there(key: str) -> bool:
 
 def _known_keys(keys: Sequence[str]) -> set[str]:
     owners = {_owner_key(key) for key in keys}
-    found = set(db.session.scalars(select(Attachment.storage_key).where(Attachment.storage_key.in_(owners))))
+    known = set(db.session.scalars(select(Attachment.storage_key).where(Attachment.storage_key.in_(owners))))
     db.session.rollback()
-    return found
+    return known
 
 
 def _kept(keys: Sequence[str]) -> set[str]:
-    """Those of the keys whose objects a plugin needs."""
-    found: set[str] = set()
+    """The keys, out of the given ones, whose objects a plugin needs."""
+    kept: set[str] = set()
     for plugin in current_registry().plugins.values():
         if plugin.keeps is not None and keys:
-            found.update(plugin.keeps(keys))
+            kept.update(plugin.keeps(keys))
             db.session.rollback()
-    return found
+    return kept
 
 
 def _owner_key(key: str) -> str:
-    """The storage key of the attachment to which an object belongs: a thumbnail goes with its original."""
+    """The storage key of the attachment that an object belongs to: a thumbnail belongs to its original."""
     return key.removesuffix(THUMBNAIL_SUFFIX)
 
 

@@ -16,7 +16,7 @@ from app.cli.users import users_group
 
 
 def register_commands(app: Flask) -> None:
-    """Add the commands to `flask`."""
+    """Add our commands to `flask`."""
     extend_db_group()
     for command in (
         users_group,

@@ -9,27 +9,28 @@ import click
 from flask.cli import with_appcontext
 
 from app.config import Settings, current_settings, environment_name
-from app.core.host.registry import current_registry, setting_key
+from app.core.host.registry import current_registry
+from app.core.host.settings import setting_key
 from app.plugin_api import plugin_settings
 
 MASK = "********"
 
-#: What the name of a plugin's setting has that is not to be shown.
+#: Words in the name of a plugin's setting whose value must not be shown.
 SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD")
 
 
 @click.command("config")
 @with_appcontext
 def config_command() -> None:
-    """Show every setting with its effective value, secrets masked."""
+    """Show every setting with its effective value. Secrets are masked."""
     settings = current_settings()
-    for each in dataclasses.fields(Settings):
-        if each.name == "unknown":
+    for field in dataclasses.fields(Settings):
+        if field.name == "unknown":
             continue
-        value = getattr(settings, each.name)
-        if each.metadata["secret"] and value:
+        value = getattr(settings, field.name)
+        if field.metadata["secret"] and value:
             value = _masked(str(value))
-        click.echo(f"{environment_name(each.name)}={value}")
+        click.echo(f"{environment_name(field.name)}={value}")
     known = set()
     for plugin in current_registry().installed:
         for name, value in plugin_settings(plugin).items():
@@ -41,6 +42,6 @@ def config_command() -> None:
 
 
 def _masked(value: str) -> str:
-    """Of an address, only its kind is told: it may hold a password."""
+    """A mask for the value. Of an address only the scheme is shown, because the rest may contain a password."""
     kind, separator, _ = value.partition("://")
     return f"{kind}://{MASK}" if separator else MASK

@@ -1,4 +1,4 @@
-"""`flask db upgrade`: all migrations, the core's and every installed plugin's. The rest of `db` is Flask-Migrate's."""
+"""`flask db upgrade`: the migrations of the core and of every installed plugin. The rest of `db` is Flask-Migrate's."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import click
 from flask.cli import with_appcontext
 from flask_migrate.cli import db as db_group
 
-from app.cli.failures import told
-from app.core.host.migrations import MigrationError, upgrade
+from app.cli.failures import reported_failures
+from app.core.database import MigrationError
+from app.core.host.migrations import upgrade
 
-#: Flask-Migrate's own, which knows the core's migrations alone.
+#: Flask-Migrate's command, which knows only the core's migrations.
 CORE_UPGRADE: click.Command = db_group.commands["upgrade"]
 
 
 @click.command("upgrade", params=CORE_UPGRADE.params)
 @click.pass_context
 @with_appcontext
-@told()
+@reported_failures()
 def upgrade_command(context: click.Context, /, **options: Any) -> None:
-    """Run all migrations that are missing, plugins' included; with REVISION or --sql the core's alone."""
+    """Run all missing migrations, plugins' included; with REVISION or --sql only the core's."""
     if options["revision"] != "head" or options["sql"]:
         context.invoke(CORE_UPGRADE, **options)
         return
@@ -33,5 +34,5 @@ def upgrade_command(context: click.Context, /, **options: Any) -> None:
 
 
 def extend_db_group() -> None:
-    """Put `upgrade` into Flask-Migrate's group: what a distribution brings to `flask` stands before ours."""
+    """Replace `upgrade` in Flask-Migrate's group: its group would take precedence over one of ours."""
     db_group.add_command(upgrade_command)

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.accounts.users import add_user
 from app.api.administration.form_templates import add_template
 from app.api.administration.inspections import create_inspection
-from app.cli.failures import told
+from app.cli.failures import reported_failures
 from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
@@ -21,7 +21,7 @@ from app.models import User
 
 ORIGIN = Origin(door="cli")
 
-#: Known to everybody who reads this, so used only where nobody else can connect.
+#: Everybody who reads this file knows this password, so it is used only if nobody else can connect.
 LOOPBACK_PASSWORD = "fieldpost-demo"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -51,7 +51,7 @@ PLACES = (
 @click.command("demo")
 @click.option("--if-empty", is_flag=True, help="Do nothing, without an error, where there are users already.")
 @with_appcontext
-@told()
+@reported_failures()
 def demo_command(if_empty: bool) -> None:
     """Add an administrator, a technician, a form template and three inspections; print how to sign in."""
     if db.session.scalar(select(User.id).limit(1)) is not None:

@@ -1,4 +1,4 @@
-"""Errors of the application, and of the database, as the command line tells them."""
+"""Errors of the application and of the database as messages of the command line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ UNDEFINED_TABLE = "42P01"
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn a refusal into one sentence on standard error and exit code 1."""
+def reported_failures() -> Iterator[None]:
+    """Turn an error into one sentence on standard error, and exit code 1. Bugs still show their traceback."""
     try:
         yield
     except RequestError as error:
@@ -30,12 +30,12 @@ def told() -> Iterator[None]:
             raise
         raise click.ClickException(
             f"The database did not do this: {str(error.orig).splitlines()[0]}. "
-            f"Look whether DATABASE_URL names the right one, it can be reached, and `{UPGRADE}` was run."
+            f"Check that DATABASE_URL is right, that the database can be reached, and that `{UPGRADE}` was run."
         ) from None
 
 
 def _is_about_the_database(error: DatabaseError) -> bool:
-    """Whether it is not there, full, locked, without tables, or no database at all; else a bug of ours."""
+    """Whether the database is missing, full, locked, without tables, or none at all. Other errors are our bugs."""
     if isinstance(error, ProgrammingError):
         return getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE
     return isinstance(error, OperationalError) or type(error) is DatabaseError

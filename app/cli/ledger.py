@@ -1,4 +1,4 @@
-"""`flask ledger prune`: forget the oldest part of the ledger."""
+"""`flask ledger prune`: remove the oldest part of the ledger."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from datetime import timedelta
 import click
 from flask.cli import with_appcontext
 
-from app.cli.failures import told
+from app.cli.failures import reported_failures
 from app.clock import now, to_wire
 from app.config import current_settings
 from app.core.ledger.prune import prune
 
-#: What is kept unless somebody says otherwise, in days; more where retries need more.
-USUAL_DAYS = 400
+#: Days of the ledger that are kept by default. More are kept if retries need more.
+DEFAULT_DAYS = 400
 
 keep_option = click.option(
-    "--keep", help=f"How much of the ledger stays, in days. [default: {USUAL_DAYS}d, or FIELDPOST_RETRY_DAYS if longer]"
+    "--keep",
+    help=f"How much of the ledger stays, in days. [default: {DEFAULT_DAYS}d, or FIELDPOST_RETRY_DAYS if longer]",
 )
 
 
 def period(keep: str | None) -> timedelta:
-    """`400d` → 400 days, at least as long as retries are remembered; None → the usual."""
+    """`400d` → 400 days; None → the default. Raises `click.BadParameter` if retries are remembered for longer."""
     least = current_settings().retry_days
     if keep is None:
-        return timedelta(days=max(USUAL_DAYS, least))
+        return timedelta(days=max(DEFAULT_DAYS, least))
     if not re.fullmatch(r"[0-9]{1,5}d", keep, re.ASCII):
-        raise click.BadParameter(f"{keep!r} is no number of days. Write it like {USUAL_DAYS}d.", param_hint="--keep")
+        raise click.BadParameter(f"{keep!r} is no number of days. Write it like {DEFAULT_DAYS}d.", param_hint="--keep")
     days = int(keep[:-1])
     if days < least:
         raise click.BadParameter(
@@ -47,13 +48,13 @@ def ledger_group() -> None:
 @keep_option
 @with_appcontext
 def prune_command(keep: str | None) -> None:
-    """Remove what is older than --keep from the beginning of the ledger."""
-    with told():
+    """Remove entries older than --keep from the beginning of the ledger."""
+    with reported_failures():
         click.echo(prune_ledger(period(keep)))
 
 
 def prune_ledger(keep: timedelta) -> str:
-    """Prune, and say what was removed."""
+    """Prune the ledger; returns a sentence with the numbers of removed rows."""
     before = now() - keep
-    found = prune(before)
-    return f"removed {found.entries} changes and {found.operations} operations from before {to_wire(before)}"
+    pruned = prune(before)
+    return f"removed {pruned.entries} changes and {pruned.operations} operations from before {to_wire(before)}"

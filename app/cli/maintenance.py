@@ -1,4 +1,4 @@
-"""`flask maintenance`: all upkeep in one command, for cron. Nothing is removed unless it is called."""
+"""`flask maintenance`: all upkeep in one command, for cron. Without it nothing is removed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 @keep_option
 @with_appcontext
 def maintenance_command(keep: str | None) -> None:
-    """Remove ended sign-ins, the oldest part of the ledger, stored bytes that nobody needs, and what plugins collect.
+    """Remove ended sign-ins, the oldest part of the ledger, stored bytes that nobody needs, and plugins' garbage.
 
-    One part that fails does not stop the others; the exit code is then 1.
+    If one part fails, the others still run, and the exit code is 1.
     """
     kept = period(keep)
     parts: dict[str, Callable[[], str]] = {
@@ -45,7 +45,7 @@ def _run(name: str, part: Callable[[], str]) -> bool:
     try:
         click.echo(f"{name}: {part()}")
     except (Exception, SystemExit) as error:
-        # Whatever goes wrong in one part, a plugin's included, the others are still worth doing.
+        # A part may be a plugin's and raise anything; the other parts are still worth doing.
         logger.exception("maintenance failed", extra={"part": name})
         click.echo(f"{name}: failed, and is to be run again: {type(error).__name__}: {error}", err=True)
         return False

@@ -1,4 +1,4 @@
-"""`flask plugins`: what is installed, whether it fits, a new one, its next migration, and leaving one again."""
+"""`flask plugins`: lists, checks and removes plugins, and writes new ones and their migrations."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
 from app.core.database.engine import db
-from app.core.host.checks import PLUGIN_NAME
+from app.core.host.checks.plugins import PLUGIN_NAME
 from app.core.host.migrations import CORE, UPGRADE, add_revision, missing, take_back, version_table
-from app.core.host.registry import Registered, Registry, current_registry, tables_of
+from app.core.host.registry import Registered, Registry, current_registry
 from app.models import LedgerEntry, LedgerOperation
 from app.plugin_api import API_VERSION
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
 
-#: A template's suffix keeps it from being taken for the project's own code; in names, this stands for the plugin's.
+#: The suffix keeps tools from taking a template for code of this project; `PLACE` in file names becomes the plugin's.
 SUFFIX, PLACE = ".txt", "NAME"
 
 
@@ -45,14 +45,14 @@ def plugins_group(context: click.Context) -> None:
 @plugins_group.command("check")
 @with_appcontext
 def check_command() -> None:
-    """Make all checks of a start; exits with 1 if the server would not start with what is installed now."""
-    # Whatever else can be wrong has been found by now: this command runs in an application, which did start.
+    """Make all checks of a start; exits with 1 if the server would not start with the present plugins."""
+    # Only the migrations are left to check: this command runs in an application that has started.
     registry = current_registry()
     with db.engine.connect() as connection:
-        found = missing(connection)
-    for sentence in found:
+        sentences = missing(connection)
+    for sentence in sentences:
         click.echo(f"{sentence} Run `{UPGRADE}`.", err=True)
-    if found:
+    if sentences:
         sys.exit(1)
     click.echo(f"{len(registry.handlers)} types and {len(registry.installed)} plugins are all right.")
     for sentence in _open_routes(registry):
@@ -60,7 +60,7 @@ def check_command() -> None:
 
 
 def _open_routes(registry: Registry) -> Iterator[str]:
-    """What plugins answer without a sign-in: whoever runs the server shall not have to read their code to know."""
+    """The routes that plugins answer without a sign-in, so that nobody has to read their code to know."""
     blueprints = [each.plugin.blueprint for each in registry.installed.values()]
     names = {each.name for each in blueprints if each is not None}
     for rule in current_app.url_map.iter_rules():
@@ -86,7 +86,7 @@ def new_command(name: str, directory: Path | None) -> None:
 
 
 def write_plugin(name: str, target: Path) -> Iterator[Path]:
-    """Write a distribution with the operation type `name` into `target`; the files, one by one."""
+    """Write a distribution with the operation type `name` into `target`; yields the path of each file."""
     words = name.split("_")
     values = {
         "name": name,
@@ -109,7 +109,7 @@ def write_plugin(name: str, target: Path) -> Iterator[Path]:
 @click.option("--message", "-m", required=True, help="What the migration does.")
 @with_appcontext
 def revision_command(name: str, message: str) -> None:
-    """Write the next migration of the plugin NAME, from what its models have and the database does not."""
+    """Write the next migration of the plugin NAME from the differences of its models and the database."""
     _require_plugin(current_registry(), name)
     try:
         path = add_revision(name, message)
@@ -123,7 +123,7 @@ def revision_command(name: str, message: str) -> None:
 @click.option("--drop-tables", is_flag=True, help="Take the plugin's migrations back: its rows are lost.")
 @with_appcontext
 def remove_command(name: str, drop_tables: bool) -> None:
-    """Say what becomes of tables, ledger rows and queued items of the plugin NAME; uninstalls nothing itself.
+    """Say what happens to tables, ledger rows and queued items of the plugin NAME; uninstalls nothing itself.
 
     NAME may be a type, for a distribution that states no plugin.
     """
@@ -143,7 +143,7 @@ def remove_command(name: str, drop_tables: bool) -> None:
 
 
 def _meant(registry: Registry, name: str) -> tuple[str, str]:
-    """The plugin that is meant by its own name or by a type's, and its distribution, which may state no plugin."""
+    """The name of the plugin that has this name or type, and its distribution, which may state no plugin."""
     registered = registry.handlers.get(name)
     if registered is not None and name not in registry.installed:
         plugin = registry.plugin_of(registered)
@@ -161,13 +161,13 @@ def _require_plugin(registry: Registry, name: str) -> None:
 def _drop_tables(registry: Registry, name: str) -> None:
     if name not in registry.plugins or registry.plugins[name].migrations is None:
         raise click.ClickException(f"{name} has no tables to drop. Leave --drop-tables out.")
-    click.confirm(f"Drop {', '.join(tables_of(registry, name))} with all rows?", abort=True)
+    click.confirm(f"Drop {', '.join(registry.tables_of(name))} with all rows?", abort=True)
     take_back(name)
     click.echo("The tables are dropped. Uninstall the plugin before you start the server again.")
 
 
 def _tell_tables(registry: Registry, name: str) -> None:
-    tables, there = tables_of(registry, name), set(inspect(db.engine).get_table_names())
+    tables, there = registry.tables_of(name), set(inspect(db.engine).get_table_names())
     for each in (each for each in tables if each in there):
         count = db.session.scalar(select(func.count()).select_from(db.metadata.tables[each])) or 0
         click.echo(f"Table {each}: {_counted(count, 'row')}. Stays; rows go with their inspections.")
@@ -183,7 +183,7 @@ def _tell_tables(registry: Registry, name: str) -> None:
 def _tell_ledger(registry: Registry, name: str, types: Sequence[Registered]) -> None:
     wire = [each.handler.type for each in types]
     operations = db.session.scalar(select(func.count()).where(LedgerOperation.type.in_(wire))) or 0
-    own = set(tables_of(registry, name))
+    own = set(registry.tables_of(name))
     entities = [entity for entity, model in registry.models.items() if inspect(model).local_table.name in own]
     entries = db.session.scalar(select(func.count()).where(LedgerEntry.entity.in_(entities))) or 0
     click.echo(

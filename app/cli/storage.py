@@ -1,4 +1,4 @@
-"""`flask storage check|gc`: orphans both ways, and removing what nobody needs."""
+"""`flask storage check|gc`: rows without bytes, bytes without rows, and the removal of bytes that nobody needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 from flask.cli import with_appcontext
 
 from app.attachments import upkeep
-from app.cli.failures import told
+from app.cli.failures import reported_failures
 from app.core.host.registry import current_registry
 
 
@@ -20,8 +20,8 @@ def storage_group() -> None:
 @storage_group.command("check")
 @with_appcontext
 def check_command() -> None:
-    """Compare storage and database; changes nothing. Exits with 1 where bytes are missing or damaged."""
-    with told():
+    """Compare storage and database. Changes nothing; exits with 1 if bytes are missing or damaged."""
+    with reported_failures():
         findings = upkeep.check()
     click.echo(f"{findings.objects} objects, {findings.attachments} attachments")
     for sentence, names in (
@@ -38,8 +38,8 @@ def check_command() -> None:
 @storage_group.command("gc")
 @with_appcontext
 def gc_command() -> None:
-    """Remove objects without a row, and the bytes of photos deleted long ago; never a row."""
-    with told():
+    """Remove objects without a row, and the bytes of photos deleted long ago. Rows are never removed."""
+    with reported_failures():
         for key in upkeep.collect():
             click.echo(f"removed {key}")
         for plugin in current_registry().plugins.values():

@@ -1,24 +1,24 @@
-"""`flask users …`: the first administrator, forgotten passwords, leavers."""
+"""`flask users …`: the first administrator, forgotten passwords, people who leave."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
 from app.accounts.users import add_user, change_user
-from app.cli.failures import told
+from app.cli.failures import reported_failures
 from app.core.database.engine import db
 from app.core.ledger.record import Origin
+from app.core.values import Values
 from app.models import ROLES, User
 
 ORIGIN = Origin(door="cli")
 
 password_stdin = click.option(
-    "--password-stdin", is_flag=True, help="Read the password from standard input, one line; else it is asked for."
+    "--password-stdin", is_flag=True, help="Read the password from standard input, one line. Without it you are asked."
 )
 
 
@@ -33,7 +33,7 @@ def users_group() -> None:
 @click.option("--name", required=True)
 @password_stdin
 @with_appcontext
-@told()
+@reported_failures()
 def create_command(email: str, role: str, name: str, password_stdin: bool) -> None:
     """Add a user."""
     if "@" not in email.strip("@"):
@@ -45,7 +45,7 @@ def create_command(email: str, role: str, name: str, password_stdin: bool) -> No
 
 @users_group.command("list")
 @with_appcontext
-@told()
+@reported_failures()
 def list_command() -> None:
     """List all users."""
     for user in db.session.scalars(select(User).order_by(User.id)):
@@ -57,7 +57,7 @@ def list_command() -> None:
 @click.argument("email")
 @password_stdin
 @with_appcontext
-@told()
+@reported_failures()
 def set_password_command(email: str, password_stdin: bool) -> None:
     """Set a user's password, and end all sign-ins of the user."""
     _change(email, {"password": _password(password_stdin)})
@@ -67,14 +67,14 @@ def set_password_command(email: str, password_stdin: bool) -> None:
 @users_group.command("deactivate")
 @click.argument("email")
 @with_appcontext
-@told()
+@reported_failures()
 def deactivate_command(email: str) -> None:
     """Deactivate a user, and end all sign-ins of the user."""
     _change(email, {"active": False})
     click.echo(f"Deactivated {email}; its sign-ins have ended.")
 
 
-def _change(email: str, values: dict[str, Any]) -> None:
+def _change(email: str, values: Values) -> None:
     user_id = db.session.scalar(select(User.id).where(User.email == email.strip().lower()))
     if user_id is None:
         raise click.ClickException(f"There is no user {email}. `users list` shows them all.")

@@ -7,13 +7,20 @@ Any module may import this one.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from marshmallow import ValidationError, fields
 
 from app.clock import cut, to_wire
+
+#: A JSON object: text keys, JSON values.
+JsonObject: TypeAlias = dict[str, Any]
+
+#: Names of columns or fields, and their values in Python.
+Values: TypeAlias = Mapping[str, Any]
 
 #: Beyond it not every JSON reader keeps an integer (contract, section 0); ids too.
 MAX_INTEGER = 2**53 - 1

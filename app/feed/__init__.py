@@ -1,1 +1,1 @@
-"""The change feed: what a device has to hear of, a page at a time (contract, section 6)."""
+"""The change feed: everything that has changed for a device, a page at a time (contract, section 6)."""

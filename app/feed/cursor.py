@@ -1,11 +1,11 @@
-"""Feed cursors: where a device stands in the ledger, signed, bound to its user (contract, section 6)."""
+"""Feed cursors: a device's position in the ledger, signed and bound to its user (contract, section 6)."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -14,10 +14,13 @@ from app.errors import ExpiredError
 
 SALT = "fieldpost feed cursor"
 
+#: The id of a fed row.
+Key: TypeAlias = int | str
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """A row of the ledger and its random tag; all zero stands before the first."""
+    """An entry of the ledger and its random tag. All zeros stand before the first entry."""
 
     xid: int = 0
     id: int = 0
@@ -26,39 +29,39 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cursor:
-    """Everything up to `mark` has been delivered, and of what comes next what `stage` and `after` say."""
+    """Everything up to `mark` has been delivered, and of the next part everything up to `stage` and `after`."""
 
     user_id: int
-    #: A change of it changes what is visible, without an entry in the ledger.
+    #: A change of the role changes what is visible, without an entry in the ledger.
     role: str
-    #: Of the ledger's history: `app.models.LedgerState`.
+    #: The generation of the ledger's history (`app.models.LedgerState`).
     generation: str
     mark: Mark
-    #: The newest row that the page's snapshot held: gone, or another, after a restore from a backup.
+    #: The newest entry in the page's snapshot. After a restore from a backup it is missing or has another tag.
     newest: Mark
-    #: Whether the tables are still being walked; then `mark` is where the feed goes on afterwards.
+    #: Whether the walk over the tables is still under way. Then the feed goes on from `mark` afterwards.
     is_walk: bool = False
-    #: The entity that is under way, and the last id of it that was delivered: in the walk, or in the change that
-    #: `mark` names, which may bring many rows. None: nothing is under way.
+    #: The entity under way and the last delivered id of it: in the walk, or inside the entry that `mark` names, which
+    #: may bring many rows. None: nothing is under way.
     stage: str | None = None
-    after: Any = None
-    #: While the tables are walked: which transactions its first page could see. None where `mark` says it: on SQLite.
+    after: Key | None = None
+    #: During a walk: the transactions that its first page could see. None on SQLite, where `mark` says the same.
     snapshot: str | None = None
 
 
 def expired(reason: str) -> ExpiredError:
-    """The refusal of a cursor, with the reason."""
+    """The error for a cursor that cannot be continued, with the reason."""
     advice = "Start again without a cursor and replace the local copy, unsent work excepted."
     return ExpiredError(f"The cursor can no longer be used: {reason}", advice)
 
 
 def write_cursor(cursor: Cursor) -> str:
-    """The cursor as a device gets it: opaque text."""
+    """The cursor as opaque text for the device."""
     return str(_serializer(current_settings().secret_key).dumps(dataclasses.astuple(cursor)))
 
 
 def read_cursor(text: str) -> Cursor:
-    """The cursor that we wrote. Raises `ExpiredError` for anything else."""
+    """The cursor in a text of `write_cursor`. Raises `ExpiredError` for any other text."""
     settings = current_settings()
     for key in filter(None, (settings.secret_key, settings.secret_key_previous)):
         try:

@@ -1,35 +1,52 @@
-"""Which rows of the ledger concern a user: changes below what the user sees, and changes of what the user sees.
+"""The entries of the ledger that concern a user: changes below visible inspections, and changes of visibility.
 
-Each statement finds its rows in an index, however large the ledger is and however far back the cursor stands.
+Each statement finds its entries in an index, no matter how large the ledger is and how far back the cursor stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
-from sqlalchemy import ColumnElement, Row, Select, select, true
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, aliased
 
-from app.core.ledger.state import below, is_postgresql
-from app.feed.cursor import Cursor, Mark
+from app.core.database import database_of
+from app.core.ledger.state import below
+from app.feed.cursor import Cursor, Key, Mark
 from app.feed.position import beyond, unseen
-from app.feed.visibility import Sight
+from app.feed.visibility import Visibility
 from app.models import LedgerEntry
 
-#: What a row of the ledger is to the feed. What was changed in it is for history.
+#: The columns that the feed reads. The changed values are for the history only.
 COLUMNS = ("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id")
 
-#: What happens to a row; `gain` and `loss` happen to a user's sight.
+#: Actions on rows. The others, `gain` and `loss`, say that a user sees an inspection from now on, or no longer.
 CHANGES = ("create", "change", "delete")
 
-#: A row of the ledger with these columns.
-Entry = Row[Any]
+
+class FeedEntry(Protocol):
+    """A selected row of the ledger with these columns."""
+
+    @property
+    def xid(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def tag(self) -> int: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def entity(self) -> str: ...
+    @property
+    def entity_id(self) -> str: ...
+    @property
+    def inspection_id(self) -> int: ...
 
 
-def columns_of(model: Any) -> list[Any]:
-    """The columns of an `Entry`, of the ledger or an alias of it."""
+def entry_columns(model: Any) -> list[Any]:
+    """The columns of a `FeedEntry`, of the ledger or an alias of it."""
     return [getattr(model, name) for name in COLUMNS]
 
 
@@ -38,49 +55,50 @@ class RelevantEntries:
     """The part of the ledger that concerns one user."""
 
     session: Session
-    sight: Sight
-    #: Names of the entities that are fed.
+    visibility: Visibility
+    #: The names of the entities whose rows are fed.
     entities: Sequence[str]
-    #: Of the session's snapshot: see `app.feed.position.horizon`.
+    #: The horizon of the session's snapshot (`app.core.ledger.state.horizon`).
     horizon: int | None
 
-    def at(self, mark: Mark) -> Entry:
+    def at(self, mark: Mark) -> FeedEntry:
         """The entry that a cursor stands on."""
-        return self.session.execute(select(*columns_of(LedgerEntry)).where(LedgerEntry.id == mark.id)).one()
+        statement = select(*entry_columns(LedgerEntry)).where(LedgerEntry.id == mark.id)
+        return cast(FeedEntry, self.session.execute(statement).one())
 
-    def after(self, mark: Mark, count: int) -> list[Entry]:
-        """The next entries after `mark`, in the ledger's order; at most `count`."""
-        statement = self._below_few(mark, count) if self.sight.is_of_few else self._below_many(mark, count)
-        found = list(self.session.execute(statement))
-        if not self.sight.is_of_all:
-            found = sorted([*found, *self._of_sight(mark, count)], key=position_of)
-        return found[:count]
+    def after(self, mark: Mark, count: int) -> list[FeedEntry]:
+        """The next entries after `mark`, at most `count`, in the ledger's order."""
+        statement = self._below_few(mark, count) if self.visibility.is_of_few else self._below_many(mark, count)
+        entries = cast(list[FeedEntry], list(self.session.execute(statement)))
+        if not self.visibility.is_of_all:
+            entries = sorted([*entries, *self._of_visibility(mark, count)], key=position_of)
+        return entries[:count]
 
     def last_gains(self, mark: Mark) -> dict[int, tuple[int, int]]:
-        """Inspection -> where in the ledger the user came to see it last, if after `mark`, decided or not."""
-        if self.sight.is_of_all:
+        """Inspection -> the position of the last entry after `mark` that brought it into sight, decided or not."""
+        if self.visibility.is_of_all:
             return {}
-        statement = select(*columns_of(LedgerEntry)).where(
-            LedgerEntry.viewer_id == self.sight.user_id,
+        statement = select(*entry_columns(LedgerEntry)).where(
+            LedgerEntry.viewer_id == self.visibility.user_id,
             beyond(self.session, LedgerEntry, mark),
             LedgerEntry.action == "gain",
         )
-        found = sorted(self.session.execute(statement), key=position_of)
-        return {entry.inspection_id: position_of(entry) for entry in found}
+        gains = sorted(cast(list[FeedEntry], list(self.session.execute(statement))), key=position_of)
+        return {entry.inspection_id: position_of(entry) for entry in gains}
 
     def gained_during(self, walk: Cursor) -> set[int]:
-        """The inspections that the user came to see since the walk began."""
-        if self.sight.is_of_all:
+        """The inspections that came into the user's sight after the walk had begun."""
+        if self.visibility.is_of_all:
             return set()
         statement = select(LedgerEntry.inspection_id).where(
-            LedgerEntry.viewer_id == self.sight.user_id,
+            LedgerEntry.viewer_id == self.visibility.user_id,
             LedgerEntry.action == "gain",
             *unseen(self.session, walk),
         )
         return set(self.session.scalars(statement))
 
-    def created_during(self, walk: Cursor, entity: str, keys: Collection[Any]) -> set[str]:
-        """The ids, as text, of those of these rows that were made since the walk began."""
+    def created_during(self, walk: Cursor, entity: str, keys: Collection[Key]) -> set[str]:
+        """The ids, as text, of the given rows that were made after the walk had begun."""
         statement = select(LedgerEntry.entity_id).where(
             LedgerEntry.entity == entity,
             LedgerEntry.entity_id.in_([str(key) for key in keys]),
@@ -90,36 +108,35 @@ class RelevantEntries:
         return set(self.session.scalars(statement)) if keys else set()
 
     def _below_many(self, mark: Mark, count: int) -> Select[Any]:
-        """The next changes in the ledger's order, of each of which it is asked whether it is visible."""
-        changed = select(*columns_of(LedgerEntry)).where(*self._changed(LedgerEntry, mark))
-        if not self.sight.is_of_all:
-            changed = changed.where(self.sight.of_row(LedgerEntry))
+        """The next visible changes: the ledger is read in its order, and each entry is tested."""
+        changed = select(*entry_columns(LedgerEntry)).where(*self._changed(LedgerEntry, mark))
+        if not self.visibility.is_of_all:
+            changed = changed.where(self.visibility.of_row(LedgerEntry))
         return _first(changed, LedgerEntry, count)
 
     def _below_few(self, mark: Mark, count: int) -> Select[Any]:
-        """The next changes below each visible inspection, found in its own part of an index; of all these the first.
+        """The next visible changes: the first of each visible inspection, found in an index, and of these the first.
 
-        Whatever else has happened is never read. With `inspection_id IN (SELECT …) ORDER BY … LIMIT` both databases
-        would at times read the ledger in its order, in the hope to meet enough of what is visible.
+        Other entries are never read. With `inspection_id IN (SELECT …) ORDER BY … LIMIT` both databases would at
+        times read the ledger in its order, hoping to meet enough visible entries.
         """
-        roots, each = self.sight.roots(), aliased(LedgerEntry)
-        below_root = select(each.id).where(each.inspection_id == roots.c.id, *self._changed(each, mark))
-        below_root = _first(below_root, each, count)
-        if is_postgresql(self.session):
-            found: Any = below_root.with_only_columns(*columns_of(each)).lateral()
-            return _first(select(*columns_of(found.c)).select_from(roots.join(found, true())), found.c, count)
-        # SQLite has no LATERAL.
-        joined = roots.join(LedgerEntry, LedgerEntry.id.in_(below_root.correlate(roots)))
-        return _first(select(*columns_of(LedgerEntry)).select_from(joined), LedgerEntry, count)
+        roots, entry = self.visibility.roots(), aliased(LedgerEntry)
+        below_root = select(entry.id).where(entry.inspection_id == roots.c.id, *self._changed(entry, mark))
+        below_root = _first(below_root, entry, count)
+        database = database_of(self.session)
+        joined, found = database.join_each(roots, LedgerEntry, below_root, entry_columns(entry))
+        return _first(select(*entry_columns(found)).select_from(joined), found, count)
 
-    def _of_sight(self, mark: Mark, count: int) -> Sequence[Entry]:
-        """The next entries that tell of inspections which the user came to see or no longer sees."""
+    def _of_visibility(self, mark: Mark, count: int) -> Sequence[FeedEntry]:
+        """The next entries about inspections that the user sees from then on, or no longer."""
         conditions = (beyond(self.session, LedgerEntry, mark), *below(LedgerEntry, self.horizon))
-        statement = select(*columns_of(LedgerEntry)).where(LedgerEntry.viewer_id == self.sight.user_id, *conditions)
-        return self.session.execute(_first(statement, LedgerEntry, count)).all()
+        statement = select(*entry_columns(LedgerEntry)).where(
+            LedgerEntry.viewer_id == self.visibility.user_id, *conditions
+        )
+        return cast(Sequence[FeedEntry], self.session.execute(_first(statement, LedgerEntry, count)).all())
 
     def _changed(self, model: Any, mark: Mark) -> list[ColumnElement[bool]]:
-        """The conditions for changes of rows that are fed, after `mark` and decided."""
+        """The conditions for decided changes of fed rows after `mark`."""
         return [
             beyond(self.session, model, mark),
             *below(model, self.horizon),
@@ -128,9 +145,14 @@ class RelevantEntries:
         ]
 
 
-def position_of(entry: Entry) -> tuple[int, int]:
-    """Where an entry stands in the ledger."""
+def position_of(entry: FeedEntry) -> tuple[int, int]:
+    """The position of an entry in the ledger's order."""
     return entry.xid, entry.id
+
+
+def mark_of(entry: FeedEntry) -> Mark:
+    """The mark of a cursor that stands on the entry."""
+    return Mark(xid=entry.xid, id=entry.id, tag=entry.tag)
 
 
 def _first(statement: Select[Any], model: Any, count: int) -> Select[Any]:

@@ -1,42 +1,39 @@
-"""Positions of cursors in the ledger: the marks that a page hands out, and whether a cursor still stands there."""
+"""Positions of cursors in the ledger: the marks that a page hands out, and the check of a cursor that comes back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select, text, tuple_
+from sqlalchemy import Select, and_, func, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.core.ledger.state import below, is_postgresql
+from app.core.database import database_of
+from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Mark, expired
 from app.models import LedgerEntry, LedgerState, User
 
-#: Asked of each of the few entries that an index has found; there are no types for these in SQLAlchemy.
+#: Tests each of the few entries that an index has found. SQLAlchemy has no types for these functions.
 UNSEEN = text("NOT pg_visible_in_snapshot(ledger_entries.xid::text::xid8, CAST(:snapshot AS pg_snapshot))")
 
 MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
 
 
 def snapshot_text(session: Session) -> str | None:
-    """Which transactions the session's snapshot shows, as PostgreSQL writes it; None: all up to the newest entry."""
-    if not is_postgresql(session):
-        return None
-    return str(session.scalar(text("SELECT pg_current_snapshot()::text")))
+    """The transactions in the session's snapshot, in PostgreSQL's notation; None: all up to the newest entry."""
+    return database_of(session).snapshot_text(session)
 
 
 def beyond(session: Session, model: Any, mark: Mark) -> ColumnElement[bool]:
-    """The condition for entries of `model`, the ledger or an alias of it, after `mark`, as each index has them."""
-    if is_postgresql(session):
-        return tuple_(model.xid, model.id) > tuple_(mark.xid, mark.id)
-    return and_(model.xid == 0, model.id > mark.id)
+    """The condition for entries of `model`, the ledger or an alias of it, after `mark`, written for the index."""
+    return database_of(session).after(model.xid, model.id, (mark.xid, mark.id))
 
 
 def unseen(session: Session, walk: Cursor) -> list[ColumnElement[bool]]:
     """The conditions for entries of the ledger that the first page of a walk could not see."""
     conditions = [beyond(session, LedgerEntry, walk.mark)]
     if walk.snapshot is not None:
-        # What is beyond the mark may have been committed nevertheless: an older transaction was still under way.
+        # Entries beyond the mark may have been committed already, while an older transaction was still under way.
         conditions.append(and_(UNSEEN.bindparams(snapshot=walk.snapshot)))
     return conditions
 
@@ -55,7 +52,7 @@ def newest_mark(session: Session) -> Mark:
 
 
 def check_cursor(session: Session, cursor: Cursor, user: User, state: LedgerState) -> None:
-    """Raise `ExpiredError` with the reason unless everything after the cursor can still be told."""
+    """Raise `ExpiredError` with the reason unless everything after the cursor can still be delivered."""
     if cursor.user_id != user.id:
         raise expired("it is another user's.")
     if cursor.role != user.role:
@@ -67,11 +64,10 @@ def check_cursor(session: Session, cursor: Cursor, user: User, state: LedgerStat
         raise expired("what came after it has been pruned.")
     marks = {mark.id: mark.tag for mark in known if mark.id}
     statement = select(LedgerEntry.id, LedgerEntry.tag).where(LedgerEntry.id.in_(marks))
-    found: dict[int, int] = dict(session.execute(statement).all())
-    if found != marks:
+    if dict(session.execute(statement).all()) != marks:
         raise expired("the database has been restored from a backup.")
 
 
 def _mark(session: Session, statement: Select[int, int, int]) -> Mark:
-    found = session.execute(statement).one_or_none()
-    return Mark() if found is None else Mark(xid=found.xid, id=found.id, tag=found.tag)
+    entry = session.execute(statement).one_or_none()
+    return Mark() if entry is None else Mark(xid=entry.xid, id=entry.id, tag=entry.tag)

@@ -8,16 +8,17 @@ from flask import Blueprint, Response, request
 
 from app import policies
 from app.core.database.engine import db
+from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
 from app.errors import InvalidError
+from app.feed.changes import feed_models, next_page
 from app.feed.cursor import read_cursor, write_cursor
-from app.feed.page import feed_models, read_page
 from app.feed.shapes import CHANGES
-from app.openapi.shapes import TEXT, told
+from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, signed_in_user
 
-#: Rows on a page of the feed: usually, and at most.
-USUAL_LIMIT, MOST_LIMIT = 500, 5000
+#: Rows on a page of the feed: the default and the maximum.
+DEFAULT_LIMIT, MAX_LIMIT = 500, 5000
 LIMIT_FORM = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 blueprint = Blueprint("feed", __name__)
@@ -26,33 +27,30 @@ blueprint = Blueprint("feed", __name__)
 @blueprint.get("/sync/changes")
 @described(
     query={
-        "cursor": told(TEXT, "Of the page before; without one, or with an empty one, a walk over everything begins."),
-        "limit": {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": USUAL_LIMIT},
+        "cursor": with_description(
+            TEXT, "The cursor of the page before. Without one, or with an empty one, a walk over everything begins."
+        ),
+        "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     },
     data=CHANGES,
-    faults=("cursor_expired",),
+    errors=("cursor_expired",),
 )
 def changes() -> Response:
-    """What the user sees and what changed of it since the cursor (contract, section 6)."""
+    """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user = signed_in_user()
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
-    page = read_page(
-        db.session(),
-        user,
-        policies.visible(user),
-        feed_models(list(current_registry().models.values())),
-        read_cursor(sent) if sent else None,
-        limit,
-    )
+    cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
+    with snapshot(db.session()):
+        page = next_page(db.session(), user, policies.visible(user), models, cursor, limit)
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")
 
 
 def _read_limit(sent: str | None) -> int:
-    """How many rows a page may name."""
+    """The number of rows that a page may name. Raises `InvalidError`."""
     if sent is None:
-        return USUAL_LIMIT
+        return DEFAULT_LIMIT
     number = int(sent) if LIMIT_FORM.fullmatch(sent) else 0
-    if not 1 <= number <= MOST_LIMIT:
-        raise InvalidError(extra={"details": {"limit": [f"Send a whole number from 1 to {MOST_LIMIT}."]}})
+    if not 1 <= number <= MAX_LIMIT:
+        raise InvalidError(extra={"details": {"limit": [f"Send a whole number from 1 to {MAX_LIMIT}."]}})
     return number

@@ -2,31 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from app.openapi.shapes import (
     ATTACHMENT,
     BOOLEAN,
     FORM_FILL,
+    ID,
     INSPECTION,
-    KEY,
     OBJECT,
+    ROW_ID,
     TEXT,
     TIME,
+    JsonSchema,
     Named,
-    listed,
+    array_of,
+    constant,
     nullable,
     obj,
-    told,
+    reference_to,
+    with_description,
+)
+
+
+def _upsert(entity: JsonSchema, key: JsonSchema, record: Mapping[str, Any]) -> JsonSchema:
+    return obj(entity=entity, op=constant("upsert"), id=key, updated_at=TIME, record=record)
+
+
+UPSERTS = (
+    Named("InspectionUpsert", _upsert(constant("inspection"), ID, INSPECTION)),
+    Named("FormFillUpsert", _upsert(constant("form_fill"), ID, FORM_FILL)),
+    Named("AttachmentUpsert", _upsert(constant("attachment"), TEXT, ATTACHMENT)),
+)
+
+#: The last one, because generated clients try the schemas in turn, and not all of them understand `not`.
+OTHER_UPSERT = Named(
+    "OtherUpsert",
+    _upsert(
+        with_description(
+            {"type": "string", "not": {"enum": [each["properties"]["entity"]["const"] for each in UPSERTS]}},
+            "A plugin's. Ignore the entities that you do not know.",
+        ),
+        ROW_ID,
+        OBJECT,
+    ),
+)
+
+#: Without a discriminator: a generated client would refuse the whole page for an entity that it does not know.
+UPSERT = Named(
+    "Upsert",
+    with_description({"oneOf": [*UPSERTS, OTHER_UPSERT]}, "A row that you may see, as it is now."),
+)
+
+REMOVAL = Named(
+    "Removal",
+    with_description(
+        obj(
+            entity=with_description(TEXT, "Ignore the entities that you do not know."),
+            op=constant("remove"),
+            id=ROW_ID,
+            updated_at=with_description(nullable(TIME), "Always null."),
+        ),
+        "A row that is gone or no longer visible, with everything below it.",
+    ),
 )
 
 CHANGE = Named(
     "Change",
-    obj(
-        ("record",),
-        entity=told(TEXT, "`inspection`, `form_fill`, `attachment`, or a plugin's; ignore what you do not know."),
-        op=told(TEXT, "`upsert`, or `remove`: gone or no longer visible, and everything below it."),
-        id=KEY,
-        updated_at=nullable(TIME),
-        record=told({"anyOf": [INSPECTION, FORM_FILL, ATTACHMENT, OBJECT]}, "Of an `upsert`, by its entity."),
-    ),
+    {
+        "oneOf": [UPSERT, REMOVAL],
+        "discriminator": {
+            "propertyName": "op",
+            "mapping": {"upsert": reference_to(UPSERT.name), "remove": reference_to(REMOVAL.name)},
+        },
+    },
 )
-CHANGES = obj(changes=listed(CHANGE), cursor=TEXT, has_more=BOOLEAN)
+CHANGES = obj(changes=array_of(CHANGE), cursor=TEXT, has_more=BOOLEAN)

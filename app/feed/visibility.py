@@ -1,43 +1,43 @@
-"""What one user sees, as conditions for queries that leave no planner a choice.
+"""The rows that one user sees, as conditions for queries that leave the planner no choice.
 
-A technician sees 50 inspections of 100 000, an owner may see nearly all. Neither database knows which before it has
-looked, and a wrong guess reads a whole table for each page of the feed. So it is counted first, up to a limit.
+A technician may see 50 of 100 000 inspections, an owner nearly all of them. The database cannot know which before it
+has looked, and a wrong guess reads a whole table for each page of the feed. So we count first, up to a limit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import ColumnElement, Subquery, false, func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import True_
 
 from app.models import Inspection
+from app.plugin_api import Model
 
-#: More visible inspections than this are many: then one goes through a table in its order, and asks of each row
-#: whether it is visible. Fewer are looked up one by one, a few microseconds each.
+#: Up to this many visible inspections are looked up one by one, in a few microseconds each. With more, the table is
+#: read in its order, and each row is tested.
 FEW = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
-    """The inspections that a user sees, and what is below them."""
+class Visibility:
+    """The inspections that a user sees, and the rows below them."""
 
     session: Session
     user_id: int
-    #: The condition on `Inspection` for those that the user sees.
+    #: The condition on `Inspection` for the inspections that the user sees.
     visible: ColumnElement[bool]
 
     @property
     def is_of_all(self) -> bool:
-        """Whether the user sees everything: then nothing ever comes into sight or goes from it."""
+        """Whether the user sees everything, so that nothing ever comes into sight or leaves it."""
         return isinstance(self.visible, True_)
 
     @cached_property
     def is_of_few(self) -> bool:
-        """Whether the visible inspections are so few that each can be looked up."""
+        """Whether the visible inspections are few enough to look up each of them."""
         if self.is_of_all:
             return False
         some = select(Inspection.id).where(self.visible).limit(FEW + 1).subquery()
@@ -47,17 +47,17 @@ class Sight:
         """The ids of the visible inspections."""
         return select(Inspection.id).where(self.visible).subquery()
 
-    def of_row(self, model: Any) -> ColumnElement[bool]:
-        """The condition for visible rows of `model`, asked of each row by itself."""
+    def of_row(self, model: Model) -> ColumnElement[bool]:
+        """The condition for visible rows of `model`, as a test of each row."""
         if model is Inspection:
-            # The function hides the columns, whose indexes would be used otherwise.
+            # The function hides the columns from the planner, which would otherwise use their indexes.
             condition: ColumnElement[bool] = func.coalesce(self.visible, false())
             return condition
         root = select(self.visible).where(Inspection.id == model.inspection_id)
         return root.correlate_except(Inspection).scalar_subquery().is_(True)
 
-    def of_table(self, model: Any) -> ColumnElement[bool]:
-        """The condition for visible rows of `model`, when a table is walked."""
+    def of_table(self, model: Model) -> ColumnElement[bool]:
+        """The condition for visible rows of `model`, for reading a whole table."""
         if not self.is_of_few:
             return self.of_row(model)
         if model is Inspection:

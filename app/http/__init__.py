@@ -1,1 +1,1 @@
-"""What surrounds every request: bodies, deadlines, other origins, logs and metrics."""
+"""Parts of every request: bodies, deadlines, errors, other origins, logs and metrics."""

@@ -1,17 +1,18 @@
-"""The gate: bytes in, bounded and clean JSON out. The one reader of request bodies, `auth`'s too.
+"""The body reader: bytes in, bounded and clean JSON out. Every request body is read here.
 
-What it lets through is JSON that every reader understands alike and both databases store: within the limits of
-contract section 0, without NUL and lone surrogates, integers within ±(2**53 − 1). What the stack does by default
-is told in comments (traps 3 to 8).
+It returns only JSON that every reader understands alike and both databases can store: within the limits of contract
+section 0, without NUL and lone surrogates, with integers within ±(2**53 − 1). Comments say where that differs from the
+defaults of the libraries (traps 3 to 8).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from socket import SHUT_RD, socket
@@ -24,27 +25,24 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
-from app.core.values import MAX_INTEGER
+from app.core.values import MAX_INTEGER, JsonObject
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
-from app.http.deadlines import Deadlines
+from app.http.deadlines import deadlines
 
-#: How much is read from the connection at a time: gunicorn copies all that it has read ahead for each piece that it
-#: hands out, so small ones cost more, and of a connection that breaks up to one is lost.
+#: Bytes read from the connection at a time. gunicorn copies its whole read-ahead buffer for each piece, so small pieces
+#: cost more. When a connection breaks, up to one piece is lost.
 PIECE = 256 * 1024
 
-#: A gzip body is one member; RFC 1952 allows more, and a bomb is made of thousands of empty ones.
+#: A gzip body usually has one member. RFC 1952 allows more, and a bomb has thousands of empty ones.
 MAX_MEMBERS = 100
 
-#: Without one of these in it, a text that orjson accepts is clean, and no value needs to be looked at: an integer
-#: out of range has at least 16 digits, NUL and surrogates come only as escapes.
+#: A text that orjson accepts and that contains none of these is clean, so its values need no check: an integer out of
+#: range has at least 16 digits, and NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
 
 
-deadlines = Deadlines()
-
-
 class SlowBodyError(RequestError):
-    """The body did not arrive in time: a thread cannot be held for as long as a client likes (trap 14)."""
+    """The body did not arrive in time. A client must not hold a thread for as long as it likes (trap 14)."""
 
     status = 408
     code = "too_slow"
@@ -53,22 +51,22 @@ class SlowBodyError(RequestError):
 
 
 class CutOffError(BadJsonError):
-    """The body ended before its end, or could not be read to it."""
+    """The body ended too early, or could not be read to its end."""
 
     error = "The body is cut off"
 
 
 def read_json(request: Request) -> Any:
-    """The request's JSON body, every value clean. Raises `RequestError`s: 400, 408, 413, 415."""
+    """The request's JSON body, with every value checked. Raises `RequestError`s: 400, 408, 413, 415."""
     value, is_suspect = read_envelope(request)
-    fault = faults(value) if is_suspect else None
-    if fault is not None:
-        raise BadJsonError("The body has a value that cannot be kept", fault)
+    reason = find_unstorable(value) if is_suspect else None
+    if reason is not None:
+        raise BadJsonError("The body has a value that cannot be kept", reason)
     return value
 
 
 def read_envelope(request: Request) -> tuple[Any, bool]:
-    """The request's JSON body, and whether its values must still be looked at: `faults` does, for each item."""
+    """The request's JSON body, and whether its values must still be checked with `find_unstorable`."""
     if not request.is_json:
         raise MediaTypeError()
     settings = current_settings()
@@ -79,21 +77,21 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
 
 
 def read_body(request: Request, limit: int) -> bytes:
-    """The raw body: whole, at most `limit` bytes, within the time that a body may take."""
+    """The whole raw body. Raises as `body_pieces` does."""
     return b"".join(body_pieces(request, limit))
 
 
 def body_pieces(request: Request, limit: int) -> Generator[bytes, None, None]:
-    """The raw body as it arrives. What was yielded did arrive, and is within `limit`, whatever is raised after it.
+    """The raw body as it arrives, at most `limit` bytes. The pieces yielded so far are valid even if an error follows.
 
-    Raises `TooLargeError`, at once where Content-Length tells; `CutOffError`; `SlowBodyError`. Whoever may stop
-    before the end closes the iterator.
+    Raises `TooLargeError` (at once if Content-Length is too large), `CutOffError`, `SlowBodyError`. A caller that may
+    stop before the end must close the iterator.
     """
     length = request.content_length
     if length is not None and length > limit:
         raise TooLargeError(limit, f"The body has {length} bytes")
     size = 0
-    # Werkzeug cuts a chunked body at its own limit and passes the prefix on (trap 3); so we read one byte more.
+    # Werkzeug cuts a chunked body at its own limit and passes on the beginning (trap 3), so we read one byte more.
     for piece in _read_pieces(request, limit + 1):
         size += len(piece)
         if size > limit:
@@ -119,22 +117,22 @@ def _read_pieces(request: Request, most: int) -> Iterator[bytes]:
                     break
                 size += len(piece)
     except ClientDisconnected as error:
-        # Of servers that leave the end of a body to Werkzeug.
+        # From servers that leave the end of a body to Werkzeug.
         raise CutOffError() from error
     except (RequestError, HTTPException):
         raise
     except Exception as error:
         if time.monotonic() > deadline:
             raise SlowBodyError() from error
-        # The WSGI server has classes of its own for a malformed chunk or a connection that broke (trap 5).
+        # The WSGI server has its own exceptions for a malformed chunk or a broken connection (trap 5).
         raise CutOffError("The body could not be read", "Nothing was applied. Send the request again.") from error
 
 
 def _hanging_up(request: Request, seconds: float) -> AbstractContextManager[None]:
-    """Stop listening to the client after `seconds`; what is answered still reaches it.
+    """Stop reading from the client after `seconds`; the answer still reaches it.
 
-    gunicorn waits until a piece is full, so a body that drips in, or stops, would hold its thread for as long as the
-    client likes, and no deadline would ever be looked at (trap 14).
+    gunicorn waits until a piece is full. A body that drips in, or stops, would hold its thread for as long as the
+    client likes, and the deadline above would never be checked (trap 14).
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
@@ -143,13 +141,13 @@ def _hanging_up(request: Request, seconds: float) -> AbstractContextManager[None
 
 
 def _hang_up(connection: socket) -> None:
-    # The client may have gone in the meantime.
+    # The client may have closed the connection in the meantime.
     with suppress(OSError):
         connection.shutdown(SHUT_RD)
 
 
 def decode(body: bytes, encoding: str, limit: int) -> bytes:
-    """`body` without its Content-Encoding. The limit holds for what comes out, so that a bomb costs nothing."""
+    """`body` without its Content-Encoding. The limit applies to the decoded bytes, so that a bomb costs nothing."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
@@ -178,15 +176,15 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
 def parse_json(body: bytes, *, depth: int, is_suspect: bool = True) -> Any:
     """One JSON document, nested at most `depth` deep; the last of two equal keys wins. Raises `BadJsonError`.
 
-    `is_suspect`: whether `SUSPECT` is found in it. Then integers are exact and lone surrogates are kept, so that
-    `faults` can tell whose they are: orjson would turn integers of 2**64 and more into floats, and refuse the whole
-    batch for one surrogate (trap 6).
+    `is_suspect`: whether `SUSPECT` was found in it. Then integers stay exact and lone surrogates are kept, so that
+    `find_unstorable` can name the item that they belong to. orjson would turn integers of 2**64 and more into floats,
+    and refuse the whole batch for one surrogate (trap 6).
     """
     try:
-        # Decoded here: the standard library would also take surrogates in UTF-8, and UTF-16.
+        # Decoded here, because the standard library would also accept UTF-16, and surrogates in UTF-8.
         value = json.loads(body.decode(), parse_constant=_refuse_constant) if is_suspect else orjson.loads(body)
     except (ValueError, RecursionError) as error:
-        # The reader's sentence names the place; UnicodeDecodeError's would quote the data.
+        # The parser's message names the place. UnicodeDecodeError's would quote the data.
         place = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise BadJsonError(message=f"The JSON cannot be read: {place}.") from None
     if _depth(value) > depth:
@@ -198,44 +196,56 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def _depth(value: Any) -> int:
-    """How deep arrays and objects are nested; without recursion."""
-    depth, level = 0, [value]
+def _depth(value: object) -> int:
+    """The depth to which arrays and objects are nested; computed without recursion."""
+    depth = 0
+    level = [value]
     while level:
-        containers = [each for each in level if isinstance(each, dict | list)]
+        containers = [node for node in level if isinstance(node, dict | list)]
         depth += bool(containers)
         level = []
-        for each in containers:
-            level.extend(each.values() if isinstance(each, dict) else each)
+        for container in containers:
+            level.extend(container.values() if isinstance(container, dict) else container)
     return depth
 
 
-def faults(value: Any) -> str | None:
-    """The first thing in `value` that cannot be kept, with its path, as a sentence; None: all is clean."""
-    pending: list[tuple[str, Any]] = [("", value)]
+def find_unstorable(value: object) -> str | None:
+    """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be."""
+    pending: list[tuple[str, object]] = [("", value)]
     while pending:
-        path, each = pending.pop()
-        if isinstance(each, str):
-            fault = _text_fault(each)
-        elif isinstance(each, dict):
-            fault = next((f"a key: {found}" for key in each if (found := _text_fault(key))), None)
-            pending.extend((f"{path}.{key}" if path else key, child) for key, child in each.items())
-        elif isinstance(each, list):
-            fault = None
-            pending.extend((f"{path}[{index}]", child) for index, child in enumerate(each))
-        elif isinstance(each, int) and not -MAX_INTEGER <= each <= MAX_INTEGER:
-            fault = "the integer is beyond ±(2**53 - 1), which not every JSON reader keeps"
-        elif isinstance(each, float) and each - each != 0.0:
-            fault = "the number is not finite"
-        else:
-            fault = None
-        if fault is not None:
+        path, node = pending.pop()
+        reason = _why_unstorable(node)
+        if reason is not None:
             where = path.encode("ascii", "backslashreplace").decode()[:200] or "the value"
-            return f"{where}: {fault}."
+            return f"{where}: {reason}."
+        pending.extend(_children(path, node))
     return None
 
 
-def _text_fault(text: str) -> str | None:
+def _why_unstorable(node: object) -> str | None:
+    """Why a value, without its children, cannot be stored."""
+    match node:
+        case str():
+            return _why_unstorable_text(node)
+        case dict():
+            return next((f"a key: {reason}" for key in node if (reason := _why_unstorable_text(key))), None)
+        case int() if not -MAX_INTEGER <= node <= MAX_INTEGER:
+            return "the integer is beyond ±(2**53 - 1), which not every JSON reader keeps"
+        case float() if not math.isfinite(node):
+            return "the number is not finite"
+    return None
+
+
+def _children(path: str, node: object) -> Iterable[tuple[str, object]]:
+    """The values in an object or an array, with their paths."""
+    if isinstance(node, dict):
+        return ((f"{path}.{key}" if path else key, child) for key, child in node.items())
+    if isinstance(node, list):
+        return ((f"{path}[{index}]", child) for index, child in enumerate(node))
+    return ()
+
+
+def _why_unstorable_text(text: str) -> str | None:
     if "\0" in text:
         return "the text contains NUL (U+0000), which cannot be stored"
     if not text.isascii():
@@ -246,10 +256,10 @@ def _text_fault(text: str) -> str | None:
     return None
 
 
-def details_of(error: ValidationError) -> dict[str, Any]:
-    """marshmallow's messages as JSON: it names the places in a list by integers, which JSON does not take as keys."""
-    found: dict[str, Any] = _with_text_keys(error.normalized_messages())  # type: ignore[no-untyped-call]
-    return found
+def details_of(error: ValidationError) -> JsonObject:
+    """marshmallow's messages as JSON. Its integer keys for the elements of a list become text."""
+    details: JsonObject = _with_text_keys(error.normalized_messages())  # type: ignore[no-untyped-call]
+    return details
 
 
 def _with_text_keys(value: Any) -> Any:
@@ -259,9 +269,9 @@ def _with_text_keys(value: Any) -> Any:
 
 
 class JsonParser(FlaskParser):
-    """The webargs parser of the REST routes: bodies come through the gate, unknown keys are refused and named."""
+    """The webargs parser of the REST routes: it uses our body reader, and refuses unknown keys by name."""
 
-    def load_json(self, req: Request, schema: Schema) -> Any:
+    def load_json(self, req: Request, schema: Schema) -> object:
         """The body, for webargs."""
         return read_json(req)
 
@@ -274,7 +284,7 @@ class JsonParser(FlaskParser):
         error_status_code: int | None,
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
-        """A validation error in our shape; webargs would answer 422."""
+        """Raise a validation error in our shape; webargs would answer 422."""
         details = details_of(error)
-        # webargs puts the place (json, query) on top; the client knows where it sent what.
+        # webargs puts the location (json, query) on top, which the client knows.
         raise InvalidError(extra={"details": next(iter(details.values())) if len(details) == 1 else details})

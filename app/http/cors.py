@@ -1,4 +1,4 @@
-"""Which pages of other origins may call the API from a browser: none, unless `FIELDPOST_CORS_ORIGINS` names them."""
+"""Calls from web pages of other origins: refused by browsers, unless `FIELDPOST_CORS_ORIGINS` names the origin."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from flask_cors import CORS
 from app.config import API_PREFIX, Settings
 from app.errors import ConfigurationError
 
-#: An origin as a browser sends it. Not a pattern: flask-cors would take one for a regular expression, unanchored.
+#: An origin as a browser sends it. Patterns are not accepted: flask-cors would use them as unanchored expressions.
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 
-#: Headers of an answer that a page may read, besides the few that it always may.
+#: Response headers that a page may read, besides those that browsers always allow.
 EXPOSED = ["ETag", "X-Request-ID", "Retry-After"]
 
 
 def init_cors(app: Flask, settings: Settings) -> None:
-    """Answer the named origins' preflights, and tell browsers that they may read the answers.
+    """Answer preflights of the named origins, and let their pages read the answers. Raises `ConfigurationError`.
 
-    Without credentials: a page sends its bearer token itself, so there is no cookie to misuse. To be called before
-    the sign-in guard is set up: a browser sends no token with a preflight. Raises `ConfigurationError`.
+    Credentials are not allowed: a page sends its bearer token itself, so there is no cookie to misuse. Call this
+    before the sign-in guard is set up, because a browser sends no token with a preflight.
     """
-    origins = [each.strip() for each in settings.cors_origins.split(",") if each.strip()]
+    origins = [name.strip() for name in settings.cors_origins.split(",") if name.strip()]
     if not origins:
         return
     for origin in origins:
@@ -35,7 +35,7 @@ def init_cors(app: Flask, settings: Settings) -> None:
     app.before_request(_answer_preflight)
     CORS(
         app,
-        resources={re.escape(API_PREFIX) + "/.*": {"origins": [_exactly(each) for each in origins]}},
+        resources={re.escape(API_PREFIX) + "/.*": {"origins": [_exactly(origin) for origin in origins]}},
         supports_credentials=False,
         expose_headers=EXPOSED,
         max_age=600,
@@ -43,12 +43,12 @@ def init_cors(app: Flask, settings: Settings) -> None:
 
 
 def _exactly(origin: str) -> str:
-    """flask-cors takes what has brackets for a regular expression; then it must mean only itself."""
+    """The origin so that flask-cors matches only it: a name with brackets would count as a regular expression."""
     return f"^{re.escape(origin)}$" if "[" in origin else origin
 
 
 def _answer_preflight() -> Response | None:
-    """A preflight's answer, to which flask-cors adds its headers; None: this request is none."""
+    """The answer to a preflight, to which flask-cors adds its headers; None if the request is not a preflight."""
     is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     if not is_preflight or request.url_rule is None or not request.path.startswith(API_PREFIX + "/"):
         return None

@@ -1,6 +1,7 @@
-"""The log: one JSON object a line on standard error, with request, user, device, batch. Never data, passwords, tokens.
+"""The log: one JSON object a line on standard error, with request, user, device and batch.
 
-What an exception says may quote what a client sent, and so is left out: its type and where it was raised tell enough.
+It never contains data, passwords or tokens. The message of an exception may quote a client's data, so it is left out;
+the exception's type and its traceback are enough.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 import psycopg
 import structlog
 from flask import Flask, Response, g, has_request_context, request
-from structlog.typing import EventDict, ExcInfo, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.config import Settings
 from app.errors import StartError, StorageError
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 #: Marks our handler, so that a second application in the same process replaces it.
 HANDLER_NAME = "fieldpost"
 
-#: Libraries that tell at length what they do, headers and bodies included.
+#: Libraries whose loggers write at length, headers and bodies included.
 TALKATIVE = ("alembic", "boto3", "botocore", "s3transfer", "urllib3", "PIL")
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send what every logger says, the libraries' too, to standard error at the level of the settings."""
-    shared: list[Any] = [
+    """Send the records of all loggers, the libraries' too, to standard error at the level of the settings."""
+    shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -54,14 +54,14 @@ def configure_logging(settings: Settings) -> None:
     handler.set_name(HANDLER_NAME)
     handler.setFormatter(formatter)
     root = logging.getLogger()
-    root.handlers = [each for each in root.handlers if each.get_name() != HANDLER_NAME] + [handler]
+    root.handlers = [other for other in root.handlers if other.get_name() != HANDLER_NAME] + [handler]
     root.setLevel(settings.log_level)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
 def init_request_log(app: Flask) -> None:
-    """One line for each request, once it is answered."""
+    """Log a line for each request once it is answered."""
     app.before_request(_start)
     app.after_request(_log_request)
     app.teardown_request(_forget)
@@ -72,7 +72,7 @@ def _start() -> None:
 
 
 def _forget(_error: BaseException | None) -> None:
-    # What was bound to this request's lines, its batch, is not the next one's.
+    # The batch that was bound to this request's lines must not appear in the next request's.
     structlog.contextvars.clear_contextvars()
 
 
@@ -91,27 +91,27 @@ def _log_request(response: Response) -> Response:
 
 
 def _user_id() -> int | None:
-    # Not `current_user`, which would ask the database.
+    # Not `current_user`, which would query the database.
     return getattr(g.get("_login_user"), "id", None)
 
 
 def _add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if has_request_context():
-        found = {"request_id": g.get("request_id"), "user_id": _user_id(), "device_id": g.get("device_id")}
-        event.update({name: value for name, value in found.items() if value is not None})
+        ids = {"request_id": g.get("request_id"), "user_id": _user_id(), "device_id": g.get("device_id")}
+        event.update({name: value for name, value in ids.items() if value is not None})
     return event
 
 
 def _format_exception(exc_info: ExcInfo) -> str:
-    """The traceback in Python's order, the first cause first, without what the exceptions say."""
+    """The traceback in Python's order, the first cause first, without the exceptions' messages."""
     return "\n".join(
-        "".join(["Traceback (most recent call last):\n", *traceback.format_tb(each.__traceback__), _named(each)])
-        for each in reversed([*_chain(exc_info[1])])
+        "".join(["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__), _name_of(error)])
+        for error in reversed([*_chain(exc_info[1])])
     )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and what led to it, each once."""
+    """The exception and its causes, each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -119,20 +119,20 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _named(error: BaseException) -> str:
+def _name_of(error: BaseException) -> str:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    said = _said(error)
-    return f"{name}: {said}" if said else name
+    message = _safe_message(error)
+    return f"{name}: {message}" if message else name
 
 
-def _said(error: BaseException) -> str:
-    """What of an exception's text is sure to quote nobody's data; empty where nothing is."""
+def _safe_message(error: BaseException) -> str:
+    """The part of an exception's message that cannot quote anybody's data; empty if no part is safe."""
     match error:
         case StorageError() | StartError():
             return str(error)
         case psycopg.Error():
-            return " ".join(filter(None, (error.sqlstate, error.diag.constraint_name))) or _of_connection(error)
+            return " ".join(filter(None, (error.sqlstate, error.diag.constraint_name))) or _connection_message(error)
         case sqlite3.Error():
             return str(getattr(error, "sqlite_errorname", ""))
         case OSError():
@@ -140,10 +140,10 @@ def _said(error: BaseException) -> str:
     return ""
 
 
-def _of_connection(error: psycopg.Error) -> str:
-    """Without a state, it is not the database that speaks but the way to it."""
+def _connection_message(error: psycopg.Error) -> str:
+    """The message of a failed connection: an error without an SQL state does not come from the database."""
     return str(error) if isinstance(error, psycopg.OperationalError) else ""
 
 
-def _serialize(event: Any, **_options: Any) -> str:
+def _serialize(event: object, **_options: object) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

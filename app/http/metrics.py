@@ -1,8 +1,8 @@
-"""What is counted and timed, for Prometheus: batches, operations, handlers, requests, connections, storage errors.
+"""Metrics for Prometheus: batches, operations, handlers, requests, connections, storage errors.
 
-Each worker process counts for itself. Under gunicorn prometheus_client keeps the numbers in files that all workers of
-a server share (`gunicorn.conf.py` names the directory before anything is imported), so that any of them answers for
-all. Label values are bounded: operation types are those of the registry, addresses are the templates of routes.
+Each worker process counts for itself. Under gunicorn, prometheus_client keeps the numbers in files that all workers of
+a server share (`gunicorn.conf.py` names the directory before anything is imported), so any worker can answer for all.
+The number of label values is bounded: operation types come from the registry, addresses are the rules of routes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from sqlalchemy import Engine, event
 
 from app.core.database.engine import db
 
-#: Where workers keep their numbers; set by `gunicorn.conf.py`. prometheus_client reads it when it is imported.
+#: The directory of the workers' numbers, set by `gunicorn.conf.py`. prometheus_client reads it at import.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
-#: The type of an item that no handler takes, and the route of an address that there is none for.
+#: The label for an item of an unknown type, and for an address without a route.
 UNKNOWN, UNMATCHED = "unknown", "unmatched"
 
-#: Methods that clients use; whatever else they make up is counted as one.
+#: Known methods; all others are counted together.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-#: Upper ends of the classes of durations, in seconds.
+#: Upper bounds of the histograms' buckets, in seconds.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-# A series beside each number that tells when it began: twice as many for nothing that we need.
+# These would double the number of series, to say when each of them began.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 own = CollectorRegistry()
@@ -68,7 +68,7 @@ storage_errors = Counter("fieldpost_storage_errors", "Errors of the storage of p
 
 @dataclass(slots=True)
 class Tally:
-    """What the operations of one batch came to, so that the numbers are touched once a batch and not once an item."""
+    """The counts of one batch, so that the metrics are updated once for a batch and not for each item."""
 
     #: (type, outcome) -> items.
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -79,19 +79,19 @@ class Tally:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add_outcome(self, type_: str, outcome: str, *, is_failure: bool = False) -> None:
-        """One more item with this outcome; `is_failure`: by a bug of its handler."""
+        """Count an item with this outcome; `is_failure`: its handler has a bug."""
         self.outcomes[type_, outcome] = self.outcomes.get((type_, outcome), 0) + 1
         if is_failure:
             self.failures[type_] = self.failures.get(type_, 0) + 1
 
     def add_call(self, type_: str, started: float) -> None:
-        """One more call of a handler, which began at `started` (`time.perf_counter`)."""
+        """Count a call of a handler that began at `started` (`time.perf_counter`)."""
         self.calls[type_] = self.calls.get(type_, 0) + 1
         self.seconds[type_] = self.seconds.get(type_, 0.0) + time.perf_counter() - started
 
 
 def count_batch(tally: Tally, seconds: float) -> None:
-    """A batch was applied and committed within `seconds`; operations that failed by a bug are counted beside."""
+    """Count a batch that was applied and committed within `seconds`."""
     batches.observe(seconds)
     for (type_, outcome), count in tally.outcomes.items():
         operations.labels(type_, outcome).inc(count)
@@ -140,17 +140,17 @@ def _changer(gauge: Gauge, change: int) -> Callable[..., None]:
 
 
 class _Measured(Collector):
-    """Numbers that are asked for when somebody looks."""
+    """Metrics that are measured when somebody asks for them."""
 
-    def __init__(self, found: Iterable[Metric]) -> None:
-        self._found = list(found)
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._found
+        yield from self._metrics
 
 
 def render(measured: Iterable[Metric]) -> bytes:
-    """All numbers of all workers in Prometheus' text format, with those `measured` just now."""
+    """The metrics of all workers, and those `measured` just now, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Measured(measured))
     if SHARED in os.environ:

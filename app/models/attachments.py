@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, String, UniqueConstraint
+from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import BigId, JSONValue, UTCDateTime
-from app.models.base import Syncable
+from app.models.base import Syncable, one_of
 from app.plugin_api import Entity
 
 #: What an attachment can be.
@@ -39,7 +39,7 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "attachments"
     __table_args__ = (
-        CheckConstraint("kind IN ('photo', 'signature')", name="kind"),
+        one_of("kind", KINDS),
         UniqueConstraint("form_fill_id", "position"),
     )
     __entity__ = Entity(

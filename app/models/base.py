@@ -5,10 +5,11 @@ A version is a row's `updated_at` (contract, section 3.1): whole milliseconds, U
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from app.core.database.types import BigId, UTCDateTime
@@ -16,6 +17,12 @@ from app.plugin_api import Entity
 
 if TYPE_CHECKING:
     from app.models.inspections import Inspection
+
+
+def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    """The constraint, named after the column, that a text column holds one of `values`."""
+    choices = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({choices})", name=column)
 
 
 class Versioned:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, String, Text
+from sqlalchemy import Date, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS_AND_ROOM, BigId, JSONValue
-from app.models.base import Versioned
+from app.models.base import Versioned, one_of
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 
@@ -53,10 +53,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     """One visit to a property. Its owner and its assigned technician may read and change it (section 2)."""
 
     __tablename__ = "inspections"
-    __table_args__ = (
-        CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'canceled')", name="status"),
-        KEEP_IDS_AND_ROOM,
-    )
+    __table_args__ = (one_of("status", STATUSES), KEEP_IDS_AND_ROOM)
     __entity__ = Entity(
         name="inspection",
         label="Inspection",

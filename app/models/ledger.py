@@ -16,9 +16,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
 
-#: What an entry tells: three things that happen to a row, two that happen to a user's sight of one.
-ACTIONS = ("create", "change", "delete", "gain", "loss")
-
 #: The entries that tell of somebody's sight.
 OF_SIGHT = text("viewer_id IS NOT NULL")
 
@@ -40,7 +37,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: Through which door it came: `sync`, `rest` or `cli`.
+    #: Through which door it came: `sync`, `upload`, `rest` or `cli`.
     door: Mapped[str] = mapped_column(String(16))
     #: None: the command line.
     user_id: Mapped[int | None] = mapped_column(BigId)
@@ -80,6 +77,7 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: `create`, `change` or `delete` of a row; `gain` or `loss` of a user's sight of an inspection.
     action: Mapped[str] = mapped_column(String(16))
     entity: Mapped[str] = mapped_column(String(64))
     entity_id: Mapped[str] = mapped_column(String(36))

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import subqueryload
 
 from app.clock import to_wire
+from app.core.values import JsonObject
 from app.models.entities import entity_of, fields_of
-from app.plugin_api import Row
+from app.plugin_api import Model, Row
 
 logger = logging.getLogger(__name__)
 
 
-def select_shown(model: Any) -> Select[Any]:
-    """Selects rows of `model` with what `record_of` reads: one more query for each relationship, never one a row."""
+def select_shown(model: Model) -> Select[Row]:
+    """Select rows of `model` with the relationships that `serialize` reads: one query each, never one for each row."""
     options = [subqueryload(getattr(model, name)) for name in entity_of(model).loads]
     return select(model).options(*options).execution_options(populate_existing=True)
 
 
-def record_of(row: Row) -> dict[str, Any]:
-    """The row as its entity shows it; without a hook of its own: its id, root, times and fields.
+def undeleted(model: Model) -> list[ColumnElement[bool]]:
+    """The condition for rows that are not marked as deleted; empty for models whose rows are never marked."""
+    return [model.deleted_at.is_(None)] if hasattr(model, "deleted_at") else []
 
-    The same where the hook fails: one row that a plugin cannot show must not keep a device from all that follows it.
+
+def serialize(row: Row) -> JsonObject:
+    """The row as a JSON object: from its entity's `record` hook, otherwise its id, root, times and fields.
+
+    If the hook fails, the fields are sent too: one row that a plugin cannot serialize must not keep a device from all
+    the rows after it.
     """
     hook = entity_of(row).record
     if hook is not None:

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import flask_swagger_ui
 import orjson
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
-from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
-from marshmallow import Schema, fields
 
-from app.core.database.engine import api
-from app.core.values import TimestampField
 from app.openapi.document import make_document
 from app.openapi.shapes import OBJECT
 from app.web import described, public
 
 blueprint = Blueprint("openapi", __name__)
 
-#: Where the application keeps what flask-smorest noted, and the document once it was asked for.
-NOTED, DOCUMENT = "fieldpost.openapi_noted", "fieldpost.openapi_document"
+#: Where the application keeps the document once it was asked for.
+DOCUMENT = "fieldpost.openapi_document"
 
-#: Held while the document is made, which adds to what is noted.
+#: Held while the document is made, so that two requests do not make it at once.
 _making = threading.Lock()
 
-#: Swagger UI as its distribution brings it: nothing is fetched from anywhere else.
+#: Swagger UI as its distribution brings it, so that nothing is fetched from elsewhere.
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 
-#: Swagger UI sets styles at elements, and has its pictures in its style sheet; all else comes from here.
+#: Swagger UI sets styles at elements and has its pictures in its style sheet. Everything else comes from this server.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 PAGE = """<!DOCTYPE html>
@@ -59,41 +52,6 @@ START = """SwaggerUIBundle({
 """
 
 
-# The extension is made once and bound to every application; this is for all of them.
-api.register_field(TimestampField, "string", "date-time")
-
-
-class Converter(OpenAPIConverter):
-    """Makes JSON Schemas of marshmallow's, with what only a JSON Schema can say: their `json_schema`."""
-
-    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
-        """The schema, and what it says of itself."""
-        return {**super().schema2jsonschema(schema), **getattr(schema, "json_schema", {})}  # type: ignore[no-untyped-call]
-
-
-class ConvertingPlugin(MarshmallowPlugin):
-    """apispec's, with our converter."""
-
-    Converter = Converter
-
-
-class ErrorSchema(Schema):
-    """For flask-smorest, which wants one; `app.openapi.shapes.ERROR` is what the document says of errors."""
-
-    error = fields.String(required=True)
-
-
-def bind_api(app: Flask) -> None:
-    """Bind flask-smorest to the application. Errors stay those of `app.web`."""
-    errors = dict(app.error_handler_spec[None][None])
-    api.ERROR_SCHEMA = ErrorSchema
-    about = {"title": "Fieldpost", "version": "v1", "openapi_version": "3.1.0"}
-    api.init_app(app, spec_kwargs={**about, "marshmallow_plugin": ConvertingPlugin()})
-    # flask-smorest has just put in a handler that would answer HTTP errors in a shape of its own.
-    app.error_handler_spec[None][None].update(errors)
-    app.extensions[NOTED] = api.spec
-
-
 @blueprint.get("/openapi.json")
 @public
 @described(answer=OBJECT)
@@ -114,10 +72,10 @@ def docs() -> Response:
 @public
 @described(
     answers={200: {"description": "The file", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
-    faults=("not_found",),
+    errors=("not_found",),
 )
 def docs_file(name: str) -> Response:
-    """What the page needs."""
+    """A part of the page: a script, a style sheet, an icon."""
     if name == "start.js":
         return _page_part(START, "text/javascript")
     response = send_from_directory(ASSETS, name, max_age=3600)
@@ -130,9 +88,8 @@ def document() -> bytes:
     with _making:
         found: bytes | None = current_app.extensions.get(DOCUMENT)
         if found is None:
-            noted: APISpec = current_app.extensions[NOTED]
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-            found = orjson.dumps(make_document(app, noted))
+            found = orjson.dumps(make_document(app))
             current_app.extensions[DOCUMENT] = found
     return found
 

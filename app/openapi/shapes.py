@@ -1,6 +1,6 @@
-"""JSON Schemas of what leaves the server, named once and used by every route that answers with it.
+"""JSON Schemas of answers, named once and used by every route that answers with them.
 
-Objects are open: keys may be added within v1 (contract, section 10), so that none says `additionalProperties: false`.
+Objects are open, because keys may be added within v1 (contract, section 10): none has `additionalProperties: false`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ JsonSchema = dict[str, Any]
 
 
 class Named(JsonSchema):
-    """A schema that stands once among the document's components, and is referred to wherever it is used.
+    """A schema that stands once among the document's components; its users refer to it.
 
-    `companions`: components by name that it refers to itself, since schemas that contain themselves cannot be nested.
+    `companions`: further components that it refers to, by name, because a schema that contains itself cannot be nested.
     """
 
     def __init__(
@@ -27,26 +27,31 @@ class Named(JsonSchema):
 
 
 def reference_to(name: str) -> str:
-    """Where a component stands in the document."""
+    """The place of a component in the document."""
     return f"#/components/schemas/{name}"
 
 
 def obj(optional: Iterable[str] = (), /, **properties: Mapping[str, Any]) -> JsonSchema:
-    """An object with these properties, all there but the `optional` ones."""
+    """An object with these properties; all but the `optional` ones are required."""
     required = [name for name in properties if name not in set(optional)]
     return {"type": "object", "properties": properties, "required": required}
 
 
-def listed(items: Mapping[str, Any]) -> JsonSchema:
+def array_of(items: Mapping[str, Any]) -> JsonSchema:
     """An array of `items`."""
     return {"type": "array", "items": items}
 
 
 def nullable(schema: Mapping[str, Any]) -> JsonSchema:
     """`schema`, or null."""
-    if "type" not in schema or "enum" in schema or isinstance(schema, Named):
+    if "type" not in schema or "enum" in schema or "const" in schema or isinstance(schema, Named):
         return {"anyOf": [schema, {"type": "null"}]}
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def constant(value: str) -> JsonSchema:
+    """This text and no other."""
+    return {"type": "string", "const": value}
 
 
 def one_of(*values: str) -> JsonSchema:
@@ -54,8 +59,8 @@ def one_of(*values: str) -> JsonSchema:
     return {"type": "string", "enum": list(values)}
 
 
-def told(schema: Mapping[str, Any], description: str) -> JsonSchema:
-    """`schema` with a sentence."""
+def with_description(schema: Mapping[str, Any], description: str) -> JsonSchema:
+    """`schema` with a sentence about it."""
     return {**schema, "description": description}
 
 
@@ -75,26 +80,32 @@ TIME: JsonSchema = {
 }
 SHA256: JsonSchema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 OBJECT: JsonSchema = {"type": "object"}
-#: A number, or the text of an id of other kinds.
-KEY: JsonSchema = {"type": ["integer", "string"]}
-#: How a form fill is named in an address, a form or a body.
-FORM_FILL_KEY = told({"type": "string"}, "The form fill's id, or the client_id that a device made.")
+#: The id of a row of any entity. `oneOf`, because generators make an empty class of a component with two types.
+ROW_ID = Named(
+    "RowId",
+    with_description(
+        {"oneOf": [{"type": "integer", "format": "int64"}, TEXT]},
+        "A number, or a text for entities whose ids are texts.",
+    ),
+)
+#: The name of a form fill in an address, a form or a body.
+FORM_FILL_KEY = with_description({"type": "string"}, "The form fill's id, or the client_id that a device made.")
 
-ID_IN_ADDRESS = told(ID, "The inspection's id.")
+ID_IN_ADDRESS = with_description(ID, "The inspection's id.")
 
 ERROR = Named(
     "Error",
     obj(
         ("details", "limit", "data", "checks"),
         success=FALSE,
-        error=told(TEXT, "A sentence for people."),
-        code=told(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
-        message=told(TEXT, "What to do."),
-        request_id=told(nullable(TEXT), "Names this request in the server's log."),
-        details=told(OBJECT, "Of `invalid`: field → messages."),
-        limit=told({"type": "integer"}, "Of `too_large` and `too_many_items`."),
-        data=told(OBJECT, "Of `stale`: the present row."),
-        checks=told(OBJECT, "Of `/readyz`: what works and what does not."),
+        error=with_description(TEXT, "A sentence for people."),
+        code=with_description(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
+        message=with_description(TEXT, "What to do."),
+        request_id=with_description(nullable(TEXT), "Names this request in the server's log."),
+        details=with_description(OBJECT, "Of `invalid`: field → messages."),
+        limit=with_description({"type": "integer"}, "Of `too_large` and `too_many_items`."),
+        data=with_description(OBJECT, "Of `stale`: the present row."),
+        checks=with_description(OBJECT, "Of `/readyz`: what works and what does not."),
     ),
 )
 
@@ -117,7 +128,7 @@ FORM_FIELD = Named(
     ),
 )
 FORM_TEMPLATE = Named(
-    "FormTemplate", obj(id=ID, name=TEXT, form_structure=listed(FORM_FIELD), created_at=TIME, updated_at=TIME)
+    "FormTemplate", obj(id=ID, name=TEXT, form_structure=array_of(FORM_FIELD), created_at=TIME, updated_at=TIME)
 )
 PROPERTY = Named(
     "InspectedProperty", obj(**{name: nullable(TEXT) for name in ("property_name", "address", "city", "zip_code")})
@@ -147,12 +158,12 @@ _FORM_FILL = obj(
     client_id=nullable(UUID),
     inspection_id=ID,
     form_template_id=ID,
-    data=told(
+    data=with_description(
         OBJECT, "Field → value; with `<field>_photo_attachment_id` (a list) and `<field>_signature_attachment_id`."
     ),
     created_at=TIME,
     updated_at=TIME,
-    form_structure=listed(FORM_FIELD),
+    form_structure=array_of(FORM_FIELD),
 )
 FORM_FILL = Named("FormFill", _FORM_FILL)
 ATTACHMENT = Named(
@@ -175,11 +186,11 @@ OFFLINE_FORM_FILL = Named(
     "OfflineFormFill",
     {
         **_FORM_FILL,
-        "properties": {**_FORM_FILL["properties"], "photos": listed(ATTACHMENT)},
+        "properties": {**_FORM_FILL["properties"], "photos": array_of(ATTACHMENT)},
         "required": [*_FORM_FILL["required"], "photos"],
     },
 )
-INSPECTION_WITH_FORM_FILLS = obj(inspection=INSPECTION, form_fills=listed(FORM_FILL))
+INSPECTION_WITH_FORM_FILLS = obj(inspection=INSPECTION, form_fills=array_of(FORM_FILL))
 
 
 def usual(data: Mapping[str, Any]) -> JsonSchema:
@@ -189,4 +200,4 @@ def usual(data: Mapping[str, Any]) -> JsonSchema:
 
 def page_of(name: str, items: Mapping[str, Any]) -> JsonSchema:
     """`data` of a list that is answered a page at a time."""
-    return obj(**{name: listed(items)}, page=COUNT, per_page=COUNT, total=COUNT, pages=COUNT)
+    return obj(**{name: array_of(items)}, page=COUNT, per_page=COUNT, total=COUNT, pages=COUNT)

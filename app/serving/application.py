@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
+from flask_compress import Compress
+from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
@@ -18,9 +20,13 @@ from app.api.metrics import blueprint as metrics_blueprint
 from app.attachments.storage import open_storage
 from app.clock import Clock, system_clock
 from app.config import API_PREFIX, Settings, load_settings, names_of_settings
-from app.core.database.engine import compress, db, engine_options, migrate, prepare_engine
+from app.core.database.engine import db, engine_options, prepare_engine
+from app.core.host.findings import refuse
+from app.core.host.load import load
 from app.core.host.migrations import wrong_migrations
-from app.core.host.registry import Registry, load, mount_blueprints, mount_commands, read_settings, refuse
+from app.core.host.mount import mount_blueprints, mount_commands
+from app.core.host.registry import Registry
+from app.core.host.settings import read_settings
 from app.core.sync.examples import wrong_examples
 from app.core.sync.routes import blueprint as sync_blueprint
 from app.feed.routes import blueprint as feed_blueprint
@@ -31,7 +37,9 @@ from app.web import init_web
 
 logger = logging.getLogger(__name__)
 
-MIGRATIONS = Path(__file__).parent.parent.parent / "migrations"
+PACKAGE = Path(__file__).parent.parent
+#: The core's migrations. A wheel has them in the package (see `setup.py`), the repository has them at its top.
+MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
 
 
 def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flask:
@@ -44,8 +52,8 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
     _configure(app, settings)
     db.init_app(app)
     prepare_engine(app)
-    migrate.init_app(app, db, directory=str(MIGRATIONS), render_as_batch=True)
-    compress.init_app(app)
+    Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
+    Compress(app)
     # Before the sign-in guard: a browser asks for permission without a token.
     init_cors(app, settings)
     # Errors and the sign-in guard before any route, so that none is ever without them.
@@ -59,13 +67,13 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
     app.register_blueprint(metrics_blueprint)
     register_api(app, API_PREFIX)
     cli.register_commands(app)
-    # Plugins last: what they bring must fit what is there.
+    # Plugins last, because the checks compare them with everything else.
     _install_plugins(app, settings)
     return app
 
 
 def _install_plugins(app: Flask, settings: Settings) -> None:
-    """Let the application know all that plugins bring. Raises `PluginError` with all that is wrong with them."""
+    """Give the application everything that plugins bring. Raises `PluginError` with everything wrong with them."""
     registry = app.extensions["fieldpost.registry"] = Registry()
     findings = [*load(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]
     wrong_settings, unknown = read_settings(app, registry, settings.unknown, names_of_settings())

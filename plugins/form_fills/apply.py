@@ -1,4 +1,4 @@
-"""What a `form_fill` operation does."""
+"""Applying a `form_fill` operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.plugin_api import Context, Operation, Outcome, Rejected, edit
 
 
 def edit_form_fill(operation: Operation, context: Context) -> Outcome:
-    """Change the form fill, or create one from a form template below the inspection."""
+    """Change the form fill, or create one below the inspection from a form template."""
     if operation.target is not None:
         return edit(operation, context)
     form_template = operation.rows["form_template"]

@@ -1,4 +1,4 @@
-"""Who may change a form fill: whoever may change its inspection."""
+"""The right to change a form fill: the right to change its inspection."""
 
 from app.policies import change as may_change
 

@@ -1,25 +1,28 @@
-"""What a valid `form_fill` payload is, the core's keys taken out."""
+"""The payload of a `form_fill` operation, without the core's keys."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
-#: Keys that the server projects into `data` (contract, section 4); sent by a client they are ignored.
+#: The endings of keys that the server adds to `data` (contract, section 4). From a client they are ignored.
 SERVER_SUFFIXES = ("_photo_attachment_id", "_signature_attachment_id")
 
 
 class FormFillSchema(Schema):
-    """`data` (the whole form) or `changes` (a patch); a create takes `data` only, and may leave it out."""
+    """`data` (the whole form) or `changes` (a patch). A create takes only `data`, and may leave it out."""
+
+    #: `edit_form_fill` checks it; stated here for the OpenAPI document.
+    new_row_requires: ClassVar = ("form_template_id",)
 
     data = fields.Dict()
     changes = fields.Dict()
 
     @validates_schema
-    def check_form(self, payload: Mapping[str, Any], partial: bool | None = None, **_: Any) -> None:
-        """An update, which is loaded partially, names something to change in one of the two ways."""
+    def check_form(self, payload: Mapping[str, Any], partial: bool | None = None, **_: object) -> None:
+        """Check that an update, which is loaded partially, names at least one field, in `data` or in `changes`."""
         if not partial:
             if "changes" in payload:
                 raise ValidationError("A new form fill takes data, not changes.", "changes")
@@ -29,8 +32,8 @@ class FormFillSchema(Schema):
             raise ValidationError("Send at least one field.", "data" if "data" in payload else "changes")
 
     @post_load
-    def drop_server_keys(self, payload: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Leave out what only the server knows, so that no client can orphan a photo."""
+    def drop_server_keys(self, payload: dict[str, Any], **_: object) -> dict[str, Any]:
+        """Leave out the server's keys, so that no client can detach a photo from its field."""
         return {name: _without_server_keys(form) for name, form in payload.items()}
 
 
@@ -39,6 +42,6 @@ def _without_server_keys(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def fields_to_set(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields that an operation sets, whichever way they were sent."""
-    found: Mapping[str, Any] = payload.get("data") or payload.get("changes") or {}
-    return found
+    """The fields that an operation sets, from `data` or `changes`."""
+    form: Mapping[str, Any] = payload.get("data") or payload.get("changes") or {}
+    return form

@@ -1,4 +1,4 @@
-"""Who may change an inspection from a device: its owner, its assigned technician, administrators."""
+"""The right to change an inspection from a device: its owner, its assigned technician, administrators."""
 
 from app.policies import change as may_change
 

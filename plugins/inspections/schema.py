@@ -1,4 +1,4 @@
-"""What a valid `inspection` payload is, the core's keys taken out."""
+"""The payload of an `inspection` operation, without the core's keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from app.models import STATUSES
 
 
 class InspectionSchema(Schema):
-    """`status` and `notes`, at least one of the two; an absent one stays as it is."""
+    """`status` and `notes`, at least one of them. If one is missing, it stays as it is."""
 
     status = fields.String(validate=validate.OneOf(STATUSES))
     notes = fields.String(allow_none=True)
 
     @validates_schema
-    def check_something_is_sent(self, payload: Mapping[str, Any], **_: Any) -> None:
-        """An operation without a change is a mistake of the app's."""
+    def check_something_is_sent(self, payload: Mapping[str, Any], **_: object) -> None:
+        """Refuse an operation that changes nothing."""
         if not payload:
             raise ValidationError("Send status or notes.")

@@ -1,4 +1,4 @@
-"""What a `photo_delete` operation does."""
+"""Applying a `photo_delete` operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.plugin_api import Context, Operation, Outcome
 
 
 def delete_photo(operation: Operation, context: Context) -> Outcome:
-    """Delete the named photo, or all photos of the field. Nothing there to delete is a success."""
+    """Delete the named photo, or all photos of the field. If there is none, the operation succeeds all the same."""
     field_name, photo_id = operation.data["field_name"], operation.data.get("photo_attachment_id")
     for attachment in operation.rows["attachments"]:
         if attachment.kind == "photo" and attachment.field_name == field_name and photo_id in (None, attachment.id):

@@ -1,4 +1,4 @@
-"""Who may delete a photo: whoever may change its form fill."""
+"""The right to delete a photo: the right to change its form fill."""
 
 from app.policies import change as may_change
 

@@ -1,10 +1,10 @@
-"""What a valid `photo_delete` payload is, the core's keys taken out."""
+"""The payload of a `photo_delete` operation, without the core's keys."""
 
 from marshmallow import Schema, fields, validate
 
 
 class PhotoDeleteSchema(Schema):
-    """The field, and the photo; without `photo_attachment_id` all photos of the field are meant."""
+    """The field and the photo. Without `photo_attachment_id`, all photos of the field are deleted."""
 
     field_name = fields.String(required=True, validate=validate.Length(1, 255))
     photo_attachment_id = fields.String(validate=validate.Length(1, 255))

@@ -1,4 +1,4 @@
-"""Who may delete a signature: whoever may change its form fill."""
+"""The right to delete a signature: the right to change its form fill."""
 
 from app.policies import change as may_change
 

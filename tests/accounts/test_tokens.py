@@ -5,19 +5,22 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from typing import Any
 
 import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from app import create_app
 from app.accounts.tokens import end_sign_ins
-from app.config import ConfigurationError
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
+from app.errors import ConfigurationError
 from app.models import SignIn, User
 from tests.conftest import PASSWORD, SettableClock, World
+from tests.support.answers import json_of
 
 LOGIN, REFRESH, LOGOUT, ME = (f"/api/v1/auth/{each}" for each in ("login", "refresh", "logout", "me"))
 
@@ -33,15 +36,16 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def log_in(client: FlaskClient, user: User, **more: object) -> dict[str, object]:
+def log_in(client: FlaskClient, user: User, **more: object) -> dict[str, Any]:
     answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD, **more})
     assert answer.status_code == 200, answer.json
-    return answer.json
+    tokens: dict[str, Any] = json_of(answer)
+    return tokens
 
 
-def code_of(answer: object) -> tuple[int, str]:
+def code_of(answer: TestResponse) -> tuple[int, str]:
     """Status and code of a 401, its fixed parts checked."""
-    body = answer.json
+    body = json_of(answer)
     if answer.status_code == 401:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert body["success"] is False
@@ -54,7 +58,7 @@ def me(client: FlaskClient, token: str) -> tuple[int, str]:
     return code_of(client.get(ME, headers=bearer(token)))
 
 
-def refresh(client: FlaskClient, token: str) -> object:
+def refresh(client: FlaskClient, token: str) -> TestResponse:
     return client.post(REFRESH, headers=bearer(token))
 
 
@@ -68,7 +72,7 @@ def test_a_sign_in_answers_what_the_contract_says(client: FlaskClient, user: Use
     assert body["expires_in"] == 900
     assert body["user"] == {"id": user.id, "email": user.email, "name": user.name, "role": "technician"}
     assert body["device_id"] == DEVICE
-    shown = client.get(ME, headers=bearer(body["access_token"])).json
+    shown = json_of(client.get(ME, headers=bearer(body["access_token"])))
     assert shown["success"] is True
     assert shown["user"] == body["user"]
 
@@ -98,15 +102,15 @@ def test_a_faulty_body_is_400_and_names_the_fields(
     client: FlaskClient, user: User, body: dict[str, object], named: set[str]
 ) -> None:
     answer = client.post(LOGIN, json=body)
-    assert (answer.status_code, answer.json["code"]) == (400, "invalid")
-    assert set(answer.json["details"]) == named
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
+    assert set(json_of(answer)["details"]) == named
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b'"text"', b"[]", b'{"email": "\\u0000", "password": "x"}'])
 def test_a_body_that_is_no_object_is_400(client: FlaskClient, body: bytes) -> None:
     answer = client.post(LOGIN, data=body, content_type="application/json")
     assert answer.status_code == 400
-    assert answer.json["code"] in ("bad_json", "invalid")
+    assert json_of(answer)["code"] in ("bad_json", "invalid")
 
 
 def test_wrong_password_and_unknown_email_get_the_same_answer(client: FlaskClient, world: World, user: User) -> None:
@@ -119,7 +123,7 @@ def test_wrong_password_and_unknown_email_get_the_same_answer(client: FlaskClien
     ):
         answer = client.post(LOGIN, json={"email": email, "password": password})
         assert code_of(answer) == (401, "wrong_credentials")
-        bodies.append({**answer.json, "request_id": ""})
+        bodies.append({**json_of(answer), "request_id": ""})
     assert bodies[0] == bodies[1] == bodies[2]
 
 
@@ -151,9 +155,9 @@ def test_failed_sign_ins_are_limited_and_lock_nobody_else_out(client: FlaskClien
         answer = client.post(LOGIN, json={"email": user.email, "password": "wrong"})
         assert answer.status_code == 401
     answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD})
-    assert (answer.status_code, answer.json["code"]) == (429, "too_many_requests")
-    assert answer.json["success"] is False
-    assert answer.json["error"]
+    assert (answer.status_code, json_of(answer)["code"]) == (429, "too_many_requests")
+    assert json_of(answer)["success"] is False
+    assert json_of(answer)["error"]
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     log_in(client, other)
     owner_elsewhere = client.post(
@@ -212,14 +216,14 @@ def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = N
     ],
 )  # fmt: skip
 def test_a_token_with_wrong_claims_or_signature_is_token_invalid_and_never_422(
-    app: Flask, client: FlaskClient, user: User, changes: dict[str, object]
+    app: Flask, client: FlaskClient, user: User, changes: dict[str, Any]
 ) -> None:
     assert me(client, forge(app, **changes)) == (401, "token_invalid")
 
 
 def test_an_unsigned_token_is_refused(app: Flask, client: FlaskClient) -> None:
     claims = {"sub": "1", "sid": "x", "gen": 0, "att": 0, "type": "access", "exp": 4e9}
-    assert me(client, jwt.encode(claims, None, "none")) == (401, "token_invalid")
+    assert me(client, jwt.encode(claims, "", "none")) == (401, "token_invalid")
 
 
 def test_a_token_of_no_sign_in_is_revoked(app: Flask, client: FlaskClient, user: User) -> None:
@@ -242,7 +246,7 @@ def test_a_refresh_token_lives_ninety_days_from_its_last_use(
         clock.forward(days=89)
         answer = refresh(client, token)
         assert answer.status_code == 200
-        token = answer.json["refresh_token"]
+        token = json_of(answer)["refresh_token"]
     clock.forward(days=90)
     assert code_of(refresh(client, token)) == (401, "token_expired")
 
@@ -256,7 +260,7 @@ def test_each_token_works_only_where_it_belongs(client: FlaskClient, user: User)
 
 def test_a_refresh_answers_like_a_sign_in_with_new_tokens(client: FlaskClient, user: User) -> None:
     first = log_in(client, user, device_id=DEVICE)
-    second = refresh(client, first["refresh_token"]).json
+    second = json_of(refresh(client, first["refresh_token"]))
     assert set(second) == set(first)
     assert second["device_id"] == DEVICE
     assert second["user"] == first["user"]
@@ -267,9 +271,9 @@ def test_a_refresh_answers_like_a_sign_in_with_new_tokens(client: FlaskClient, u
 
 def test_the_old_refresh_token_works_until_its_successor_is_used(client: FlaskClient, user: User) -> None:
     first = log_in(client, user)
-    lost = [refresh(client, first["refresh_token"]).json for _ in range(3)]
+    lost = [json_of(refresh(client, first["refresh_token"])) for _ in range(3)]
     assert me(client, first["access_token"])[0] == 200, "the old access token still works"
-    kept = refresh(client, first["refresh_token"]).json
+    kept = json_of(refresh(client, first["refresh_token"]))
     for each in lost:
         assert me(client, each["access_token"]) == (401, "token_revoked"), "each use replaced the unused successor"
     assert me(client, kept["access_token"])[0] == 200
@@ -281,12 +285,12 @@ def test_any_use_of_the_old_refresh_token_after_its_successor_revokes_the_family
     client: FlaskClient, user: User, used: str
 ) -> None:
     first = log_in(client, user)
-    second = refresh(client, first["refresh_token"]).json
+    second = json_of(refresh(client, first["refresh_token"]))
     if used == "access_token":
         assert me(client, second["access_token"])[0] == 200
         newest = second
     else:
-        newest = refresh(client, second["refresh_token"]).json
+        newest = json_of(refresh(client, second["refresh_token"]))
     assert code_of(refresh(client, first["refresh_token"])) == (401, "token_revoked")
     for each in (first, second, newest):
         assert me(client, each["access_token"]) == (401, "token_revoked")
@@ -295,8 +299,8 @@ def test_any_use_of_the_old_refresh_token_after_its_successor_revokes_the_family
 
 def test_a_replaced_refresh_token_revokes_the_family(client: FlaskClient, user: User) -> None:
     first = log_in(client, user)
-    replaced = refresh(client, first["refresh_token"]).json
-    kept = refresh(client, first["refresh_token"]).json
+    replaced = json_of(refresh(client, first["refresh_token"]))
+    kept = json_of(refresh(client, first["refresh_token"]))
     assert code_of(refresh(client, replaced["refresh_token"])) == (401, "token_revoked")
     assert me(client, kept["access_token"]) == (401, "token_revoked")
 
@@ -309,7 +313,7 @@ def test_a_revoked_family_leaves_other_sign_ins_alone(client: FlaskClient, user:
 
 def test_logout_ends_both_tokens_at_once(client: FlaskClient, user: User) -> None:
     body = log_in(client, user)
-    assert client.post(LOGOUT, headers=bearer(body["access_token"])).json["success"] is True
+    assert json_of(client.post(LOGOUT, headers=bearer(body["access_token"])))["success"] is True
     assert me(client, body["access_token"]) == (401, "token_revoked")
     assert code_of(refresh(client, body["refresh_token"])) == (401, "token_revoked")
     assert code_of(client.post(LOGOUT, headers=bearer(body["access_token"]))) == (401, "token_revoked")
@@ -323,7 +327,7 @@ def test_role_and_deactivation_take_effect_on_the_next_call(app: Flask, client: 
             unit_of_work(lambda _: db.session.execute(db.update(User).values(**values)))
 
     write(role="user")
-    assert client.get(ME, headers=bearer(body["access_token"])).json["user"]["role"] == "user"
+    assert json_of(client.get(ME, headers=bearer(body["access_token"])))["user"]["role"] == "user"
     write(active=False)
     assert me(client, body["access_token"]) == (401, "token_revoked")
     assert code_of(refresh(client, body["refresh_token"])) == (401, "token_revoked")
@@ -355,7 +359,7 @@ def test_the_previous_key_is_accepted_while_it_is_changed(
 
 def test_a_refresh_on_two_connections_at_once_signs_nobody_out(app: Flask, client: FlaskClient, user: User) -> None:
     first = log_in(client, user)
-    answers: list[object] = []
+    answers: list[TestResponse] = []
     threads = [
         threading.Thread(target=lambda: answers.append(refresh(app.test_client(), first["refresh_token"])))
         for _ in range(4)
@@ -365,7 +369,7 @@ def test_a_refresh_on_two_connections_at_once_signs_nobody_out(app: Flask, clien
     for each in threads:
         each.join()
     assert [each.status_code for each in answers] == [200] * 4
-    statuses = sorted(me(client, each.json["access_token"])[0] for each in answers)
+    statuses = sorted(me(client, json_of(each)["access_token"])[0] for each in answers)
     assert statuses == [200, 401, 401, 401], "the last one issued counts"
 
 

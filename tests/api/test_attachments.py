@@ -14,6 +14,7 @@ from app.models import FormFill, User
 from app.testing import push
 from tests.api.conftest import API
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
 CLIENT_ID = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
@@ -34,7 +35,7 @@ def upload(client: FlaskClient, form_fill: FormFill, content: bytes, field_name:
     form = {"form_fill_id": str(form_fill.id), "field_name": field_name, "photo": (BytesIO(content), "p.jpg")}
     answer = client.post(f"{API}/sync/upload_photo", data=form)
     assert answer.status_code == 200, answer.text
-    return str(answer.json["photo_attachment_id"])  # type: ignore[index]
+    return str(json_of(answer)["photo_attachment_id"])
 
 
 def asked(form_fill_id: Any, content: bytes, field_name: str = "Riser_Photo") -> dict[str, Any]:
@@ -116,10 +117,10 @@ def test_any_number_of_photos_is_one_query(
 def test_what_is_no_list_of_photos_is_refused(device: FlaskClient, body: Any) -> None:
     answer = device.post(VERIFY, json=body)
     assert answer.status_code == 400
-    assert answer.json["code"] in ("invalid", "bad_json")  # type: ignore[index]
+    assert json_of(answer)["code"] in ("invalid", "bad_json")
 
 
 def test_too_many_at_once_are_refused_with_the_limit(device: FlaskClient, form_fill: FormFill) -> None:
     answer = device.post(VERIFY, json=[asked(form_fill.id, b"x")] * 1001)
-    assert (answer.status_code, answer.json["code"]) == (413, "too_many_items")  # type: ignore[index]
-    assert answer.json["limit"] == 1000  # type: ignore[index]
+    assert (answer.status_code, json_of(answer)["code"]) == (413, "too_many_items")
+    assert json_of(answer)["limit"] == 1000

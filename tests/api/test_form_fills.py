@@ -1,4 +1,4 @@
-"""`GET /form_fills/:id` by id or client_id, for whoever sees the inspection (contract, section 8)."""
+"""`GET /form_fills/:id` by id or client_id, for users who see the inspection (contract, section 8)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from app.models import Attachment, FormFill, User
 from tests.api.conftest import API, fault
 from tests.conftest import STRUCTURE, SignIn, World
+from tests.support.answers import json_of
 
 CLIENT_ID = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
 
@@ -49,7 +50,7 @@ def test_a_form_fill_comes_with_its_structure_and_its_attachments(
     signature = attach(world, form_fill, 4, kind="signature", field_name="Signature").id
     answer = office.get(f"{API}/form_fills/{form_fill.id}")
     assert answer.status_code == 200, answer.json
-    assert answer.json["data"]["form_fill"] == {
+    assert json_of(answer)["data"]["form_fill"] == {
         "id": form_fill.id,
         "client_id": CLIENT_ID,
         "inspection_id": form_fill.inspection_id,
@@ -67,7 +68,7 @@ def test_a_form_fill_comes_with_its_structure_and_its_attachments(
 
 @pytest.mark.parametrize("key", [CLIENT_ID, CLIENT_ID.upper()])
 def test_a_client_id_names_it_in_any_case(office: FlaskClient, form_fill: FormFill, key: str) -> None:
-    assert office.get(f"{API}/form_fills/{key}").json["data"]["form_fill"]["id"] == form_fill.id
+    assert json_of(office.get(f"{API}/form_fills/{key}"))["data"]["form_fill"]["id"] == form_fill.id
 
 
 @pytest.mark.parametrize(

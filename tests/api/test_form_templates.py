@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from app.models import FormTemplate, User
 from tests.api.conftest import API, details, entries, fault
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 
 TEMPLATES = f"{API}/form_templates"
 
@@ -25,7 +26,7 @@ NEW: dict[str, Any] = {"name": "Sprinkler", "form_structure": STRUCTURE}
 def test_an_administrator_adds_a_form_template(world: World, office: FlaskClient, admin: User) -> None:
     answer = office.post(TEMPLATES, json=NEW)
     assert answer.status_code == 201, answer.json
-    template = answer.json["data"]["form_template"]
+    template = json_of(answer)["data"]["form_template"]
     stored = world.get(FormTemplate, template["id"])
     assert (stored.name, stored.form_structure) == ("Sprinkler", STRUCTURE)
     assert template["form_structure"] == STRUCTURE
@@ -37,10 +38,10 @@ def test_an_administrator_adds_a_form_template(world: World, office: FlaskClient
 def test_everybody_signed_in_reads_form_templates(world: World, sign_in: SignIn, role: str) -> None:
     first, second = world.template(), world.template(name="Hydrant")
     client = sign_in(world.user(f"{role}@example.com", role))
-    data = client.get(TEMPLATES).json["data"]
+    data = json_of(client.get(TEMPLATES))["data"]
     assert [each["id"] for each in data["form_templates"]] == [second.id, first.id]
     assert (data["total"], data["page"], data["per_page"], data["pages"]) == (2, 1, 50, 1)
-    one = client.get(f"{TEMPLATES}/{first.id}").json["data"]["form_template"]
+    one = json_of(client.get(f"{TEMPLATES}/{first.id}"))["data"]["form_template"]
     assert one["form_structure"] == first.form_structure
     assert fault(client.get(f"{TEMPLATES}/{second.id + 1}")) == (404, "not_found", "FormTemplate not found")
     assert "sort" in details(client.get(f"{TEMPLATES}?sort=name"))

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.attachments.storage import StoredObject
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 
 
 def test_a_process_that_answers_is_alive(app: Flask) -> None:
@@ -39,8 +40,8 @@ def test_a_database_without_its_migrations_is_not_ready(app: Flask) -> None:
 
 
 def test_a_database_that_a_newer_release_has_migrated_is_ready(app: Flask) -> None:
-    """Else an upgrade would take all nodes out at once that still run the former release."""
-    with app.app_context(), db.engine.begin() as connection:
+    """Otherwise an upgrade would take out all nodes at once that still run the former release."""
+    with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'newer'"))
     assert app.test_client().get("/readyz").status_code == 200
 

@@ -12,6 +12,7 @@ from app.models import FormFill, Inspection, LedgerEntry, User
 from app.testing import push, sign_in
 from tests.api.conftest import API
 from tests.conftest import SettableClock, World
+from tests.support.answers import json_of
 
 DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
@@ -34,7 +35,7 @@ def device(world: World, tech: User) -> FlaskClient:
 def history(client: FlaskClient, path: str) -> list[dict[str, Any]]:
     answer = client.get(API + path)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json["data"]["history"]  # type: ignore[index]
+    found: list[dict[str, Any]] = json_of(answer)["data"]["history"]
     return found
 
 
@@ -86,13 +87,13 @@ def test_an_upload_and_a_delete_are_in_the_attachments_history(
     push(device, {"type": "photo_delete", "local_id": "x", "data": data})
     # The row is only marked, so what happened to it can still be read.
     answer = device.get(f"{API}/entities/attachment/{photo.id}/history")
-    assert [each["action"] for each in answer.json["data"]["history"]] == ["delete", "create"]  # type: ignore[index]
+    assert [each["action"] for each in json_of(answer)["data"]["history"]] == ["delete", "create"]
 
 
 def test_history_comes_in_pages_newest_first(device: FlaskClient, form_fill: FormFill) -> None:
     push(device, *[edit(form_fill, str(number), a=number) for number in range(1, 8)])
     url = f"{API}/form_fills/{form_fill.id}/history?per_page=3"
-    pages: list[Any] = [device.get(f"{url}&page={page}").json["data"] for page in (1, 2, 3, 4)]  # type: ignore[index]
+    pages: list[Any] = [json_of(device.get(f"{url}&page={page}"))["data"] for page in (1, 2, 3, 4)]
     assert [[each["local_id"] for each in page["history"]] for page in pages] == [
         ["7", "6", "5"],
         ["4", "3", "2"],

@@ -16,6 +16,7 @@ from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEnt
 from tests.api.conftest import API, details, entries, fault
 from tests.api.test_form_fills import attach
 from tests.conftest import SettableClock, SignIn, World
+from tests.support.answers import json_of
 
 INSPECTIONS = f"{API}/inspections"
 
@@ -59,7 +60,7 @@ def test_an_inspection_is_created_with_a_form_fill_for_each_template(
     )
     answer = office.post(INSPECTIONS, json=body)
     assert answer.status_code == 201, answer.json
-    data = answer.json["data"]
+    data = json_of(answer)["data"]
     stored = world.get(Inspection, data["inspection"]["id"])
     assert (stored.date, stored.owner_id, stored.assignee_id) == (date(2024, 3, 20), owner.id, tech.id)
     assert (stored.status, stored.notes, stored.job) == ("in_progress", "Bring a ladder", "J-1")
@@ -71,7 +72,7 @@ def test_an_inspection_is_created_with_a_form_fill_for_each_template(
     form_fills = world.all(FormFill)
     assert [each.id for each in form_fills] == [each["id"] for each in data["form_fills"]]
     assert {each.inspection_id for each in form_fills} == {stored.id}
-    assert data == office.get(f"{INSPECTIONS}/{stored.id}").json["data"]
+    assert data == json_of(office.get(f"{INSPECTIONS}/{stored.id}"))["data"]
 
 
 def test_creation_is_one_unit_in_the_ledger(
@@ -92,17 +93,17 @@ def test_creation_is_one_unit_in_the_ledger(
 def test_what_is_left_out_has_its_default(
     world: World, office: FlaskClient, admin: User, template: FormTemplate
 ) -> None:
-    made = office.post(INSPECTIONS, json=new(template.id)).json["data"]["inspection"]
+    made = json_of(office.post(INSPECTIONS, json=new(template.id)))["data"]["inspection"]
     assert (made["owner_id"], made["assignee_id"], made["status"], made["notes"]) == (admin.id, None, "pending", None)
     assert (made["property"], made["customer"]) == (None, None)
-    part = office.post(INSPECTIONS, json=new(template.id, property={"city": "Ulm"}, customer={})).json["data"]
+    part = json_of(office.post(INSPECTIONS, json=new(template.id, property={"city": "Ulm"}, customer={})))["data"]
     assert part["inspection"]["property"] == {**dict.fromkeys(PROPERTY), "city": "Ulm"}
     assert part["inspection"]["customer"] == dict.fromkeys(CUSTOMER)
 
 
 def test_inspections_are_numbered_without_gaps(world: World, office: FlaskClient) -> None:
     templates = [world.template().id for _ in range(5)]
-    made = [office.post(INSPECTIONS, json=new(*templates)).json["data"]["inspection"]["id"] for _ in range(2)]
+    made = [json_of(office.post(INSPECTIONS, json=new(*templates)))["data"]["inspection"]["id"] for _ in range(2)]
     assert made[1] == made[0] + 1
 
 
@@ -285,7 +286,7 @@ def test_inspections_come_newest_first_a_page_at_a_time(world: World, office: Fl
     first = office.get(f"{INSPECTIONS}?per_page=2")
     assert ids(first) == made[:-3:-1]
     assert ids(office.get(f"{INSPECTIONS}?per_page=2&page=3")) == made[:1]
-    data = first.json["data"]
+    data = json_of(first)["data"]
     assert (data["page"], data["per_page"], data["total"], data["pages"]) == (1, 2, 5, 3)
     assert data["inspections"][0]["date"] == "2024-03-20"
 
@@ -428,8 +429,11 @@ def test_a_change_sets_what_is_sent_and_nothing_else(
     assert (stored.status, stored.notes, stored.job) == ("completed", None, "J-1")
     assert (stored.system_category, stored.interval_category) == ("dry pipe", "monthly")
     assert (stored.property, stored.customer) == (PROPERTY, CUSTOMER)
-    assert answer.json["data"]["inspection"]["updated_at"] == "2024-03-15T10:31:00.000Z"
-    assert answer.json["data"]["inspection"] == office.get(f"{INSPECTIONS}/{inspection.id}").json["data"]["inspection"]
+    assert json_of(answer)["data"]["inspection"]["updated_at"] == "2024-03-15T10:31:00.000Z"
+    assert (
+        json_of(answer)["data"]["inspection"]
+        == json_of(office.get(f"{INSPECTIONS}/{inspection.id}"))["data"]["inspection"]
+    )
 
 
 def test_a_change_of_people_is_recorded_with_gain_and_loss_of_sight(
@@ -469,13 +473,13 @@ def test_a_stale_change_is_409_with_the_present_row(
     world: World, clock: SettableClock, office: FlaskClient, owner: User
 ) -> None:
     url = f"{INSPECTIONS}/{world.inspection(owner, form_template_id=world.template().id).id}"
-    seen = office.get(url).json["data"]["inspection"]["updated_at"]
+    seen = json_of(office.get(url))["data"]["inspection"]["updated_at"]
     clock.forward(minutes=1)
-    present = office.patch(url, json={"notes": "first", "updated_at": seen}).json["data"]["inspection"]
+    present = json_of(office.patch(url, json={"notes": "first", "updated_at": seen}))["data"]["inspection"]
     answer = office.patch(url, json={"notes": "second", "updated_at": seen})
     assert fault(answer)[:2] == (409, "stale")
-    assert answer.json["data"] == {"inspection": present}
-    assert office.get(url).json["data"]["inspection"]["notes"] == "first"
+    assert json_of(answer)["data"] == {"inspection": present}
+    assert json_of(office.get(url))["data"]["inspection"]["notes"] == "first"
     for version in (present["updated_at"], "2030-01-01T00:00:00+02:00"):
         assert office.patch(url, json={"notes": version, "updated_at": version}).status_code == 200
 
@@ -514,7 +518,7 @@ def test_equal_values_make_no_version(world: World, clock: SettableClock, office
     clock.forward(minutes=1)
     entries_before = len(world.all(LedgerEntry))
     answer = office.patch(f"{INSPECTIONS}/{inspection.id}", json={"notes": "same", "property": {"city": "Springfield"}})
-    assert answer.json["data"]["inspection"]["updated_at"] == "2024-03-15T10:30:00.000Z"
+    assert json_of(answer)["data"]["inspection"]["updated_at"] == "2024-03-15T10:30:00.000Z"
     assert len(world.all(LedgerEntry)) == entries_before
 
 
@@ -529,7 +533,7 @@ def test_an_inspection_goes_with_everything_below_it(
     photo, kept_photo = attach(world, gone, 1), attach(world, kept, 1, storage_key="aa/kept")
     answer = office.delete(f"{INSPECTIONS}/{inspection.id}")
     assert answer.status_code == 200, answer.json
-    assert answer.json["data"] == {"id": inspection.id}
+    assert json_of(answer)["data"] == {"id": inspection.id}
     assert [each.id for each in world.all(Inspection)] == [other.id]
     assert [each.id for each in world.all(FormFill)] == [kept.id]
     # The row stays, marked, until its bytes are collected.
@@ -553,5 +557,5 @@ def test_an_inspection_goes_with_everything_below_it(
 def test_an_id_is_not_given_again(world: World, office: FlaskClient, owner: User, template: FormTemplate) -> None:
     inspection = world.inspection(owner)
     office.delete(f"{INSPECTIONS}/{inspection.id}")
-    made = office.post(INSPECTIONS, json=new(template.id)).json["data"]["inspection"]["id"]
+    made = json_of(office.post(INSPECTIONS, json=new(template.id)))["data"]["inspection"]["id"]
     assert made > inspection.id

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.core.host.registry import current_registry
-from app.openapi.faults import FAULTS
+from app.openapi.error_codes import ERROR_CODES
+from app.testing import World, push, sign_in
 from tests.api.conftest import API, fault
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of, operations_of
 from tests.guards.sources import ROOT
+from tests.support.answers import json_of
 
 pytestmark = pytest.mark.database("sqlite")
 
 
 @pytest.fixture
 def document(app: Flask) -> Document:
-    found: Document = app.test_client().get(f"{API}/openapi.json").json
+    found: Document = json_of(app.test_client().get(f"{API}/openapi.json"))
     return found
 
 
 def test_the_document_is_valid_openapi(document: Document) -> None:
     assert document["openapi"] == "3.1.0"
     assert (document["info"]["title"], document["info"]["version"]) == ("Fieldpost", "v1")
+    # Without the identifier, or an address, openapi-generator refuses the document.
+    assert document["info"]["license"] == {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     assert [str(each) for each in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
@@ -96,14 +101,77 @@ def test_every_example_is_valid_by_its_schema(document: Document) -> None:
     assert shown > 100
 
 
+def test_no_property_of_a_body_has_a_default(document: Document) -> None:
+    """Generators for TypeScript take a property with a default for one that is always there."""
+    schemas = document["components"]["schemas"]
+    properties = {(name, key): each for name in schemas for key, each in schemas[name].get("properties", {}).items()}
+    assert [place for place, each in properties.items() if "default" in each] == []
+    assert properties["NewUser", "active"] == {"type": "boolean", "description": "`true` unless sent."}
+    assert properties["Credentials", "device_id"] == {"type": ["string", "null"], "format": "uuid"}
+
+
+TEXT_ID, VERSION = "0b5c0f2e", "2024-03-15T10:30:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("is_valid", "change"),
+    [
+        (True, {"entity": "form_fill", "op": "remove", "id": 1, "updated_at": None}),
+        (True, {"entity": "meter_reading", "op": "remove", "id": TEXT_ID, "updated_at": None}),
+        (True, {"entity": "meter_reading", "op": "upsert", "id": 1, "updated_at": VERSION, "record": {"value": 1}}),
+        (True, {"entity": "meter_reading", "op": "upsert", "id": TEXT_ID, "updated_at": VERSION, "record": {}}),
+        (False, {"entity": "meter_reading", "op": "upsert", "id": 1, "updated_at": VERSION}),
+        (False, {"entity": "meter_reading", "op": "upsert", "id": 1, "updated_at": None, "record": {}}),
+        (False, {"entity": "meter_reading", "op": "change", "id": 1, "updated_at": VERSION, "record": {}}),
+        (False, {"entity": "inspection", "op": "upsert", "id": 1, "updated_at": VERSION, "record": {}}),
+        (False, {"entity": "inspection", "op": "upsert", "id": TEXT_ID, "updated_at": VERSION, "record": {}}),
+        (False, {"entity": "attachment", "op": "upsert", "id": TEXT_ID, "updated_at": VERSION, "record": {"id": 1}}),
+    ],
+)
+def test_a_change_has_what_its_op_and_its_entity_ask_for(
+    document: Document, is_valid: bool, change: dict[str, Any]
+) -> None:
+    faults = faults_in(document, document["components"]["schemas"]["Change"], change)
+    assert (faults == []) == is_valid, faults
+
+
+@pytest.mark.parametrize(
+    ("is_valid", "data"),
+    [
+        (True, {"inspection_id": 1, "form_template_id": 1}),
+        (True, {"inspection_id": 1, "form_template_id": 1, "id": None, "form_fill_id": None}),
+        (True, {"id": 1, "changes": {}}),
+        (True, {"form_fill_id": "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003", "id": None, "form_template_id": None}),
+        (False, {"inspection_id": 1}),
+        (False, {"inspection_id": 1, "form_template_id": None}),
+        (False, {"inspection_id": None, "form_template_id": 1}),
+        (False, {"form_template_id": 1, "id": None}),
+        (False, {"id": None, "changes": {}}),
+    ],
+)
+def test_a_form_fill_is_changed_by_its_id_or_made_from_a_template(
+    app: Flask, document: Document, world: World, is_valid: bool, data: dict[str, Any]
+) -> None:
+    """And the server says so too, whatever else it may find wrong with the rows."""
+    item = {"type": "form_fill", "local_id": "1", "data": data}
+    faults = faults_in(document, item_schema_of(document), item)
+    assert (faults == []) == is_valid, faults
+    (owner, technician) = (world.user("owner@example.com", "technician"), world.user())
+    inspection = world.inspection(owner, technician)
+    assert (inspection.id, world.form_fill(inspection).form_template_id) == (1, 1)
+    (entry,) = [each for group in push(sign_in(app, technician), item).values() for each in group]
+    if not is_valid:
+        assert entry["code"] == "invalid"
+        assert entry["details"].keys() <= {"inspection_id", "form_template_id", "id"}
+
+
 def test_every_error_code_is_described_with_its_status(document: Document) -> None:
     section = (ROOT / "docs" / "api.md").read_text().partition("\n## Errors\n")[2].partition("\n## ")[0]
     table = re.findall(r"^\| (\d{3}) \| (.*?) \| .* \|$", section, re.MULTILINE)
-    told = {(int(status), code) for status, codes in table for code in re.findall(r"`(\w+)`", codes)}
-    assert {(each.status, each.code) for each in FAULTS.values()} == told
-    assert [f"| `{code}` | {status} |" in document["info"]["description"] for status, code in told] == [True] * len(
-        told
-    )
+    on_the_page = {(int(status), code) for status, codes in table for code in re.findall(r"`(\w+)`", codes)}
+    assert {(each.status, each.code) for each in ERROR_CODES.values()} == on_the_page
+    text = document["info"]["description"]
+    assert [code for status, code in on_the_page if f"| `{code}` | {status} |" not in text] == []
     answered = {
         (int(status), code)
         for operation in operations_of(document).values()
@@ -112,7 +180,7 @@ def test_every_error_code_is_described_with_its_status(document: Document) -> No
         if int(status) >= 400
     }
     # These two are answered to what is no documented call at all.
-    assert told - answered == {(400, "bad_request"), (405, "method_not_allowed")}
+    assert on_the_page - answered == {(400, "bad_request"), (405, "method_not_allowed")}
 
 
 def test_errors_keep_our_shape(app: Flask) -> None:

@@ -15,6 +15,7 @@ from app.testing import PASSWORD, World
 from tests.api.conftest import API
 from tests.api.documents import Document, answers_of, closed, faults_in, operations_of
 from tests.conftest import SettableClock
+from tests.support.answers import json_of
 from tests.support.pictures import png
 
 pytestmark = pytest.mark.database("sqlite")
@@ -36,7 +37,7 @@ def seen() -> set[tuple[str, str, int]]:
 @pytest.fixture
 def call(app: Flask, seen: set[tuple[str, str, int]]) -> Call:
     """`call("GET", "/users", token, json=…)` → the answer's JSON, after it was held against the document."""
-    document: Document = app.test_client().get(f"{API}/openapi.json").json
+    document: Document = json_of(app.test_client().get(f"{API}/openapi.json"))
     strict = closed(document)
     addresses = {(method, address): re.sub(r"{\w+}", "[^/]+", address) for method, address in operations_of(document)}
 
@@ -82,7 +83,7 @@ def test_every_answer_of_a_day_is_as_described(
     call("POST", "/auth/logout", token)
     call("GET", "/auth/me", token)
     called = {(method, address) for method, address, status in seen if status < 300}
-    known = operations_of(app.test_client().get(f"{API}/openapi.json").json)
+    known = operations_of(json_of(app.test_client().get(f"{API}/openapi.json")))
     left_out = {address for method, address in set(known) - called}
     assert left_out == {
         "/healthz", "/readyz", "/metrics", f"{API}/docs", f"{API}/docs/{{name}}", f"{API}/openapi.json",

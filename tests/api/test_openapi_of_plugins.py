@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import flask_smorest
 import pytest
 from flask import Blueprint, Flask
 from jsonschema import Draft202012Validator
@@ -14,14 +13,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import policies
 from app.config import API_PREFIX
-from app.core.host.registry import Registry, load, mount_blueprints
+from app.core.host.load import load
+from app.core.host.mount import mount_blueprints
+from app.core.host.registry import Registry
 from app.models import FormFill, Inspection
 from app.plugin_api import Plugin, SyncHandler, by_id, edit
 from app.testing import World, sign_in
-from app.web import Fault, RestBlueprint, answer, described, public
+from app.web import ErrorCode, RestBlueprint, answer, described, public
 from tests.api.conftest import API
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of
 from tests.core.host.test_registry import entry, stranger
+from tests.support.answers import json_of
 
 __all__ = ["stranger"]
 
@@ -43,6 +45,12 @@ class MachineSchema(Schema):
 
 class TagsSchema(Schema):
     tags = fields.List(fields.String(), required=True)
+
+
+class ErrorSchema(Schema):
+    """An error of a machine, whose name is that of the server's own errors."""
+
+    machine = fields.Integer(required=True)
 
 
 class SearchSchema(Schema):
@@ -70,7 +78,7 @@ rest = RestBlueprint("machines", "stranger", url_prefix="/machines", description
 
 
 @rest.get("/tags")
-@described(data=TagsSchema, faults=("not_found", Fault("machine_sealed", 409, "Sealed", "ask the office")))
+@described(data=TagsSchema, errors=("not_found", ErrorCode("machine_sealed", 409, "Sealed", "ask the office")))
 @rest.query(SearchSchema)
 def tags(query: Any) -> Any:
     """All tags.
@@ -98,27 +106,31 @@ def look(number: int, name: str) -> Any:
     return {"number": number, "name": name}
 
 
-smorest = flask_smorest.Blueprint("smorest", "stranger", url_prefix="/smorest")
+@plain.get("/tags")
+@described(data=TagsSchema, query=SearchSchema)
+def plain_tags() -> Any:
+    """Tags of a blueprint that reads its query itself."""
+    return answer({"tags": ["a"]}, "Tags retrieved successfully")
 
 
-@smorest.get("/tags")
-@smorest.response(200, TagsSchema)
-def smorest_tags() -> Any:
-    """Tags in flask-smorest's own way."""
-    return {"tags": ["a"]}
+@plain.get("/errors")
+@described(data=ErrorSchema)
+def plain_errors() -> Any:
+    """The latest error of the machines."""
+    return answer({"machine": 1}, "Error retrieved successfully")
 
 
 @pytest.fixture
 def document(app: Flask, stranger: ModuleType) -> Document:
     """The document of a server where the stranger's distribution is installed."""
     entries = [entry(stranger, "machine", machine)]
-    for each in (rest, plain, smorest):
+    for each in (rest, plain):
         entries.append(entry(stranger, each.name, Plugin(name=each.name, api_version=1, blueprint=each)))
     own = Registry()
     assert list(load(own, entries)) == []
     assert list(mount_blueprints(app, own, API_PREFIX)) == []
-    assert list(load(app.extensions["fieldpost.registry"], entries)) == []
-    found: Document = app.test_client().get(f"{API}/openapi.json").json
+    assert load(app.extensions["fieldpost.registry"], entries) == []
+    found: Document = json_of(app.test_client().get(f"{API}/openapi.json"))
     assert [str(each) for each in OpenAPIV31SpecValidator(found).iter_errors()] == []
     return found
 
@@ -140,7 +152,7 @@ def test_schemas_within_schemas_are_followed_however_deep(document: Document) ->
 
 
 def test_a_types_own_schema_is_complete_in_itself(app: Flask, document: Document, world: World) -> None:
-    types = sign_in(app, world.user()).get(f"{API}/sync/types").json["data"]["types"]
+    types = json_of(sign_in(app, world.user()).get(f"{API}/sync/types"))["data"]["types"]
     (schema,) = [each["schema"] for each in types if each["type"] == "machine"]
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
@@ -165,7 +177,7 @@ def test_a_rest_blueprint_is_described_with_its_own_errors(app: Flask, document:
     assert list(answers["409"]["content"]["application/json"]["examples"]) == ["machine_sealed"]
     assert list(answers) == ["200", "400", "401", "404", "409", "500", "503"]
     schema = answers["200"]["content"]["application/json"]["schema"]
-    found = sign_in(app, world.user()).get(f"{API}/machines/tags?q=red").json
+    found = json_of(sign_in(app, world.user()).get(f"{API}/machines/tags?q=red"))
     assert faults_in(document, schema, found) == []
     assert faults_in(document, schema, {**found, "data": {}}) != []
     assert {"name": "machines", "description": "Machines and their parts"} in document["tags"]
@@ -176,8 +188,8 @@ def test_bodies_of_a_rest_blueprint_come_through_the_gate(app: Flask, document: 
     assert {"201", "400", "408", "413", "415"} <= set(operation["responses"])
     client = sign_in(app, world.user())
     assert client.post(f"{API}/machines/tags", json={"tags": ["a"]}).status_code == 201
-    assert client.post(f"{API}/machines/tags", json={"tags": ["\0"]}).json["code"] == "bad_json"
-    assert client.post(f"{API}/machines/tags", json={"tags": 1}).json["details"] == {"tags": ["Not a valid list."]}
+    assert json_of(client.post(f"{API}/machines/tags", json={"tags": ["\0"]}))["code"] == "bad_json"
+    assert json_of(client.post(f"{API}/machines/tags", json={"tags": 1}))["details"] == {"tags": ["Not a valid list."]}
 
 
 def test_a_route_of_which_nothing_is_said_is_in_the_document_too(document: Document) -> None:
@@ -188,9 +200,23 @@ def test_a_route_of_which_nothing_is_said_is_in_the_document_too(document: Docum
     assert operation["security"] == []
 
 
-def test_flask_smorests_own_words_count(document: Document) -> None:
-    operation = document["paths"][f"{API}/smorest/tags"]["get"]
-    assert set(operation["responses"]) == {"200", "401", "500", "503"}
+def test_a_schema_leaves_a_component_of_the_same_name_alone(document: Document) -> None:
+    answers = answers_of(document, document["paths"][f"{API}/plain/errors"]["get"])
+    data, error = (answers[each]["content"]["application/json"]["schema"] for each in ("200", "500"))
+    assert faults_in(document, data["properties"]["data"], {"machine": 1}) == []
+    assert faults_in(document, data["properties"]["data"], {}) != []
+    assert set(document["components"]["schemas"][error["$ref"].rpartition("/")[2]]["required"]) >= {"code", "message"}
+
+
+def test_a_number_in_an_address_is_one_in_the_document(document: Document) -> None:
+    number, name = document["paths"][f"{API}/plain/{{number}}/{{name}}"]["get"]["parameters"]
+    assert (number["schema"], name["schema"]) == ({"type": "integer", "minimum": 0}, {"type": "string"})
+
+
+def test_any_blueprint_is_described_by_marshmallow_schemas(document: Document) -> None:
+    operation = document["paths"][f"{API}/plain/tags"]["get"]
+    assert set(operation["responses"]) == {"200", "400", "401", "500", "503"}
+    assert [(each["name"], each["required"]) for each in operation["parameters"]] == [("q", True)]
     shown = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    assert faults_in(document, shown, {"tags": ["a"]}) == []
-    assert faults_in(document, shown, {"tags": 1}) != []
+    assert faults_in(document, shown["properties"]["data"], {"tags": ["a"]}) == []
+    assert faults_in(document, shown["properties"]["data"], {"tags": 1}) != []

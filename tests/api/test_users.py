@@ -13,6 +13,7 @@ from app.accounts.passwords import is_password
 from app.models import LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
+from tests.support.answers import json_of
 
 USERS = f"{API}/users"
 
@@ -26,7 +27,7 @@ def login(app: Flask, email: str, password: str) -> int:
 def test_an_administrator_adds_a_user_who_can_sign_in(app: Flask, world: World, office: FlaskClient) -> None:
     answer = office.post(USERS, json=NEW)
     assert answer.status_code == 201, answer.json
-    user = answer.json["data"]["user"]
+    user = json_of(answer)["data"]["user"]
     stored = world.get(User, user["id"])
     assert (stored.email, stored.name, stored.role, stored.active) == (NEW["email"], NEW["name"], NEW["role"], True)
     assert set(user) == {"id", "email", "name", "role", "active", "created_at", "updated_at"}
@@ -36,7 +37,7 @@ def test_an_administrator_adds_a_user_who_can_sign_in(app: Flask, world: World, 
 
 def test_an_address_is_kept_and_compared_in_lower_case(app: Flask, world: World, office: FlaskClient) -> None:
     answer = office.post(USERS, json={**NEW, "email": "  New@Example.COM "})
-    assert answer.json["data"]["user"]["email"] == "new@example.com"
+    assert json_of(answer)["data"]["user"]["email"] == "new@example.com"
     again = office.post(USERS, json={**NEW, "email": "NEW@example.com"})
     assert details(again) == {"email": ["This e-mail address is taken."]}
     assert len(world.all(User)) == 2
@@ -111,7 +112,7 @@ def test_bodies_come_through_the_gate(office: FlaskClient) -> None:
 def test_users_are_listed_by_id_a_page_at_a_time(
     world: World, office: FlaskClient, admin: User, tech: User, owner: User
 ) -> None:
-    data = office.get(f"{USERS}?page=2&per_page=2").json["data"]
+    data = json_of(office.get(f"{USERS}?page=2&per_page=2"))["data"]
     ids = sorted([admin.id, tech.id, owner.id])
     assert [each["id"] for each in data["users"]] == ids[2:]
     assert {name: data[name] for name in ("page", "per_page", "total", "pages")} == {
@@ -121,9 +122,9 @@ def test_users_are_listed_by_id_a_page_at_a_time(
         "pages": 2,
     }
     everybody = office.get(USERS)
-    assert [each["id"] for each in everybody.json["data"]["users"]] == ids
+    assert [each["id"] for each in json_of(everybody)["data"]["users"]] == ids
     assert "hash" not in everybody.text
-    assert office.get(f"{USERS}?page=9").json["data"]["users"] == []
+    assert json_of(office.get(f"{USERS}?page=9"))["data"]["users"] == []
 
 
 @pytest.mark.parametrize(
@@ -140,11 +141,11 @@ def test_a_query_parameter_that_cannot_be_is_named(office: FlaskClient, query: s
 
 
 def test_the_largest_page_number_is_just_empty(office: FlaskClient) -> None:
-    assert office.get(f"{USERS}?page=45035996273704&per_page=200").json["data"]["users"] == []
+    assert json_of(office.get(f"{USERS}?page=45035996273704&per_page=200"))["data"]["users"] == []
 
 
 def test_an_administrator_sees_one_user(office: FlaskClient, tech: User) -> None:
-    assert office.get(f"{USERS}/{tech.id}").json["data"]["user"]["email"] == tech.email
+    assert json_of(office.get(f"{USERS}/{tech.id}"))["data"]["user"]["email"] == tech.email
     assert fault(office.get(f"{USERS}/{tech.id + 1000}")) == (404, "not_found", "User not found")
     assert fault(office.patch(f"{USERS}/{tech.id + 1000}", json={"name": "Nobody"})) == (
         404,
@@ -165,7 +166,7 @@ def test_nobody_else_sees_or_writes_users_whatever_is_sent(
     request: pytest.FixtureRequest, world: World, sign_in: SignIn, admin: User, who: str, method: str, path: str
 ) -> None:
     client = sign_in(request.getfixturevalue(who))
-    # The body is not even looked at: what is wrong with it is none of their business.
+    # The body is not even read: its faults are none of their business.
     answer = client.open(USERS + path, method=method, json={"nonsense": 1} if method != "GET" else None)
     assert fault(answer) == (403, "forbidden", "Only administrators may do this")
     assert len(world.all(User)) == 2
@@ -188,7 +189,7 @@ def test_name_role_and_activity_change(world: World, clock: SettableClock, offic
         tech.password_hash,
     )
     assert stored.updated_at > tech.updated_at
-    assert answer.json["data"]["user"]["updated_at"] == "2024-03-15T10:31:00.000Z"
+    assert json_of(answer)["data"]["user"]["updated_at"] == "2024-03-15T10:31:00.000Z"
 
 
 def test_deactivation_ends_the_users_sign_ins(world: World, app: Flask, sign_in: SignIn, office: FlaskClient) -> None:
@@ -219,7 +220,7 @@ def test_other_changes_leave_the_user_signed_in(sign_in: SignIn, office: FlaskCl
 
 
 def test_changes_stand_in_the_ledger_without_password_or_hash(world: World, office: FlaskClient, admin: User) -> None:
-    key = office.post(USERS, json=NEW).json["data"]["user"]["id"]
+    key = json_of(office.post(USERS, json=NEW))["data"]["user"]["id"]
     office.patch(f"{USERS}/{key}", json={"role": "user", "password": "another long one"})
     created, changed = [each for each in entries(world, "user") if each.entity_id == str(key)]
     assert created.changes["email"] == {"new": NEW["email"]}
@@ -235,12 +236,12 @@ def test_changes_stand_in_the_ledger_without_password_or_hash(world: World, offi
 def test_a_stale_change_is_409_with_the_present_row(
     world: World, clock: SettableClock, office: FlaskClient, tech: User
 ) -> None:
-    seen = office.get(f"{USERS}/{tech.id}").json["data"]["user"]["updated_at"]
+    seen = json_of(office.get(f"{USERS}/{tech.id}"))["data"]["user"]["updated_at"]
     clock.forward(minutes=1)
-    present = office.patch(f"{USERS}/{tech.id}", json={"name": "First", "updated_at": seen}).json["data"]["user"]
+    present = json_of(office.patch(f"{USERS}/{tech.id}", json={"name": "First", "updated_at": seen}))["data"]["user"]
     answer = office.patch(f"{USERS}/{tech.id}", json={"name": "Second", "updated_at": seen})
     assert fault(answer)[:2] == (409, "stale")
-    assert answer.json["data"] == {"user": present}
+    assert json_of(answer)["data"] == {"user": present}
     assert world.get(User, tech.id).name == "First"
     again = office.patch(f"{USERS}/{tech.id}", json={"name": "Second", "updated_at": present["updated_at"]})
     assert again.status_code == 200
@@ -270,7 +271,8 @@ def test_two_administrators_cannot_demote_each_other(world: World, sign_in: Sign
             if other.id not in (pair[0].id, pair[1].id) and other.role == "admin":
                 assert sign_in(pair[0]).patch(f"{USERS}/{other.id}", json={"role": "user"}).status_code == 200
         clients = [sign_in(each) for each in pair]
-        barrier, statuses = threading.Barrier(2), []
+        barrier = threading.Barrier(2)
+        statuses: list[int] = []
 
         def demote(client: FlaskClient, victim: User, barrier: Any = barrier, statuses: Any = statuses) -> None:
             barrier.wait()

@@ -14,6 +14,7 @@ from werkzeug.test import encode_multipart
 
 from app.models import FormFill, Inspection, User
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
 UPLOAD, SIGNATURE = "/api/v1/sync/upload_photo", "/api/v1/sync/upload_signature"
@@ -50,7 +51,7 @@ def upload(
 
 
 def sync(client: FlaskClient, *items: dict[str, Any]) -> Any:
-    return client.post("/api/v1/sync", json={"sync_items": list(items)}).json["results"]
+    return json_of(client.post("/api/v1/sync", json={"sync_items": list(items)}))["results"]
 
 
 def files_in(app: Flask) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Uploads and downloads with a bucket behind: what devices notice of an S3 that is slow, refuses, or breaks off."""
+"""Uploads and downloads with a bucket: what devices notice if S3 is slow, refuses, or breaks off."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.attachments.conftest import upload
 from tests.attachments.storage import s3_servers
 from tests.attachments.storage.s3_servers import BUCKET, Proxy
 from tests.conftest import SettableClock, World
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
 pytestmark = [pytest.mark.database("sqlite"), pytest.mark.usefixtures("_credentials")]
@@ -100,7 +101,7 @@ def test_an_upload_that_the_bucket_did_not_acknowledge_is_503_without_a_row_and_
     photo = photo_of(upload(device, form_fill))
     assert device.get(photo["url"]).data == jpeg()
 
-    # What the lost answer left is reported, and collected once it is old enough to belong to nobody.
+    # The object behind the lost answer is reported, and collected once it is old enough.
     with app.app_context():
         assert upkeep.check().orphans == left_over
         assert upkeep.collect() == []
@@ -128,7 +129,7 @@ def test_a_download_that_the_bucket_refuses_is_503_and_not_the_photos_end(
     proxy.break_with(FAULTS[fault])
     for variant in ({}, {"variant": "thumbnail"}):
         answer = device.get(url, query_string=variant)
-        assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+        assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
         assert answer.headers["Retry-After"]
 
 
@@ -137,9 +138,9 @@ def test_without_the_bucket_one_can_sync_but_the_server_is_not_ready(
 ) -> None:
     proxy.break_with(FAULTS["503"])
     item = {"type": "form_fill", "local_id": "a", "data": {"id": form_fill.id, "changes": {"Location_row_1": "Roof"}}}
-    assert len(device.post("/api/v1/sync", json={"sync_items": [item]}).json["results"]["success"]) == 1
+    assert len(json_of(device.post("/api/v1/sync", json={"sync_items": [item]}))["results"]["success"]) == 1
     answer = app.test_client().get("/readyz")
-    assert (answer.status_code, answer.json["checks"]) == (
+    assert (answer.status_code, json_of(answer)["checks"]) == (
         503,
         {"database": "ok", "migrations": "ok", "storage": "failed"},
     )

@@ -16,10 +16,12 @@ from werkzeug.http import parse_options_header
 
 from app.attachments import download
 from app.attachments.storage.images import thumbnail
-from app.core.database.engine import WRITES, db
+from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, User
 from tests.attachments.conftest import files_in, sync, upload
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg, png
 
 DATA = jpeg((800, 600))
@@ -53,7 +55,7 @@ def test_an_etag_that_is_known_is_304(device: FlaskClient, url: str) -> None:
         assert device.get(url, headers={"If-None-Match": known, "Range": "bytes=0-9"}).status_code == 304
     assert device.get(url, headers={"If-None-Match": '"other"'}).data == DATA
     answer = device.get(url, headers={"If-Match": '"other"'})
-    assert (answer.status_code, answer.json["code"]) == (412, "precondition_failed")
+    assert (answer.status_code, json_of(answer)["code"]) == (412, "precondition_failed")
 
 
 def test_a_range_is_206(device: FlaskClient, url: str) -> None:
@@ -72,7 +74,7 @@ def test_a_range_beyond_the_end_or_reversed_is_416_as_json(device: FlaskClient, 
     for sent in (f"bytes={len(DATA)}-", "bytes=999999-1000000", "bytes=9-5", "bytes=-0"):
         answer = device.get(url, headers={"Range": sent})
         assert answer.status_code == 416, sent
-        assert answer.json["code"] == "range_not_satisfiable"
+        assert json_of(answer)["code"] == "range_not_satisfiable"
         assert answer.headers["Content-Range"] == f"bytes */{len(DATA)}"
 
 
@@ -133,9 +135,8 @@ def test_any_name_comes_back_as_it_is(app: Flask, world: World, device: FlaskCli
         "riser.jpg", "two words.jpg", "größe (1).jpg", "😀.jpg", "日本.png", "a;b=c, d.jpg", "100%41.jpg", ".hidden",
         "it's é*.jpg", 'say "cheese".jpg', "back\\slash.jpg", "é" * 200 + ".jpg",
     ):  # fmt: skip
-        with app.app_context(), db.engine.connect().execution_options(**{WRITES: True}) as connection:
+        with app.app_context(), writing(db.engine) as connection:
             connection.execute(update(Attachment).values(filename=name))
-            connection.commit()
         sent = device.head(f"/api/v1/attachments/{attachment.id}").headers["Content-Disposition"]
         assert sent.isascii()
         assert sent.isprintable()
@@ -158,7 +159,7 @@ def test_a_download_of_ten_megabytes_is_not_held_in_memory(device: FlaskClient, 
 
 def test_an_unknown_variant_is_400(device: FlaskClient, url: str) -> None:
     answer = device.get(f"{url}?variant=huge")
-    assert (answer.status_code, answer.json["code"]) == (400, "invalid")
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
 
 
 def test_only_who_sees_the_inspection_gets_the_bytes(
@@ -185,11 +186,11 @@ def test_a_deleted_attachment_is_404(device: FlaskClient, form_fill: FormFill, u
 @pytest.mark.parametrize("name", ["nothing", "a%00b", "1", "..%2F..%2Fetc%2Fpasswd"])
 def test_an_unknown_id_is_404_as_json(device: FlaskClient, name: str) -> None:
     answer = device.get(f"/api/v1/attachments/{name}")
-    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+    assert (answer.status_code, json_of(answer)["code"]) == (404, "not_found")
 
 
 def test_bytes_that_are_missing_are_told(app: Flask, device: FlaskClient, url: str) -> None:
     files_in(app)[0].unlink()
     for each in (url, f"{url}?variant=thumbnail"):
         answer = device.get(each)
-        assert (answer.status_code, answer.json["error"]) == (404, "The attachment's bytes are missing")
+        assert (answer.status_code, json_of(answer)["error"]) == (404, "The attachment's bytes are missing")

@@ -14,10 +14,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.attachments import upload as module
+from app.attachments.storage import images
+from app.attachments.storage.images import verify
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
 from tests.conftest import SettableClock, SignIn, World
+from tests.support.answers import json_of
 from tests.support.pictures import encode, jpeg, picture, png
 
 
@@ -94,6 +98,7 @@ def test_the_same_bytes_for_the_same_field_are_the_same_photo(
 
 
 def test_a_form_fill_is_found_by_its_client_id_in_any_case(device: FlaskClient, form_fill: FormFill) -> None:
+    assert form_fill.client_id is not None
     for each in (form_fill.client_id, form_fill.client_id.upper()):
         answer = upload(device, each)
         assert answer.status_code == 200
@@ -145,6 +150,20 @@ def test_a_retry_with_a_local_id_is_answered_again_and_revives_nothing(
     assert new["photo_attachment_id"] != first["photo_attachment_id"]
 
 
+def test_one_local_id_for_two_fields_with_the_same_bytes_stores_both(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    """The field is part of the fingerprint, so the second upload is no retry of the first."""
+    data = jpeg()
+    first = upload(device, form_fill, data, "Riser_Photo", local_id="photo-1").json
+    second = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json
+    assert "replayed" not in second
+    assert first["photo_attachment_id"] != second["photo_attachment_id"]
+    assert sorted(row.field_name for row in world.all(Attachment)) == ["Riser_Photo", "Valve_Photo"]
+    retry = upload(device, form_fill, data, "Valve_Photo", local_id="photo-1").json
+    assert (retry["replayed"], retry["photo_attachment_id"]) == (True, second["photo_attachment_id"])
+
+
 def test_a_replaced_signature_is_not_revived_by_a_retry(device: FlaskClient, form_fill: FormFill) -> None:
     def sign(colour: str, local_id: str) -> Any:
         more = {"to": SIGNATURE, "part": "signature", "local_id": local_id}
@@ -192,8 +211,8 @@ def test_a_part_that_is_missing_or_empty_is_400(
         form[missing] = (BytesIO(b""), "a.jpg") if missing == "photo" else ""
     answer = device.post(UPLOAD, data=form, content_type="multipart/form-data")
     assert answer.status_code == 400
-    assert answer.json["error"] == "Required parameters: form_fill_id, field_name, photo"
-    assert answer.json["code"] == "invalid"
+    assert json_of(answer)["error"] == "Required parameters: form_fill_id, field_name, photo"
+    assert json_of(answer)["code"] == "invalid"
     assert world.all(Attachment) == []
 
 
@@ -221,7 +240,7 @@ def test_a_broken_multipart_is_400_and_stores_nothing(
     body = spoil(multipart(form_fill, jpeg()))
     answer = device.post(UPLOAD, data=body, content_type="multipart/form-data; boundary=b")
     assert answer.status_code == 400
-    assert answer.json["error"].startswith("Required parameters")
+    assert json_of(answer)["error"].startswith("Required parameters")
     assert files_in(app) == []
 
 
@@ -229,7 +248,7 @@ def test_a_broken_multipart_is_400_and_stores_nothing(
 def test_a_body_of_another_kind_is_400(device: FlaskClient, form_fill: FormFill, content_type: str) -> None:
     answer = device.post(UPLOAD, data=multipart(form_fill, jpeg()), content_type=content_type)
     assert answer.status_code == 400
-    assert answer.json["error"].startswith("Required parameters")
+    assert json_of(answer)["error"].startswith("Required parameters")
 
 
 @pytest.mark.parametrize(
@@ -249,6 +268,25 @@ def test_a_form_fill_of_somebody_else_is_403_and_nothing_is_stored(
     assert files_in(app) == []
 
 
+def test_a_photo_of_somebody_else_is_refused_before_it_is_decoded(
+    sign_in: SignIn, world: World, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding 50 megapixels costs seconds and memory: nobody gets that without the right to store the photo."""
+    decoded: list[int] = []
+    real = images.verify
+
+    def count_and_verify(data: bytes, limit: int) -> Any:
+        decoded.append(len(data))
+        return real(data, limit)
+
+    monkeypatch.setattr(module, "verify", count_and_verify)
+    assert upload(sign_in(world.user("stranger@example.com")), form_fill).status_code == 403
+    assert upload(sign_in(world.user("other@example.com")), 987654).status_code == 404
+    assert decoded == []
+    assert upload(sign_in(world.get(User, form_fill.inspection.assignee_id)), form_fill).status_code == 200
+    assert len(decoded) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("field_name", "x" * 256), ("field_name", "a\0b"), ("local_id", "x" * 256)]
 )
@@ -257,8 +295,8 @@ def test_a_name_that_cannot_be_kept_is_400_and_named(
 ) -> None:
     form = {"form_fill_id": str(form_fill.id), "field_name": "F", "photo": (BytesIO(jpeg()), "a.jpg"), name: value}
     answer = device.post(UPLOAD, data=form, content_type="multipart/form-data")
-    assert (answer.status_code, answer.json["code"]) == (400, "invalid")
-    assert set(answer.json["details"]) == {name}
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
+    assert set(json_of(answer)["details"]) == {name}
 
 
 @pytest.mark.parametrize(
@@ -340,10 +378,10 @@ def test_rights_lost_while_the_image_was_verified_are_noticed_under_the_lock(
     inspection: Inspection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = module.verify
+    real = verify
 
     def verify_and_lose_rights(data: bytes, limit: int) -> Any:
-        with app.app_context(), db.engine.begin() as connection:
+        with app.app_context(), writing(db.engine) as connection:
             connection.execute(db.update(Inspection).values(assignee_id=None))
         return real(data, limit)
 

@@ -1,4 +1,4 @@
-"""Backup and restore: what comes back, and what devices notice of the history that is lost."""
+"""Backup and restore: the restored data, and what devices notice of the lost history."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from app.testing import push
 from tests.attachments.conftest import files_in, upload
 from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit
+from tests.support.answers import json_of
 from tests.support.databases import postgresql_database
 from tests.support.pictures import jpeg
 
@@ -93,12 +94,12 @@ def _place(tmp_path: Path) -> None:
 
 
 def generation(device: FlaskClient) -> str:
-    found: str = device.post("/api/v1/sync", json={"sync_items": []}).json["generation"]
+    found: str = json_of(device.post("/api/v1/sync", json={"sync_items": []}))["generation"]
     return found
 
 
 def cursor(device: FlaskClient) -> str:
-    found: str = device.get("/api/v1/sync/changes").json["data"]["cursor"]
+    found: str = json_of(device.get("/api/v1/sync/changes"))["data"]["cursor"]
     return found
 
 
@@ -129,10 +130,10 @@ def test_what_came_after_the_backup_is_gone_and_devices_notice(
     assert done(app, "storage", "check") == "1 objects, 1 attachments\n"
     assert generation(device) != before
     answer = device.get(f"/api/v1/sync/changes?cursor={old_cursor}")
-    assert (answer.status_code, answer.json["code"]) == (410, "cursor_expired")
+    assert (answer.status_code, json_of(answer)["code"]) == (410, "cursor_expired")
     (error,) = push(device, edit(made["server_id"], a=9))["errors"]
     assert (error["code"], error["retryable"]) == ("not_found", False)
-    # What the device knows to be acknowledged it sends again only if asked; then it is applied, not remembered.
+    # The device sends acknowledged items again only if it is asked to. Then they are applied, not replayed.
     (entry,) = push(device, acknowledged)["success"]
     assert "replayed" not in entry
     (again,) = push(device, creation(inspection, form_fill.form_template_id))["success"]

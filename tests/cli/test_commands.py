@@ -11,8 +11,10 @@ from sqlalchemy import text
 
 from app import create_app
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.models import FormFill, FormTemplate, Inspection, LedgerOperation, User
 from tests.conftest import PASSWORD, SignIn, World
+from tests.support.answers import json_of
 
 NEW = "a new password for all"
 
@@ -88,7 +90,7 @@ def test_a_new_password_ends_all_sign_ins(app: Flask, world: World, sign_in: Sig
     assert client.get("/api/v1/auth/me").status_code == 200
     result = run(app, "users", "set-password", "Theo@example.com", "--password-stdin", stdin=f"{NEW}\n")
     assert result.exit_code == 0, result.output
-    assert client.get("/api/v1/auth/me").json["code"] == "token_revoked"
+    assert json_of(client.get("/api/v1/auth/me"))["code"] == "token_revoked"
     assert login(app, "theo@example.com", PASSWORD) == 401
     assert login(app, "theo@example.com", NEW) == 200
 
@@ -145,7 +147,7 @@ def test_plugins_are_listed_with_their_origin_and_policy(app: Flask) -> None:
 
 @pytest.mark.parametrize("command", [["demo"], ["users", "list"], ["users", "deactivate", "ada@example.com"]])
 def test_a_database_without_tables_is_told_with_what_to_do(app: Flask, command: list[str]) -> None:
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("ALTER TABLE users RENAME TO people"))
     result = run(app, *command)
     assert result.exit_code == 1

@@ -17,6 +17,7 @@ from app.models import FormFill, LedgerEntry, SignIn, User
 from app.plugin_api import API_VERSION, Plugin
 from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
+from tests.support.answers import json_of
 from tests.support.databases import settle
 
 
@@ -138,4 +139,4 @@ def test_a_token_of_a_revoked_sign_in_stays_revoked(app: Flask, world: World, te
     client = sign_in(app, tech)
     client.post("/api/v1/auth/logout")
     assert "sign-ins: removed 1" in maintain(app).output
-    assert client.get("/api/v1/auth/me").json["code"] == "token_revoked"  # type: ignore[index]
+    assert json_of(client.get("/api/v1/auth/me"))["code"] == "token_revoked"

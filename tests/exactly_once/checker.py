@@ -52,7 +52,7 @@ def check_devices(devices: Iterable[Device]) -> None:
     first, *others = devices
     for device in (first, *others):
         store = device.store
-        assert store.queue == store.set_aside == store.photos == [], "work is left over"
+        assert [*store.queue, *store.set_aside, *store.photos] == [], "work is left over"
         assert store.rows == first.store.rows, "devices hold different data"
 
 
@@ -97,7 +97,7 @@ def _count_device(device: Device, told: Told) -> dict[str, int]:
     witness: Witness = device.transport  # type: ignore[assignment]
     owner = device.store.device_id
     found = {local_id: each for (sender, local_id), each in told.recorded.items() if sender == owner}
-    kept = {each.local_id for each in [*device.store.queue, *device.store.photos]}
+    kept = {change.local_id for change in device.store.queue} | {photo.local_id for photo in device.store.photos}
     kept |= {change.local_id for change, _ in device.store.set_aside}
     # What was refused is judged afresh when it arrives again, late; it may succeed by finding nothing left to change.
     applied = found.keys() & witness.sent.keys() - witness.refused
@@ -175,7 +175,8 @@ def check_history(entries: Iterable[LedgerEntry]) -> None:
                 fields[name] = change["new"]
             else:
                 fields.pop(name)
-    for model in (Inspection, FormFill, Attachment):
+    models: tuple[Any, ...] = (Inspection, FormFill, Attachment)
+    for model in models:
         entity = model.__entity__.name
         for row in db.session.scalars(select(model)):
             told, fields = replayed[entity, str(row.id)], fields_of(row)

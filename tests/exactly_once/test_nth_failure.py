@@ -18,15 +18,16 @@ from flask.testing import FlaskClient
 from app.attachments import upkeep
 from app.attachments.storage.local import LocalStorage
 from app.clock import to_wire
+from app.config import API_PREFIX
 from app.core.database.engine import db
 from app.core.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, Inspection, LedgerOperation
-from app.testing import API_PREFIX
 from tests.attachments.conftest import upload
 from tests.conftest import SettableClock, SignIn, World
 from tests.exactly_once import faults
 from tests.exactly_once.checker import Told, check_history, check_versions
 from tests.exactly_once.faults import Fault, Fuse, break_connection, raise_a_bug
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
 #: Where the database fails, and how; a bug is what nobody has foreseen.
@@ -165,7 +166,7 @@ def test_a_batch_is_applied_wholly_or_not_at_all_whatever_fails(
             # Whether a COMMIT came through whose answer was lost for good, nobody can know.
             assert applied == (sent if "came through" in fault else [])
             assert answer.json["success"] is False
-        again = bench.device.post(f"{API_PREFIX}/sync", json={"sync_items": items}).json["results"]["success"]
+        again = json_of(bench.device.post(f"{API_PREFIX}/sync", json={"sync_items": items}))["results"]["success"]
         assert [(each["local_id"], "replayed" in each) for each in again] == [(each, bool(applied)) for each in sent]
         assert bench.count(sent) == len(sent)
 

@@ -239,10 +239,11 @@ class Field(RuleBasedStateMachine):
             assert not [each for each in conflicts if each["server_id"] in mine]
             with self.app.app_context():
                 form_fill = db.session.get(FormFill, self.alone[number])
+                assert form_fill is not None
                 assert device.form_fill(self.alone[number]) == form_fill.data
 
 
-class TestField(Field.TestCase):  # type: ignore[name-defined, misc]
+class TestField(Field.TestCase):  # type: ignore[valid-type, misc]
     settings = settings(
         max_examples=EXAMPLES,
         stateful_step_count=40,

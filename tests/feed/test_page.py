@@ -1,4 +1,4 @@
-"""The feed against the tables: whatever happens between two pages, in the end each device holds what its user sees."""
+"""The feed against the tables: after any events between pages, each device ends with the rows that its user sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from app.core.ledger.record import Origin, Recorder, record
 from app.feed import page as feed
-from app.feed import visibility as sight
+from app.feed import visibility
 from app.feed.cursor import read_cursor
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, User
 from app.testing import push, statements_of
@@ -46,7 +46,7 @@ class Office:
         return self.clients[0]
 
     def visible(self, user: User) -> set[tuple[str, Any]]:
-        """What the user should hold, told from the tables alone."""
+        """The rows that the user should hold, computed from the tables alone."""
         roots = {
             each.id
             for each in self.world.all(Inspection)
@@ -81,7 +81,7 @@ class Office:
 
     @property
     def technicians(self) -> list[User]:
-        """Whom inspections can be assigned to."""
+        """The users to whom inspections can be assigned."""
         return [each for each in self.users if each.role == "technician"]
 
     def assign(self, dice: random.Random) -> None:
@@ -102,7 +102,8 @@ class Office:
     def edit(self, dice: random.Random) -> None:
         """A field is changed."""
         form_fill = dice.choice(self.world.all(FormFill))
-        assert push(self.admin, edit(form_fill, **{dice.choice("ab"): dice.random()}))["success"]
+        change: dict[str, Any] = {dice.choice("ab"): dice.random()}
+        assert push(self.admin, edit(form_fill, **change))["success"]
 
     def photograph(self, dice: random.Random) -> None:
         """A photo is added."""
@@ -126,7 +127,7 @@ def test_whatever_happens_between_pages_each_device_holds_what_its_user_sees(
     office: Office, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     # Few inspections are looked up one by one, many are not; and ids are read a few at a time.
-    monkeypatch.setattr(sight, "FEW", (sight.FEW, 0)[seed % 2])
+    monkeypatch.setattr(visibility, "FEW", (visibility.FEW, 0)[seed % 2])
     monkeypatch.setattr(feed, "PAGE_SLACK", 1 + seed % 4)
     dice = random.Random(seed)
     for _ in range(6):
@@ -253,6 +254,21 @@ def test_what_was_deleted_while_the_inspection_was_somebody_elses_is_removed(
     push(office.admin, {"type": "photo_delete", "local_id": "x", "data": data})
     assign(office.admin, inspection, anna)
     assert of("remove", photo) in copy.read()
+    assert copy.rows.keys() == office.visible(anna)
+
+
+def test_a_loss_that_was_made_good_brings_the_inspection_once(
+    office: Office, owner: User, anna: User, device: FlaskClient
+) -> None:
+    inspection = office.world.inspection(owner, anna)
+    form_fill = office.world.form_fill(inspection, office.template)
+    copy = Copy(device, limit=1)
+    copy.read()
+    # The change stands between loss and gain, and so the page of the loss ends before the gain.
+    assign(office.admin, inspection, None)
+    push(office.admin, edit(form_fill, a=1))
+    assign(office.admin, inspection, anna)
+    assert copy.read() == [of("upsert", inspection), of("upsert", form_fill)]
     assert copy.rows.keys() == office.visible(anna)
 
 

@@ -18,7 +18,7 @@ from tests.guards.sources import ROOT, modules
 from tests.guards.test_imports import FLOORS
 
 OPERATING = ROOT / "docs" / "operating.md"
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 #: A row of the table of settings: | `NAME` | default | meaning |
 ROW = re.compile(r"^\| `([A-Z0-9_]+)` \| (.*?) \| (.*?) \|$", re.MULTILINE)
@@ -55,13 +55,13 @@ def test_every_field_of_what_an_author_writes_or_reads_has_a_comment(name: str) 
         assert re.search(rf"    #: .+\n(    #: .+\n)*    {each.name}: ", source), each.name
 
 
-@pytest.mark.parametrize("package", ["app", "plugins", "migrations", "tests"])
+@pytest.mark.parametrize("package", ["app", "plugins", "examples", "migrations", "tests"])
 def test_every_module_says_what_it_is_for(package: str) -> None:
     silent = [name for name, tree in modules(package).items() if tree.body and not ast.get_docstring(tree)]
     assert silent == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     text = page.read_text()
     for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", text)):
@@ -74,9 +74,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, anchor
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
 def test_files_that_a_page_names_exist(page: Path) -> None:
-    for name in re.findall(r"`((?:app|plugins|tests|docs|migrations|benchmarks)/[\w./]*)`", page.read_text()):
+    for name in re.findall(r"`((?:app|plugins|examples|tests|docs|migrations|benchmarks)/[\w./]*)`", page.read_text()):
         assert (ROOT / name).exists(), name
 
 
@@ -105,10 +105,10 @@ def test_every_error_code_stands_in_the_documents() -> None:
         and isinstance(node.value, ast.Constant)
     }
     assert codes >= {"bad_json", "stale", "try_again"}
-    assert {code for code in codes if f"`{code}`" not in text} == set()
+    assert {code for code in codes if f"`{code!s}`" not in text} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
 def test_every_json_example_is_json(page: Path) -> None:
     for text in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL):
         json.loads(text)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from importlib.metadata import entry_points
 
-import pytest
-
 from app.models import Inspection
 from tests.guards.sources import imports_of, modules, texts_of
 
@@ -15,13 +13,29 @@ APP = modules("app")
 PLUGINS = {name: tree for name, tree in modules("plugins").items() if "tests" not in name.split(".")}
 KNOWN = frozenset(APP | PLUGINS)
 
+#: Module -> the modules of ours that it imports.
+OURS = {
+    module: {name for name in imports_of(tree, KNOWN) if name.split(".")[0] in ("app", "plugins")}
+    for module, tree in (APP | PLUGINS).items()
+}
+
 #: From the ground up. Imports go down, or stay on the floor. The longest prefix of a module's name counts.
 FLOORS = [
-    {"app.errors", "app.config", "app.clock", "app.core.values", "app.http.deadlines", "app.openapi"},
+    {
+        "app.errors",
+        "app.config",
+        "app.clock",
+        "app.core.settings",
+        "app.core.values",
+        "app.http.deadlines",
+        "app.http.json_provider",
+        "app.http.request_ids",
+        "app.openapi",
+    },
     {"app.plugin_api", "app.core.database", "app.http.body", "app.http.logs", "app.http.metrics"},
     {"app.models", "app.core.host", "app.attachments.storage"},
     {"app.policies", "app.core.ledger"},
-    {"app.web", "app.accounts", "app.http.cors"},
+    {"app.web", "app.accounts", "app.http.cors", "app.http.errors"},
     {"app.core.sync", "app.feed", "app.attachments"},
     {"app.api", "app.cli", "app.testing", "app.openapi.document", "app.openapi.routes"},
     {"app", "app.serving"},
@@ -43,55 +57,47 @@ def floor_of(module: str) -> int | None:
     return next((floors[prefix] for prefix in prefixes if prefix in floors), None)
 
 
-def ours(module: str, trees: dict[str, ast.Module]) -> set[str]:
-    """What of ours a module imports."""
-    return {each for each in imports_of(trees[module], KNOWN) if each.split(".")[0] in ("app", "plugins")}
-
-
 def stands_in(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == each or module.startswith(f"{each}.") for each in packages)
 
 
-@pytest.mark.parametrize("module", sorted(APP))
-def test_every_module_of_the_core_has_a_floor(module: str) -> None:
-    assert floor_of(module) is not None or module in SHELVES, (
-        "say in FLOORS, and in docs/architecture.md, on which floor it stands"
-    )
+def test_every_module_of_the_core_has_a_floor() -> None:
+    homeless = [module for module in APP if floor_of(module) is None and module not in SHELVES]
+    assert homeless == [], "say in FLOORS, and in docs/architecture.md, on which floor it stands"
 
 
-@pytest.mark.parametrize("module", sorted(APP))
-def test_imports_go_down_only(module: str) -> None:
-    own = floor_of(module)
-    if own is None:
-        assert not ours(module, APP), f"{module} holds other packages, and imports nothing"
-        return
-    above = {each for each in ours(module, APP) if (floor_of(each) or 0) > own}
-    assert not above, f"{module} imports what stands above it"
+def test_imports_go_down_only() -> None:
+    above = {}
+    for module in APP:
+        own = floor_of(module)
+        # A package that holds other packages imports nothing of ours.
+        above[module] = {imported for imported in OURS[module] if own is None or (floor_of(imported) or 0) > own}
+    assert _violations(above) == {}, "these modules import modules of a floor above their own"
 
 
-@pytest.mark.parametrize("module", sorted(APP))
-def test_the_core_never_imports_plugins(module: str) -> None:
-    assert not {each for each in ours(module, APP) if each.startswith("plugins")}
+def test_the_core_never_imports_plugins() -> None:
+    plugins = {module: {name for name in OURS[module] if name.startswith("plugins")} for module in APP}
+    assert _violations(plugins) == {}
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    trees = APP | PLUGINS
-    remaining = {module: ours(module, trees) & KNOWN for module in trees}
+    remaining = {module: imported & KNOWN for module, imported in OURS.items()}
     while free := {module for module, needs in remaining.items() if not needs & set(remaining) - {module}}:
         remaining = {module: needs for module, needs in remaining.items() if module not in free}
     assert not remaining, f"these import each other: {sorted(remaining)}"
 
 
-@pytest.mark.parametrize("module", sorted(PLUGINS))
-def test_a_plugin_imports_only_what_plugins_may(module: str) -> None:
-    allowed = FOR_ROUTES if {"routes", "upkeep"} & set(module.split(".")) else FOR_PLUGINS
-    own = ".".join(module.split(".")[:2])
-    others = {each for each in ours(module, PLUGINS) if not stands_in(each, (*allowed, own))}
-    assert not others, "no plugin imports another, nor more of the core than rule 2 names"
+def test_a_plugin_imports_only_what_plugins_may() -> None:
+    others = {}
+    for module in PLUGINS:
+        allowed = FOR_ROUTES if {"routes", "upkeep"} & set(module.split(".")) else FOR_PLUGINS
+        own = ".".join(module.split(".")[:2])
+        others[module] = {name for name in OURS[module] if not stands_in(name, (*allowed, own))}
+    assert _violations(others) == {}, "no plugin imports another, nor more of the core than rule 2 names"
 
 
 def test_the_contract_for_plugins_imports_nothing_of_ours_but_the_errors() -> None:
-    assert ours("app.plugin_api", APP) == {"app.errors"}
+    assert OURS["app.plugin_api"] == {"app.errors"}
 
 
 def test_the_core_names_no_operation_type() -> None:
@@ -107,6 +113,11 @@ def test_the_core_names_no_operation_type() -> None:
             if isinstance(node, ast.Compare | ast.MatchValue):
                 compared = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
                 assert not compared & names, f"{module}, line {node.lineno}: no decision hangs on a type"
+
+
+def _violations(imported: dict[str, set[str]]) -> dict[str, list[str]]:
+    """Module -> the modules that it imports and may not, of the modules that do."""
+    return {module: sorted(names) for module, names in imported.items() if names}
 
 
 def _is_entity(model: type) -> bool:

@@ -8,6 +8,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from prometheus_client import Counter
 
 from app import clock, errors, models, plugin_api, policies, testing, web
 from app.config import Settings, environment_name
-from app.core.database import session as lending
+from app.core.database import protocol
+from app.core.database import session as restriction
 from app.core.host import migrations, watch
+from app.core.host.findings import Kind
 from app.core.sync import isolation
 from app.http import metrics
 from app.plugin_api import Context, Entity, Operation, Outcome, Plugin, SyncHandler
@@ -28,13 +31,12 @@ TEXT = (ROOT / "docs" / "plugins.md").read_text()
 IN_SECTIONS, IN_ROWS = (SyncHandler, Entity, Plugin), (Operation, Outcome, Context)
 
 #: Where examples come from: distributions that tests install and run.
-SOURCES = [*sorted((ROOT / "tests" / "outsider").rglob("*.py")), *sorted((ROOT / "plugins").rglob("*.py"))]
+SOURCES = [path for place in ("examples", "tests/outsider", "plugins") for path in sorted((ROOT / place).rglob("*.py"))]
 
 #: What the tests take from the page itself, and run: `tests/outsider/test_documented.py`.
 OWN = "A complete plugin"
 
-#: The modules that say what stops the start.
-CHECKS = ("app.core.host.checks", "app.core.host.registry", "app.core.host.migrations", "app.core.sync.examples")
+APP = modules("app")
 
 
 def section(heading: str) -> str:
@@ -72,7 +74,7 @@ FIELDS = [(kind, *each) for kind in IN_SECTIONS for each in annotated(kind)]
 def test_every_field_has_a_section_with_its_type_its_default_and_an_example(
     kind: type, name: str, annotation: str, default: str
 ) -> None:
-    text = section(f"#### `{kind.__name__}.{name}`")
+    text = section(f"### `{kind.__name__}.{name}`")
     assert text.lstrip().startswith(f"`{annotation}`, {default}."), "type and default are those of app/plugin_api.py"
     (example, *_) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert example.strip()
@@ -120,7 +122,7 @@ def test_what_may_be_imported_is_there() -> None:
     for package, module in known.items():
         assert [name for name in listed[package] if not hasattr(module, name)] == [], package
     for path in SOURCES:
-        if "broken" in path.parts or "outsider" not in path.parts or path.name.startswith("test_"):
+        if "broken" in path.parts or path.is_relative_to(ROOT / "plugins") or path.name.startswith("test_"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "app":
@@ -129,41 +131,35 @@ def test_what_may_be_imported_is_there() -> None:
                 assert names <= listed[package], f"{path}: {package}"
 
 
-def findings() -> Iterator[str]:
-    """Everything that is said of plugins at the start, `…` standing for what differs."""
-    for name in CHECKS:
-        for function in modules("app")[name].body:
-            if isinstance(function, ast.FunctionDef):
-                yield from filter(None, map(_finding, ast.walk(function)))
-
-
-def _finding(node: ast.AST) -> str:
-    said: ast.AST | None = None
-    if isinstance(node, ast.Yield):
-        said = node.value
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
-        said = node.args[0]
-    elif isinstance(node, ast.List) and len(node.elts) == 1:
-        said = node.elts[0]
-    parts = said.values if isinstance(said, ast.JoinedStr) else [said]
-    text = "".join(str(each.value) if isinstance(each, ast.Constant) else "…" for each in parts)
-    # What is put in front of a finding says where; by itself it is none.
-    return re.sub(r"^… of … …: |^…: ", "", text) if re.search(r"\w{2}", text) and text.endswith(".") else ""
+def kinds() -> list[Kind]:
+    """All kinds of findings that stop a start, from every module of the server."""
+    named = [import_module(name) for name in APP if not name.startswith("app.cli.templates")]
+    return [each for module in named for each in vars(module).values() if isinstance(each, Kind)]
 
 
 def test_everything_that_can_stop_the_start_stands_on_the_page_and_nothing_else() -> None:
     shown = re.findall(r"^- (.+)$", section("### At the start"), re.MULTILINE)
-    assert sorted(shown) == sorted(findings())
+    assert sorted(shown) == sorted(map(str, kinds()))
+
+
+def test_every_finding_is_made_from_a_kind() -> None:
+    """So that none is missing from the page: a `Finding(…)` made by hand, or a kind inside a function, would be."""
+    for name, tree in APP.items():
+        made = {id(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "Kind"):
+                assert name == "app.core.host.findings" or id(node) in made, f"{name}, line {node.lineno}"
+                assert name == "app.core.host.findings" or node.func.id == "Kind", f"{name}, line {node.lineno}"
 
 
 def test_every_error_that_plugins_can_cause_stands_on_the_page() -> None:
     found = {
         each.__name__
-        for module in (lending, watch, isolation, migrations)
+        for module in (restriction, watch, isolation, migrations, protocol)
         for each in vars(module).values()
         if inspect.isclass(each) and issubclass(each, BaseException) and each.__module__ == module.__name__
     }
-    assert found >= {"LendingError", "HandlerTimeout", "DirtySessionError", "NotMigratedError"}
+    assert found >= {"RestrictionError", "HandlerTimeout", "DirtySessionError", "NotMigratedError"}
     assert {name for name in found if f"`{name}`" not in TEXT} == set()
 
 

@@ -1,4 +1,4 @@
-"""The gate: what it lets through, what it refuses and how, as functions and through HTTP (traps 3 to 8)."""
+"""The body reader: the bodies that it accepts and refuses, as functions and through HTTP (traps 3 to 8)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from werkzeug.test import EnvironBuilder
 
 from app.core.values import MAX_INTEGER
 from app.errors import BadJsonError, MediaTypeError, TooLargeError
-from app.http.body import SUSPECT, decode, faults, parse_json, read_body
+from app.http.body import SUSPECT, decode, find_unstorable, parse_json, read_body
 from app.models import FormFill, LedgerOperation
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 
 LIMIT = 4096
 SYNC = "/api/v1/sync"
@@ -190,7 +191,7 @@ def test_an_integer_of_thousands_of_digits_is_refused_in_no_time() -> None:
     ids=repr,
 )
 def test_clean_values_have_no_fault(value: Any) -> None:
-    assert faults(value) is None
+    assert find_unstorable(value) is None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_clean_values_have_no_fault(value: Any) -> None:
     ids=["alone", "in an object", "deep"],
 )
 def test_a_fault_is_found_and_its_place_named(fault: Any, wrap: Callable[[Any], Any], path: str) -> None:
-    found = faults(wrap(fault))
+    found = find_unstorable(wrap(fault))
     assert found is not None
     assert found.startswith(f"{path}: ")
     found.encode()  # the sentence itself can be sent
@@ -216,16 +217,16 @@ def test_a_fault_is_found_and_its_place_named(fault: Any, wrap: Callable[[Any], 
 
 @pytest.mark.parametrize("key", ["a\0", "\ud800"], ids=ascii)
 def test_keys_are_looked_at_too(key: str) -> None:
-    found = faults({"a": {key: 1}})
+    found = find_unstorable({"a": {key: 1}})
     assert found is not None
     assert found.startswith("a: a key: ")
-    nested_below = faults({key: {"b": "\0"}})
+    nested_below = find_unstorable({key: {"b": "\0"}})
     assert nested_below is not None
     nested_below.encode()
 
 
 def test_whatever_has_a_fault_is_suspect() -> None:
-    """`faults` runs only on suspicious texts: none may be missed."""
+    """`find_unstorable` runs only on suspicious texts: none may be missed."""
     for fault in ("a\0", "\ud800", "\udbff", "\udc00", "\udfff", MAX_INTEGER + 1, -MAX_INTEGER - 1):
         for text in (json.dumps(fault), json.dumps(fault).upper().replace("\\U", "\\u")):
             assert SUSPECT.search(text.encode()), text
@@ -235,7 +236,7 @@ def test_whatever_has_a_fault_is_suspect() -> None:
 
 
 def request_with(stream: Any, **headers: str) -> Request:
-    builder = EnvironBuilder(method="POST", input_stream=stream, headers=headers)
+    builder = EnvironBuilder(method="POST", input_stream=stream, headers=[*headers.items()])
     builder.content_length = int(headers["Content_Length"]) if "Content_Length" in headers else None
     environ = builder.get_environ()
     if "Content_Length" not in headers:
@@ -244,7 +245,7 @@ def request_with(stream: Any, **headers: str) -> Request:
 
 
 class BrokenStream(BytesIO):
-    """Some bytes, and then what a WSGI server raises for a malformed chunk: an exception of its own."""
+    """Some bytes, and then a WSGI server's own exception for a malformed chunk."""
 
     def read(self, size: int | None = -1) -> bytes:
         piece = super().read(size)
@@ -378,7 +379,7 @@ def test_a_body_shorter_than_declared_is_400(world: World, device: FlaskClient, 
         environ_overrides={"CONTENT_LENGTH": str(len(batch) + 1)},
     )
     assert answer.status_code == 400
-    assert_refused(world, answer, 400, answer.json["code"])
+    assert_refused(world, answer, 400, json_of(answer)["code"])
 
 
 def test_a_malformed_chunk_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
@@ -435,4 +436,4 @@ def test_signing_in_reads_its_body_through_the_gate_too(world: World, app: Flask
     for body, status in ((b"{", 400), (b'{"email":"\\u0000","password":"x"}', 400), (b" " * (LIMIT + 1), 413)):
         answer = client.post("/api/v1/auth/login", data=body, content_type="application/json")
         assert answer.status_code == status
-        assert answer.json["success"] is False
+        assert json_of(answer)["success"] is False

@@ -1,9 +1,13 @@
-"""Calls when a time is over: made in time, in any order, never after the end, and by one thread."""
+"""Calls when a time is over: made in time, in any order, again where they ask for it, never late, and by one thread."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
 
 from app.http.deadlines import Deadlines
 
@@ -38,6 +42,46 @@ def test_it_goes_on_after_it_had_nothing_to_wait_for() -> None:
         with deadlines.within(0.02, called.set):
             assert called.wait(10)
         time.sleep(0.05)
+
+
+def test_a_call_can_ask_to_be_made_again_until_the_block_ends() -> None:
+    calls: list[float] = []
+    thrice = threading.Event()
+
+    def call() -> float:
+        calls.append(time.monotonic())
+        if len(calls) == 3:
+            thrice.set()
+        return 0.05
+
+    with Deadlines().within(0.05, call):
+        assert thrice.wait(10)
+    assert min(later - earlier for earlier, later in pairwise(calls)) >= 0.05
+    count = len(calls)
+    time.sleep(0.2)
+    assert len(calls) == count
+
+
+def test_a_call_that_fails_takes_no_later_one_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_type))
+    deadlines, called = Deadlines(), threading.Event()
+
+    def fail() -> float:
+        raise ZeroDivisionError
+
+    with deadlines.within(0.02, fail):
+        wait_until(lambda: failures == [ZeroDivisionError])
+        with deadlines.within(0.02, called.set):
+            assert called.wait(10)
+    assert failures == [ZeroDivisionError]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_there_is_one_thread_however_many_wait() -> None:

@@ -27,6 +27,7 @@ from app.http.logs import HANDLER_NAME, configure_logging
 from app.models import FormFill, LedgerOperation, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
 from tests.conftest import PASSWORD, SignIn, World
+from tests.support.answers import json_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 
@@ -47,7 +48,7 @@ def _restore_logging() -> Iterator[None]:
 
 
 class Log:
-    """What the handler writes. Not pytest's own capture, which changes streams between a test's phases."""
+    """The handler's output. pytest's own capture changes streams between a test's phases."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -144,7 +145,7 @@ def test_the_line_of_an_answer_carries_the_id_that_was_answered(log: Log, app: F
     answer = app.test_client().get("/api/v1/nothing")
     (line,) = log.take()
     assert line["status"] == answer.status_code == 404
-    assert line["request_id"] == answer.headers["X-Request-ID"] == answer.json["request_id"]
+    assert line["request_id"] == answer.headers["X-Request-ID"] == json_of(answer)["request_id"]
     assert line["user_id"] is None
 
 
@@ -154,14 +155,15 @@ def test_other_lines_of_a_request_carry_its_id_too(log: Log, app: Flask) -> None
     first, second = log.take()
     assert first["message"] == "unexpected error"
     assert "ZeroDivisionError" in first["exception"]
-    assert first["request_id"] == second["request_id"] == answer.json["request_id"]
+    assert first["request_id"] == second["request_id"] == json_of(answer)["request_id"]
 
 
 def test_no_secret_reaches_the_log(log: Log, app: Flask, world: World) -> None:
     user = world.user()
     logging.getLogger().setLevel("DEBUG")
     client = app.test_client()
-    tokens = client.post("/api/v1/auth/login?access=sesame", json={"email": user.email, "password": PASSWORD}).json
+    body = {"email": user.email, "password": PASSWORD}
+    tokens = json_of(client.post("/api/v1/auth/login?access=sesame", json=body))
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
     client.post("/api/v1/sync?token=sesame", json={"sync_items": [{"notes": "confidential"}]}, headers=bearer)
     client.post("/api/v1/auth/refresh", headers={"Authorization": f"Bearer {tokens['refresh_token']}"})
@@ -174,7 +176,7 @@ def test_no_secret_reaches_the_log(log: Log, app: Flask, world: World) -> None:
 
 # Canaries
 
-#: Stands for whatever nobody may read in a log: a word of a form, a name, a password.
+#: Stands for anything that must not appear in a log: a word of a form, a name, a password.
 CANARY = "canary-7c1f"
 
 
@@ -196,7 +198,7 @@ def cast_nonsense() -> None:
 
 DEEDS: list[Callable[[], Any]] = [
     lambda: raise_(ValueError(f"{CANARY} is no number")),
-    lambda: {}[CANARY],  # type: ignore[var-annotated]
+    lambda: dict[str, Any]()[CANARY],
     lambda: raise_(OSError(CANARY)),
     insert_nonsense,
     cast_nonsense,
@@ -251,7 +253,7 @@ def test_nothing_that_is_sent_to_any_endpoint_reaches_the_log(loud: Log, app: Fl
         adapter = app.url_map.bind("localhost")
     loud.take()
     asked = 0
-    # What ends the sign-in comes last.
+    # The call that ends the sign-in comes last.
     for rule in sorted(app.url_map.iter_rules(), key=lambda each: ("logout" in each.rule, each.rule)):
         values = {name: 1 if hasattr(each, "num_convert") else "1" for name, each in rule._converters.items()}
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what is counted, that labels are bounded, who may read it, and that every worker answers for all."""
+"""`GET /metrics`: the numbers, bounded labels, who may read them, and that every worker answers for all."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from app import create_app, policies
 from app.attachments.storage.local import LocalStorage
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.host.registry import Registered
 from app.errors import StorageError
 from app.models import FormFill, Inspection, User
@@ -45,7 +46,7 @@ def numbers_of(text: str) -> dict[Sample, float]:
 
 
 class Numbers:
-    """What has been added since the last look; the numbers are the process's, not the application's."""
+    """The increase since the last look, because the numbers belong to the process and not to the application."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client
@@ -196,7 +197,7 @@ def test_connections_are_counted(app: Flask, numbers: Numbers) -> None:
 @pytest.mark.database("postgresql")
 def test_a_write_that_stays_open_shows_as_the_feeds_lag(app: Flask, numbers: Numbers) -> None:
     lag = key("fieldpost_feed_lag_seconds")
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("SELECT pg_current_xact_id()"))
         time.sleep(0.2)
         numbers.added()

@@ -13,21 +13,27 @@ import pytest
 
 from tests.support.servers import ROOT
 
-#: Tests of the distribution itself, which run where it is installed.
-collect_ignore = ["broken", "distribution", "second_version"]
+#: Distributions, not tests of Fieldpost.
+collect_ignore = ["broken", "second_version"]
 
 HERE = Path(__file__).parent
+EQUIPMENT = ROOT / "examples" / "equipment"
 
 
 class Environment:
-    """A fresh environment that borrows what Fieldpost needs, so that only the distribution has to be installed."""
+    """A fresh environment that borrows what Fieldpost needs, so that only the distribution has to be installed.
 
-    def __init__(self, directory: Path) -> None:
+    It borrows Fieldpost itself, too, unless it is to be installed.
+    """
+
+    def __init__(self, directory: Path, *, borrows_fieldpost: bool = True) -> None:
         venv.create(directory, symlinks=True)
         self.python = directory / "bin" / "python"
         site = next((directory / "lib").glob("python*")) / "site-packages"
         borrowed = sysconfig.get_path("purelib")
-        (site / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n{ROOT}\n")
+        # A plain path leaves out what pip notes there about Fieldpost's source.
+        lines = f"import site; site.addsitedir({borrowed!r})\n{ROOT}\n" if borrows_fieldpost else f"{borrowed}\n"
+        (site / "borrowed.pth").write_text(lines)
 
     def pip(self, *arguments: str) -> None:
         """Run pip for this environment; nothing is fetched from anywhere."""
@@ -50,14 +56,14 @@ def build(source: Path, directory: Path) -> Path:
 @pytest.fixture(scope="session")
 def first_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 1.0 of the distribution."""
-    source = shutil.copytree(HERE / "distribution", tmp_path_factory.mktemp("first") / "source")
+    source = shutil.copytree(EQUIPMENT, tmp_path_factory.mktemp("first") / "source")
     return build(source, tmp_path_factory.mktemp("first_wheel"))
 
 
 @pytest.fixture(scope="session")
 def second_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 2.0: a column more, a key renamed, a type removed."""
-    source = shutil.copytree(HERE / "distribution", tmp_path_factory.mktemp("second") / "source")
+    source = shutil.copytree(EQUIPMENT, tmp_path_factory.mktemp("second") / "source")
     shutil.copytree(HERE / "second_version", source, dirs_exist_ok=True)
     return build(source, tmp_path_factory.mktemp("second_wheel"))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.outsider.conftest import HERE, Environment
+from tests.outsider.conftest import EQUIPMENT, Environment
 from tests.support.databases import SECRET_KEY
 from tests.support.servers import ROOT, environment_of, stop
 
@@ -234,7 +234,7 @@ def test_the_contract_passes_where_the_distribution_is_installed(site: Site, fir
     site.environment.install(first_wheel)
     result = subprocess.run(
         [str(site.environment.python), "-m", "pytest", "-q", "-k", CHOSEN, "tests"],
-        cwd=HERE / "distribution",
+        cwd=EQUIPMENT,
         capture_output=True,
         text=True,
         check=False,

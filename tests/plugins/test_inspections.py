@@ -1,4 +1,4 @@
-"""`inspection`: the contract of every handler, then what only this one does (contract, section 3.3)."""
+"""`inspection`: the contract of every handler, then this handler's own behaviour (contract, section 3.3)."""
 
 from __future__ import annotations
 
@@ -76,10 +76,11 @@ def test_notes_can_be_emptied(world: World, device: FlaskClient, inspection: Ins
 def test_a_device_changes_nothing_but_status_and_notes(
     world: World, device: FlaskClient, inspection: Inspection, tech: User
 ) -> None:
-    for name, value in {
+    forbidden: dict[str, Any] = {
         "owner_id": tech.id, "assignee_id": None, "date": "2030-01-01", "job": "x", "property": {}, "customer": {},
         "created_at": "2024-01-01T00:00:00.000Z", "form_template_id": 1, "inspection_id": 1,
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, value in forbidden.items():
         (entry,) = push(device, item(inspection, status="completed", **{name: value}))["errors"]
         assert list(entry["details"]) == [name]
     row = world.get(Inspection, inspection.id)

@@ -1,4 +1,4 @@
-"""`signature_delete`: the contract of every handler, then what only this one does (contract, section 3.3)."""
+"""`signature_delete`: the contract of every handler, then this handler's own behaviour (contract, section 3.3)."""
 
 from __future__ import annotations
 

@@ -12,15 +12,18 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, literal_column, select, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from app.core.database import engine as extensions
+from app.core.database import database_of, postgresql
 from app.core.database.engine import db
-from app.core.database.read import Read, read
-from app.core.ledger.state import begin_snapshot
+from app.core.database.read import Read
+from app.core.database.transactions import SNAPSHOT, WRITES, snapshot
+from app.core.host.migrations import locked_connection
+from app.core.ledger.unit import is_outside_unit
 from app.models import FormFill
 from app.testing import push
 from tests.conftest import SignIn, World
+from tests.support.answers import json_of
 
 pytestmark = pytest.mark.database("postgresql")
 
@@ -46,7 +49,7 @@ def break_connections(address: str, which: str = "pid <> pg_backend_pid()") -> i
     """End connections of the application, all unless said otherwise, as a restart of the database does; how many."""
     with psycopg.connect(address, autocommit=True) as connection:
         ended = connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "  # type: ignore[arg-type]
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             f"WHERE datname = current_database() AND {which}"
         )
         return ended.rowcount
@@ -56,7 +59,7 @@ def break_connections(address: str, which: str = "pid <> pg_backend_pid()") -> i
 def test_a_connection_that_broke_is_replaced_however_long_it_rested(
     address: str, device: FlaskClient, monkeypatch: pytest.MonkeyPatch, rest: float
 ) -> None:
-    monkeypatch.setattr(extensions, "REST_SECONDS", rest)
+    monkeypatch.setattr(postgresql, "REST_SECONDS", rest)
     push(device)
     break_connections(address)
 
@@ -105,7 +108,7 @@ def test_the_plans_of_a_batch_are_kept(app: Flask, world: World, sign_in: SignIn
         push(device, *[edit(each, f"{number}-{each.id}") for each in form_fills])
     with app.app_context(), db.engine.connect() as connection:
         plans = "SELECT statement, custom_plans FROM pg_prepared_statements WHERE generic_plans + custom_plans > 20"
-        found = dict(connection.execute(text(plans)).all())
+        found = {row.statement: row.custom_plans for row in connection.execute(text(plans))}
     assert len(found) >= 6
     assert [statement for statement, custom in found.items() if custom > 5] == []
 
@@ -117,10 +120,10 @@ def test_a_lock_that_somebody_keeps_is_told_as_such_and_nothing_is_recorded(
     user = world.user()
     form_fill, device = world.form_fill(world.inspection(user)), sign_in(user)
     with psycopg.connect(address) as holder:
-        holder.execute(f"SELECT 1 FROM {table} FOR UPDATE")  # type: ignore[arg-type]
+        holder.execute(f"SELECT 1 FROM {table} FOR UPDATE")
         answer = device.post("/api/v1/sync", json={"sync_items": [edit(form_fill)]})
 
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     reasons = {record.reason for record in caplog.records if hasattr(record, "reason")}
     assert reasons == {"canceling statement due to lock timeout"}
     assert push(device, edit(form_fill))["success"][0].get("replayed") is None
@@ -179,8 +182,8 @@ def _insert_after_pieces(connection: Connection, statement: str) -> None:
 
 @pytest.fixture
 def connection(app: Flask) -> Iterator[Connection]:
-    """A connection of the application's, with a table of numbers beside its own."""
-    with app.app_context(), db.engine.connect() as found:
+    """A connection of the application's that may write, with a table of numbers beside its own."""
+    with app.app_context(), db.engine.connect().execution_options(**{WRITES: True}) as found:
         found.execute(text("CREATE TABLE notes (id bigint)"))
         found.commit()
         yield found
@@ -199,22 +202,55 @@ def test_whatever_comes_first_in_a_transaction_is_taken_back_with_it(
         connection.commit()
 
 
-def test_without_a_transaction_what_is_sent_counts_at_once(connection: Connection) -> None:
-    connection.execution_options(isolation_level="AUTOCOMMIT")
-    connection.execute(text("INSERT INTO notes VALUES (:id)"), {"id": 1})
-    connection.rollback()
-    assert connection.execute(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}).scalar_one() == 1
+@pytest.mark.parametrize("first", FIRST_STATEMENTS)
+@pytest.mark.parametrize("options", [{}, {SNAPSHOT: True}], ids=["no transaction", "a snapshot"])
+def test_a_connection_that_was_not_opened_for_writing_writes_nothing(
+    app: Flask, connection: Connection, first: str, options: dict[str, bool]
+) -> None:
+    connection.commit()
+    with app.app_context(), db.engine.connect().execution_options(**options) as reader:
+        with pytest.raises(DBAPIError) as error:
+            FIRST_STATEMENTS[first](reader)
+        reader.rollback()
+        assert is_outside_unit(error.value)
+        assert reader.execute(text("SELECT count(*) FROM notes")).scalar_one() == 0
 
 
 def test_queries_of_a_snapshot_all_see_the_same_state(app: Flask, connection: Connection) -> None:
     with app.app_context():
-        begin_snapshot(db.session())
-        assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
-        connection.execute(text("INSERT INTO notes VALUES (1)"))
-        connection.commit()
-        assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
-        db.session.rollback()
+        with snapshot(db.session()):
+            assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
+            connection.execute(text("INSERT INTO notes VALUES (1)"))
+            connection.commit()
+            assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 0
         assert db.session.scalar(text("SELECT count(*) FROM notes WHERE id > :id"), {"id": 0}) == 1
+
+
+def test_a_connection_on_which_somebody_migrated_only_reads_again(app: Flask) -> None:
+    with app.app_context():
+        with locked_connection() as connection:
+            number = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            connection.execute(text("CREATE TABLE notes (id bigint)"))
+        with pytest.raises(DBAPIError) as error:
+            db.session.execute(text("INSERT INTO notes VALUES (1)"))
+        assert is_outside_unit(error.value)
+        db.session.rollback()
+        assert db.session.scalar(text("SELECT pg_backend_pid()")) == number
+
+
+def _break_in_a_snapshot(address: str) -> None:
+    with snapshot(db.session()):
+        db.session.scalar(text("SELECT 1"))
+        break_connections(address)
+        db.session.scalar(text("SELECT 1"))
+
+
+def test_a_snapshot_whose_connection_breaks_tells_that_and_the_session_goes_on(app: Flask, address: str) -> None:
+    with app.app_context():
+        with pytest.raises(OperationalError):
+            _break_in_a_snapshot(address)
+        db.session.remove()
+        assert db.session.scalar(text("SELECT 1")) == 1
 
 
 @pytest.mark.parametrize("slow", [1, 2, None])
@@ -222,19 +258,19 @@ def test_of_statements_sent_together_the_first_ones_error_is_told(
     app: Flask, monkeypatch: pytest.MonkeyPatch, slow: int | None
 ) -> None:
     reads = [Read(statement=select(literal_column(each)), parameters={}) for each in ("1 / 0", "1", "7")]
-    send = Read.send
+    send = postgresql.send_read
 
-    def send_late(query: Read, *arguments: Any) -> Any:
+    def send_late(*arguments: Any) -> Any:
         # PostgreSQL has told the error by then.
-        if slow is not None and query is reads[slow]:
+        if slow is not None and arguments[-1] is reads[slow]:
             time.sleep(0.1)
-        return send(query, *arguments)
+        return send(*arguments)
 
-    monkeypatch.setattr(Read, "send", send_late)
+    monkeypatch.setattr(postgresql, "send_read", send_late)
     with app.app_context():
         for _ in range(20 if slow is None else 1):
             with pytest.raises(DataError, match="division by zero"):
-                read(db.session.connection(), *reads)
+                database_of(db.session()).read(db.session.connection(), reads)
             db.session.rollback()
         assert db.session.scalar(select(literal_column("1"))) == 1
 

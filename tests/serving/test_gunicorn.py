@@ -5,7 +5,6 @@ Flask's test client never shows how a WSGI server reads a body, so these go over
 
 from __future__ import annotations
 
-import gc
 import http.client
 import json
 import os
@@ -14,12 +13,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -34,6 +37,8 @@ from tests.support.servers import ROOT, environment_of, flask, running, start, s
 
 #: The database plays no part in these.
 about_http = pytest.mark.database("sqlite")
+
+LIMITS = {"FIELDPOST_MAX_BATCH_BYTES": "65536", "FIELDPOST_BODY_SECONDS": "2"}
 
 TECHNICIAN = {"email": "technician@example.com", "password": "fieldpost-demo"}
 
@@ -55,8 +60,7 @@ def make_demo(environment: dict[str, str]) -> None:
 @pytest.fixture
 def environment(database: str, demo: Path, tmp_path: Path) -> dict[str, str]:
     """A server's environment, on a database with the demo data."""
-    limits = {"FIELDPOST_MAX_BATCH_BYTES": "65536", "FIELDPOST_BODY_SECONDS": "2"}
-    found = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **limits)
+    found = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **LIMITS)
     if database:
         make_demo(found)
     else:
@@ -170,6 +174,42 @@ def device(server: object, environment: dict[str, str]) -> Device:
     return Device(environment)
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server that runs for several tests, which leave it as good as before."""
+
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def shared(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server on SQLite, for tests about HTTP, of which the database knows nothing."""
+    directory = shutil.copytree(demo, tmp_path_factory.mktemp("shared") / "data")
+    environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY, **LIMITS)
+    process = start(environment)
+    yield Running(process, environment)
+    assert process.poll() is None, "no test has ended it"
+    stop(process)
+
+
+@pytest.fixture
+def phone(shared: Running) -> Device:
+    """A device of the shared server."""
+    return Device(shared.environment)
+
+
+def new_edit() -> dict[str, Any]:
+    """An edit of the first form fill that nobody has sent before."""
+    return edit(f"Attic {uuid4()}")
+
+
+def value_of(item: dict[str, Any]) -> str:
+    """The location that an edit sets."""
+    value: str = item["data"]["changes"]["Location_row_1"]
+    return value
+
+
 def test_what_was_synced_is_there_after_a_restart(environment: dict[str, str]) -> None:
     process = start(environment)
     first = Device(environment).sync(edit("Basement"))["success"][0]
@@ -195,7 +235,7 @@ def test_a_batch_under_way_is_finished_and_answered_before_the_server_ends(
     time.sleep(1)
     assert server.poll() is None
     holder.close()
-    status, answer = answer_of(connection) or (None, None)
+    status, answer = answer_of(connection) or (None, {})
     assert status == 200
     assert [each["local_id"] for each in answer["results"]["success"]] == ["edit-Roof"]
     assert server.wait(timeout=30) == 0
@@ -276,73 +316,66 @@ def test_on_a_full_disk_nothing_is_recorded_the_server_is_not_ready_and_goes_on_
     assert flask(environment, "storage", "check").stdout == "1 objects, 1 attachments\n"
 
 
-@about_http
-def test_a_chunked_body_within_the_limit_is_read_whole(device: Device, environment: dict[str, str]) -> None:
-    connection = device.open("Transfer-Encoding: chunked")
-    body = batch(edit("Attic"))
+def test_a_chunked_body_within_the_limit_is_read_whole(shared: Running, phone: Device) -> None:
+    item = new_edit()
+    connection = phone.open("Transfer-Encoding: chunked")
+    body = batch(item)
     for piece in (body[:10], body[10:]):
         connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
     connection.sendall(b"0\r\n\r\n")
     status, _ = answer_of(connection) or (None, None)
     assert status == 200
-    assert locations(environment)[1] == "Attic"
+    assert locations(shared.environment)[1] == value_of(item)
 
 
-@about_http
-def test_a_chunked_body_over_the_limit_is_413(device: Device, environment: dict[str, str]) -> None:
+def test_a_chunked_body_over_the_limit_is_413(shared: Running, phone: Device) -> None:
+    before = locations(shared.environment)
     # Cut at the limit it would be a whole document: the batch, then blanks (trap 3).
-    body = batch(edit("Attic")) + b" " * 70_000
-    connection = device.open("Transfer-Encoding: chunked")
+    body = batch(new_edit()) + b" " * 70_000
+    connection = phone.open("Transfer-Encoding: chunked")
     connection.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     status, answer = answer_of(connection) or (None, {})
     assert (status, answer["code"], answer["limit"]) == (413, "too_large", 65536)
-    assert locations(environment)[1] is None
+    assert locations(shared.environment) == before
 
 
-@about_http
-def test_a_body_shorter_than_announced_changes_nothing(device: Device, environment: dict[str, str]) -> None:
-    body = batch(edit("Attic"))
-    connection = device.open(f"Content-Length: {len(body) + 100}")
+def test_a_body_shorter_than_announced_changes_nothing(shared: Running, phone: Device) -> None:
+    before = locations(shared.environment)
+    body = batch(new_edit())
+    connection = phone.open(f"Content-Length: {len(body) + 100}")
     connection.sendall(body)
     connection.shutdown(socket.SHUT_WR)
     status, answer = answer_of(connection) or (None, {})
     assert (status, answer["code"]) == (400, "bad_json")
-    assert locations(environment)[1] is None
+    assert locations(shared.environment) == before
 
 
-@about_http
 @pytest.mark.parametrize("size", [b"zz", b"-5", b"", b"1" * 40])
-def test_a_malformed_chunk_size_changes_nothing_and_stops_nobody(
-    device: Device, environment: dict[str, str], size: bytes
-) -> None:
-    body = batch(edit("Attic"))
-    connection = device.open("Transfer-Encoding: chunked")
+def test_a_malformed_chunk_size_changes_nothing_and_stops_nobody(shared: Running, phone: Device, size: bytes) -> None:
+    before = locations(shared.environment)
+    body = batch(new_edit())
+    connection = phone.open("Transfer-Encoding: chunked")
     connection.sendall(size + b"\r\n" + body + b"\r\n0\r\n\r\n")
     connection.shutdown(socket.SHUT_WR)
     answer = answer_of(connection)
     assert answer is None or (answer[0], answer[1]["code"]) == (400, "bad_json")
-    assert locations(environment)[1] is None
-    assert device.sync(edit("Cellar"))["success"]
+    assert locations(shared.environment) == before
+    assert phone.sync(new_edit())["success"]
 
 
-@about_http
-def test_a_device_that_is_gone_half_way_changes_nothing(device: Device, environment: dict[str, str]) -> None:
-    body = batch(edit("Attic"))
-    connection = device.open(f"Content-Length: {len(body)}")
+def test_a_device_that_is_gone_half_way_changes_nothing(shared: Running, phone: Device) -> None:
+    body, item = batch(new_edit()), new_edit()
+    connection = phone.open(f"Content-Length: {len(body)}")
     connection.sendall(body[: len(body) // 2])
     connection.close()
-    assert device.sync(edit("Cellar"))["success"]
-    assert locations(environment)[1] == "Cellar"
+    assert phone.sync(item)["success"]
+    assert locations(shared.environment)[1] == value_of(item)
 
 
-@about_http
-def test_bodies_that_drip_in_hold_no_thread_for_longer_than_the_setting(
-    server: object, environment: dict[str, str]
-) -> None:
+def test_bodies_that_drip_in_hold_no_thread_for_longer_than_the_setting(shared: Running, phone: Device) -> None:
     """As many slow bodies as all workers have threads; another device is served once their time is over."""
-    device = Device(environment)
-    body = batch(edit("Attic"))
-    slow = [device.open("Content-Length: 60000") for _ in range(8)]
+    body, item = batch(new_edit()), new_edit()
+    slow = [phone.open("Content-Length: 60000") for _ in range(8)]
     started = time.monotonic()
     answers: list[Any] = []
 
@@ -357,23 +390,22 @@ def test_bodies_that_drip_in_hold_no_thread_for_longer_than_the_setting(
             time.sleep(0.05)
         answers.append(answer_of(connection))
 
-    threads = [threading.Thread(target=drip, args=[each]) for each in slow]
-    for each in threads:
-        each.start()
-    assert device.sync(edit("Cellar"))["success"]
+    threads = [threading.Thread(target=drip, args=[connection]) for connection in slow]
+    for thread in threads:
+        thread.start()
+    assert phone.sync(item)["success"]
     assert time.monotonic() - started < 10
-    for each in threads:
-        each.join(timeout=30)
+    for thread in threads:
+        thread.join(timeout=30)
     assert {None if each is None else (each[0], each[1]["code"]) for each in answers} <= {(408, "too_slow"), None}
-    assert locations(environment)[1] == "Cellar"
+    assert locations(shared.environment)[1] == value_of(item)
 
 
-@about_http
-def test_no_socket_for_controlling_the_server_is_open(server: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_no_socket_for_controlling_the_server_is_open(shared: Running) -> None:
     """gunicorn 27 opens one unless it is told not to (trap 16)."""
     inodes = {
         target[len("socket:[") : -1]
-        for link in Path(f"/proc/{server.pid}/fd").iterdir()
+        for link in Path(f"/proc/{shared.process.pid}/fd").iterdir()
         if (target := os.readlink(link)).startswith("socket:[")
     }
     unix = {line.split()[6]: line.split()[7:] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
@@ -381,19 +413,18 @@ def test_no_socket_for_controlling_the_server_is_open(server: subprocess.Popen[b
 
 
 def configuration() -> dict[str, Any]:
-    """What gunicorn reads from its file."""
+    """Everything that gunicorn reads from its file."""
     source = (ROOT / "gunicorn.conf.py").read_text()
     settings: dict[str, Any] = {}
-    exec(compile(source, "gunicorn.conf.py", "exec"), settings)
+    # The file drops our modules from its process.
+    with patch.dict(sys.modules):
+        exec(compile(source, "gunicorn.conf.py", "exec"), settings)
     return settings
 
 
-@about_http
-def test_connections_are_spread_evenly_over_the_workers(
-    server: subprocess.Popen[bytes], environment: dict[str, str]
-) -> None:
-    port = int(environment["PORT"])
-    workers = psutil.Process(server.pid).children()
+def test_connections_are_spread_evenly_over_the_workers(shared: Running) -> None:
+    port = int(shared.environment["PORT"])
+    workers = psutil.Process(shared.process.pid).children()
 
     def spread(count: int) -> list[int]:
         """Open connections, one after the other, and count each worker's."""
@@ -442,7 +473,6 @@ bind, workers, threads, keepalive = settings["bind"], 1, 2, 60
 """
 
 
-@about_http
 def test_a_connection_keeps_its_thread_as_long_as_there_are_enough(tmp_path: Path) -> None:
     environment = environment_of(tmp_path, PYTHONPATH=str(tmp_path))
     (tmp_path / "counting.py").write_text(COUNTING)
@@ -468,15 +498,38 @@ def test_a_connection_keeps_its_thread_as_long_as_there_are_enough(tmp_path: Pat
         assert stop(server) == 0
 
 
-def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:
-    thresholds = gc.get_threshold()
-    try:
-        configuration()["post_worker_init"](None)
-        assert gc.get_freeze_count() > 100_000
-        assert gc.get_threshold()[0] > thresholds[0]
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
+#: Executes gunicorn's file, and prints what has been imported and stays.
+LOADED = """
+import sys
+import gunicorn.app.wsgiapp, gunicorn.workers.gthread
+before = set(sys.modules)
+exec(open("gunicorn.conf.py").read(), {})
+print(*{name.partition(".")[0] for name in sys.modules.keys() - before} - sys.stdlib_module_names)
+"""
+
+
+def test_the_master_keeps_no_module_that_an_upgrade_replaces(tmp_path: Path) -> None:
+    """Workers that are started after `kill -HUP` would run part of the old release, or of its libraries."""
+    command = [sys.executable, "-c", LOADED]
+    result = subprocess.run(command, cwd=ROOT, env=environment_of(tmp_path), capture_output=True, text=True, check=True)
+    assert result.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "bind"),
+    [
+        ({}, ["127.0.0.1:8000"]),
+        ({"HOST": "0.0.0.0", "PORT": "80"}, ["0.0.0.0:80"]),
+        ({"HOST": "::1", "FIELDPOST_METRICS_PORT": "9000"}, ["[::1]:8000", "[::1]:9000"]),
+    ],
+)
+def test_the_server_listens_where_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], bind: list[str]
+) -> None:
+    for name in ("HOST", "PORT", "FIELDPOST_METRICS_PORT", "WEB_CONCURRENCY"):
+        monkeypatch.setenv(name, settings.get(name, ""))
+    found = configuration()
+    assert (found["bind"], found["workers"]) == (bind, 2)
 
 
 def test_the_server_believes_nobody_about_the_scheme() -> None:

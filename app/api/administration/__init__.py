@@ -1,1 +1,1 @@
-"""What administrators do with inspections and form templates, through REST or the command line (section 8)."""
+"""The administration of inspections and form templates, through REST and the command line (contract, section 8)."""

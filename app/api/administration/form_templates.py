@@ -1,17 +1,15 @@
-"""Form templates: added once, never changed (contract, section 8)."""
+"""Form templates: they are added once and never changed (contract, section 8)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from app.accounts.administrators import require_still_admin
 from app.clock import to_wire
 from app.core.ledger.record import Origin, Recorder, record
+from app.core.values import JsonObject, Values
 from app.models import FormTemplate
 
 
-def describe_template(template: FormTemplate) -> dict[str, Any]:
+def serialize_template(template: FormTemplate) -> JsonObject:
     """A form template with its structure."""
     return {
         "id": template.id,
@@ -22,8 +20,8 @@ def describe_template(template: FormTemplate) -> dict[str, Any]:
     }
 
 
-def add_template(origin: Origin, values: Mapping[str, Any]) -> FormTemplate:
-    """A new form template from `name` and `form_structure`."""
+def add_template(origin: Origin, values: Values) -> FormTemplate:
+    """Add a form template with `name` and `form_structure`. Raises `ForbiddenError`."""
 
     def work(recorder: Recorder) -> FormTemplate:
         require_still_admin(recorder)

@@ -1,49 +1,50 @@
-"""Inspections: created with their form fills, changed, assigned, deleted with all below them (contract, section 8)."""
+"""The administration of inspections: create, change, assign, delete with all rows below (contract, section 8)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session
 
 from app.accounts.administrators import lock_users, require_still_admin
 from app.core.ledger.record import Origin, Recorder, record
+from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError, StaleError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
-from app.models.serialize import record_of, select_shown
-from app.plugin_api import Row
+from app.models.serialize import select_shown, serialize, undeleted
+from app.plugin_api import Model, Row
 
-#: The columns that are objects, and their keys (contract, section 8).
+T = TypeVar("T")
+
+#: The columns that hold objects, and the objects' keys (contract, section 8).
 OBJECTS = {
     "property": ("property_name", "address", "city", "zip_code"),
     "customer": ("name", "email", "phone_1", "phone_2"),
 }
 
 
-def describe_rows(session: Session, model: Any, ids: Iterable[int]) -> list[dict[str, Any]]:
-    """The rows with these ids, in their order, as they leave the server."""
+def serialize_rows(session: Session, model: Model, ids: Iterable[int]) -> list[JsonObject]:
+    """The rows with these ids as JSON objects, ordered by id."""
     statement = select_shown(model).where(model.id.in_(list(ids))).order_by(model.id)
-    return [record_of(row) for row in session.scalars(statement)]
+    return [serialize(row) for row in session.scalars(statement)]
 
 
-def describe_inspection(session: Session, inspection_id: int) -> dict[str, Any]:
-    """One inspection as it leaves the server. Raises `NotFoundError`."""
-    found = describe_rows(session, Inspection, [inspection_id])
-    if not found:
+def serialize_inspection(session: Session, inspection_id: int) -> JsonObject:
+    """One inspection as a JSON object. Raises `NotFoundError`."""
+    rows = serialize_rows(session, Inspection, [inspection_id])
+    if not rows:
         raise NotFoundError("Inspection not found")
-    return found[0]
+    return rows[0]
 
 
-def create_inspection(
-    origin: Origin, values: Mapping[str, Any], form_template_ids: Sequence[int]
-) -> tuple[int, list[int]]:
-    """A new inspection with one form fill for each template; their ids.
+def create_inspection(origin: Origin, values: Values, form_template_ids: Sequence[int]) -> tuple[int, list[int]]:
+    """Create an inspection with one form fill for each template; returns the inspection's id and the form fills' ids.
 
-    The owner is the origin's user where `values` names none. Raises `InvalidError` for people and templates that
-    cannot be meant.
+    The owner is the origin's user unless `values` names one. Raises `InvalidError` if people or templates are unknown
+    or unsuitable.
     """
 
     def work(recorder: Recorder) -> tuple[int, list[int]]:
@@ -54,29 +55,28 @@ def create_inspection(
         _check_templates(recorder.session, form_template_ids)
         inspection: Inspection = recorder.create(Inspection, columns)
         form_fills = [
-            recorder.create(FormFill, {"form_template_id": each, "data": {}}, inspection) for each in form_template_ids
+            recorder.create(FormFill, {"form_template_id": template_id, "data": {}}, inspection)
+            for template_id in form_template_ids
         ]
-        return inspection.id, [each.id for each in form_fills]
+        return inspection.id, [form_fill.id for form_fill in form_fills]
 
-    # Ids are reserved one by one: a number that people call an inspection by should follow the last.
+    # Ids are reserved one by one, because people call inspections by their ids, which should follow one another.
     return record("inspection_create", origin, work, lock_first=_lock_people(origin, values))
 
 
-def change_inspection(
-    origin: Origin, inspection_id: int, values: Mapping[str, Any], version: datetime | None = None
-) -> None:
-    """Change columns of an inspection, its owner and assignee included; an object's keys not in `values` stay.
+def change_inspection(origin: Origin, inspection_id: int, values: Values, version: datetime | None = None) -> None:
+    """Change columns of an inspection, owner and assignee included. Keys of an object that are not in `values` stay.
 
-    Raises `NotFoundError`, `InvalidError`, and `StaleError` where `version` is older than the row's.
+    Raises `NotFoundError`; `InvalidError`; `StaleError` if `version` is older than the row's.
     """
 
     def work(recorder: Recorder) -> None:
         require_still_admin(recorder)
         inspection = _locked_inspection(recorder.session, inspection_id)
         if version is not None and version < inspection.updated_at:
-            raise StaleError(extra={"data": {"inspection": describe_inspection(recorder.session, inspection_id)}})
+            raise StaleError(extra={"data": {"inspection": serialize_inspection(recorder.session, inspection_id)}})
         columns = {name: _merged(inspection, name, value) for name, value in values.items()}
-        # Whoever it has already may stay: that is no assignment.
+        # Owner and assignee may stay as they are: only new ones are checked.
         _check_people(
             recorder.session,
             {name: value for name, value in columns.items() if value != getattr(inspection, name)},
@@ -86,62 +86,60 @@ def change_inspection(
     record("inspection_change", origin, work, lock_first=_lock_people(origin, values))
 
 
-def delete_inspection(origin: Origin, inspection_id: int, plugin_models: Iterable[Any]) -> None:
-    """Delete an inspection and all below it: form fills, plugins' rows; attachments are marked, their bytes kept.
+def delete_inspection(origin: Origin, inspection_id: int, plugin_models: Iterable[Model]) -> None:
+    """Delete an inspection with its form fills and plugins' rows. Attachments are marked as deleted, their bytes kept.
 
-    `plugin_models`: models below inspections that the core does not know, in the order of their table names.
+    `plugin_models`: plugins' models with rows below inspections, in the order of their table names.
     """
 
     def work(recorder: Recorder) -> None:
         require_still_admin(recorder)
         session = recorder.session
         inspection = _locked_inspection(session, inspection_id)
-        # Locked from the top down in the one order, deleted from the bottom up.
-        below = [_locked_below(session, model, inspection_id) for model in (FormFill, Attachment, *plugin_models)]
-        for row in (each for rows in reversed(below) for each in rows):
+        # Locked from the top down in the one lock order, deleted from the bottom up.
+        models: list[Model] = [FormFill, Attachment, *plugin_models]
+        below = [_locked_below(session, model, inspection_id) for model in models]
+        for row in (row for rows in reversed(below) for row in rows):
             recorder.delete(row)
         recorder.delete(inspection)
 
     record("inspection_delete", origin, work)
 
 
-def models_below(models: Iterable[Any]) -> list[Any]:
-    """Those of the models whose rows stand below inspections and are not the core's, by table name."""
+def models_below(models: Iterable[Model]) -> list[Model]:
+    """The plugins' models with rows below inspections, by table name."""
     core = (Inspection, FormFill, Attachment)
-    found = [each for each in models if each not in core and hasattr(each, "inspection_id")]
-    return sorted(found, key=lambda model: str(inspect(model).local_table.name))
+    plugin_models = [model for model in models if model not in core and hasattr(model, "inspection_id")]
+    return sorted(plugin_models, key=lambda model: str(inspect(model).local_table.name))
 
 
 def _locked_inspection(session: Session, inspection_id: int) -> Inspection:
-    found = _locking(session, select(Inspection).where(Inspection.id == inspection_id))
-    if not found:
+    rows = _locking(session, select(Inspection).where(Inspection.id == inspection_id))
+    if not rows:
         raise NotFoundError("Inspection not found")
-    inspection: Inspection = found[0]
-    return inspection
+    return rows[0]
 
 
-def _locked_below(session: Session, model: Any, inspection_id: int) -> list[Row]:
-    """All rows, those that are marked deleted already left out."""
-    statement = select(model).where(model.inspection_id == inspection_id).order_by(inspect(model).primary_key[0])
-    if hasattr(model, "deleted_at"):
-        statement = statement.where(model.deleted_at.is_(None))
-    return _locking(session, statement)
+def _locked_below(session: Session, model: Model, inspection_id: int) -> list[Row]:
+    """The rows of an inspection, locked, except those that are marked as deleted already."""
+    statement = select(model).where(model.inspection_id == inspection_id, *undeleted(model))
+    return _locking(session, statement.order_by(inspect(model).primary_key[0]))
 
 
-def _lock_people(origin: Origin, values: Mapping[str, Any]) -> Callable[[Session], None]:
-    """What locks the users that `values` names, and the origin's own, before any inspection."""
+def _lock_people(origin: Origin, values: Values) -> Callable[[Session], None]:
+    """A function that locks the users in `values`, and the origin's user, before any inspection is locked."""
     return lambda session: lock_users(session, (origin.user_id, values.get("owner_id"), values.get("assignee_id")))
 
 
 def _merged(inspection: Inspection | None, name: str, value: Any) -> Any:
-    """The value to set: `property` and `customer` take over the keys that are sent, and have all of theirs."""
+    """The value to set: in `property` and `customer` the keys that were not sent keep their values."""
     if name not in OBJECTS or value is None:
         return value
     return {**dict.fromkeys(OBJECTS[name]), **(getattr(inspection, name, None) or {}), **value}
 
 
-def _check_people(session: Session, values: Mapping[str, Any]) -> None:
-    """An owner is an active user; an assignee an active technician: assigning anyone else is invalid (section 2)."""
+def _check_people(session: Session, values: Values) -> None:
+    """An owner is an active user, an assignee an active technician (contract, section 2). Raises `InvalidError`."""
     named = {values.get(key) for key in ("owner_id", "assignee_id")} - {None}
     statement = select(User).where(User.id.in_(named)).order_by(User.id)
     people = {user.id: user for user in _locking(session, statement, read=True)} if named else {}
@@ -159,13 +157,13 @@ def _check_people(session: Session, values: Mapping[str, Any]) -> None:
 
 
 def _check_templates(session: Session, form_template_ids: Sequence[int]) -> None:
-    found = set(session.scalars(select(FormTemplate.id).where(FormTemplate.id.in_(form_template_ids))))
-    missing = [each for each in form_template_ids if each not in found]
+    present = set(session.scalars(select(FormTemplate.id).where(FormTemplate.id.in_(form_template_ids))))
+    missing = [template_id for template_id in form_template_ids if template_id not in present]
     if missing:
         message = f"There is no form template with id {', '.join(map(str, missing))}."
         raise InvalidError(extra={"details": {"form_template_ids": [message]}})
 
 
-def _locking(session: Session, statement: Select[Any], *, read: bool = False) -> list[Any]:
+def _locking(session: Session, statement: Select[T], *, read: bool = False) -> list[T]:
     statement = statement.with_for_update(read=read, key_share=not read)
     return list(session.scalars(statement, execution_options={"populate_existing": True}))

@@ -1,9 +1,8 @@
-"""Where the bytes of photos and signatures are kept."""
+"""The storage of the bytes of photos and signatures."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from flask import current_app
 
@@ -14,7 +13,7 @@ from app.errors import ConfigurationError
 
 __all__ = ["LinkingStorage", "MissingObjectError", "Storage", "StoredObject", "current_storage", "open_storage"]
 
-#: What `app.attachments.storage.s3` needs and an installation without the extra `s3` does not have.
+#: The packages that `app.attachments.storage.s3` needs, which come with the extra `s3`.
 S3_PACKAGES = {"boto3", "botocore", "urllib3"}
 
 
@@ -31,9 +30,9 @@ def open_storage(settings: Settings) -> Storage:
 
 
 def _open_bucket(settings: Settings) -> Storage:
-    """A bucket; its module is imported only here, since boto3 is an extra and takes time and memory."""
+    """The storage in a bucket. Its module is imported only here, because boto3 is an extra and takes time to load."""
     try:
-        module: Any = import_module("app.attachments.storage.s3")
+        module = import_module("app.attachments.storage.s3")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in S3_PACKAGES:
             raise
@@ -47,5 +46,5 @@ def _open_bucket(settings: Settings) -> Storage:
 
 def current_storage() -> Storage:
     """The storage of the current application."""
-    found: Storage = current_app.extensions["fieldpost.storage"]
-    return found
+    storage: Storage = current_app.extensions["fieldpost.storage"]
+    return storage

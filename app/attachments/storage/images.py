@@ -1,4 +1,4 @@
-"""Images from strangers: verified by decoding them, within bounds on memory and time, and made small."""
+"""Images from strangers: verified by decoding them, within limits on memory and time, and made small."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from threading import Lock
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-#: Phone photos come as MPO: a JPEG with more pictures behind it (trap 12).
+#: Phone photos come as MPO: a JPEG followed by more pictures (trap 12).
 CONTENT_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png"}
 
-#: A progressive JPEG needs a dozen scans; one with thousands takes many seconds (trap 11).
+#: A progressive JPEG has about a dozen scans; thousands of them would take many seconds (trap 11).
 MAX_SCANS = 100
-#: Segments of a JPEG, chunks of a PNG: a real one has some thousands at most, and millions of empty ones keep
-#: Pillow's readers busy for seconds.
+#: Segments of a JPEG, chunks of a PNG. A real image has some thousands at most; millions of empty ones would keep
+#: Pillow busy for seconds.
 MAX_SEGMENTS = 10_000
 
 JPEG_START = b"\xff\xd8\xff"
-#: A marker that begins a segment: not a stuffed or a filling byte, and none of those that stand alone.
+#: A marker that begins a segment: not a stuffed or a fill byte, and no marker that stands alone.
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
 
@@ -34,15 +34,15 @@ CHUNK_FRAME = 12
 THUMBNAIL_SIDE = 1024
 THUMBNAIL_QUALITY = 82
 
-#: Rows of the reduced picture that are put on white at once.
+#: Rows of the reduced picture that are made at a time.
 BAND = 64
 
-#: Decoding takes memory: one image at a time in each process (traps 11 and 30).
+#: Decoding takes memory, so each process decodes one image at a time (traps 11 and 30).
 _decoding = Lock()
 
 
 class NotAnImageError(Exception):
-    """Not a JPEG or PNG, or not a whole one. The text says why, for the client."""
+    """Not a whole JPEG or PNG. The message gives the client the reason."""
 
 
 class ImageTooLargeError(Exception):
@@ -51,7 +51,7 @@ class ImageTooLargeError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFacts:
-    """What an image is; width and height in pixels as stored, without its orientation."""
+    """Facts about an image; width and height in pixels as stored, before its orientation is applied."""
 
     content_type: str
     width: int
@@ -59,10 +59,10 @@ class ImageFacts:
 
 
 def verify(data: bytes, max_pixels: int) -> ImageFacts:
-    """Decode the image to its end, judging by its content only (contract, section 4).
+    """Decode the image to its end; only its content counts, not its name or declared type (contract, section 4).
 
-    Of an MPO the first picture counts: editors keep the index of the others and drop the pictures.
-    What stands behind the image is not looked at: phones put a video there.
+    Only the first picture of an MPO is decoded, because editors keep the index of the others and drop the pictures.
+    Bytes after the image are ignored, because phones put a video there.
     Raises `NotAnImageError`, also for a truncated file, and `ImageTooLargeError` above `max_pixels`.
     """
     with _decoding, _faults():
@@ -76,17 +76,18 @@ def verify(data: bytes, max_pixels: int) -> ImageFacts:
                 raise ImageTooLargeError(f"{width} × {height} pixels")
             content_type = CONTENT_TYPES[image.format or ""]
             if content_type == "image/jpeg":
-                # At 1/8 scale the decoder reads everything and refuses what is cut off, in a few megabytes (trap 30).
+                # At 1/8 scale the decoder still reads everything and refuses a truncated file, but takes only a few
+                # megabytes (trap 30).
                 image.draft(None, (max(1, width // 8), max(1, height // 8)))
-            # `verify()` passes truncated JPEGs; only decoding sees it (trap 12).
+            # Pillow's `verify()` accepts truncated JPEGs; only decoding notices (trap 12).
             image.load()
     return ImageFacts(content_type=content_type, width=width, height=height)
 
 
 def thumbnail(data: bytes) -> bytes:
-    """A JPEG of a verified image, its longest side at most 1024 pixels, its orientation applied, on white.
+    """A JPEG of a verified image, on white, with its orientation applied and its longest side at most 1024 pixels.
 
-    Never larger than the image; nothing but the picture is kept. Raises `NotAnImageError`.
+    It is never larger than the image, and carries no metadata. Raises `NotAnImageError`.
     """
     with _decoding, _faults(), Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
         if image.format != "PNG":
@@ -103,9 +104,9 @@ def thumbnail(data: bytes) -> bytes:
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """The image on white, by a whole factor smaller but still twice a thumbnail: from there scaling looks good.
+    """The image on white, reduced by a whole factor to at least twice a thumbnail's size, so that scaling looks good.
 
-    Band by band, for a copy of all of a large PNG takes hundreds of megabytes.
+    It is made in bands, because a copy of a whole large PNG takes hundreds of megabytes.
     """
     factor = max(1, max(image.size) // (2 * THUMBNAIL_SIDE))
     small = Image.new("RGB", (ceil(image.width / factor), ceil(image.height / factor)))
@@ -117,16 +118,16 @@ def _reduced(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The Exif orientation, 1 to 8; 1, upright, where the Exif data are damaged or say something else."""
+    """The Exif orientation, 1 to 8; 1 (upright) if the Exif data are damaged or have another value."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # Strangers' bytes again: the picture is whole, so it gets a thumbnail.
+    except Exception:  # Pillow may raise anything here; the picture itself is whole, so it gets a thumbnail.
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """The image as RGB; what is transparent becomes white."""
+    """The image as RGB; transparent parts become white."""
     if image.mode.startswith("I"):
         # 16 bits of grey: a plain conversion would clip them to white.
         image = image.point(lambda value: value / 256).convert("L")
@@ -139,9 +140,9 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _bound_segments(data: bytes) -> None:
-    """Refuse a JPEG that takes long to read, before anything reads it (trap 11), or that does not come to its end.
+    """Refuse a JPEG that would take long to decode, before it is decoded (trap 11), or that is truncated.
 
-    Walks as libjpeg does, up to the end of the image: metadata and what stands behind may hold any bytes.
+    Walks over the segments as libjpeg does, up to the end of the image; their content may be any bytes.
     """
     scans = segments = position = 0
     while segments <= MAX_SEGMENTS:
@@ -150,7 +151,7 @@ def _bound_segments(data: bytes) -> None:
             raise NotAnImageError("it is truncated.")
         if marker[1] == END_OF_IMAGE:
             return
-        # Up to the first scan, what fills the gaps is read byte by byte as if each were a segment.
+        # Before the first scan libjpeg reads the bytes in gaps one by one, as if each were a segment.
         segments += 1 if scans else 1 + marker.start() - position
         scans += marker[1] == START_OF_SCAN
         if scans > MAX_SCANS:
@@ -160,7 +161,7 @@ def _bound_segments(data: bytes) -> None:
 
 
 def _bound_chunks(data: bytes) -> None:
-    """Refuse a PNG of very many chunks, or one without its end: decoding stops at the last pixel."""
+    """Refuse a PNG with very many chunks, or without its end, which decoding does not reach."""
     position = len(PNG_START)
     for _ in range(MAX_SEGMENTS):
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
@@ -174,7 +175,7 @@ def _bound_chunks(data: bytes) -> None:
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Whatever Pillow raises about the data becomes `NotAnImageError`; its warnings count as errors."""
+    """Turn all exceptions of Pillow about the data into `NotAnImageError`; its warnings count as errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -1,4 +1,4 @@
-"""Files in a directory: for one machine, or several that share a file system."""
+"""A storage of files in a directory, for one machine or several that share a file system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.http.metrics import storage_errors
 
 PIECE = 256 * 1024
 
-#: What `check` writes: a disk on which no more than a few bytes fit is full.
+#: The bytes that `check` writes: a disk with room for only a few bytes counts as full.
 PROBE = bytes(64 * 1024)
 
 
@@ -29,7 +29,7 @@ class LocalStorage:
         self._durable: set[Path] = set()
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep `data` under `key`; a crash at any moment leaves a whole file there or none."""
+        """Keep `data` under `key`. A crash at any moment leaves the whole file or none."""
         path = self._path(key)
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         with _refusals(f"{key} could not be stored"):
@@ -41,7 +41,7 @@ class LocalStorage:
                 _sync_directory(path.parent)
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
-        """The bytes from `start` up to, without, `end`."""
+        """The bytes from `start` up to `end`, exclusive. Raises `MissingObjectError`."""
         path = self._path(key)
         with _refusals(f"{key} could not be read"):
             try:
@@ -51,7 +51,7 @@ class LocalStorage:
         return FilePieces(key, file, start, end)
 
     def delete(self, key: str) -> None:
-        """Remove the file; one that is not there is no error."""
+        """Remove the file, if it is there."""
         with _refusals(f"{key} could not be deleted"):
             self._path(key).unlink(missing_ok=True)
 
@@ -61,12 +61,12 @@ class LocalStorage:
             directories = sorted(self.root.iterdir()) if self.root.exists() else []
             for directory in directories:
                 for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-                    yield from _described(path)
+                    yield from _stored_object(path)
 
     def check(self) -> None:
         """Write a file durably and remove it."""
         with _refusals(f"{self.root} cannot be written"):
-            # Named as a draft, so that one left by a crash is listed and collected like any other.
+            # Named like a draft, so that a file left by a crash is listed and collected like other drafts.
             probe = self._path(f"00/probe.{secrets.token_hex(8)}.tmp")
             self._make_directory(probe.parent)
             with _removed_on_failure(probe):
@@ -77,21 +77,21 @@ class LocalStorage:
         return self.root / checked(key)
 
     def _make_directory(self, directory: Path) -> None:
-        """Make the directory, and sync the ones that hold it: else a power cut takes it and what is in it.
+        """Make the directory, and sync its parents; otherwise a power cut would lose it with its content.
 
-        Done once in each process, whoever made the directory: another process may not have synced it yet.
+        Each process does so once even if the directory exists: the process that made it may not have synced it yet.
         """
         if directory in self._durable and directory.exists():
             return
-        made = [each for each in (directory, *directory.parents) if not each.exists()]
+        made = [path for path in (directory, *directory.parents) if not path.exists()]
         directory.mkdir(parents=True, exist_ok=True)
-        for each in {directory, self.root, *made}:
-            _sync_directory(each.parent)
+        for path in {directory, self.root, *made}:
+            _sync_directory(path.parent)
         self._durable.add(directory)
 
 
 class FilePieces:
-    """A part of a file, read piece by piece; closes the file at the end of it."""
+    """A part of a file, read piece by piece. The file is closed at its end."""
 
     def __init__(self, key: str, file: BinaryIO, start: int, end: int | None) -> None:
         self._key = key
@@ -144,7 +144,7 @@ def _write_durably(path: Path, data: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """A rename is durable only once the directory is."""
+    """Make a rename durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -152,15 +152,15 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _described(path: Path) -> Iterator[StoredObject]:
+def _stored_object(path: Path) -> Iterator[StoredObject]:
     key = f"{path.parent.name}/{path.name}"
     if not KEY.fullmatch(key):
-        # Not ours: whoever put it there knows what it is.
+        # The file is not ours.
         return
     try:
         status = path.stat()
     except FileNotFoundError:
-        # Renamed or deleted since the directory was read.
+        # The file was renamed or deleted after the directory had been read.
         return
     if not S_ISREG(status.st_mode):
         return

@@ -1,6 +1,6 @@
-"""What a storage is: five methods, whatever is behind them.
+"""The protocol of a storage: five methods for objects under keys.
 
-Keys are made by the server, never by a client. An object is written once and never changed.
+The server makes the keys, never a client. An object is written once and never changed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Protocol, runtime_checkable
 
 from app.errors import StorageError
 
-#: Two characters of directory, a name, perhaps a suffix: keys are made by us, and nothing else becomes a path.
-#: What a write that never ended has left behind has a key too, so that it can be collected.
+#: A directory of two characters, a name, and perhaps a suffix. Only keys become paths. The draft of a write that never
+#: ended has a key too, so that it can be collected.
 KEY = re.compile(r"[a-z0-9]{2}/[a-z0-9-]{1,64}(\.[a-z0-9]{1,8})?(\.[0-9a-f]{16}\.tmp)?", re.ASCII)
 
 
 def checked(key: str) -> str:
-    """The key, if it is one. Raises `ValueError`."""
+    """The given key. Raises `ValueError` if the text is not a key."""
     if not KEY.fullmatch(key):
         raise ValueError(f"{key!r} is not a storage key.")
     return key
@@ -31,7 +31,7 @@ class MissingObjectError(StorageError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredObject:
-    """One object as `Storage.list` finds it."""
+    """An object in the list of a storage."""
 
     key: str
     byte_size: int
@@ -40,47 +40,47 @@ class StoredObject:
 
 
 class Pieces(Protocol):
-    """The bytes of an object, piece by piece. Whoever does not read them to the end calls `close`."""
+    """The bytes of an object, piece by piece. A caller that does not read them to the end must call `close`."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
     def __next__(self) -> bytes: ...
 
     def close(self) -> None:
-        """Let go of the file or connection behind; a second time does nothing."""
+        """Release the file or connection. A second call does nothing."""
 
 
 class Storage(Protocol):
-    """What every storage does; `app.attachments.storage.testing.StorageContract` says it in tests.
+    """A storage. `app.attachments.storage.testing.StorageContract` tests what is written here.
 
-    All methods raise `StorageError` when the storage refuses: full, unreachable, not writable.
+    All methods raise `StorageError` if the storage is full, unreachable or not writable.
     """
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep `data` under `key`: whole and durable when this returns.
+        """Keep `data` under `key`. When this returns, the object is whole and durable.
 
-        After a `StorageError` it is there wholly or not at all; where it cannot be known which, `list` tells.
+        After a `StorageError` the object is there as a whole or not at all; `list` shows which.
         """
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
-        """The bytes from `start` up to, without, `end`, in pieces. Raises `MissingObjectError` at once."""
+        """The bytes from `start` up to `end`, exclusive, in pieces. Raises `MissingObjectError` at once."""
 
     def delete(self, key: str) -> None:
-        """Remove the object; one that is not there is no error."""
+        """Remove the object, if it is there."""
 
     def list(self) -> Iterator[StoredObject]:
-        """All objects, and what writes that never ended have left behind."""
+        """All objects, and the drafts of writes that never ended."""
 
     def check(self) -> None:
-        """Raise `StorageError` if nothing can be written now."""
+        """Raise `StorageError` if nothing can be written at present."""
 
 
 @runtime_checkable
 class LinkingStorage(Storage, Protocol):
-    """A storage that can be asked directly, by whoever is given an address that it has signed."""
+    """A storage that clients can read directly, with an address that it has signed."""
 
     def link(self, key: str, *, content_type: str, disposition: str | None, caching: str) -> str:
-        """An address that answers a GET with the object and these headers, for a minute or so.
+        """An address that answers a GET with the object and these headers, for about a minute.
 
-        Does not look whether the object is there.
+        Does not check whether the object is there.
         """

@@ -1,7 +1,7 @@
-"""Objects in a bucket of S3 or of whatever speaks its protocol: for several nodes, or more photos than a disk holds.
+"""A storage in a bucket of S3, or of another server with its protocol: for several nodes, or many photos.
 
-Imported only where `FIELDPOST_STORAGE` names a bucket, for it needs boto3. Credentials and region come the way boto3
-always finds them.
+This module is imported only if `FIELDPOST_STORAGE` names a bucket, because it needs boto3. boto3 finds credentials and
+region in its usual places.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from app.config import Settings
 from app.errors import ConfigurationError, StorageError
 from app.http.metrics import storage_errors
 
-#: Bucket and prefix, no part of which looks like a way up to servers that keep objects as files.
+#: Bucket and prefix. No part of the prefix may look like `..` to servers that keep objects as files.
 ADDRESS = re.compile(r"s3://(\w[\w.-]{1,61}\w)((?:/[\w!*'()-][\w!.*'()-]*)*)/?", re.ASCII)
 ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.ASCII)
 
 PIECE = 256 * 1024
 
-#: Tries of one call. Only what may pass is tried again: no connection, no answer, 5xx, "slow down".
+#: Attempts of one call. Only failures that may pass are repeated: no connection, no answer, 5xx, "slow down".
 ATTEMPTS = 2
 
-#: How long an address that a device is sent to can be used, in seconds: it is followed at once, or not at all.
+#: How long a link can be used, in seconds. Devices follow it at once or not at all.
 LINK_SECONDS = 60
 
-#: Whatever boto3 raises when a call does not succeed.
+#: The exceptions of boto3 for calls that do not succeed.
 REFUSALS = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
 
 
 def open_bucket(settings: Settings) -> Storage:
-    """The storage at the address `settings.storage`. Asks nothing of it yet. Raises `ConfigurationError`."""
+    """The storage at the address `settings.storage`, without a connection yet. Raises `ConfigurationError`."""
     if not ADDRESS.fullmatch(settings.storage):
         raise ConfigurationError(
             f"FIELDPOST_STORAGE={settings.storage!r} is not the address of a bucket. "
@@ -62,27 +62,27 @@ def open_bucket(settings: Settings) -> Storage:
 
 
 class S3Storage:
-    """Objects below a prefix of a bucket, each written by one PUT, which S3 carries out wholly or not at all."""
+    """Objects below a prefix of a bucket. Each is written by one PUT, which S3 performs as a whole or not at all."""
 
     def __init__(self, settings: Settings) -> None:
-        found = ADDRESS.fullmatch(settings.storage)
-        assert found is not None
-        self.bucket = found[1]
-        self.prefix = f"{found[2].strip('/')}/".lstrip("/")
+        match = ADDRESS.fullmatch(settings.storage)
+        assert match is not None
+        self.bucket = match[1]
+        self.prefix = f"{match[2].strip('/')}/".lstrip("/")
         self._endpoint = settings.s3_endpoint
         self._seconds = settings.s3_seconds
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep `data` under `key`. After a `StorageError` it may be there all the same: the answer was lost."""
+        """Keep `data` under `key`. After a `StorageError` the object may be there, if only the answer was lost."""
         name = self._name(key)
         with _refusals(f"{key} could not be stored"):
-            # As bytes: a file is sent only after waiting for the server's leave, up to a second.
+            # Passed as bytes: before it sends a file, boto3 waits up to a second for the server's permission.
             self._client().put_object(Bucket=self.bucket, Key=name, Body=data)
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
-        """The bytes from `start` up to, without, `end`."""
+        """The bytes from `start` up to `end`, exclusive. Raises `MissingObjectError`."""
         name = self._name(key)
-        # HTTP has no word for an empty range: one byte is asked for, to know whether the object is there.
+        # HTTP has no empty range. One byte is requested, to see whether the object is there.
         is_empty = end is not None and end <= start
         span = "bytes=0-0" if is_empty else f"bytes={start}-{'' if end is None else end - 1}"
         with _refusals(f"{key} could not be read"):
@@ -93,7 +93,7 @@ class S3Storage:
                     raise MissingObjectError(f"There is no object {name} in {self.bucket}.") from None
                 if _code(error) != "InvalidRange":
                     raise
-                # It ends before `start`.
+                # The object ends before `start`.
                 body = None
         pieces = BodyPieces(key, body)
         if is_empty:
@@ -101,26 +101,26 @@ class S3Storage:
         return pieces
 
     def delete(self, key: str) -> None:
-        """Remove the object; one that is not there is no error."""
+        """Remove the object, if it is there."""
         name = self._name(key)
         with _refusals(f"{key} could not be deleted"):
             self._client().delete_object(Bucket=self.bucket, Key=name)
 
     def list(self) -> Iterator[StoredObject]:
-        """All objects below the prefix whose names are keys, asked for a thousand at a time, in order of their keys."""
+        """All objects below the prefix whose names are keys, in order of their keys; listed a thousand at a time."""
         with _refusals(f"{self.bucket}/{self.prefix} could not be listed"):
             pages = self._client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for each in page.get("Contents", ()):
-                    key = each["Key"].removeprefix(self.prefix)
-                    # Else not ours: whoever put it there knows what it is.
+                for content in page.get("Contents", ()):
+                    key = content["Key"].removeprefix(self.prefix)
+                    # Objects with other names are not ours.
                     if KEY.fullmatch(key):
-                        modified_at = each["LastModified"].astimezone(UTC)
-                        yield StoredObject(key=key, byte_size=each["Size"], modified_at=modified_at)
+                        modified_at = content["LastModified"].astimezone(UTC)
+                        yield StoredObject(key=key, byte_size=content["Size"], modified_at=modified_at)
 
     def check(self) -> None:
         """Write a small object and remove it."""
-        # Named as a draft of `LocalStorage`, so that one left by a crash is listed and collected like any other.
+        # Named like a draft of `LocalStorage`, so that an object left by a crash is listed and collected.
         probe = self._name(f"00/probe.{secrets.token_hex(8)}.tmp")
         with _refusals(f"{self.bucket}/{self.prefix} cannot be written"):
             self._client().put_object(Bucket=self.bucket, Key=probe, Body=b"probe")
@@ -134,14 +134,14 @@ class S3Storage:
 
 
 class LinkingS3Storage(S3Storage):
-    """A bucket that devices are sent to, under another name than ours where the settings have one."""
+    """A bucket that devices read directly, at `FIELDPOST_S3_PUBLIC_ENDPOINT` if that is set."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._public_endpoint = settings.s3_public_endpoint or settings.s3_endpoint
 
     def link(self, key: str, *, content_type: str, disposition: str | None, caching: str) -> str:
-        """An address that answers a GET of the object with these headers, for `LINK_SECONDS`."""
+        """An address that answers a GET with the object and these headers, for `LINK_SECONDS`."""
         parameters = {
             "Bucket": self.bucket,
             "Key": self._name(key),
@@ -155,7 +155,7 @@ class LinkingS3Storage(S3Storage):
 
 
 class BodyPieces:
-    """The body of an answer, read piece by piece; lets go of the connection at the end of it."""
+    """The body of an answer, read piece by piece. The connection is released at its end."""
 
     def __init__(self, key: str, body: Any) -> None:
         self._key = key
@@ -175,7 +175,7 @@ class BodyPieces:
         return piece
 
     def close(self) -> None:
-        """Let go of the connection: it is used again if all has been read, else closed."""
+        """Release the connection: it is reused if everything has been read, otherwise closed."""
         if self._body is not None:
             self._body.close()
             self._body = None
@@ -183,21 +183,21 @@ class BodyPieces:
 
 @cache
 def client(_process: int, endpoint: str, seconds: int) -> Any:
-    """The client of this process (its id) for all its threads: one made before a fork would share its connections.
+    """The client of this process, by its id: a client made before a fork would share its connections.
 
-    Whatever is asked of it is answered or given up after a few times `seconds`. Two threads may both come first and
-    make one each: no harm, while a lock might be found taken after a fork.
+    Its calls return or give up after a few times `seconds`. Two threads may each make a client at first. That does no
+    harm, while a lock could be held forever after a fork.
     """
     config = Config(
         connect_timeout=seconds,
         read_timeout=seconds,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        # Presigned addresses of the older kind are refused by newer regions.
+        # Newer regions refuse links with the older signature.
         signature_version="s3v4",
-        # Elsewhere buckets have no host names of their own. At Amazon, `auto` would make links to the global address,
-        # which sends whoever follows one on to the region's, where the signature does not hold.
+        # At other providers buckets have no host names of their own. At Amazon, `auto` would make links to the global
+        # address, which redirects to the region's, where the signature is not valid.
         s3={"addressing_style": "path" if endpoint else "virtual"},
-        # Other servers stumble over boto3's newer checksums (trap 31); the signature holds a SHA-256 of the body.
+        # Other servers fail at boto3's newer checksums (trap 31). The signature contains a SHA-256 of the body anyway.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

@@ -1,6 +1,6 @@
-"""What every storage must do, as tests: inherit `StorageContract`, override its fixture `storage`.
+"""Tests of any storage: inherit `StorageContract` and override its fixture `storage`.
 
-For tests only; nothing that serves requests imports it.
+Only tests import this module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.attachments.storage.protocol import MissingObjectError, Storage
 KEY = "6b/6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
 OTHER_KEY = "a0/a09d0c5e-7f7a-4c52-8a52-0d5f4e1f0003"
 
-#: What no storage may take for a key, wherever it would lead.
+#: Texts that no storage may accept as keys.
 NO_KEYS = [
     "",
     "/",
@@ -42,19 +42,19 @@ NO_KEYS = [
 
 
 def read(storage: Storage, key: str, start: int = 0, end: int | None = None) -> bytes:
-    """The bytes of an object, put together."""
+    """The bytes of an object, joined."""
     return b"".join(storage.open(key, start, end))
 
 
 class StorageContract:
-    """Tests of the five methods. A test of one storage adds what only that one can do, such as a full disk."""
+    """Tests of the five methods. Add tests of your storage alone, such as a full disk, in the subclass."""
 
-    #: For how long a listing may still show what was replaced.
+    #: For how many seconds a listing may still show replaced objects.
     listing_seconds = 0
 
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
-        """An empty storage; each class of tests makes its own."""
+        """An empty storage; override it."""
         raise NotImplementedError("Override the fixture `storage`.")
 
     @pytest.mark.parametrize("size", [0, 1, 256 * 1024, 256 * 1024 + 1, 3_000_000])
@@ -73,7 +73,7 @@ class StorageContract:
         storage.put(KEY, b"first, and longer")
         storage.put(KEY, b"second")
         assert read(storage, KEY) == b"second"
-        assert [each.key for each in storage.list()] == [KEY]
+        assert [stored.key for stored in storage.list()] == [KEY]
 
     @pytest.mark.parametrize(
         ("start", "end"), [(0, None), (0, 1), (0, 0), (3, 7), (9, None), (9, 10), (10, None), (0, 10), (4, 99), (7, 3)]
@@ -118,7 +118,7 @@ class StorageContract:
         storage.delete(KEY)
         with pytest.raises(MissingObjectError):
             storage.open(KEY)
-        assert [each.key for each in storage.list()] == [OTHER_KEY]
+        assert [stored.key for stored in storage.list()] == [OTHER_KEY]
 
     def test_deleting_what_is_not_there_is_fine(self, storage: Storage) -> None:
         storage.delete(KEY)
@@ -132,18 +132,18 @@ class StorageContract:
     def test_the_list_has_keys_sizes_and_times_in_utc(self, storage: Storage) -> None:
         storage.put(KEY, b"photo")
         storage.put(OTHER_KEY, b"")
-        found = sorted(storage.list(), key=lambda each: each.key)
-        assert [(each.key, each.byte_size) for each in found] == [(KEY, 5), (OTHER_KEY, 0)]
-        for each in found:
-            assert each.modified_at.utcoffset() == timedelta(0)
-            # A storage elsewhere has a clock of its own.
-            assert abs(datetime.now(UTC) - each.modified_at) < timedelta(minutes=5)
+        objects = sorted(storage.list(), key=lambda stored: stored.key)
+        assert [(stored.key, stored.byte_size) for stored in objects] == [(KEY, 5), (OTHER_KEY, 0)]
+        for stored in objects:
+            assert stored.modified_at.utcoffset() == timedelta(0)
+            # A storage on another machine has a clock of its own.
+            assert abs(datetime.now(UTC) - stored.modified_at) < timedelta(minutes=5)
 
     def test_what_is_listed_can_be_deleted_meanwhile(self, storage: Storage) -> None:
         for number in range(20):
             storage.put(f"{number:02}/object-{number}", b"x")
-        for each in storage.list():
-            storage.delete(each.key)
+        for stored in storage.list():
+            storage.delete(stored.key)
         assert list(storage.list()) == []
 
     def test_puts_of_one_key_at_once_leave_one_of_them_whole(self, storage: Storage) -> None:
@@ -152,7 +152,7 @@ class StorageContract:
             list(threads.map(lambda data: storage.put(KEY, data), contents))
         assert read(storage, KEY) in contents
         deadline = time.monotonic() + self.listing_seconds
-        while (keys := [each.key for each in storage.list()]) != [KEY]:
+        while (keys := [stored.key for stored in storage.list()]) != [KEY]:
             assert time.monotonic() < deadline, keys
             time.sleep(0.1)
 

@@ -1,7 +1,7 @@
 """Backup and restore: the database first, then the stored files, then the key.
 
-In that order, because bytes are stored before the row that names them and kept for a while after it is deleted: files
-copied later hold all that the rows name.
+The order matters. Bytes are stored before the row that names them, and kept for a while after the row is deleted, so
+files that are copied after the database include all files that its rows name.
 """
 
 from __future__ import annotations
@@ -23,37 +23,38 @@ from app.cli.backup import databases
 from app.cli.backup.archives import Archive, BackupError, create_archive, open_archive
 from app.clock import now, to_wire
 from app.config import current_settings
+from app.core.database import database_of
 from app.core.database.engine import db
 
 __all__ = ["BackupError", "Manifest", "backup", "begin_new_history", "restore"]
 
 MANIFEST, DATABASE, FILES, KEY = "manifest.json", "database", "files/", "secret_key"
 
-#: The version of what a backup looks like.
+#: The version of a backup's format.
 FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a backup says about itself; written last, so that one without it is not whole."""
+    """The description of a backup. It is written last: a backup without it is incomplete."""
 
     format: int
-    #: `sqlite` or `postgresql`: one cannot be restored into the other.
+    #: `sqlite` or `postgresql`. A backup of one cannot be restored into the other.
     database: str
     made_at: str
-    #: Of the database's snapshot.
+    #: The SHA-256 of the database's snapshot, in hex.
     sha256: str
-    #: How many stored files there are, and whether any were to be.
+    #: The number of stored files, and whether files were to be included.
     files: int
     with_files: bool
-    #: Whether the key is in it: one from the environment is not ours to keep.
+    #: Whether the key is included. A key from the environment is not.
     with_key: bool
 
 
 def backup(target: Path, *, with_files: bool = True) -> Manifest:
-    """Write a backup into the directory `target`, or the file if its name ends in `.tar`; the server may run.
+    """Write a backup to the directory `target`, or to a file if the name ends in `.tar`. The server may be running.
 
-    Raises `BackupError`, and `StorageError` where the files cannot be read.
+    Raises `BackupError`, and `StorageError` if the files cannot be read.
     """
     made_at = to_wire(now())
     with create_archive(target) as archive, _scratch(target.absolute().parent) as snapshot:
@@ -67,7 +68,7 @@ def backup(target: Path, *, with_files: bool = True) -> Manifest:
             archive.add(KEY, BytesIO(key), len(key))
         manifest = Manifest(
             format=FORMAT,
-            database=db.engine.dialect.name,
+            database=database_of(db.engine).name,
             made_at=made_at,
             sha256=digest,
             files=count,
@@ -80,10 +81,10 @@ def backup(target: Path, *, with_files: bool = True) -> Manifest:
 
 
 def restore(source: Path, *, replace: bool = False) -> Manifest:
-    """Put a backup back, and begin a new history: all cursors expire, and no id is given twice.
+    """Restore a backup, and begin a new history: all cursors expire, and no id is given twice.
 
-    The servers must be stopped. `replace`: whatever the database holds now is lost. Nothing is changed before the
-    backup has been found whole. Raises `BackupError`, and `StorageError` where files cannot be written.
+    The servers must be stopped. With `replace`, the present content of the database is lost. Nothing is changed until
+    the backup has been checked. Raises `BackupError`, and `StorageError` if files cannot be written.
     """
     with open_archive(source) as archive, _scratch(None) as snapshot:
         manifest = _read_manifest(archive)
@@ -93,7 +94,7 @@ def restore(source: Path, *, replace: bool = False) -> Manifest:
         if not replace:
             databases.require_empty(db.engine)
         databases.require_alone(db.engine)
-        # The files before the rows that name them; one that is too many is collected some day.
+        # The files come before the rows that name them. A file without a row is collected later.
         _put_files(archive)
         databases.load(db.engine, snapshot)
         databases.begin_new_history(db.engine)
@@ -103,7 +104,7 @@ def restore(source: Path, *, replace: bool = False) -> Manifest:
 
 
 def begin_new_history() -> None:
-    """What `restore` does beside restoring, after a recovery by other means. Raises `BackupError`."""
+    """Begin a new history, as `restore` does, after a recovery by other means. Raises `BackupError`."""
     db.session.remove()
     databases.require_alone(db.engine)
     databases.begin_new_history(db.engine)
@@ -111,7 +112,7 @@ def begin_new_history() -> None:
 
 @contextmanager
 def _scratch(parent: Path | None) -> Iterator[Path]:
-    """The path of a snapshot that is gone afterwards; beside the backup, where there is room for it."""
+    """The path of a temporary snapshot; next to the backup if `parent` is given, where there is room for it."""
     try:
         directory = tempfile.TemporaryDirectory(prefix=".fieldpost-", dir=parent)
     except OSError as error:
@@ -122,33 +123,33 @@ def _scratch(parent: Path | None) -> Iterator[Path]:
 
 def _add_files(archive: Archive) -> int:
     storage, count = current_storage(), 0
-    for each in storage.list():
+    for stored in storage.list():
         try:
-            data = b"".join(storage.open(each.key))
+            data = b"".join(storage.open(stored.key))
         except MissingObjectError:
-            # Collected since it was listed, and so needed by no row.
+            # It was collected after the listing, and so no row needs it.
             continue
-        archive.add(FILES + each.key, BytesIO(data), len(data))
+        archive.add(FILES + stored.key, BytesIO(data), len(data))
         count += 1
     return count
 
 
 def _put_files(archive: Archive) -> None:
     storage = current_storage()
-    present = {each.key: each.byte_size for each in storage.list()}
+    present = {stored.key: stored.byte_size for stored in storage.list()}
     for name, size in archive.sizes():
         key = name.removeprefix(FILES)
-        # An object never changes: one that is there, and whole, is the same.
+        # An object never changes, so one of the right size need not be written again.
         if key != name and present.get(key) != size:
             storage.put(key, archive.read(name))
 
 
 def _kept_key() -> bytes:
-    """The key in the data directory, if that is the one in use; else empty."""
+    """The key in the data directory; empty if that is not the key in use."""
     settings = current_settings()
     path = settings.data_dir / KEY
-    found = path.read_bytes() if path.exists() else b""
-    return found if found.strip() == settings.secret_key.encode() else b""
+    key = path.read_bytes() if path.exists() else b""
+    return key if key.strip() == settings.secret_key.encode() else b""
 
 
 def _keep_key(key: bytes) -> None:
@@ -164,16 +165,16 @@ def _keep_key(key: bytes) -> None:
 
 def _read_manifest(archive: Archive) -> Manifest:
     try:
-        found = orjson.loads(archive.read(MANIFEST))
-        if found["format"] == FORMAT:
-            return Manifest(**found)
+        manifest = orjson.loads(archive.read(MANIFEST))
+        if manifest["format"] == FORMAT:
+            return Manifest(**manifest)
     except (KeyError, TypeError, orjson.JSONDecodeError):
         raise BackupError("This is no whole backup: its manifest is missing or damaged. Take another one.") from None
-    raise BackupError(f"This backup has the format {found['format']}, of another release. Restore it with that one.")
+    raise BackupError(f"This backup has the format {manifest['format']}, of another release. Restore it with that one.")
 
 
 def _check_kind(manifest: Manifest) -> None:
-    kind = db.engine.dialect.name
+    kind = database_of(db.engine).name
     if manifest.database != kind:
         raise BackupError(
             f"This backup is of a {manifest.database} database, and DATABASE_URL names a {kind} one. "
@@ -186,6 +187,6 @@ def _extract(archive: Archive, snapshot: Path, manifest: Manifest) -> None:
     with snapshot.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
             raise BackupError("The database in this backup is damaged; nothing was changed. Take another backup.")
-    found = sum(name.startswith(FILES) for name, _ in archive.sizes())
-    if found != manifest.files:
-        raise BackupError(f"This backup has {found} of its {manifest.files} files; nothing was changed. Take another.")
+    count = sum(name.startswith(FILES) for name, _ in archive.sizes())
+    if count != manifest.files:
+        raise BackupError(f"This backup has {count} of its {manifest.files} files; nothing was changed. Take another.")

@@ -1,4 +1,4 @@
-"""What a backup is written to: a directory, or one tar file."""
+"""The archive of a backup: a directory or a tar file."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-#: A backup holds everybody's data, and perhaps the key.
+#: Only the owner may read a backup, which contains everybody's data and perhaps the key.
 OWNER_ONLY_DIRECTORY, OWNER_ONLY = 0o700, 0o600
 
 
 class BackupError(Exception):
-    """A backup cannot be made or restored; the text says why and what to do."""
+    """A backup cannot be made or restored. The message says why, and what to do."""
 
 
 class Archive(Protocol):
-    """Named pieces of bytes, each added once."""
+    """A collection of named files, each added once."""
 
     def add(self, name: str, source: BinaryIO, size: int) -> None:
         """Add `size` bytes of `source`, from its beginning."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of a small piece. Raises `KeyError`."""
+        """The bytes of a small file. Raises `KeyError`."""
 
     def extract(self, name: str, target: Path) -> None:
-        """Write a piece to a file. Raises `KeyError`."""
+        """Write a file of the archive to `target`. Raises `KeyError`."""
 
     def sizes(self) -> Iterator[tuple[str, int]]:
-        """Names and sizes of all pieces."""
+        """The names and sizes of all files."""
 
 
 @contextmanager
 def create_archive(target: Path) -> Iterator[Archive]:
-    """A new archive; whatever goes wrong, nothing of it stays. Raises `BackupError`."""
+    """A new archive. If anything goes wrong, nothing of it is left. Raises `BackupError`."""
     if target.exists():
         raise BackupError(f"{target} is there already. Name a place that is not, or remove it.")
     draft = target.with_name(f"{target.name}.unfinished")
@@ -60,7 +60,7 @@ def create_archive(target: Path) -> Iterator[Archive]:
 
 @contextmanager
 def open_archive(source: Path) -> Iterator[Archive]:
-    """An archive that is there. Raises `BackupError`."""
+    """An existing archive. Raises `BackupError`."""
     try:
         if source.is_dir():
             yield _Directory(source)
@@ -128,10 +128,10 @@ class _Tar:
                 yield member.name, member.size
 
     def _open(self, name: str) -> BinaryIO:
-        found = self._tar.extractfile(name)
-        if found is None:
+        file = self._tar.extractfile(name)
+        if file is None:
             raise KeyError(name)
-        return found  # type: ignore[return-value]
+        return file  # type: ignore[return-value]
 
 
 def _private(path: Path) -> BinaryIO:

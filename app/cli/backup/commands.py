@@ -1,4 +1,4 @@
-"""`flask backup`, `flask restore` and `flask new-history`: everything that a server keeps, out and back."""
+"""`flask backup`, `flask restore` and `flask new-history`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from flask.cli import with_appcontext
 
 from app.cli.backup import BackupError, Manifest, backup, begin_new_history, restore
-from app.cli.failures import told
+from app.cli.failures import reported_failures
 from app.core.host.migrations import UPGRADE
 
 PATH = click.Path(path_type=Path)
@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 @with_appcontext
 def backup_command(target: Path, without_files: bool) -> None:
     """Write database, photos and key to the directory TARGET, or the file if its name ends in .tar."""
-    with _told():
+    with _reported_failures():
         manifest = backup(target, with_files=not without_files)
     click.echo(f"{target}: {_described(manifest)}")
     if not manifest.with_key:
@@ -35,7 +35,7 @@ def backup_command(target: Path, without_files: bool) -> None:
 @with_appcontext
 def restore_command(source: Path, replace: bool) -> None:
     """Put a backup back. Stop all servers first; what was acknowledged after the backup is gone."""
-    with _told():
+    with _reported_failures():
         manifest = restore(source, replace=replace)
     click.echo(f"Restored {_described(manifest)}, as of {manifest.made_at}.")
     click.echo(f"Devices start over; no id is given twice. Next: `{UPGRADE}`, `flask --app wsgi storage check`, start.")
@@ -45,7 +45,7 @@ def restore_command(source: Path, replace: bool) -> None:
 @with_appcontext
 def new_history_command() -> None:
     """After a recovery by other means than `restore`: expire all cursors, give no id twice. Stop all servers first."""
-    with _told():
+    with _reported_failures():
         begin_new_history()
     click.echo("A new history has begun: devices start over, and no id is given twice.")
 
@@ -56,8 +56,8 @@ def _described(manifest: Manifest) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    with told():
+def _reported_failures() -> Iterator[None]:
+    with reported_failures():
         try:
             yield
         except BackupError as error:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from app.clock import cut
 
@@ -27,27 +26,23 @@ KEEP_IDS_AND_ROOM = {**KEEP_IDS, "postgresql_with": {"fillfactor": 70}}
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment in UTC with milliseconds. Refuses naive values: SQLite would store them as they are (trap 9)."""
+    """A moment in UTC with milliseconds: `timestamptz(3)` on PostgreSQL, text without a zone on SQLite.
 
-    impl = DateTime
+    Refuses naive values: SQLite would store them as they are (trap 9).
+    """
+
+    impl = DateTime().with_variant(postgresql.TIMESTAMP(timezone=True, precision=3), "postgresql")
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """`timestamptz(3)` on PostgreSQL, text on SQLite."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True, precision=3))
-        return dialect.type_descriptor(DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC, cut to milliseconds; naive on SQLite, which has no zones."""
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """UTC, cut to milliseconds. SQLite's text leaves out the zone."""
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError(f"A naive datetime ({value}) cannot be stored: attach its zone, usually UTC.")
-        value = cut(value.astimezone(UTC))
-        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+        return cut(value.astimezone(UTC))
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Always aware, always UTC."""
         if value is None:
             return None

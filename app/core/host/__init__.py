@@ -1,1 +1,1 @@
-"""Everything about plugins: finding them, checking them, mounting them, and what their code may not do."""
+"""Everything about plugins: finding, checking and mounting them, and the limits of their code."""

@@ -1,7 +1,7 @@
 """The migrations of the core and of every installed plugin, run together and under one lock.
 
-Each has a chain, and a version table, of its own: with a common one, uninstalling a plugin would leave a revision
-behind that nobody can find, and the core could not be upgraded either.
+Each has its own chain and its own version table. If they shared one, uninstalling a plugin would leave a revision that
+nobody can find, and the core could not be upgraded either.
 """
 
 from __future__ import annotations
@@ -20,30 +20,40 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from psycopg.errors import DeadlockDetected
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.core.database.engine import WRITES, db
-from app.core.host.registry import Registry, core_tables, current_registry, tables_of
+from app.core.database import MigrationError, database_of
+from app.core.database.engine import db
+from app.core.host.findings import Finding, Kind
+from app.core.host.registry import Registry, core_tables, current_registry
 from app.errors import StartError
 
 logger = logging.getLogger(__name__)
 
-#: What the core's migrations are called beside the plugins'.
+#: The name of the core's chain; the others have their plugins' names.
 CORE = "fieldpost"
 
 UPGRADE = "flask --app wsgi db upgrade"
-
-#: Any number that nobody else locks by.
-LOCK = 0x46_69_65_6C_64
 
 
 class NotMigratedError(StartError):
     """The database lacks migrations of this release, or of an installed plugin."""
 
 
-class MigrationError(Exception):
-    """A migration failed, or left the database as it must not be. Everything was rolled back."""
+MANY_ENDS = Kind(
+    "its migrations {package!r} end in {count} revisions", "Let each follow exactly one other, the first none."
+)
+NOT_READ = Kind("its migrations {package!r} cannot be read: {error}: {reason}", "Mend them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A database that is not at the last migration of a chain."""
+
+    sentence: str
+    #: Whether the database lacks migrations, so that an upgrade would help.
+    is_behind: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +66,11 @@ class Chain:
     version_table: str
 
     def tables(self) -> set[str]:
-        """The tables that it makes and changes."""
-        return core_tables() if self.name == CORE else set(tables_of(current_registry(), self.name))
+        """The tables that the chain makes and changes."""
+        return core_tables() if self.name == CORE else set(current_registry().tables_of(self.name))
 
     def config(self, connection: Connection | None = None) -> Config:
-        """What Alembic's commands need to know; `migrations/env.py` takes the rest from `attributes`."""
+        """The configuration of Alembic's commands; `migrations/env.py` takes the rest from `attributes`."""
         config = Config()
         for name, value in (
             ("script_location", current_app.extensions["migrate"].directory),
@@ -81,17 +91,18 @@ class Chain:
         options = {"version_table": self.version_table}
         return set(MigrationContext.configure(connection, opts=options).get_current_heads())
 
-    def fault(self, connection: Connection) -> tuple[str, bool]:
-        """What is wrong with the version of the tables, empty if nothing is, and whether an upgrade would mend it."""
+    def difference(self, connection: Connection) -> Difference | None:
+        """How the version of the tables differs from the one that is needed; None if it does not."""
         present, needed = self.present(connection), self.needed()
         if not needed:
             write = f"flask --app wsgi plugins revision {self.name} --message 'first table'"
-            return f"The plugin {self.name} states migrations, but has none yet. Write the first: `{write}`.", True
+            sentence = f"The plugin {self.name} states migrations, but has none yet. Write the first: `{write}`."
+            return Difference(sentence=sentence, is_behind=True)
         if present == needed:
-            return "", False
+            return None
         known = {each.revision for each in _scripts(self.directory).walk_revisions()}
         sentence = f"The tables of {self.name} are at migration {_named(present)}, and {_named(needed)} is needed."
-        return sentence, present <= known
+        return Difference(sentence=sentence, is_behind=present <= known)
 
 
 def core_chain() -> Chain:
@@ -114,20 +125,20 @@ def version_table(plugin: str) -> str:
     return f"alembic_version_{plugin}"
 
 
-def wrong_migrations(registry: Registry) -> Iterator[str]:
-    """What is wrong with the plugins' migrations themselves, whatever the database."""
-    for each in registry.installed.values():
-        if each.plugin.migrations is None:
+def wrong_migrations(registry: Registry) -> Iterator[Finding]:
+    """Everything that is wrong with the plugins' migrations themselves, in any database."""
+    for installed in registry.installed.values():
+        package = installed.plugin.migrations
+        if package is None:
             continue
-        where = f"{each}: its migrations {each.plugin.migrations!r}"
         try:
-            heads = _scripts(_directory(each.plugin.migrations)).get_heads()
+            heads = _scripts(_directory(package)).get_heads()
         except Exception as error:  # each migration is a module, which may raise anything
-            yield f"{where} cannot be read: {type(error).__name__}: {error}. Mend them."
+            yield NOT_READ.at(str(installed), package=package, error=type(error).__name__, reason=error)
             continue
-        # None yet: the first is written by `flask plugins revision`, which only runs where the application starts.
+        # A package may have none yet: `flask plugins revision` writes the first, and needs an application that starts.
         if len(heads) > 1:
-            yield f"{where} end in {len(heads)} revisions. Let each follow exactly one other, the first none."
+            yield MANY_ENDS.at(str(installed), package=package, count=len(heads))
 
 
 def upgrade() -> list[Chain]:
@@ -160,7 +171,7 @@ def take_back(plugin: str) -> None:
 
 
 def add_revision(plugin: str, message: str) -> Path:
-    """Write the next migration of a plugin: what its models have and the database does not. Returns its path."""
+    """Write the next migration of a plugin from the differences of its models and the database. Returns its path."""
     (chain,) = (each for each in plugin_chains(current_registry()) if each.name == plugin)
     number = f"{1 + sum(1 for _ in _scripts(chain.directory).walk_revisions()):04}"
     made = command.revision(
@@ -173,88 +184,41 @@ def add_revision(plugin: str, message: str) -> Path:
 
 def missing(connection: Connection) -> list[str]:
     """A sentence for each chain of which the database lacks migrations."""
-    return [sentence for sentence, is_behind in _faults(connection) if is_behind]
+    return [each.sentence for each in _differences(connection) if each.is_behind]
 
 
 def require_migrations(app: Flask) -> None:
     """Raise `NotMigratedError` if the database lacks migrations.
 
-    A database that does not answer may do so later. One that a newer release has migrated serves this one for as long
-    as the two run side by side: a warning.
+    A database that does not answer now may do so later, and one that a newer release has migrated still serves this
+    release while the two run side by side: both are warnings.
     """
     with app.app_context():
         try:
             with db.engine.connect() as connection:
-                found = _faults(connection)
+                differences = _differences(connection)
         except DBAPIError as error:
             logger.warning("the database does not answer, so its migrations are not checked: %s", error.orig)
             return
-    behind = [sentence for sentence, is_behind in found if is_behind]
+    behind = [each.sentence for each in differences if each.is_behind]
     if behind:
         raise NotMigratedError(f"{' '.join(behind)} Run `{UPGRADE}`, then start again.")
-    for sentence, _ in found:
-        logger.warning("the database is that of a newer release: %s Upgrade this node, too.", sentence)
+    for each in differences:
+        logger.warning("the database is that of a newer release: %s Upgrade this node, too.", each.sentence)
 
 
-def _faults(connection: Connection) -> list[tuple[str, bool]]:
-    """For each chain with another version than ours a sentence, and whether an upgrade would mend it."""
-    found = (each.fault(connection) for each in (core_chain(), *plugin_chains(current_registry())))
-    return [each for each in found if each[0]]
+def _differences(connection: Connection) -> list[Difference]:
+    """The chains whose version in the database is not the one of this release."""
+    chains = (core_chain(), *plugin_chains(current_registry()))
+    differences = (chain.difference(connection) for chain in chains)
+    return [each for each in differences if each is not None]
 
 
 @contextmanager
 def locked_connection() -> Iterator[Connection]:
     """A connection in a transaction in which nobody else migrates."""
-    with db.engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            with _without_references(connection), connection.execution_options(**{WRITES: True}).begin():
-                with _keeping_ids(connection):
-                    yield connection
-                _check_references(connection)
-            return
-        # The driver begins and ends transactions itself, as Alembic expects it.
-        with connection.execution_options(isolation_level="READ COMMITTED").begin():
-            # Migrations may take longer than any request may, and wait for one another.
-            for setting in ("lock_timeout", "statement_timeout"):
-                connection.execute(text(f"SET LOCAL {setting} = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-            yield connection
-
-
-@contextmanager
-def _without_references(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by dropping it for a new one, which would delete all rows that refer to it."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.execute("PRAGMA foreign_keys=OFF")
-    try:
-        yield
-    finally:
-        driver.execute("PRAGMA foreign_keys=ON")
-
-
-@contextmanager
-def _keeping_ids(connection: Connection) -> Iterator[None]:
-    """A table that SQLite has built anew must go on where the old one stopped giving ids (trap 26)."""
-    names = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
-    counted = set(connection.exec_driver_sql(names).scalars())
-    last = connection.exec_driver_sql("SELECT seq, name FROM sqlite_sequence").all() if counted else []
-    yield
-    lost = counted & set(inspect(connection).get_table_names()) - set(connection.exec_driver_sql(names).scalars())
-    if lost:
-        raise MigrationError(
-            f"After the migrations, ids of {', '.join(sorted(lost))} would be given twice. Say "
-            'table_kwargs={"sqlite_autoincrement": True} to batch_alter_table.'
-        )
-    for row in last:
-        connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", tuple(row))
-
-
-def _check_references(connection: Connection) -> None:
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    if broken:
-        tables = ", ".join(sorted({str(row[0]) for row in broken}))
-        raise MigrationError(f"After the migrations, {len(broken)} rows point to nothing, in {tables}.")
+    with db.engine.connect() as connection, database_of(connection).migrating(connection):
+        yield connection
 
 
 @cache

@@ -1,4 +1,4 @@
-"""JSON columns that refuse to be edited in place: such an edit would be stored with the next change, unrecorded."""
+"""JSON values that refuse to be edited in place: such an edit would be stored with the next change, unrecorded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ReadOnlyList(list[Any]):
 
 
 def protect(row: Row) -> None:
-    """Let nobody edit the row's JSON in place, however deep."""
+    """Make the row's JSON columns read-only, at any depth."""
     for name in _json_columns(row.__class__):
         value = row.__dict__.get(name)
         if type(value) in EDITABLE:
@@ -51,9 +51,9 @@ def protect(row: Row) -> None:
 
 
 def read_only(value: Any) -> Any:
-    """A JSON value that cannot be edited; texts, numbers and the like as they are."""
+    """A JSON value that cannot be edited; values other than objects and arrays are returned as they are."""
     if type(value) is dict:
-        # Most objects are flat; told at once, without a look at each value.
+        # Most objects are flat, which this test finds out without a call for each value.
         if EDITABLE.isdisjoint(map(type, value.values())):
             return ReadOnlyDict(value)
         return ReadOnlyDict({key: read_only(each) for key, each in value.items()})

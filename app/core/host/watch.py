@@ -1,9 +1,9 @@
 """Watches plugins' code while it runs: how long it takes, and that it ends.
 
-What Python can interrupt, a loop in Python code, is interrupted after `handler_seconds`, and only its item fails. What
-it cannot, a call into C that does not return, ends the whole worker after as long again: the transaction is rolled
-back, the server makes a new worker, devices send again. A call that never lets other threads run stops the watchdog
-itself; such a worker is silent, and ended by gunicorn's `timeout`.
+Python can interrupt a loop in Python code: that happens after `handler_seconds`, and only the loop's item fails. Python
+cannot interrupt a call into C that does not return: after as long again the whole worker is ended, its transaction is
+rolled back, the server makes a new worker, and devices send again. A call that never lets other threads run stops the
+thread of the deadlines, too; such a worker is silent, and gunicorn's `timeout` ends it.
 """
 
 from __future__ import annotations
@@ -22,41 +22,43 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from app.http import metrics
+from app.http.deadlines import deadlines
 from app.plugin_api import SyncHandler
 
 logger = logging.getLogger(__name__)
 
-#: How often it is looked whether anything has run out of time, in seconds.
-INTERVAL = 0.1
-
 #: A handler that takes longer for one item is logged as slow, in seconds.
 SLOW_SECONDS = 1.0
 
-#: The exit code of a worker that was ended; none that keeps gunicorn from making another.
+#: The exit code of a worker that was ended; gunicorn makes another after it.
 EXIT_CODE = 70
 
 #: How often the code of one type may run out of time in one batch; the rest of its items is then not tried.
 MOST_STRIKES = 3
 
+#: When to look again at code that ends at this very moment, in seconds.
+MOMENT = 0.01
+
 
 class HandlerTimeout(BaseException):
-    """Raised in the middle of a plugin's code that does not end. No `Exception`: the code must not swallow it."""
+    """Raised in the middle of a plugin's code that does not end. No `Exception`, lest the code swallow it."""
 
 
-#: All that a plugin's code may raise and that is its own fault only.
+#: Errors of a plugin's code that must not harm anything but its own items.
 BUGS = (Exception, SystemExit, HandlerTimeout)
 
 
 class Watch:
-    """What plugins' code does in one thread: `with watch(handler): …` around each piece of it."""
+    """Watches the plugins' code that one thread runs: `with watch(handler): …` around each piece of it."""
 
     def __init__(self, seconds: float) -> None:
+        """`seconds`: the time for each piece of code."""
         self.thread = threading.get_ident()
         self._seconds = seconds
         self._lock = threading.Lock()
         self._type = ""
         self._started = 0.0
-        #: When the code under way is out of time; None: none is under way.
+        #: When the code under way is out of time, on the monotonic clock; None: no code is under way.
         self._deadline: float | None = None
         self._is_interrupted = False
         #: Type -> how often its code was interrupted.
@@ -90,42 +92,40 @@ class Watch:
             metrics.slow_handlers.labels(self._type or metrics.UNKNOWN).inc()
             logger.warning("handler slow", extra={"type": self._type, "seconds": round(seconds, 3)})
 
-    def check(self, moment: float) -> None:
-        """Called by the watchdog's thread: interrupt what is out of time, or end the worker if that was in vain."""
-        with self._lock:
-            if self._deadline is None or moment < self._deadline:
-                return
-            logger.error("handler out of time", extra={"type": self._type, "stack": _stack(self.thread)})
-            if self._is_interrupted:
-                watchdog.end_worker()
-            self._is_interrupted = True
-            self._deadline = moment + self._seconds
-            _send(self.thread, HandlerTimeout)
+    def check(self) -> float:
+        """Interrupt code that is out of time, or end the worker if that was in vain. Called by the deadlines' thread.
+
+        Returns after how many seconds to check again.
+        """
+        # This thread serves all deadlines of the process, so it must not wait for the one that it watches.
+        if not self._lock.acquire(blocking=False):
+            return MOMENT
+        try:
+            present = time.monotonic()
+            if self._deadline is None:
+                return self._seconds
+            if present < self._deadline:
+                return self._deadline - present
+            self._interrupt(present)
+            return self._seconds
+        finally:
+            self._lock.release()
+
+    def _interrupt(self, present: float) -> None:
+        logger.error("handler out of time", extra={"type": self._type, "stack": _stack(self.thread)})
+        if self._is_interrupted:
+            watchdog.end_worker()
+        self._is_interrupted = True
+        self._deadline = present + self._seconds
+        _send(self.thread, HandlerTimeout)
 
 
 class Watchdog:
-    """The thread that looks after all watches of this process. It sleeps while no batch is under way."""
+    """Ends a worker of which a thread cannot be interrupted."""
 
     def __init__(self) -> None:
-        #: Whether a worker that hangs is ended. Set where a server makes a new one.
+        #: Whether such a worker is ended. Set where a server makes a new one.
         self.ends_worker = False
-        self._watches: set[Watch] = set()
-        self._process = 0
-        self._condition = threading.Condition()
-
-    def add(self, watch: Watch) -> None:
-        """Look after a watch from now on."""
-        with self._condition:
-            if self._process != os.getpid():  # threads do not survive a fork
-                self._process = os.getpid()
-                threading.Thread(target=self._run, name="watchdog", daemon=True).start()
-            self._watches.add(watch)
-            self._condition.notify()
-
-    def remove(self, watch: Watch) -> None:
-        """Look after it no longer."""
-        with self._condition:
-            self._watches.discard(watch)
 
     def end_worker(self) -> None:
         """End this process at once, without clean-up: a thread hangs in code that nothing else can stop."""
@@ -133,15 +133,6 @@ class Watchdog:
             logger.critical("worker ended, since a handler cannot be interrupted")
             logging.shutdown()
             os._exit(EXIT_CODE)
-
-    def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._watches)
-                watches = list(self._watches)
-            for each in watches:
-                each.check(time.monotonic())
-            time.sleep(INTERVAL)
 
 
 watchdog = Watchdog()
@@ -151,14 +142,11 @@ watchdog = Watchdog()
 def watched(seconds: float) -> Iterator[Watch]:
     """A watch for the plugins' code of one batch, in this thread."""
     watch = Watch(seconds)
-    watchdog.add(watch)
-    try:
+    with deadlines.within(seconds, watch.check):
         yield watch
-    finally:
-        watchdog.remove(watch)
 
 
-#: For code that runs where no batch waits for it: at the start, in tests.
+#: For code that runs while no batch waits for it: at the start, in tests.
 UNWATCHED = Watch(math.inf)
 
 

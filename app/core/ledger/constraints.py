@@ -23,12 +23,12 @@ def _is_breached(error: IntegrityError, table: Table, name: str) -> bool:
     breached = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
     if breached is not None:
         return bool(breached == name)
-    constraint = next((each for each in table.constraints if each.name == name), None)
+    constraint = next((constraint for constraint in table.constraints if constraint.name == name), None)
     return constraint is not None and _sqlite_sign(table, constraint) in str(error.orig)
 
 
 def _sqlite_sign(table: Table, constraint: Constraint) -> str:
-    """What SQLite says of a breach: it names CHECK constraints, but UNIQUE ones by their columns only."""
+    """SQLite's words for a breach: it names CHECK constraints, but UNIQUE ones by their columns only."""
     if isinstance(constraint, UniqueConstraint):
         columns = ", ".join(f"{table.name}.{column.name}" for column in constraint.columns)
         return f"UNIQUE constraint failed: {columns}"

@@ -7,12 +7,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, String, and_, bindparam, func, literal_column, select, true
+from sqlalchemy import Select, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
-from app.core.database.read import Read, read
-from app.core.database.write import Values, among, array_of, sent
+from app.core.database import Database, database_of
+from app.core.database.read import Read
+from app.core.database.values import Values
 from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.record import Origin
 from app.models import LedgerEntry, LedgerOperation
@@ -25,51 +26,44 @@ def recall(
 
     A query of its own, after the `locks`, so that it sees what a twin of this batch has just committed.
     """
-    dialect, wanted = session.get_bind().dialect.name, set(local_ids)
+    database, wanted = database_of(session), set(local_ids)
     parameters = {
         "user_id": origin.user_id,
         "device_id": origin.device_id or "",
-        "local_ids": sent(dialect, wanted),
+        "local_ids": database.parameter_of(wanted),
     }
-    query = Read(statement=_remembered(dialect, Values.of("local_ids", wanted)), parameters=parameters)
-    read(session.connection(), *locks, query)
+    query = Read(statement=_remembered(database, Values.of("local_ids", wanted)), parameters=parameters)
+    database.read(session.connection(), [*locks, query])
     operations = [Remembered(*values) for values in query.found]
     return {operation.key: operation for operation in operations}
 
 
 @lru_cache
-def _remembered(dialect: str, local_ids: Values) -> Select[Any]:
+def _remembered(database: Database, local_ids: Values) -> Select[Any]:
     columns = LedgerOperation.__table__.c
     found = select(*(columns[name] for name in Remembered._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
-    if local_ids.is_single or dialect != "postgresql":
-        return found.where(among(dialect, columns.local_id, local_ids))
-    # PostgreSQL would at times rather read all that a user ever sent. OFFSET keeps it from seeing through the subquery,
-    # so that each local_id is looked up in the index.
-    unnested = func.unnest(array_of(String(), local_ids))
-    asked = unnested.table_valued("local_id", name="asked").render_derived()
-    each = found.where(columns.local_id == asked.c.local_id).offset(literal_column("0")).lateral()
-    return select(each).select_from(asked.join(each, true()))
+    return database.look_up(found, columns.local_id, local_ids)
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
     """The ledger's entries about rows after a version of each (row id -> version), by row id, oldest first."""
     if not versions:
         return {}
-    dialect = session.get_bind().dialect.name
+    database = database_of(session)
     statement = (
         select(LedgerEntry)
         .where(
             LedgerEntry.entity == entity,
-            among(dialect, LedgerEntry.entity_id, Values.of("keys", versions)),
+            database.among(LedgerEntry.entity_id, Values.of("keys", versions)),
             LedgerEntry.viewer_id.is_(None),
             LedgerEntry.version_after > min(versions.values()),
         )
         .order_by(LedgerEntry.id)
     )
-    found: dict[str, list[LedgerEntry]] = {str(each): [] for each in versions}
-    for entry in session.scalars(statement, {"keys": sent(dialect, found)}):
+    found: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
+    for entry in session.scalars(statement, {"keys": database.parameter_of(found)}):
         found[entry.entity_id].append(entry)
     return found
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
-from sqlalchemy import String, text
+from sqlalchemy import String
 from sqlalchemy.orm import Session
 
+from app.core.database import database_of
 from app.core.database.rows import table_of
-
-#: Ids for new rows of several tables.
-NEXT_IDS = text(
-    "SELECT wanted.name, nextval(pg_get_serial_sequence(wanted.name, 'id')) "
-    "FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[])) AS wanted (name, count), "
-    "generate_series(1, wanted.count)"
-)
 
 
 class Ids:
@@ -30,18 +24,10 @@ class Ids:
         self._last: Counter[type] = Counter()
 
     def reserve(self, counts: Mapping[type, int]) -> None:
-        """Reserve ids for so many new rows of each model: on PostgreSQL in one statement for all models.
-
-        SQLite runs in the process; it is asked when the first row is made.
-        """
-        models = {table_of(model).name: model for model in counts if not _has_text_key(model)}
-        if len(models) < 2 or self._session.get_bind().dialect.name != "postgresql":
-            return
-        wanted = {"names": list(models), "counts": [counts[model] for model in models.values()]}
-        keys: dict[type, list[int]] = {}
-        for name, key in self._session.execute(NEXT_IDS, wanted):
-            keys.setdefault(models[name], []).append(key)
-        self._reserved |= {model: iter(sorted(numbers)) for model, numbers in keys.items()}
+        """Reserve ids for so many new rows of each model, in one statement. A single model waits for its first row."""
+        numbered = {model: count for model, count in counts.items() if not _has_text_key(model)}
+        if len(numbered) > 1:
+            self._reserve(numbered)
 
     def next(self, model: type) -> int | str:
         """The id of the next new row of this model; it is never given again."""
@@ -49,21 +35,18 @@ class Ids:
             return str(uuid4())
         key = next(self._reserved.get(model, iter(())), None)
         if key is None:
-            self._reserved[model] = iter(self._more(model))
+            self._reserve({model: self._capacity})
             key = next(self._reserved[model])
         self._last[model] = max(key, self._last[model])
         return key
 
-    def _more(self, model: type) -> Sequence[int]:
-        """Ids for as many rows as the unit may create, in one statement."""
-        table = table_of(model).name
-        if self._session.get_bind().dialect.name == "postgresql":
-            statement = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
-            return self._session.scalars(statement, {"table": table, "count": self._capacity}).all()
-        # Inside BEGIN IMMEDIATE nobody else can take them, and inserting them moves the sequence on.
-        statement = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
-        first = max(self._session.scalar(statement, {"table": table}) or 0, self._last[model]) + 1
-        return range(first, first + self._capacity)
+    def _reserve(self, counts: Mapping[type, int]) -> None:
+        """Take ids for so many rows of each model from the database."""
+        models = {table_of(model).name: model for model in counts}
+        wanted = {name: counts[model] for name, model in models.items()}
+        taken = {name: self._last[model] for name, model in models.items()}
+        reserved = database_of(self._session).reserve(self._session, wanted, taken)
+        self._reserved |= {models[name]: iter(keys) for name, keys in reserved.items()}
 
 
 def _has_text_key(model: type) -> bool:

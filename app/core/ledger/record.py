@@ -17,10 +17,11 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
 
 from app.clock import MILLISECOND, now, to_wire
+from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.database.read import Lock, adopt, columns_of, read
-from app.core.database.rows import set_in_memory, table_of
-from app.core.database.write import Write, write_rows
+from app.core.database.read import Lock
+from app.core.database.rows import adopt, row_columns, set_in_memory, table_of
+from app.core.database.write import Write
 from app.core.ledger.entries import Changes, Remembered, StatedChange
 from app.core.ledger.ids import Ids
 from app.core.ledger.plan import created_rows, ledger_writes, row_writes
@@ -36,7 +37,7 @@ RowT = TypeVar("RowT", bound=Row)
 
 #: Reads and locks the user of a unit, with the ledger's generation. Built once, because every batch needs it.
 THE_USER = (
-    select(*columns_of(User), select(LedgerState.generation).scalar_subquery().label("generation"))
+    select(*row_columns(User), select(LedgerState.generation).scalar_subquery().label("generation"))
     .where(User.__table__.c.id == bindparam("user_id"))
     .with_for_update(read=True)
 )
@@ -46,7 +47,7 @@ THE_USER = (
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `rest` or `cli`.
+    #: `sync`, `upload`, `rest` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None
@@ -174,7 +175,7 @@ class Recorder:
         }
         rows = row_writes(self.stated, self._deleted)
         entries = ledger_writes(self.stated, self.operations, unit, origin)
-        write_rows(self.session.connection(), [*rows, *entries, *besides])
+        database_of(self.session).write(self.session.connection(), [*rows, *entries, *besides])
         for row in created_rows(self.stated, self._deleted):
             make_transient_to_detached(row)
             self.session.add(row)
@@ -239,7 +240,7 @@ def record(
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
         if origin.user_id is not None:
             lock = user_lock(origin)
-            read(recorder.session.connection(), lock)
+            database_of(recorder.session).read(recorder.session.connection(), [lock])
             keep_user(recorder, lock)
         result = work(recorder)
         if recorder.stated and not recorder.operations:

@@ -1,7 +1,7 @@
 """Units of work: check, change and record in one transaction, repeated when the database asks for it.
 
-A unit is opened explicitly, after body, schema and image work. On SQLite it is `BEGIN IMMEDIATE`; on PostgreSQL
-rows are locked as they are read. GET routes never open one.
+A unit is opened explicitly, after body, schema and image work. On SQLite it is `BEGIN IMMEDIATE`; on PostgreSQL it is
+`BEGIN READ WRITE`, and rows are locked as they are read. GET routes never open one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.orm import Session
 
-from app.core.database.engine import WRITES, db
-from app.core.database.session import LendableSession
+from app.core.database.engine import db
+from app.core.database.session import RestrictableSession
+from app.core.database.transactions import begin_writing, may_write
 from app.errors import TryAgainError
 from app.models import LedgerOperation
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 
-#: PostgreSQL's state where a statement writes and must not.
+#: PostgreSQL's state for a statement that writes in a read-only transaction.
 READ_ONLY = "25006"
 
 #: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
@@ -34,12 +35,12 @@ READ_ONLY = "25006"
 #: or too many connections (class 53), a server that has become a replica.
 REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", READ_ONLY)
 
-#: Raised by whatever finds, inside a unit, that another one got there first (rule 5 of docs/architecture.md).
+#: Breached inside a unit where another one got there first (rule 5 of docs/architecture.md).
 TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
 
 
 class RaceError(Exception):
-    """Rows are no longer what they were when the unit looked them up without a lock: repeat it."""
+    """Rows have changed since the unit looked them up without a lock: repeat the unit."""
 
 
 class OutsideUnitError(Exception):
@@ -50,13 +51,13 @@ def unit_of_work(work: Callable[[str], T]) -> T:
     """Run `work(unit_id)` in one transaction and commit it; at most three times.
 
     Raises `TryAgainError` when the database keeps refusing, or is not there: then nothing was recorded, as far as can
-    be known. Whatever else `work` raises rolls everything back and comes through.
+    be known. Any other exception of `work` rolls everything back and comes through.
     """
     # A unit during whose COMMIT the connection broke: only the ledger knows whether it came through.
     in_doubt: tuple[str, T] | None = None
     for attempt in range(1, ATTEMPTS + 2):
         unit_id = secrets.token_hex(16)
-        # What the request has read so far ends here: no decision is taken on it.
+        # No decision is taken on rows that the request has read so far.
         db.session.remove()
         try:
             if in_doubt is not None and _is_recorded(in_doubt[0]):
@@ -64,7 +65,7 @@ def unit_of_work(work: Callable[[str], T]) -> T:
             in_doubt = None
             if attempt > ATTEMPTS:
                 break
-            db.session.connection(execution_options={WRITES: True})
+            begin_writing(db.session())
             result = work(unit_id)
             in_doubt = unit_id, result
             db.session.commit()
@@ -80,10 +81,10 @@ def unit_of_work(work: Callable[[str], T]) -> T:
     raise TryAgainError("The database did not take the change")
 
 
-@event.listens_for(LendableSession, "before_flush")
+@event.listens_for(RestrictableSession, "before_flush")
 def _require_unit(session: Session, *_: object) -> None:
-    """Without one, half of what is written might stay."""
-    if WRITES not in session.connection().get_execution_options():
+    """Refuse to write without a unit: half of the rows might stay."""
+    if not may_write(session):
         names = ", ".join(sorted({type(row).__name__ for row in [*session.new, *session.dirty, *session.deleted]}))
         raise OutsideUnitError(
             f"The session was to write {names} outside a unit of work. Change rows of an entity through "

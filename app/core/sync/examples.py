@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registered, Registry
 from app.core.sync.items import Item, Refused, read_items
 from app.core.sync.prepare import prepare
 
+WRONG_EXAMPLE = Kind("its example {number} {fault}", "Correct the example, or the schema.")
 
-def wrong_examples(registry: Registry) -> Iterator[str]:
-    """A sentence about each wrong example of the registry's handlers. Needs an application context."""
+
+def wrong_examples(registry: Registry) -> Iterator[Finding]:
+    """Everything that is wrong with the examples of the registry's handlers. Needs an application context."""
     for registered in registry.handlers.values():
         items = read_items({"sync_items": list(registered.handler.examples)}, registry)
         for item in prepare(items, registry):
             fault = _fault(item, registered)
             if fault is not None:
-                yield (
-                    f"{registered.entry_point} of {registered.distribution} {registered.version}: "
-                    f"its example {item.index + 1} {fault}. Correct the example, or the schema."
-                )
+                where = f"{registered.entry_point} of {registered.distribution} {registered.version}"
+                yield WRONG_EXAMPLE.at(where, number=item.index + 1, fault=fault)
 
 
 def _fault(item: Item, registered: Registered) -> str | None:

@@ -12,8 +12,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.core.database.session import LendableSession, lend
-from app.core.host.checks import models_of
+from app.core.database.session import RestrictableSession, restricted
+from app.core.host.handlers import models_of
 from app.core.host.watch import HandlerTimeout
 from app.core.ledger.constraints import sentence_of
 from app.core.ledger.record import Recorder
@@ -41,7 +41,7 @@ class MisplacedError(Exception):
 def judge_together(attempt: Attempt) -> list[Answer]:
     """Judge all operations. An exception of any kind ends the attempt."""
     attempt.session.info[_UNFLUSHED] = True
-    with lend():
+    with restricted():
         answers = [_judge(attempt, item) for item in attempt.batch.items]
     _refuse_unrecorded(attempt.recorder)
     return answers
@@ -57,7 +57,7 @@ def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
     """Complete the answers that show a row, with the hooks of its entity."""
     showing = [(item, answer) for item, answer in pairs if answer.row is not None]
     load_shown(attempt.session, [answer for _, answer in showing])
-    with lend():
+    with restricted():
         for item, answer in showing:
             try:
                 with attempt.batch.watch(item.handler):
@@ -87,7 +87,7 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
     calls = len(attempt.calls)
     try:
         with attempt.session.begin_nested():
-            with lend():
+            with restricted():
                 answer = _judge(attempt, item)
             _refuse_unrecorded(attempt.recorder)
             attempt.recorder.write()
@@ -168,7 +168,7 @@ def _refuse_dirty(session: Session) -> None:
         )
 
 
-@event.listens_for(LendableSession, "before_flush")
+@event.listens_for(RestrictableSession, "before_flush")
 def _refuse_flush(session: Session, *_: object) -> None:
     if _UNFLUSHED in session.info:
         _refuse_dirty(session)

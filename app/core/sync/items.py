@@ -15,7 +15,7 @@ from app.core.ledger.entries import Key
 from app.core.sync.keys import NO_KEYS, CoreKeys, Payload
 from app.core.sync.refusals import REQUIRED, invalid, unknown_type
 from app.errors import Rejected, RequestError, TooLargeError
-from app.http.body import faults
+from app.http.body import find_unstorable
 from app.plugin_api import SyncHandler
 
 LOCAL_ID_LENGTH = 255
@@ -79,7 +79,7 @@ def read_items(body: object, registry: Registry, *, is_suspect: bool = True) -> 
     """The items of a batch. Raises `InvalidEnvelopeError` or `TooLargeError` (413 `too_many_items`).
 
     An element that is no proper item is refused by itself: one bad element never fails the batch.
-    `is_suspect`: whether the reader of the body has seen signs of values that cannot be kept.
+    `is_suspect`: whether the body reader has seen signs of values that cannot be stored.
     """
     elements = body.get("sync_items") if isinstance(body, dict) else None
     if not isinstance(elements, list):
@@ -99,7 +99,7 @@ def _read_item(index: int, element: object, registry: Registry, is_suspect: bool
     if not isinstance(element, dict):
         return Refused(index=index, type=None, local_id=None, rejected=invalid(None, "An item is an object."))
     type_, local_id = (_echo(element.get(name), is_suspect) for name in ("type", "local_id"))
-    fault = faults(element) if is_suspect else None
+    fault = find_unstorable(element) if is_suspect else None
     if fault is not None:
         return Refused(index=index, type=type_, local_id=local_id, rejected=invalid(None, fault))
     if isinstance(type_, str) and isinstance(local_id, str) and 0 < len(local_id) <= LOCAL_ID_LENGTH:
@@ -117,7 +117,7 @@ def _echo(value: Any, is_suspect: bool) -> Echo:
     """The value if it can be sent back, being clean JSON and no container; otherwise None."""
     if isinstance(value, str) and not is_suspect:
         return value
-    return None if isinstance(value, dict | list) or faults(value) is not None else value
+    return None if isinstance(value, dict | list) or find_unstorable(value) is not None else value
 
 
 def _route(index: int, type_: str, local_id: str, element: Mapping[str, Any], registry: Registry) -> Item:

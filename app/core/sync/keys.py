@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import String, inspect
 
-from app.core.host.checks import takes_client_id
+from app.core.host.handlers import takes_client_id
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.refusals import REQUIRED, invalid
 from app.core.values import UUID_FORM, parse_timestamp

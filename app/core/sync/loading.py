@@ -13,7 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import inspect, select
 
-from app.core.database.read import adopt
+from app.core.database.rows import adopt
 from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.history import entries_since, recall
 from app.core.ledger.record import keep_user, user_lock

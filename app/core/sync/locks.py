@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Select, inspect, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from app.core.database.read import Lock, columns_of
-from app.core.database.rows import table_of
-from app.core.database.write import Values, among, listed, sent
+from app.core.database import Database, database_of
+from app.core.database.read import Lock
+from app.core.database.rows import row_columns, table_of
+from app.core.database.values import Values
 from app.core.ledger.unit import RaceError
 from app.core.sync.keys import Reference
 from app.core.sync.needs import Needs
@@ -49,14 +50,14 @@ class Selection:
 
 def locks_for(session: Session, needs: Needs) -> list[Lock]:
     """The queries that load and lock everything that is needed, one a model, inspections before the rows below them."""
-    dialect, parameters = _dialect(session), Parameters()
+    database, parameters = database_of(session), Parameters()
     models = sorted(needs.models, key=_lock_key)
-    selections = {model: _selection(dialect, needs, model, parameters) for model in models}
+    selections = {model: _selection(database, needs, model, parameters) for model in models}
     below = tuple(selections[model] for model in models if model is not Inspection and _has_root(model))
     locks = []
     for model, selection in selections.items():
         roots = below if model is Inspection else ()
-        statement = _lock_statement(dialect, selection, roots, model in needs.changed)
+        statement = _lock_statement(database, selection, roots, model in needs.changed)
         locks.append(Lock(model=model, statement=statement, parameters=parameters))
     return locks
 
@@ -94,8 +95,8 @@ def _pointing_rows(session: Session, needs: Needs, model: Model) -> dict[Referen
     if hasattr(model, "client_id"):
         attributes.append("client_id")
     columns = [getattr(model, name).label(name) for name in attributes]
-    dialect, parameters = _dialect(session), Parameters()
-    named = _condition(dialect, _selection(dialect, needs, model, parameters))
+    database, parameters = database_of(session), Parameters()
+    named = _condition(database, _selection(database, needs, model, parameters))
     rows: dict[Reference, object] = {}
     for row in session.execute(select(*columns).where(named), parameters):
         rows[Reference(model, row.id)] = row
@@ -104,17 +105,17 @@ def _pointing_rows(session: Session, needs: Needs, model: Model) -> dict[Referen
     return rows
 
 
-def _selection(dialect: str, needs: Needs, model: Model, parameters: Parameters) -> Selection:
+def _selection(database: Database, needs: Needs, model: Model, parameters: Parameters) -> Selection:
     """In which ways the rows of a model are named; the names are added to `parameters`."""
     table = table_of(model).name
     parents = []
     for column, references in sorted(needs.children.get(model, {}).items()):
-        parents.append((column, _named(dialect, f"{table}_{column}", references, parameters)))
-    named = _named(dialect, table, needs.rows[model], parameters) if needs.rows[model] else Selection(model)
+        parents.append((column, _named(database, f"{table}_{column}", references, parameters)))
+    named = _named(database, table, needs.rows[model], parameters) if needs.rows[model] else Selection(model)
     return replace(named, parents=tuple(parents))
 
 
-def _named(dialect: str, prefix: str, references: Collection[Reference], parameters: Parameters) -> Selection:
+def _named(database: Database, prefix: str, references: Collection[Reference], parameters: Parameters) -> Selection:
     """Rows of one model that are named by id or client_id."""
     (model,) = {reference.model for reference in references}
     ids = [reference.key for reference in references if not reference.is_client_id]
@@ -122,14 +123,14 @@ def _named(dialect: str, prefix: str, references: Collection[Reference], paramet
     values: dict[str, Values] = {}
     for name, keys in ((f"{prefix}_ids", ids), (f"{prefix}_client_ids", client_ids)):
         if keys:
-            parameters[name] = sent(dialect, keys)
+            parameters[name] = database.parameter_of(keys)
             values[name] = Values.of(name, keys)
     return Selection(model, values.get(f"{prefix}_ids"), values.get(f"{prefix}_client_ids"))
 
 
 @lru_cache(maxsize=512)
 def _lock_statement(
-    dialect: str, selection: Selection, below: tuple[Selection, ...], is_changed: bool
+    database: Database, selection: Selection, below: tuple[Selection, ...], is_changed: bool
 ) -> Select[tuple[Any, ...]]:
     """Selects and locks the rows, in id order and in the strongest mode that any row of the model needs.
 
@@ -137,38 +138,34 @@ def _lock_statement(
     are named below inspections, which are locked too.
     """
     is_root = selection.model is Inspection
-    condition = _roots_condition(dialect, selection, below) if is_root else _condition(dialect, selection)
-    statement = select(*columns_of(selection.model)).where(condition).order_by(_id(selection.model))
+    condition = _roots_condition(database, selection, below) if is_root else _condition(database, selection)
+    statement = select(*row_columns(selection.model)).where(condition).order_by(_id(selection.model))
     return statement.with_for_update(read=not is_changed, key_share=is_changed)
 
 
-def _roots_condition(dialect: str, selection: Selection, below: tuple[Selection, ...]) -> ColumnElement[bool]:
+def _roots_condition(database: Database, selection: Selection, below: tuple[Selection, ...]) -> ColumnElement[bool]:
     """The condition for the inspections that are named, and for those of all other rows that are."""
-    sources = [select(named.model.inspection_id).where(_condition(dialect, named)) for named in below]
+    sources = [select(named.model.inspection_id).where(_condition(database, named)) for named in below]
     if selection.ids:
-        sources.append(listed(dialect, Inspection.id, selection.ids))
+        sources.append(database.select_values(Inspection.id, selection.ids))
     # Not OR: the databases would read all inspections to answer it.
     return Inspection.id.in_(union_all(*sources) if len(sources) > 1 else sources[0])
 
 
-def _condition(dialect: str, selection: Selection) -> ColumnElement[bool]:
+def _condition(database: Database, selection: Selection) -> ColumnElement[bool]:
     """The condition for the rows that are named by id or by client_id, or that point to such rows."""
     model, conditions = selection.model, []
     if selection.ids:
-        conditions.append(among(dialect, _id(model), selection.ids))
+        conditions.append(database.among(_id(model), selection.ids))
     if selection.client_ids:
-        conditions.append(among(dialect, model.client_id, selection.client_ids))
+        conditions.append(database.among(model.client_id, selection.client_ids))
     for column, parent in selection.parents:
         pointer = getattr(model, column)
         if parent.ids and not parent.client_ids:
-            conditions.append(among(dialect, pointer, parent.ids))
+            conditions.append(database.among(pointer, parent.ids))
         else:
-            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(dialect, parent))))
+            conditions.append(pointer.in_(select(_id(parent.model)).where(_condition(database, parent))))
     return or_(*conditions)
-
-
-def _dialect(session: Session) -> str:
-    return session.get_bind().dialect.name
 
 
 def _has_root(model: type) -> bool:

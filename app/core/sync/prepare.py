@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 from marshmallow import Schema, ValidationError
 
-from app.core.host.checks import core_keys
+from app.core.host.handlers import core_keys
 from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.items import Item, Routed, fresh_copy

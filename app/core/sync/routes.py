@@ -15,13 +15,13 @@ from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
-from app.core.sync.describe import describe
 from app.core.sync.items import read_items
 from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
+from app.core.sync.type_schemas import sync_type
 from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
-from app.openapi.shapes import TEXT, told
-from app.web import answer, described, rest_origin, signed_in_user
+from app.openapi.shapes import TEXT, with_description
+from app.web import answer, described, origin_of_request, signed_in_user
 
 blueprint = Blueprint("sync", __name__)
 
@@ -32,14 +32,14 @@ blueprint = Blueprint("sync", __name__)
     examples=batch_examples,
     answer=ANSWER,
     answer_examples=ANSWER_EXAMPLES,
-    faults=("invalid_envelope", "too_many_items"),
+    errors=("invalid_envelope", "too_many_items"),
 )
 def push() -> Response:
     """Apply a batch; 200 whenever its envelope could be read, even if every item failed."""
     body, is_suspect = read_envelope(request)
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
-    result = process_batch(Batch(items=items, origin=rest_origin("sync"), registry=registry))
+    result = process_batch(Batch(items=items, origin=origin_of_request("sync"), registry=registry))
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
 
 
@@ -48,15 +48,15 @@ def push() -> Response:
 def types() -> Response:
     """The operation types that this server accepts, third-party ones included."""
     registry = current_registry()
-    described_types = [describe(registry.handlers[name]) for name in sorted(registry.handlers)]
-    return answer({"types": described_types}, "Types retrieved successfully")
+    sync_types = [sync_type(registry.handlers[name]) for name in sorted(registry.handlers)]
+    return answer({"types": sync_types}, "Types retrieved successfully")
 
 
 @blueprint.get("/sync/status")
 @described(
     answer=status_answer,
     answer_headers={"ETag": TEXT, "Cache-Control": TEXT},
-    headers={"If-None-Match": told(TEXT, "The ETag of an earlier answer.")},
+    headers={"If-None-Match": with_description(TEXT, "The ETag of an earlier answer.")},
     answers={304: {"description": "Nothing but the time has changed"}},
 )
 def status() -> Response:

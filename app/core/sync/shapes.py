@@ -1,4 +1,4 @@
-"""What `POST /sync` takes and answers, as JSON Schemas: over all installed types (contract, section 3)."""
+"""The requests and answers of sync as JSON Schemas, over all installed types (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -6,44 +6,48 @@ from typing import Any
 
 from app.core.host.registry import current_registry
 from app.core.sync.answers import ADVICE
-from app.core.sync.describe import item_schema
+from app.core.sync.type_schemas import item_schema
 from app.models.entities import entity_of
 from app.openapi.shapes import (
     BOOLEAN,
     COUNT,
     FALSE,
     ID,
-    KEY,
     OBJECT,
+    ROW_ID,
     TEXT,
     TIME,
     TRUE,
     JsonSchema,
     Named,
-    listed,
+    array_of,
     nullable,
     obj,
     reference_to,
-    told,
+    with_description,
 )
 
-#: What was sent is echoed: whatever is no tree.
-ECHO: JsonSchema = {"type": ["string", "number", "boolean", "null"]}
+#: The echo of a value that was sent, unless that was an object or an array.
+ECHO = nullable(Named("SentValue", {"oneOf": [TEXT, {"type": "number"}, BOOLEAN]}))
 
-PLACE = {"index": told(COUNT, "Position in `sync_items`."), "local_id": ECHO, "type": ECHO}
+PLACE = {"index": with_description(COUNT, "Position in `sync_items`."), "local_id": ECHO, "type": ECHO}
 
 SUCCESS = Named(
     "SyncSuccess",
     obj(
         ("updated_at", "data", "also", "result", "replayed", "first_applied_at"),
         **PLACE,
-        server_id=KEY,
+        server_id=ROW_ID,
         message=TEXT,
-        updated_at=told(TIME, "The row's version. Comes alone only where the client knew the version before."),
-        data=told(OBJECT, "The row's present content; take it and `updated_at`, or neither."),
-        also=told(listed(obj(entity=TEXT, id=KEY, updated_at=TIME)), "Further rows that the operation changed."),
-        result=told(OBJECT, "What a plugin adds."),
-        replayed=told(BOOLEAN, "Applied earlier; this is the answer to a retry."),
+        updated_at=with_description(
+            TIME, "The row's version. Comes alone only where the client knew the version before."
+        ),
+        data=with_description(OBJECT, "The row's present content; take it and `updated_at`, or neither."),
+        also=with_description(
+            array_of(obj(entity=TEXT, id=ROW_ID, updated_at=TIME)), "Further rows that the operation changed."
+        ),
+        result=with_description(OBJECT, "What a plugin adds."),
+        replayed=with_description(BOOLEAN, "Applied earlier; this is the answer to a retry."),
         first_applied_at=TIME,
     ),
 )
@@ -53,11 +57,13 @@ ERROR_ENTRY = Named(
     obj(
         ("details",),
         **PLACE,
-        code=told(TEXT, "; ".join(f"`{code}`" for code in ADVICE) + "; or a plugin's own. Unknown: see `retryable`."),
+        code=with_description(
+            TEXT, "; ".join(f"`{code}`" for code in ADVICE) + "; or a plugin's own. Unknown: see `retryable`."
+        ),
         error=TEXT,
         message=TEXT,
-        retryable=told(BOOLEAN, "Whether the item stays queued."),
-        details=told(OBJECT, "Of `invalid`: field → messages."),
+        retryable=with_description(BOOLEAN, "Whether the item stays queued."),
+        details=with_description(OBJECT, "Of `invalid`: field → messages."),
     ),
 )
 
@@ -66,27 +72,27 @@ CONFLICT_DATA = Named(
     obj(
         ("server_form_structure",),
         server_version=TIME,
-        local_version=told(nullable(TEXT), "As sent."),
+        local_version=with_description(nullable(TEXT), "As sent."),
         server_data=OBJECT,
         local_data=OBJECT,
-        base_data=told(nullable(OBJECT), "Null where the server does not know that version."),
-        conflicting_fields=listed(TEXT),
-        server_form_structure=told(listed(OBJECT), "Of a form fill."),
+        base_data=with_description(nullable(OBJECT), "Null where the server does not know that version."),
+        conflicting_fields=array_of(TEXT),
+        server_form_structure=with_description(array_of(OBJECT), "Of a form fill."),
     ),
 )
 
 CONFLICT = Named(
     "SyncConflict",
-    obj(**PLACE, success=FALSE, conflict=TRUE, server_id=KEY, message=TEXT, conflict_data=CONFLICT_DATA),
+    obj(**PLACE, success=FALSE, conflict=TRUE, server_id=ROW_ID, message=TEXT, conflict_data=CONFLICT_DATA),
 )
 
 ANSWER = Named(
     "SyncAnswer",
     obj(
         success=TRUE,
-        results=obj(success=listed(SUCCESS), errors=listed(ERROR_ENTRY), conflicts=listed(CONFLICT)),
+        results=obj(success=array_of(SUCCESS), errors=array_of(ERROR_ENTRY), conflicts=array_of(CONFLICT)),
         synced_at=TIME,
-        generation=told(TEXT, "Changes when the server was restored from a backup."),
+        generation=with_description(TEXT, "Changes when the server was restored from a backup."),
         message=TEXT,
     ),
 )
@@ -144,17 +150,17 @@ ANSWER_EXAMPLES = {
 }
 
 TYPES = obj(
-    types=listed(
+    types=array_of(
         Named(
             "SyncType",
             obj(
                 type=TEXT,
-                aliases=listed(TEXT),
+                aliases=array_of(TEXT),
                 plugin=TEXT,
                 distribution=TEXT,
                 version=TEXT,
                 entity=TEXT,
-                schema=told(OBJECT, "JSON Schema of an item's `data`."),
+                schema=with_description(OBJECT, "JSON Schema of an item's `data`."),
             ),
         )
     )
@@ -162,7 +168,7 @@ TYPES = obj(
 
 
 def status_answer() -> JsonSchema:
-    """What `GET /sync/status` answers, with the counts of all installed entities."""
+    """The answer of `GET /sync/status`, with the counts of all installed entities."""
     entities = [entity_of(model) for model in current_registry().models.values()]
     counts = dict.fromkeys(sorted(each.counted for each in entities if each.counted is not None), COUNT)
     data = obj(
@@ -177,7 +183,7 @@ def status_answer() -> JsonSchema:
 
 
 def batch() -> JsonSchema:
-    """The body of `POST /sync`: one schema for each installed type, told apart by `type`, aliases included."""
+    """The body of `POST /sync`: one schema for each installed type, chosen by `type`, which may be an alias."""
     items: list[Named] = []
     mapping: dict[str, str] = {}
     for _, registered in sorted(current_registry().handlers.items()):
@@ -185,7 +191,7 @@ def batch() -> JsonSchema:
         items.append(item)
         names = (registered.handler.type, *registered.handler.aliases)
         mapping |= dict.fromkeys(names, reference_to(item.name))
-    return obj(sync_items=listed({"oneOf": items, "discriminator": {"propertyName": "type", "mapping": mapping}}))
+    return obj(sync_items=array_of({"oneOf": items, "discriminator": {"propertyName": "type", "mapping": mapping}}))
 
 
 def batch_examples() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Resumable uploads after tus 1.0: photos and signatures over connections that break. An optional extra of Fieldpost.
 
-Brings no operation type: routes, two tables, and upkeep. What arrives is kept in the storage, so that any node can go
-on with it; once it is whole it becomes the attachment that `POST /sync/upload_photo` would have made.
+It has no operation type, but routes, two tables, and upkeep. The bytes that arrive are kept in the storage, so that any
+node can go on with an upload. Once it is whole, it becomes the attachment that `POST /sync/upload_photo` would make.
 """
 
 from app.plugin_api import Plugin
@@ -16,9 +16,9 @@ plugin = Plugin(
     migrations="fieldpost_resumable_uploads.migrations",
     blueprint=blueprint,
     settings={
-        # How long an upload is kept after the last of its bytes has arrived.
+        # How long an upload is kept after its latest bytes have arrived.
         "lifetime_hours": 168,
-        # How much one user's unfinished uploads may come to, counted as they were announced.
+        # The announced bytes of one user's unfinished uploads, at most.
         "most_pending_bytes": 256 * 1024 * 1024,
     },
     collect=collect,

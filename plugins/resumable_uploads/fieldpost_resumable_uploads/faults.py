@@ -1,4 +1,4 @@
-"""The errors that only resumable uploads have; each is answered with the JSON body of all of Fieldpost's errors."""
+"""The errors of resumable uploads, answered with the JSON body of all errors of Fieldpost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = [
 
 
 class OffsetConflictError(RequestError):
-    """The bytes do not begin where the upload has got to: another request has been quicker, or an answer was lost."""
+    """The bytes do not begin at the upload's offset: another request was faster, or an answer was lost."""
 
     status = 409
     code = "offset_conflict"
@@ -23,7 +23,7 @@ class OffsetConflictError(RequestError):
 
 
 class UploadExpiredError(RequestError):
-    """Nothing has arrived for too long, or what had arrived is gone."""
+    """Nothing has arrived for too long, or the bytes that had arrived are lost."""
 
     status = 410
     code = "upload_expired"
@@ -41,7 +41,7 @@ class WrongVersionError(RequestError):
 
 
 class TooManyUploadsError(RequestError):
-    """The user's unfinished uploads come to too much."""
+    """The user's unfinished uploads have too many bytes together."""
 
     status = 429
     code = "too_many_uploads"
@@ -50,7 +50,7 @@ class TooManyUploadsError(RequestError):
 
 
 class ChecksumMismatchError(RequestError):
-    """What arrived is not what was sent. The status is tus's own."""
+    """The bytes that arrived are not the bytes that were sent. The status is defined by tus."""
 
     status = 460
     code = "checksum_mismatch"

@@ -1,4 +1,4 @@
-"""What tus 1.0.0 says in headers, read and checked (tus.io/protocols/resumable-upload, version 1.0.0)."""
+"""The headers of tus 1.0.0, read and checked (tus.io/protocols/resumable-upload, version 1.0.0)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fieldpost_resumable_uploads.faults import ChecksumMismatchError, WrongVersi
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
 
-#: What the bytes of an upload are sent as.
+#: The content type of an upload's bytes.
 CONTENT_TYPE = "application/offset+octet-stream"
 
-#: As tus and hashlib both call them. tus wants SHA-1 from everybody; it is to find accidents, not attacks.
+#: The names that tus and hashlib share. tus requires SHA-1; checksums find accidents, not attacks.
 ALGORITHMS = ("sha1", "sha256")
 
-#: `Upload-Metadata`, in characters: kept as it came.
+#: The longest `Upload-Metadata`, in characters. It is stored as sent.
 MOST_METADATA = 4096
 METADATA_KEY = re.compile(r"[!-+\--~]{1,64}")
 
@@ -38,13 +38,13 @@ def require_version(headers: Headers) -> None:
 
 
 def require_content_type(request: Request) -> None:
-    """Raise `MediaTypeError` unless the body is bytes of an upload, as they are."""
+    """Raise `MediaTypeError` unless the body consists of an upload's bytes, not encoded."""
     if request.mimetype != CONTENT_TYPE or request.headers.get("Content-Encoding", "identity") != "identity":
         raise MediaTypeError(message=f"Send the bytes as they are, with `Content-Type: {CONTENT_TYPE}`.")
 
 
 def read_number(headers: Headers, name: str) -> int:
-    """The value of `Upload-Offset` or `Upload-Length`."""
+    """The value of `Upload-Offset` or `Upload-Length`, in bytes. Raises `InvalidError`."""
     text = headers.get(name, "")
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
         raise _invalid(name, "Send a whole number of bytes.")
@@ -52,8 +52,10 @@ def read_number(headers: Headers, name: str) -> int:
 
 
 def read_target(sent: str) -> Destination:
-    """Where the image goes, from `Upload-Metadata`: `form_fill_id`, `field_name`, perhaps `kind`, `filename`,
-    `local_id`; other keys are the client's own."""
+    """The destination in `Upload-Metadata`: `form_fill_id`, `field_name`, and perhaps `kind`, `filename`, `local_id`.
+
+    Other keys are the client's own. Raises `InvalidError`.
+    """
     values = _read_metadata(sent)
     kind = values.get("kind") or "photo"
     if kind not in KINDS:
@@ -62,36 +64,36 @@ def read_target(sent: str) -> Destination:
 
 
 def _read_metadata(sent: str) -> Mapping[str, str]:
-    """Keys with Base64 values, or none, separated by commas."""
+    """The keys and their decoded values. They come separated by commas; a value is Base64 or missing."""
     if len(sent) > MOST_METADATA:
         raise _invalid("Upload-Metadata", f"Longer than maximum length {MOST_METADATA}.")
-    found: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     for pair in sent.split(",") if sent.strip() else ():
         key, _, value = pair.strip().partition(" ")
-        if not METADATA_KEY.fullmatch(key) or key in found:
+        if not METADATA_KEY.fullmatch(key) or key in metadata:
             raise _invalid("Upload-Metadata", "Send each key once, without spaces and commas.")
         try:
-            found[key] = b64decode(value.strip(), validate=True).decode()
+            metadata[key] = b64decode(value.strip(), validate=True).decode()
         except ValueError:
             raise _invalid("Upload-Metadata", f"The value of {key} is not Base64 of UTF-8.") from None
-    return found
+    return metadata
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """What the bytes of one request must hash to."""
+    """The expected hash of a request's bytes."""
 
     algorithm: str
     digest: bytes
 
     def verify(self, data: bytes) -> None:
-        """Raise `ChecksumMismatchError` if they do not."""
+        """Raise `ChecksumMismatchError` unless the data have this hash."""
         if hashlib.new(self.algorithm, data, usedforsecurity=False).digest() != self.digest:
             raise ChecksumMismatchError()
 
 
 def read_checksum(headers: Headers) -> Checksum | None:
-    """From `Upload-Checksum`; None where the client sent none."""
+    """The checksum in `Upload-Checksum`; None if the client sent none. Raises `InvalidError`."""
     sent = headers.get("Upload-Checksum")
     if sent is None:
         return None

@@ -1,4 +1,4 @@
-"""What `storage gc`, `storage check` and `maintenance` ask of this plugin."""
+"""The upkeep of uploads, called by `storage gc`, `storage check` and `maintenance`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PAGE = 100
 
 
 def collect() -> int:
-    """Remove what has expired, complete or not, with all that had arrived of it; never an attachment."""
+    """Remove expired uploads, complete or not, with their parts; returns their number. Attachments stay."""
     moment, count = now(), 0
 
     def work(_unit_id: str) -> tuple[int, list[str]]:
         expired = select(ResumableUpload.id).where(ResumableUpload.expires_at <= moment).limit(PAGE)
-        found = db.session.scalars(expired.with_for_update(skip_locked=True)).all()
-        return len(found), uploads.remove(db.session(), found)
+        ids = db.session.scalars(expired.with_for_update(skip_locked=True)).all()
+        return len(ids), uploads.remove(db.session(), ids)
 
     while True:
         removed, keys = unit_of_work(work)
@@ -34,5 +34,5 @@ def collect() -> int:
 
 
 def keeps(keys: Sequence[str]) -> list[str]:
-    """Of these objects, those that are parts of uploads."""
+    """The keys, out of the given ones, that are parts of uploads."""
     return list(db.session.scalars(select(Part.storage_key).where(Part.storage_key.in_(keys))))

@@ -1,6 +1,6 @@
-"""The rows of uploads, and the objects with what has arrived of them.
+"""The rows of uploads, and the objects with the bytes that have arrived.
 
-Everything that changes rows gets the session of a unit of work, and takes its decision on a locked row.
+Functions that change rows get the session of a unit of work, and decide on locked rows.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from app.models import User, db
 from fieldpost_resumable_uploads.faults import OffsetConflictError
 from fieldpost_resumable_uploads.models import Part, ResumableUpload
 
-#: What arrives is kept whenever there is so much of it: a connection that hangs, or a server that is killed, costs no
-#: more than this. A shorter part is joined with what follows it, so that an upload never has many.
+#: Bytes are put into the storage whenever this many have arrived, so that a hanging connection or a killed server loses
+#: no more. A shorter part is joined with the bytes after it, so that an upload never has many parts.
 PART_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """Bytes that are in the storage already, and where they stand in their upload."""
+    """Bytes that are in the storage already, and their offset in the upload."""
 
     start: int
     byte_size: int
@@ -33,20 +33,21 @@ class Stretch:
 
 
 def parts_of(upload_id: str, offset: int) -> list[Stretch]:
-    """The parts of an upload that is at `offset`, in order; read in a transaction of its own.
+    """The parts of an upload at `offset`, in order, read in a separate transaction.
 
-    Raises `OffsetConflictError` where it is not. While `locked` then still finds it at `offset`, these are its parts.
+    Raises `OffsetConflictError` if the upload is at another offset. As long as `locked` finds it at `offset`, these are
+    its parts.
     """
     rows = db.session.scalars(select(Part).where(Part.upload_id == upload_id).order_by(Part.start))
-    found = [Stretch(start=each.start, byte_size=each.byte_size, storage_key=each.storage_key) for each in rows]
+    parts = [Stretch(start=row.start, byte_size=row.byte_size, storage_key=row.storage_key) for row in rows]
     db.session.remove()
-    if sum(each.byte_size for each in found) != offset:
+    if sum(part.byte_size for part in parts) != offset:
         raise OffsetConflictError()
-    return found
+    return parts
 
 
 def content(parts: Sequence[Stretch]) -> bytes:
-    """The bytes of parts that follow one another. Raises `MissingObjectError`."""
+    """The joined bytes of consecutive parts. Raises `MissingObjectError`."""
     return b"".join(piece for part in parts for piece in current_storage().open(part.storage_key))
 
 
@@ -64,7 +65,7 @@ def drop(keys: Sequence[str]) -> None:
 
 
 def pending_bytes(session: Session, user_id: int, moment: datetime) -> int:
-    """How much the user's unfinished uploads come to. Locks the user, so that two at once count each other."""
+    """The announced bytes of the user's unfinished uploads. Locks the user, so that requests count each other."""
     session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
     statement = select(func.sum(ResumableUpload.byte_size)).where(
         ResumableUpload.user_id == user_id,
@@ -75,18 +76,18 @@ def pending_bytes(session: Session, user_id: int, moment: datetime) -> int:
 
 
 def locked(session: Session, upload_id: str, offset: int) -> ResumableUpload:
-    """The upload, if it is still at `offset`: so two requests at once cannot mix their bytes."""
+    """The upload, locked. Raises `OffsetConflictError` unless it is at `offset`: requests cannot mix their bytes."""
     statement = select(ResumableUpload).where(ResumableUpload.id == upload_id).with_for_update()
-    found: ResumableUpload | None = session.scalar(statement, execution_options={"populate_existing": True})
-    if found is None:
+    upload: ResumableUpload | None = session.scalar(statement, execution_options={"populate_existing": True})
+    if upload is None:
         raise NotFoundError("Upload not found")
-    if found.received != offset:
+    if upload.received != offset:
         raise OffsetConflictError()
-    return found
+    return upload
 
 
 def append(session: Session, upload: ResumableUpload, part: Stretch, replaced: Stretch | None) -> None:
-    """Let the upload, locked, go on with `part`, which takes the place of `replaced`."""
+    """Add `part` to the locked upload, in place of `replaced` if given."""
     if replaced is not None:
         session.execute(delete(Part).where(Part.storage_key == replaced.storage_key))
     session.add(
@@ -96,15 +97,15 @@ def append(session: Session, upload: ResumableUpload, part: Stretch, replaced: S
 
 
 def complete(session: Session, upload: ResumableUpload, attachment_id: str) -> None:
-    """Let the upload, locked, have become an attachment; its parts are needed no more."""
+    """Mark the locked upload as complete, and delete its parts, which are no longer needed."""
     session.execute(delete(Part).where(Part.upload_id == upload.id))
     upload.received = upload.byte_size
     upload.attachment_id = attachment_id
 
 
 def remove(session: Session, upload_ids: Sequence[str]) -> list[str]:
-    """Delete uploads and their parts; the keys of the objects that are then to be dropped."""
-    # Locked in one order, so that a request that is just adding to one comes before or after.
+    """Delete uploads and their parts. Returns the keys of the objects that the caller must drop."""
+    # Locked in id order. A request that is adding bytes to one of them comes before or after.
     ids = ResumableUpload.id.in_(upload_ids)
     session.execute(select(ResumableUpload.id).where(ids).order_by(ResumableUpload.id).with_for_update())
     keys = session.scalars(select(Part.storage_key).where(Part.upload_id.in_(upload_ids))).all()

@@ -1,6 +1,6 @@
-"""An application with the plugin, on a migrated database: a SQLite file, or what `TEST_DATABASE_URL` names.
+"""An application with the plugin, on a migrated database: a SQLite file, or the database in `TEST_DATABASE_URL`.
 
-One for all tests, since making one takes longer than any of them; so each test has people and rows of its own.
+All tests share it, because making one takes longer than any test. So each test has its own people and rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 
-# Explained like a test's own assertions; to be said before it is imported.
+# Its assertions are explained like a test's own. This must come before the import.
 pytest.register_assert_rewrite("app.testing")
 
 from app import create_app  # noqa: E402

@@ -1,4 +1,4 @@
-"""What tus 1.0.0 asks of a server, header by header."""
+"""The requirements of tus 1.0.0, header by header."""
 
 from __future__ import annotations
 

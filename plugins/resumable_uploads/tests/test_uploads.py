@@ -1,4 +1,4 @@
-"""What becomes of an upload: the attachment that `upload_photo` would have made, once, whatever happens on the way."""
+"""An upload becomes the attachment that `upload_photo` would have made, exactly once, in spite of any failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parts(device: Device, url: str) -> list[Any]:
 
 
 def columns(row: Any) -> dict[str, Any]:
-    """A row without what is never alike."""
+    """A row without the values that always differ."""
     own = {"id", "storage_key", "position", "field_name"}
     return {each.name: getattr(row, each.name) for each in row.__table__.columns if each.name not in own}
 
@@ -176,7 +176,7 @@ def test_who_may_is_asked_at_the_beginning_and_again_at_the_end(device: Device, 
     answer = device.add(url, 100, data[100:])
     assert (answer.status_code, answer.json["error"]) == (403, "Not authorized to update this form")
     assert attachments(device) == []
-    # What had arrived is still there, should the rights come back.
+    # The bytes that had arrived are still there, in case the rights come back.
     assign(device, device.user.id)
     assert device.add(url, device.offset(url), data[100:]).headers["Fieldpost-Attachment-Id"]
 

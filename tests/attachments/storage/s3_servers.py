@@ -21,7 +21,7 @@ from tests.support.servers import free_port
 
 BUCKET = "photos"
 
-#: What the servers are told, and boto3 finds in the environment. None of the settings of whoever runs the tests.
+#: Settings for the servers, which boto3 finds in the environment, instead of the developer's own.
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "fieldpost-tests",
     "AWS_SECRET_ACCESS_KEY": "a secret of the tests",
@@ -102,7 +102,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.answer(status, headers, data)
 
     def ask(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        """What the server answers to the request."""
+        """The server's answer to the request."""
         body = self.body()
         connection = http.client.HTTPConnection("127.0.0.1", self.server.target, timeout=10)
         connection.request(self.command, self.path, body, dict(self.headers.items()))
@@ -112,7 +112,7 @@ class Exchange(BaseHTTPRequestHandler):
         return response.status, response.getheaders(), data
 
     def body(self) -> bytes:
-        """What the client sends."""
+        """The client's request."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def answer(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
@@ -155,7 +155,7 @@ Fault = Callable[[Exchange], None]
 
 
 class Proxy(ThreadingHTTPServer):
-    """Stands before an S3 server; hands everything on, or does what its `fault` says with requests of `methods`."""
+    """A proxy in front of an S3 server. It forwards everything, or lets `fault` handle requests of `methods`."""
 
     daemon_threads = True
 
@@ -205,7 +205,7 @@ def refuse(status: int, code: str) -> Fault:
 
 
 def nonsense(exchange: Exchange) -> None:
-    """Answer what is no XML, as a proxy with a page of its own does."""
+    """Answer without XML, as a proxy with a page of its own does."""
     exchange.body()
     exchange.answer(200, [("Content-Type", "text/html"), ("Content-Length", "7")], b"<p>Hm!<")
 
@@ -227,7 +227,7 @@ def cut_before(exchange: Exchange) -> None:
 
 
 def cut_after(exchange: Exchange) -> None:
-    """Break the connection once the server has done what it was asked, and answered."""
+    """Break the connection after the server has performed the request and answered."""
     exchange.ask()
     exchange.cut()
 

@@ -1,4 +1,4 @@
-"""Images from strangers: what is taken, what is refused, in what time and memory, and what a thumbnail is."""
+"""Images from strangers: which are accepted, which are refused, the time and memory it takes, and thumbnails."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def test_a_refused_image_does_not_keep_the_next_one_waiting() -> None:
 
 
 # Memory is measured in a process of its own. Its peak is that of VmHWM, which starts anew with the program; the
-# maximum that getrusage tells includes the process that started it.
+# maximum that getrusage reports includes the process that started it.
 MEASURE = """
 import sys
 from pathlib import Path

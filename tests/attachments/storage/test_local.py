@@ -1,4 +1,4 @@
-"""Files in a directory: the contract of every storage, then full disks, crashes and what they leave behind."""
+"""Files in a directory: the contract of every storage, then full disks, crashes and their remains."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
@@ -96,7 +97,7 @@ def test_more_objects_than_one_answer_holds_are_all_listed_in_order(moto: str) -
 
 
 def test_what_is_listed_can_be_deleted_while_more_is_to_come(tmp_path: Path) -> None:
-    # A server of its own: one that has listed the bucket before remembers for minutes what was in it.
+    # A separate server: one that has listed the bucket before remembers its content for minutes.
     with s3_servers.rclone(tmp_path) as endpoint:
         for number in range(2050):
             path = tmp_path / BUCKET / "many" / f"{number % 10:02}" / f"object-{number}"
@@ -153,6 +154,7 @@ def test_many_threads_use_one_storage(storage: Storage) -> None:
 FORK = """
 import os, sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from app.config import Settings
 from app.attachments.storage import open_storage
 storage = open_storage(Settings(storage=sys.argv[1], s3_endpoint=sys.argv[2]))
@@ -377,9 +379,9 @@ def test_without_an_endpoint_it_is_amazon() -> None:
         ({"s3_public_endpoint": "ftp://host"}, "FIELDPOST_S3_PUBLIC_ENDPOINT"),
     ],
 )
-def test_an_address_that_cannot_work_stops_the_start(settings: dict[str, str], said: str) -> None:
+def test_an_address_that_cannot_work_stops_the_start(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        open_storage(Settings(**{"storage": "s3://photos", **settings}))
+        open_storage(replace(Settings(storage="s3://photos"), **settings))
 
 
 def test_without_boto3_the_start_stops_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

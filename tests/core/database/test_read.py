@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,8 +13,11 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.dialects import postgresql
 
-from app.core.database.engine import WRITES, db
-from app.core.database.read import Lock, Read, adopt, columns_of, read
+from app.core.database import database_of
+from app.core.database.engine import db
+from app.core.database.read import Lock, Read
+from app.core.database.rows import adopt, row_columns
+from app.core.database.transactions import begin_writing, writing
 from app.core.database.types import JSONValue
 from app.models import User, UTCDateTime
 from tests.conftest import World
@@ -26,7 +30,7 @@ class Colour(enum.Enum):
 MOMENT = dt.datetime(2024, 3, 15, 10, 30, 0, 123000, tzinfo=dt.UTC)
 
 #: Types that a plugin's table may have, each with a value.
-VALUES = {
+VALUES: dict[str, tuple[Any, Any]] = {
     "number": (sa.Numeric(10, 3), Decimal("1.500")),
     "float_number": (sa.Numeric(10, 3, asdecimal=False), 1.5),
     "double": (sa.Double(), 0.1),
@@ -42,7 +46,7 @@ VALUES = {
     "document": (JSONValue, {"a": [1, None, "é"]}),
     "no_number": (sa.Numeric(), None),
 }
-ARRAYS = {
+ARRAYS: dict[str, tuple[Any, Any]] = {
     "numbers": (postgresql.ARRAY(sa.Numeric()), [Decimal(1), None]),
     "moments": (postgresql.ARRAY(UTCDateTime()), [MOMENT]),
     "range": (postgresql.INT4RANGE(), postgresql.Range(1, 5)),
@@ -55,10 +59,10 @@ def table(app: Flask) -> sa.Table:
     """A table with a row, and a column of each type."""
     with app.app_context():
         chosen = VALUES | (ARRAYS if db.engine.dialect.name == "postgresql" else {})
-        columns = [sa.Column(name, kind) for name, (kind, _) in chosen.items()]
+        columns: list[sa.Column[Any]] = [sa.Column(name, kind) for name, (kind, _) in chosen.items()]
         found = sa.Table("types", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns)
-        found.create(db.engine)
-        with db.engine.begin() as connection:
+        with writing(db.engine) as connection:
+            found.create(connection)
             connection.execute(found.insert(), {"id": 1, **{name: value for name, (_, value) in chosen.items()}})
     return found
 
@@ -69,7 +73,7 @@ def test_every_type_is_read_as_sqlalchemy_reads_it(app: Flask, table: sa.Table) 
     last = Read(statement=sa.select(sa.literal(7)), parameters={})
     with app.app_context():
         expected = db.session.connection().execute(statement, {"key": 1}).one()
-        read(db.session.connection(), query, last)
+        database_of(db.session()).read(db.session.connection(), [query, last])
     assert [[*each] for each in last.found] == [[7]]
     assert [tuple(each) for each in query.found] == [tuple(expected)]
     assert [*map(type, query.found[0])] == [*map(type, expected)]
@@ -79,11 +83,11 @@ def test_a_row_that_the_session_knows_gets_the_values_that_were_found(app: Flask
     user = world.user()
     with app.app_context():
         session = db.session()
-        session.connection(execution_options={WRITES: True})
+        begin_writing(session)
         known = session.get_one(User, user.id)
         session.connection().execute(sa.update(User.__table__).values(name="Changed"))
-        lock = Lock(model=User, statement=sa.select(*columns_of(User)), parameters={})
-        read(session.connection(), lock)
+        lock = Lock(model=User, statement=sa.select(*row_columns(User)), parameters={})
+        database_of(session).read(session.connection(), [lock])
         (adopted,) = (adopt(session, User, each) for each in lock.found)
         assert adopted is known
         assert known.name == "Changed"
@@ -95,11 +99,12 @@ def test_a_row_that_is_new_to_the_session_is_as_an_orm_query_would_have_loaded_i
     user = world.user()
     with app.app_context():
         session = db.session()
-        values = session.connection().execute(sa.select(*columns_of(User))).one()
+        values = session.connection().execute(sa.select(*row_columns(User))).one()
         adopted = adopt(session, User, values)
         assert session.get(User, user.id) is adopted
         assert sa.inspect(adopted).persistent
         assert not session.dirty
+        assert adopted is not None
         adopted.name = "Assigned"
         assert adopted in session.dirty
         session.rollback()

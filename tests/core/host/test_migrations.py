@@ -15,8 +15,10 @@ from flask_migrate import downgrade
 from sqlalchemy import text
 
 from app import create_app
+from app.core.database import MigrationError
 from app.core.database.engine import db
-from app.core.host.migrations import UPGRADE, MigrationError, NotMigratedError, require_migrations, upgrade
+from app.core.database.transactions import writing
+from app.core.host.migrations import UPGRADE, NotMigratedError, require_migrations, upgrade
 from tests.core.sync.racers import waiting_for_a_row
 from tests.support.databases import SECRET_KEY, postgresql_database
 from tests.support.servers import ROOT, environment_of, flask
@@ -24,12 +26,12 @@ from tests.support.servers import ROOT, environment_of, flask
 
 def version(app: Flask, number: str) -> None:
     """Let the database say that it is at this migration."""
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :number"), {"number": number})
 
 
 def test_a_database_without_tables_stops_the_start_with_the_command_to_run(app: Flask) -> None:
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("DELETE FROM alembic_version"))
     with pytest.raises(NotMigratedError) as refused:
         require_migrations(app)
@@ -103,7 +105,7 @@ def test_an_upgrade_that_is_given_up_for_a_request_says_to_run_it_again(app: Fla
 
 def waiting_to_write(app: Flask, tables: tuple[str, str]) -> Iterator[None]:
     """A transaction that is about to write both tables: it has the first, and is asked for the second."""
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), writing(db.engine) as connection:
         # Not the one that notices, and is given up, where each waits for the other.
         connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))
         connection.execute(text(f"LOCK TABLE {tables[0]} IN ROW EXCLUSIVE MODE"))

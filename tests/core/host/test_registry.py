@@ -1,4 +1,4 @@
-"""Finding, indexing and mounting what distributions bring. What is said of broken ones is in `tests/outsider`."""
+"""Finding, checking, indexing and mounting plugins. `tests/outsider` has a broken one for each kind of finding."""
 
 from __future__ import annotations
 
@@ -15,19 +15,15 @@ from flask import Blueprint, Flask
 from marshmallow import Schema
 
 from app import create_app, policies
-from app.core.host.registry import (
-    HANDLERS,
-    PLUGINS,
-    Registry,
-    load,
-    mount_blueprints,
-    mount_commands,
-    read_settings,
-    refuse,
-)
+from app.core.host.findings import Finding, Kind, refuse
+from app.core.host.handlers import by_ids, core_keys, models_of, takes_client_id
+from app.core.host.load import load
+from app.core.host.mount import mount_blueprints, mount_commands
+from app.core.host.registry import HANDLERS, PLUGINS, Registry
+from app.core.host.settings import read_settings
 from app.errors import PluginError
-from app.models import FormFill
-from app.plugin_api import API_VERSION, Plugin, SyncHandler, by_id, edit, plugin_settings
+from app.models import Attachment, FormFill, FormTemplate, Inspection
+from app.plugin_api import API_VERSION, Plugin, SyncHandler, by_id, children, edit, plugin_settings, via
 from app.testing import World, sign_in
 from app.web import public
 
@@ -67,12 +63,14 @@ def entry(module: ModuleType, name: str, value: object, distribution: str = "fie
     attribute = f"{name}_{distribution.replace('-', '_')}_{type(value).__name__}"
     setattr(module, attribute, value)
     group = PLUGINS if isinstance(value, Plugin) else HANDLERS
-    return EntryPoint(name, f"stranger:{attribute}", group)._for(Stranger(distribution))
+    found: Any = EntryPoint(name, f"stranger:{attribute}", group)
+    entry_point: EntryPoint = found._for(Stranger(distribution))
+    return entry_point
 
 
 def filled(*entries: EntryPoint) -> Registry:
     registry = Registry()
-    assert list(load(registry, entries)) == []
+    assert load(registry, entries) == []
     return registry
 
 
@@ -89,23 +87,76 @@ def test_types_and_aliases_lead_to_their_handler(stranger: ModuleType) -> None:
 def test_two_distributions_with_one_name_are_both_named(stranger: ModuleType) -> None:
     entries = [entry(stranger, "note", handler("note"), each) for each in ("first", "second")]
     entries += [entry(stranger, "notes", plugin("notes"), each) for each in ("first", "second")]
-    findings = list(load(Registry(), entries))
+    findings = load(Registry(), entries)
     assert len(findings) == 2
     for finding in findings:
-        assert "of second 1.5" in finding
-        assert "of first 1.5. Uninstall one of the two" in finding
+        assert finding.where.endswith("of second 1.5")
+        assert finding.what.endswith("of first 1.5")
+        assert finding.cure.startswith("Uninstall one of the two")
 
 
 def test_one_finding_is_told_like_many() -> None:
     refuse([])
-    with pytest.raises(PluginError, match=r"One thing about plugins is wrong, .*\n  1\. Mend it\."):
-        refuse(["Mend it."])
+    with pytest.raises(
+        PluginError, match=r"One thing about plugins is wrong, .*\n  1\. Here: it is broken\. Mend it\."
+    ):
+        refuse([Finding("Here", "it is broken", "Mend it.")])
 
 
 def test_a_field_that_cannot_be_looked_into_is_a_finding_too(stranger: ModuleType) -> None:
     (finding,) = load(Registry(), [entry(stranger, "odd", plugin("odd", settings=3))])
-    assert "checking it raised AttributeError" in finding
-    assert "Compare its fields with docs/plugins.md." in finding
+    assert finding.what.startswith("checking it raised AttributeError")
+    assert finding.cure == "Compare its fields with docs/plugins.md."
+
+
+def test_a_kind_of_finding_shows_an_ellipsis_for_each_value() -> None:
+    kind = Kind("its {part} is {value!r}", "State a by_id(…).")
+    assert str(kind) == "its … is …. State a by_id(…)."
+    assert kind.at("Here", part="target", value="x {y}") == Finding(
+        "Here", "its target is 'x {y}'", "State a by_id(…)."
+    )
+
+
+def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(stranger: ModuleType) -> None:
+    class Plain:
+        __entity__ = FormFill.__entity__
+        inspection_id = inspection = None
+
+    stray = type("Stray", (), {"__entity__": 3})
+    registry = Registry()
+    entries = [entry(stranger, "plain", handler("plain", target=by_id(Plain)))]
+    (finding,) = [each for each in load(registry, entries) if each.what.startswith("it is not mapped")]
+    assert finding.where.endswith("Plain of unknown")
+    assert registry.models == {}
+    entries = [entry(stranger, "stray", handler("stray", reads={"x": by_id(stray, "x_id")}))]
+    (finding,) = load(Registry(), entries)
+    assert finding.what == "the model 'Stray' has no `__entity__ = Entity(…)`"
+
+
+# Questions about a handler
+
+
+def test_the_keys_of_the_core_are_ids_versions_and_the_client_id_of_a_new_row() -> None:
+    reads = {"template": by_id(FormTemplate, "form_template_id")}
+    creating = handler("note", target=by_id(FormFill, parent=by_id(Inspection, "inspection_id")), reads=reads)
+    assert core_keys(creating) == {
+        "id", "inspection_id", "form_template_id", "client_id", "updated_at", "resolve_strategy"
+    }  # fmt: skip
+    assert takes_client_id(creating)
+    changing = handler("note", versioned=False)
+    assert core_keys(changing) == {"id"}
+    assert not takes_client_id(changing)
+
+
+def test_a_handlers_models_are_those_of_its_targets_and_their_parents_each_once() -> None:
+    found = handler(
+        "note",
+        target=by_id(FormFill, parent=by_id(Inspection, "inspection_id")),
+        rows={"photos": children(Attachment, column="form_fill_id")},
+        reads={"template": via(FormTemplate, column="form_template_id"), "other": by_id(FormFill, "other_id")},
+    )
+    assert models_of(found) == (FormFill, Inspection, Attachment, FormTemplate)
+    assert [target.keys for target in by_ids(found)] == [("id",), ("inspection_id",), ("other_id",)]
 
 
 # Whose a handler is
@@ -165,7 +216,7 @@ def test_a_setting_that_two_plugins_claim_is_a_finding(app: Flask, stranger: Mod
         entry(stranger, "meter_reading", plugin("meter_reading", settings={"days": 1})),
     )
     (finding,), _ = read_settings(app, registry, {}, [])
-    assert "FIELDPOST_METER_READING_DAYS belongs to fieldpost.plugins entry point 'meter'" in finding
+    assert "FIELDPOST_METER_READING_DAYS belongs to fieldpost.plugins entry point 'meter'" in finding.what
 
 
 def test_nobodys_setting_is_warned_about_and_no_plugins(environment: Mapping[str, str], caplog: Any) -> None:
@@ -186,7 +237,7 @@ def test_a_plugins_routes_are_closed_unless_they_say_otherwise(app: Flask, world
         return {"who": "anybody"}
 
     registry = filled(entry(stranger, "notes", plugin("notes", blueprint=blueprint)))
-    assert list(mount_blueprints(app, registry, "/api/v1")) == []
+    assert mount_blueprints(app, registry, "/api/v1") == []
     assert app.test_client().get("/api/v1/notes/open").json == {"who": "anybody"}
     assert app.test_client().get("/api/v1/notes/closed").status_code == 401
     assert sign_in(app, world.user()).get("/api/v1/notes/closed").json == {"who": "somebody"}
@@ -202,12 +253,12 @@ def test_the_same_route_of_two_plugins_is_a_finding_whatever_its_arguments_are_c
         *(entry(stranger, each.name, plugin(each.name, blueprint=each)) for each in (first, second)),
     )
     (finding,) = mount_blueprints(app, registry, "/api/v1")
-    assert "'second'" in finding
-    assert "GET /api/v1/notes/<note_id> is already answered by 'first." in finding
+    assert "'second'" in finding.where
+    assert "GET /api/v1/notes/<note_id> is already answered by 'first." in finding.what
 
 
 def test_a_plugins_commands_are_flasks(app: Flask, stranger: ModuleType) -> None:
     group = click.Group("notes")
     group.command("count")(lambda: click.echo("3 notes"))
-    assert list(mount_commands(app, filled(entry(stranger, "notes", plugin("notes", cli=group))))) == []
+    assert mount_commands(app, filled(entry(stranger, "notes", plugin("notes", cli=group)))) == []
     assert app.test_cli_runner().invoke(args=["notes", "count"]).output == "3 notes\n"

@@ -40,9 +40,11 @@ def edit(form_fill: FormFill, local_id: str, **changes: Any) -> dict[str, Any]:
     return {"type": "form_fill", "local_id": local_id, "data": {"id": form_fill.id, "changes": changes}}
 
 
-def recalled(app: Flask, user: User, device_id: str | None, *local_ids: str) -> list[tuple[str | None, str | None]]:
+def recalled(app: Flask, user: User, device_id: str | None, *local_ids: str) -> list[Any]:
     with app.app_context():
-        return sorted(recall(db.session(), Origin(door="sync", user_id=user.id, device_id=device_id), local_ids))
+        return sorted(
+            recall(db.session(), Origin(door="sync", user_id=user.id, device_id=device_id), local_ids), key=str
+        )
 
 
 def since(app: Flask, versions: Mapping[int, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -117,7 +119,7 @@ def test_rows_of_other_entities_with_the_same_id_are_not_meant(
     assert inspection.id == form_fill.id, "or the test would show nothing"
 
     def work(recorder: Recorder) -> None:
-        recorder.change(recorder.session.get(Inspection, inspection.id), {"notes": "x", "assignee_id": None})
+        recorder.change(recorder.session.get_one(Inspection, inspection.id), {"notes": "x", "assignee_id": None})
 
     with app.app_context():
         record("test", Origin(door="cli"), work)

@@ -14,12 +14,14 @@ from sqlalchemy import delete, event, update
 from app import create_app
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.ledger import prune as pruning
 from app.core.ledger.unit import unit_of_work
 from app.models import FormFill, LedgerEntry, LedgerOperation, LedgerState, User
 from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
 from tests.core.sync.racers import race
+from tests.support.answers import json_of
 from tests.support.databases import settle
 
 KEPT = timedelta(days=400)
@@ -213,16 +215,16 @@ def test_a_cursor_on_the_last_row_that_went_is_refused(
     app: Flask, world: World, tech: User, form_fill: FormFill, clock: SettableClock
 ) -> None:
     settle(app)
-    cursor = sign_in(app, tech).get("/api/v1/sync/changes").json["data"]["cursor"]  # type: ignore[index]
+    cursor = json_of(sign_in(app, tech).get("/api/v1/sync/changes"))["data"]["cursor"]
     last = world.all(LedgerEntry)[-1]
     clock.forward(days=500)
     push(sign_in(app, tech), edit(form_fill, "new"))
     run(app, "ledger", "prune")
     assert horizon(world) == position(last)
     answer = sign_in(app, tech).get(f"/api/v1/sync/changes?cursor={quote(cursor)}")
-    assert (answer.status_code, "pruned" in answer.json["error"]) == (410, True)  # type: ignore[index]
+    assert (answer.status_code, "pruned" in json_of(answer)["error"]) == (410, True)
     # The walk gives one that can be used.
-    fresh = sign_in(app, tech).get("/api/v1/sync/changes").json["data"]["cursor"]  # type: ignore[index]
+    fresh = json_of(sign_in(app, tech).get("/api/v1/sync/changes"))["data"]["cursor"]
     assert sign_in(app, tech).get(f"/api/v1/sync/changes?cursor={quote(fresh)}").status_code == 200
 
 
@@ -297,7 +299,7 @@ def test_nothing_goes_before_which_a_transaction_may_still_put_something(
     """What it writes would stand before the horizon, and no device would ever hear of it."""
     push(sign_in(app, tech), edit(form_fill, "before"))
     settle(app)
-    with app.app_context(), db.engine.connect() as under_way:
+    with app.app_context(), writing(db.engine) as under_way:
         under_way.exec_driver_sql("SELECT pg_current_xact_id()")
         push(sign_in(app, tech), edit(form_fill, "after"))
         after = world.all(LedgerEntry)[-1].id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import pytest
 from flask import Flask
@@ -11,11 +11,12 @@ from sqlalchemy import update
 from sqlalchemy.exc import InternalError
 
 from app.core.database.engine import db
-from app.core.ledger.state import begin_snapshot
+from app.core.database.transactions import snapshot
 from app.core.ledger.unit import OutsideUnitError
 from app.models import Inspection, User
 from tests.conftest import SignIn, World
 from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
+from tests.support.answers import json_of
 
 
 @pytest.fixture
@@ -37,9 +38,8 @@ def test_a_session_writes_nothing_outside_a_unit(app: Flask, world: World) -> No
 def test_postgresql_itself_refuses_statements_that_write_outside_a_unit(app: Flask, world: World) -> None:
     user = world.user()
     with app.app_context():
-        for begin in (db.session.connection, lambda: begin_snapshot(db.session())):
-            begin()
-            with pytest.raises(InternalError, match="read-only transaction"):
+        for reading in (nullcontext(), snapshot(db.session())):
+            with reading, pytest.raises(InternalError, match="read-only transaction"):
                 db.session.execute(update(User).values(name="Theodora"))
             db.session.remove()
     assert world.get(User, user.id).name == user.name
@@ -73,7 +73,7 @@ def test_an_inspection_is_created_once_though_its_commit_breaks_and_the_next_que
         commits.is_armed = False
     assert answer.status_code == 201, answer.json
     (inspection,) = world.all(Inspection)
-    assert inspection.id == answer.json["data"]["inspection"]["id"]
+    assert inspection.id == json_of(answer)["data"]["inspection"]["id"]
 
 
 def test_a_commit_that_breaks_each_time_is_given_up_and_nothing_is_there(
@@ -86,5 +86,5 @@ def test_a_commit_that_breaks_each_time_is_given_up_and_nothing_is_there(
         fuse.is_armed = True
         answer = office.patch(f"/api/v1/users/{tech.id}", json={"name": "Theodora"})
         fuse.is_armed = False
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     assert world.get(User, tech.id).name != "Theodora"

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flask.testing import FlaskClient
 
 from app.models import Inspection, User
+from tests.support.answers import json_of
 from tests.support.databases import settle
 
 CHANGES = "/api/v1/sync/changes"
@@ -36,7 +37,7 @@ class Copy:
         query = f"?limit={self.limit}" + (f"&cursor={quote(self.cursor)}" if self.cursor else "")
         answer = self.client.get(CHANGES + query)
         assert answer.status_code == 200, answer.text
-        data: dict[str, Any] = answer.json["data"]  # type: ignore[index]
+        data: dict[str, Any] = json_of(answer)["data"]
         assert len(data["changes"]) <= self.limit
         named = [(each["entity"], each["id"]) for each in data["changes"]]
         assert len(set(named)) == len(named), "each row once a page"

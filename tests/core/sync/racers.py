@@ -19,7 +19,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, event, text
 
 from app import create_app
-from app.core.database.engine import WRITES, db
+from app.core.database.engine import db
+from app.core.database.transactions import WRITES
+from tests.support.answers import json_of
 
 #: How long a process may take to start, or a batch to be answered.
 SECONDS = 60
@@ -54,7 +56,7 @@ def send(client: FlaskClient, items: Sequence[Mapping[str, Any]]) -> dict[str, l
         answer = client.post("/api/v1/sync", json={"sync_items": items})
         if answer.status_code != 503:
             assert answer.status_code == 200, answer.text
-            found: dict[str, list[dict[str, Any]]] = answer.json["results"]  # type: ignore[index]
+            found: dict[str, list[dict[str, Any]]] = json_of(answer)["results"]
             return found
 
 

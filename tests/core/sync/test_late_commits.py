@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.core.database.engine import db
+from app.core.database.transactions import WRITES
 from app.core.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.testing import push
@@ -72,8 +73,9 @@ def test_of_two_open_transactions_that_commit_in_the_wrong_order_nothing_is_skip
     copies = [Copy(device, limit)]
     copies[0].read()
     first, second = Held(app, forms[0]), Held(app, forms[1])
-    for commit in (lambda: None, second.commit, first.commit):
-        commit()
+    for held in (None, second, first):
+        if held is not None:
+            held.commit()
         copies.append(Copy(device, limit))
         for copy in copies:
             copy.read(settled=False)
@@ -141,7 +143,7 @@ def test_a_transaction_that_was_forgotten_open_is_ended_and_holds_the_feed_back_
     copy.read()
     with app.app_context():
         engine = db.engine
-    with engine.connect() as forgotten:
+    with engine.connect().execution_options(**{WRITES: True}) as forgotten:
         assert forgotten.scalar(text("SHOW idle_in_transaction_session_timeout")) == "30s"
         # So that the test need not wait so long.
         forgotten.execute(text("SET idle_in_transaction_session_timeout = '1s'"))
@@ -178,7 +180,8 @@ class Traffic:
             # Touched once and never again: if it were skipped, nothing would bring it.
             new = {"inspection_id": root.id, "form_template_id": self.template.id, "data": {"by": number}}
             made = {"type": "form_fill", "local_id": str(uuid4()), "data": new}
-            found = push(client, made, *(edit(each, **{f"w{number}": turn}) for each in self.forms))
+            change: dict[str, Any] = {f"w{number}": turn}
+            found = push(client, made, *(edit(form, **change) for form in self.forms))
             assert not found["errors"], found["errors"]
             self.world.attachment(self.forms[number])
 

@@ -284,7 +284,7 @@ def test_a_create_sent_again_with_more_merges_into_what_the_office_changed(
     new = {"type": "form_fill", "local_id": "new", "data": {**place, "data": {"a": 1, "b": 1}}}
     (made,) = push(device, new)["success"]
     push(other, item(made["server_id"], a="theirs"))
-    more = {"type": "form_fill", "local_id": "more", "data": {**place, "data": {"a": 1, "b": 2}}}
+    more: dict[str, Any] = {"type": "form_fill", "local_id": "more", "data": {**place, "data": {"a": 1, "b": 2}}}
     assert conflict_of(push(device, more))["base_data"] == {"a": 1, "b": 1}
     more["data"]["resolve_strategy"] = "merge"
     (entry,) = push(device, more)["success"]

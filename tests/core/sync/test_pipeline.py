@@ -15,6 +15,7 @@ from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from app.testing import push
 from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit, stored
+from tests.support.answers import json_of
 
 
 def version_of(form_fill: FormFill) -> str:
@@ -105,7 +106,7 @@ def test_the_documentations_example_conflicts_where_the_form_was_changed_meanwhi
     clock.forward(minutes=2)
     push(other, edit(form_fill, Location_row_1="Back door"))
     clock.forward(minutes=3)
-    body = device.post("/api/v1/sync", json=example).json
+    body = json_of(device.post("/api/v1/sync", json=example))
     assert body["message"] == "Sync completed: 2 successful, 0 errors, 1 conflicts"
     assert [entry["local_id"] for entry in body["results"]["success"]] == ["local_456", "local_789"]
     assert body["results"]["conflicts"] == [
@@ -546,7 +547,8 @@ def test_fields_may_be_called_anything_without_meaning_a_column(
         "é😀",
         "x" * 999,
     ]
-    push(device, edit(form_fill, **dict.fromkeys(names, 1)))
+    changes: dict[str, Any] = dict.fromkeys(names, 1)
+    push(device, edit(form_fill, **changes))
     after = world.get(FormFill, form_fill.id)
     assert after.data == {"a": 0, "b": 0, **dict.fromkeys(names, 1)}
     assert (after.id, after.inspection_id) == (form_fill.id, form_fill.inspection_id)
@@ -556,7 +558,9 @@ def delete(world: World, form_fill: FormFill) -> None:
     """Delete a form fill, as the office would."""
     with world.app.app_context():
         record(
-            "test.delete", Origin(door="cli"), lambda recorder: recorder.delete(db.session.get(FormFill, form_fill.id))
+            "test.delete",
+            Origin(door="cli"),
+            lambda recorder: recorder.delete(db.session.get_one(FormFill, form_fill.id)),
         )
 
 
@@ -564,7 +568,7 @@ def change(world: World, inspection: Inspection, **values: Any) -> None:
     """Change an inspection, as the office would."""
 
     def work(recorder: Recorder) -> None:
-        recorder.change(recorder.session.get(Inspection, inspection.id), values)
+        recorder.change(recorder.session.get_one(Inspection, inspection.id), values)
 
     with world.app.app_context():
         record("test.change", Origin(door="cli"), work)

@@ -25,6 +25,8 @@ from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
 from app.testing import World, push, statements_of
 from tests.core.sync.conftest import stored
+from tests.support.answers import json_of
+from tests.support.rows import target_of
 
 Deed = Callable[[Operation, Context], Any]
 
@@ -58,7 +60,7 @@ def swallowed(deed: Deed) -> Deed:
 
 
 def assign_to_a_new_row(operation: Operation, context: Context) -> None:
-    row = context.create(FormFill, operation.target, {"form_template_id": operation.target.form_template_id})
+    row = context.create(FormFill, operation.target, {"form_template_id": target_of(operation).form_template_id})
     row.data = {"unrecorded": True}
 
 
@@ -78,9 +80,9 @@ DEEDS: dict[str, Deed] = {
     "writes and swallows": swallowed(lambda *_: db.session.execute(update(Inspection).values(notes="unrecorded"))),
     "writes on the connection": lambda *_: db.session.connection().execute(text("DELETE FROM form_fills")),
     "ends the transaction in SQL": lambda *_: db.session.execute(text("COMMIT")),
-    "edits in place": lambda operation, _: operation.target.data.update(unrecorded=True),
-    "edits deep in place": lambda operation, _: operation.target.data["list"].append("unrecorded"),
-    "edits in place and swallows": swallowed(lambda operation, _: operation.target.data.clear()),
+    "edits in place": lambda operation, _: target_of(operation).data.update(unrecorded=True),
+    "edits deep in place": lambda operation, _: target_of(operation).data["list"].append("unrecorded"),
+    "edits in place and swallows": swallowed(lambda operation, _: target_of(operation).data.clear()),
     "assigns to a new row": assign_to_a_new_row,
     "edits a new row in place": edit_a_new_row_in_place,
 }
@@ -131,8 +133,8 @@ def test_what_is_stored_is_what_the_ledger_tells(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
     def apply(operation: Operation, context: Context) -> Outcome:
-        fresh = {**operation.target.data["map"], "x": 1}
-        context.change(operation.target, {"map": fresh, "list": [*operation.target.data["list"], 1]})
+        fresh = {**target_of(operation).data["map"], "x": 1}
+        context.change(operation.target, {"map": fresh, "list": [*target_of(operation).data["list"], 1]})
         fresh["y"] = "too late"
         return Outcome()
 
@@ -148,6 +150,7 @@ def test_a_handler_may_change_and_delete_the_rows_that_it_has_created(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
     def apply(operation: Operation, context: Context) -> Outcome:
+        assert operation.target is not None
         values = {"form_template_id": operation.target.form_template_id, "data": {"x": 0}}
         kept, dropped = (context.create(FormFill, operation.target, values) for _ in range(2))
         context.change(kept, {"x": 1})
@@ -165,7 +168,7 @@ def test_a_handler_may_look_things_up_and_use_savepoints(
 ) -> None:
     def apply(operation: Operation, context: Context) -> Outcome:
         with db.session.begin_nested():
-            assert db.session.get(Inspection, operation.target.inspection_id) is not None
+            assert db.session.get(Inspection, target_of(operation).inspection_id) is not None
         return edit(operation, context)
 
     install(app, apply=apply)
@@ -322,14 +325,22 @@ def test_no_hook_of_an_entity_can_hang_while_answers_are_completed(
 def test_many_items_that_do_not_end_cost_no_more_than_a_few(
     app: Flask, world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:
-    install(app, apply=spinning(spin))
-    started = time.monotonic()
+    interrupted = []
+
+    def count_and_spin() -> None:
+        interrupted.append(time.monotonic())
+        spin()
+
+    install(app, apply=spinning(count_and_spin))
+    # Not on the clock on the wall: there, everything takes its time on a busy machine.
+    started = time.process_time()
     others = [
         {"type": "form_fill", "local_id": str(each), "data": {"id": form_fill.id, "changes": {"n": each}}}
         for each in range(5)
     ]
     results = push(device, *(item(form_fill, f"x{each}", guilty=True) for each in range(20)), *others)
-    assert time.monotonic() - started < (watch.MOST_STRIKES + 1) * 1.0
+    assert time.process_time() - started < (watch.MOST_STRIKES + 1) * 1.0
+    assert len(interrupted) == watch.MOST_STRIKES
     assert [each["code"] for each in results["errors"]] == ["handler_failed"] * 20
     assert len(results["success"]) == 5
 
@@ -413,7 +424,7 @@ def test_a_row_whose_record_hook_fails_is_fed_plainly_and_keeps_nobody_from_the_
     other = world.form_fill(inspection)
     object.__setattr__(entity, "record", failing)
     try:
-        changes = device.get("/api/v1/sync/changes").json["data"]["changes"]  # type: ignore[index]
+        changes = json_of(device.get("/api/v1/sync/changes"))["data"]["changes"]
     finally:
         object.__setattr__(entity, "record", usual)
     records = {each["id"]: each["record"] for each in changes if each["entity"] == "form_fill"}

@@ -266,10 +266,13 @@ def test_rows_are_locked_by_id_whatever_order_a_batch_names_them_in(
     with psycopg.connect(address) as somebody, psycopg.connect(address) as another:
 
         def release() -> Any:
-            return another.execute(lock, [two.id]).fetchall(), another.rollback(), somebody.rollback()
+            rows = another.execute(lock, [two.id]).fetchall()
+            another.rollback()
+            somebody.rollback()
+            return rows
 
         assert somebody.execute(lock, [one.id]).fetchall()
-        results, (found, *_) = waiting_for_a_row(app, lambda: push(device, edit(two, a=1), edit(one, a=1)), release)
+        results, found = waiting_for_a_row(app, lambda: push(device, edit(two, a=1), edit(one, a=1)), release)
     assert found == [(two.id,)]
     assert len(results["success"]) == 2
 

@@ -49,8 +49,8 @@ def test_every_type_asks_who_may(world: World, sign_in: SignIn, role: str, relat
     form_fill = world.form_fill(world.inspection(owner, assignee))
     world.attachment(form_fill)
     world.attachment(form_fill, "Signature", "signature")
-    ids = (form_fill.inspection_id, form_fill.id) if relation != "missing" else (4711, 4711)
-    results = push(sign_in(me), *items(*ids, form_fill.form_template_id).values())
+    root, key = (form_fill.inspection_id, form_fill.id) if relation != "missing" else (4711, 4711)
+    results = push(sign_in(me), *items(root, key, form_fill.form_template_id).values())
     is_untouched = (
         world.get(Inspection, form_fill.inspection_id).status == "pending"
         and world.get(FormFill, form_fill.id).data == {}
@@ -98,7 +98,9 @@ def _change(world: World, model: type, key: int, **values: Any) -> Any:
     from app.core.ledger.record import Origin, record
 
     with world.app.app_context():
-        record("test.change", Origin(door="cli"), lambda recorder: recorder.change(db.session.get(model, key), values))
+        record(
+            "test.change", Origin(door="cli"), lambda recorder: recorder.change(db.session.get_one(model, key), values)
+        )
     return world.get(model, key)
 
 

@@ -87,7 +87,8 @@ def count(app: Flask, client: FlaskClient, items: list[dict[str, Any]]) -> tuple
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_items_and_their_retries(app: Flask, place: Place, device: FlaskClient, kind: str) -> None:
-    fresh, replayed = set(), set()
+    fresh: set[int] = set()
+    replayed: set[int] = set()
     expected = "errors" if kind == "missing" else "success"
     for size in SIZES:
         place.attach()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 from tusclient.client import TusClient
 
@@ -11,4 +12,5 @@ uploader = client.uploader(
     path, chunk_size=1024 * 1024, metadata=json.loads(metadata), retries=10, retry_delay=0, upload_checksum=True
 )
 uploader.upload()
-print(json.dumps({"id": uploader.request.response_headers["fieldpost-attachment-id"]}))
+request: Any = uploader.request
+print(json.dumps({"id": request.response_headers["fieldpost-attachment-id"]}))

@@ -1,4 +1,4 @@
-"""Uploads, and the parts that have arrived of them."""
+"""Uploads, and the parts of them that have arrived."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Create both tables."""
     op.create_table(
         "resumable_uploads",
         sa.Column("id", sa.String(36), primary_key=True),
@@ -38,6 +38,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both; the objects in the storage are collected as what nobody names."""
+    """Drop both tables. The objects in the storage are collected later, because no row names them."""
     op.drop_table("resumable_uploads_parts")
     op.drop_table("resumable_uploads")

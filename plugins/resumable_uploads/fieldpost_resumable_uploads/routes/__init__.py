@@ -1,4 +1,4 @@
-"""The routes of tus 1.0.0 below `/uploads`: create, ask, add, give up; and what has become of an upload, as JSON."""
+"""The routes of tus 1.0.0 below `/uploads`: create, ask, add, give up; and the state of an upload as JSON."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from fieldpost_resumable_uploads.routes.intake import expiry, take
 
 blueprint = Blueprint("resumable_uploads", __name__, url_prefix="/uploads")
 
-#: What a page of another origin may read of an answer, where any may call at all.
+#: Response headers that pages of other origins may read, if CORS lets them call at all.
 EXPOSED = (
     "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, "
     f"Upload-Length, Upload-Metadata, Upload-Expires, {ATTACHMENT_ID}"
 )
 
-#: How long whoever has too much under way is to wait, in seconds.
+#: `Retry-After` for users with too many bytes under way, in seconds.
 WAIT = 60
 
 
 @blueprint.after_request
 def speak_tus(response: Response) -> Response:
-    """Every answer, errors too, says which protocol this is, and is kept by nobody."""
+    """Name the protocol in every answer, errors included, and forbid caching."""
     response.headers["Tus-Resumable"] = protocol.VERSION
     response.headers["Cache-Control"] = "no-store"
     response.headers.add("Access-Control-Expose-Headers", EXPOSED)
@@ -51,7 +51,7 @@ def speak_tus(response: Response) -> Response:
 @blueprint.route("", methods=["OPTIONS"], provide_automatic_options=False)
 @blueprint.route("/<_upload_id>", methods=["OPTIONS"], provide_automatic_options=False)
 def show_options(_upload_id: str = "") -> Response:
-    """What of tus is spoken here."""
+    """The supported parts of tus."""
     response = Response(status=204)
     response.headers["Tus-Version"] = protocol.VERSION
     response.headers["Tus-Extension"] = protocol.EXTENSIONS
@@ -63,7 +63,7 @@ def show_options(_upload_id: str = "") -> Response:
 @blueprint.post("")
 @describe_create
 def create_upload() -> Response:
-    """Announce an upload: `Upload-Length`, and where it goes in `Upload-Metadata`. The first bytes may come along."""
+    """Announce an upload: `Upload-Length`, and its destination in `Upload-Metadata`. The first bytes may come along."""
     protocol.require_version(request.headers)
     if "Upload-Defer-Length" in request.headers:
         raise InvalidError("Invalid header", "The length of a photo is known: send Upload-Length.")
@@ -72,7 +72,7 @@ def create_upload() -> Response:
         raise InvalidError("Invalid header", "Upload-Length: an empty file is no image.")
     check_size(byte_size)
     metadata = request.headers.get("Upload-Metadata", "")
-    check_destination(protocol.read_target(metadata))
+    check_destination(signed_in_user(), protocol.read_target(metadata))
     upload_id = _announce(byte_size, metadata)
     if request.content_length or request.mimetype == protocol.CONTENT_TYPE:
         _take_first(upload_id)
@@ -84,7 +84,7 @@ def create_upload() -> Response:
 @blueprint.get("/<upload_id>")
 @describe_show
 def show_upload(upload_id: str) -> Response:
-    """HEAD: how much has arrived. GET: that as JSON, or what the upload has become, as its upload was answered."""
+    """HEAD: the number of bytes that have arrived. GET: the same as JSON, or for a complete upload its attachment."""
     if request.method == "HEAD":
         protocol.require_version(request.headers)
     upload = _find(upload_id)
@@ -98,7 +98,7 @@ def show_upload(upload_id: str) -> Response:
 @blueprint.patch("/<upload_id>")
 @describe_add
 def add_to_upload(upload_id: str) -> Response:
-    """Add bytes from `Upload-Offset` on. What arrives is kept, also if the rest does not."""
+    """Add bytes from `Upload-Offset` on. The bytes that arrive are kept even if the rest does not arrive."""
     protocol.require_version(request.headers)
     protocol.require_content_type(request)
     upload, offset = _find(upload_id), protocol.read_number(request.headers, "Upload-Offset")
@@ -111,7 +111,7 @@ def add_to_upload(upload_id: str) -> Response:
 @blueprint.delete("/<upload_id>")
 @describe_remove
 def remove_upload(upload_id: str) -> Response:
-    """Give an upload up, or forget one that is complete; the attachment that it has become stays."""
+    """Give up an upload, or forget a complete one. Its attachment stays."""
     protocol.require_version(request.headers)
     _forget(_find(upload_id).id)
     return Response(status=204)
@@ -120,7 +120,7 @@ def remove_upload(upload_id: str) -> Response:
 @blueprint.post("/<upload_id>")
 @describe_override
 def override_method(upload_id: str) -> Response:
-    """PATCH or DELETE, as `X-HTTP-Method-Override` says, for clients that cannot send these."""
+    """PATCH or DELETE, as `X-HTTP-Method-Override` says, for clients that cannot send these methods."""
     views = {"PATCH": add_to_upload, "DELETE": remove_upload}
     view = views.get(request.headers.get("X-HTTP-Method-Override", "").upper())
     if view is None:
@@ -129,7 +129,7 @@ def override_method(upload_id: str) -> Response:
 
 
 def _announce(byte_size: int, metadata: str) -> str:
-    """Make an upload of the signed-in user; its id."""
+    """Create an upload of the signed-in user; returns its id."""
     user_id, upload_id = signed_in_user().id, str(uuid4())
     most = plugin_settings("resumable_uploads")["most_pending_bytes"]
 
@@ -154,11 +154,11 @@ def _announce(byte_size: int, metadata: str) -> str:
 
 
 def _find(upload_id: str) -> ResumableUpload:
-    """The signed-in user's upload as of now, out of any session."""
+    """The signed-in user's upload, detached from any session. Raises `NotFoundError`, `UploadExpiredError`."""
     mine = ResumableUpload.user_id == signed_in_user().id
     statement = select(ResumableUpload).where(ResumableUpload.id == upload_id, mine)
     upload: ResumableUpload | None = db.session.scalar(statement)
-    # A body may take a minute to arrive: no connection to the database is held meanwhile.
+    # No database connection is held while a body arrives, which may take a minute.
     db.session.remove()
     if upload is None:
         raise NotFoundError("Upload not found", "Start again with a new upload.")
@@ -168,7 +168,7 @@ def _find(upload_id: str) -> ResumableUpload:
 
 
 def _take_first(upload_id: str) -> None:
-    """Take in what came with the announcement. Where it is refused the client never learns of the upload."""
+    """Take in the bytes that came with the announcement. If they are refused, the upload is removed again."""
     try:
         protocol.require_content_type(request)
         take(_find(upload_id))
@@ -184,7 +184,7 @@ def _forget(upload_id: str) -> None:
 
 
 def _progress(upload_id: str, status: int) -> Response:
-    """How far the upload has come, without a body."""
+    """The answer with the upload's progress, without a body."""
     response = Response(status=status)
     _put_progress(response, _find(upload_id))
     return response
@@ -198,9 +198,9 @@ def _put_progress(response: Response, upload: ResumableUpload) -> None:
 
 
 def _outcome(upload: ResumableUpload) -> Response:
-    """What the upload has become, as `POST /sync/upload_photo` answers it."""
+    """The attachment of a complete upload, as `POST /sync/upload_photo` answers it."""
     kind = protocol.read_target(upload.sent_metadata).kind
-    stored = find_stored(str(upload.attachment_id))
+    stored = find_stored(db.session(), signed_in_user(), str(upload.attachment_id))
     return jsonify(stored.body(f"{kind}_attachment_id", f"{kind.capitalize()} uploaded successfully"))
 
 

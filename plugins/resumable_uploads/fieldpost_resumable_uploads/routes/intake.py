@@ -1,4 +1,4 @@
-"""Taking in the bytes of an upload: keep what arrives, and make the attachment once it is whole."""
+"""Taking in the bytes of an upload: they are kept as they arrive, and become the attachment once it is whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.clock import now
 from app.errors import RequestError
 from app.models import db
 from app.plugin_api import plugin_settings
-from app.web import CutOffError, SlowBodyError, body_pieces, unit_of_work
+from app.web import CutOffError, SlowBodyError, body_pieces, origin_of_request, unit_of_work
 from fieldpost_resumable_uploads import protocol, uploads
 from fieldpost_resumable_uploads.faults import UploadExpiredError
 from fieldpost_resumable_uploads.models import ResumableUpload
@@ -22,10 +22,10 @@ from fieldpost_resumable_uploads.uploads import PART_BYTES, Stretch
 
 
 def take(upload: ResumableUpload) -> None:
-    """Keep what arrives with the request, and finish the upload once it is whole.
+    """Keep the bytes of the request, and finish the upload once it is whole.
 
-    A body that breaks off is a fault only if nothing of it could be kept; else the answer says how far the upload has
-    come, and the client goes on from there.
+    A body that breaks off is an error only if nothing of it could be kept. Otherwise the answer tells the client the
+    offset to go on from.
     """
     offset, bunches = upload.received, _bunches(upload.byte_size - upload.received)
     try:
@@ -42,8 +42,10 @@ def take(upload: ResumableUpload) -> None:
 
 
 def _bunches(most: int) -> Generator[bytes, None, None]:
-    """The body in bunches worth keeping, the last one before a fault included; with a checksum, all of it or nothing,
-    since of a prefix nobody can say whether it is right."""
+    """The body in bunches that are worth keeping, including the last one before an error.
+
+    With a checksum the whole body is one bunch, because a part of it cannot be verified.
+    """
     checksum, pieces = protocol.read_checksum(request.headers), body_pieces(request, most)
     with closing(pieces):
         if checksum is None:
@@ -72,7 +74,7 @@ def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _append(upload_id: str, offset: int, data: bytes) -> None:
-    """Add bytes that do not make the upload whole."""
+    """Add bytes that do not complete the upload."""
     parts = uploads.parts_of(upload_id, offset)
     last = parts[-1] if parts and parts[-1].byte_size < PART_BYTES else None
     before = b"" if last is None else _content(upload_id, offset, [last])
@@ -86,7 +88,7 @@ def _append(upload_id: str, offset: int, data: bytes) -> None:
     try:
         unit_of_work(work)
     except RequestError as error:
-        # After a 503 the commit may have come through; else nothing names the object.
+        # After a 503 the commit may have come through. Otherwise no row names the object.
         if error.status != 503:
             uploads.drop([part.storage_key])
         raise
@@ -95,7 +97,7 @@ def _append(upload_id: str, offset: int, data: bytes) -> None:
 
 
 def _finish(upload: ResumableUpload, offset: int, data: bytes) -> None:
-    """Add the last bytes: attachment and completion are one transaction, so that it is complete once or not at all."""
+    """Add the last bytes. Attachment and completion are one transaction, so that the upload completes exactly once."""
     parts = uploads.parts_of(upload.id, offset)
     whole = _content(upload.id, offset, parts) + data
 
@@ -104,17 +106,17 @@ def _finish(upload: ResumableUpload, offset: int, data: bytes) -> None:
         uploads.complete(session, locked, attachment_id)
         locked.expires_at = expiry()
 
-    store_image(protocol.read_target(upload.sent_metadata), whole, also)
-    uploads.drop([each.storage_key for each in parts])
+    store_image(origin_of_request("upload"), protocol.read_target(upload.sent_metadata), whole, also)
+    uploads.drop([part.storage_key for part in parts])
 
 
 def expiry() -> datetime:
-    """Until when an upload is kept to which something has just been added."""
+    """The expiry of an upload to which bytes have just been added."""
     return now() + timedelta(hours=plugin_settings("resumable_uploads")["lifetime_hours"])
 
 
 def _content(upload_id: str, offset: int, parts: list[Stretch]) -> bytes:
-    """The bytes of parts. If they are gone, either another request has been quicker, or they are lost for good."""
+    """The bytes of parts. If they are missing, another request was faster, or they are lost and the upload expires."""
     try:
         return uploads.content(parts)
     except MissingObjectError:

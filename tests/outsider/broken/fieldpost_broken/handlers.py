@@ -1,10 +1,12 @@
 """Handlers that do not fit, each for one reason."""
 
+from typing import Any
+
 from marshmallow import Schema, fields
 
 from app import policies
 from app.models import Attachment, FormFill, FormTemplate, Inspection
-from app.plugin_api import SyncHandler, by_id, children, edit, via
+from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id, children, edit, via
 from fieldpost_broken.models import Plain
 
 
@@ -18,15 +20,15 @@ class GreedySchema(Schema):
 
 
 class RaisingSchema(Schema):
-    def __init__(self, *_, **__):
+    def __init__(self, *_: Any, **__: Any) -> None:
         raise KeyError("colour")
 
 
-async def waiting(operation, context):
+async def waiting(operation: Operation, context: Context) -> Outcome:
     return edit(operation, context)
 
 
-def handler(name, **parts):
+def handler(name: str, **parts: Any) -> SyncHandler:
     given = {"schema": NoteSchema, "target": by_id(FormFill), "policy": policies.change, "apply": edit}
     return SyncHandler(type=name, **{**given, **parts})
 

@@ -1,5 +1,7 @@
 """Models that do not fit."""
 
+from typing import Any
+
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -7,7 +9,7 @@ from app.models import KEEP_IDS, Inspection, JSONValue, Syncable, db
 from app.plugin_api import Entity
 
 
-def entity(name, **more):
+def entity(name: str, **more: Any) -> Entity:
     return Entity(name=name, label="Thing", noun="thing", **more)
 
 

@@ -1,26 +1,28 @@
 """Plugins that do not fit, each for one reason."""
 
+from typing import Any
+
 import click
 from flask import Blueprint
 
 from app.plugin_api import Plugin
 
 
-def plugin(name, **parts):
+def plugin(name: str, **parts: Any) -> Plugin:
     return Plugin(name=name, **{"api_version": 1, **parts})
 
 
-def view(**_):
+def view(**_: Any) -> dict[str, Any]:
     return {}
 
 
-def blueprint(name, address, method):
+def blueprint(name: str, address: str, method: str) -> Blueprint:
     made = Blueprint(name, __name__)
     made.add_url_rule(address, view_func=view, methods=[method])
     return made
 
 
-def explode(_state):
+def explode(_state: Any) -> None:
     raise ValueError("no such template")
 
 

@@ -46,7 +46,7 @@ class Item(Syncable, db.Model):
     details: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
 
 
-def record_of_check(check):
+def record_of_check(check: Any) -> dict[str, Any]:
     """As devices get it: with the tag, so that a list of checks can be shown by itself."""
     return {
         "id": check.id,
@@ -59,12 +59,12 @@ def record_of_check(check):
     }
 
 
-def with_tag(check, fields):
+def with_tag(check: Any, fields: dict[str, Any]) -> dict[str, Any]:
     """In answers the same."""
     return fields | {"tag": check.item.tag}
 
 
-def checked_item(check):
+def checked_item(check: Any) -> dict[str, Any]:
     """What a device needs to show a conflict."""
     return {"server_item": {"id": check.item.id, "tag": check.item.tag}}
 

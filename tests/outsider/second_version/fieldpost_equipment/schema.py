@@ -1,5 +1,8 @@
 """What valid payloads are."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 
@@ -17,12 +20,12 @@ class ItemSchema(Schema):
     details = fields.Dict(keys=fields.String(validate=validate.NoneOf(["tag", "serial", "room_id"])))
 
 
-def rename_tag(payload):
+def rename_tag(payload: dict[str, Any]) -> dict[str, Any]:
     """Apps before 2.0 send `tag` where `label` is meant."""
     return {("label" if key == "tag" else key): value for key, value in payload.items()}
 
 
-def fields_to_set(data):
+def fields_to_set(data: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of the details, and what else was sent, one by one."""
     own = {name: value for name, value in data.items() if name != "details"}
     return {**data.get("details", {}), **own}
@@ -37,6 +40,6 @@ class NoteSchema(Schema):
     marks = fields.List(fields.Dict())
 
     @validates_schema
-    def check_something_is_sent(self, data, **_):
+    def check_something_is_sent(self, data: dict[str, Any], **_: Any) -> None:
         if not data:
             raise ValidationError("Send caption or marks.")

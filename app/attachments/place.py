@@ -1,0 +1,120 @@
+"""The place of an image: its form fill, and the rows that are locked while the attachment's row is written (rule 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+
+from app import policies
+from app.attachments.destination import Destination
+from app.core.database import database_of
+from app.core.database.read import Lock, Read
+from app.core.database.rows import adopt, row_columns, set_in_memory
+from app.errors import ForbiddenError, NotFoundError
+from app.models import Attachment, FormFill, FormTemplate, Inspection, User
+
+#: The names and types of fields that take one signature; a new signature replaces the old one (contract, section 4).
+SIGNATURE_FIELDS = {"signature", "signature_field", "signature_annex"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The locked place of an image."""
+
+    #: With its inspection and form template.
+    form_fill: FormFill
+    #: The field's attachments, deleted ones excepted.
+    attachments: list[Attachment]
+    #: The position of the next attachment of the form fill.
+    next_position: int
+
+    def kind_of(self, destination: Destination) -> str:
+        """The kind of the image: a signature if the form structure says that the field takes one."""
+        for field in self.form_fill.form_template.form_structure:
+            if field["name"] == destination.field_name:
+                words = {str(field["name"]).lower(), str(field.get("type", "")).lower()}
+                return "signature" if words & SIGNATURE_FIELDS else destination.kind
+        return destination.kind
+
+
+def find_form_fill(session: Session, destination: Destination) -> FormFill | None:
+    """The form fill that the destination names, not locked, with its inspection."""
+    column = getattr(FormFill, _column_name(destination))
+    statement = select(FormFill).where(column == destination.form_fill).options(joinedload(FormFill.inspection))
+    return session.scalar(statement)
+
+
+def lock_place(session: Session, destination: Destination) -> Place | None:
+    """The place of the image, locked until the transaction ends; None if there is no such form fill."""
+    name = _column_name(destination)
+    parameters = {"named": destination.form_fill, "field_name": destination.field_name}
+    locks = [Lock(model=model, statement=lock, parameters=parameters) for model, lock in _locks(name).items()]
+    last = Read(statement=_last_position(name), parameters=parameters)
+    database_of(session).read(session.connection(), [*locks, last])
+    inspections, form_fills, form_templates, attachments = (
+        [adopt(session, lock.model, values) for values in lock.found] for lock in locks
+    )
+    # The form fill may have been created just after its inspection was looked up.
+    if not inspections or not form_fills:
+        return None
+    set_in_memory(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})
+    ((position,),) = last.found
+    return Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
+
+
+def require_rights(user: User | None, form_fill: FormFill | None) -> None:
+    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill."""
+    if form_fill is None:
+        raise NotFoundError("FormFill not found")
+    if not policies.change(user, form_fill):
+        raise ForbiddenError("Not authorized to update this form")
+
+
+def _column_name(destination: Destination) -> str:
+    """The column by which the destination names its form fill."""
+    return "client_id" if isinstance(destination.form_fill, str) else "id"
+
+
+@cache
+def _locks(name: str) -> dict[type, Select[Any]]:
+    """The queries of a place, in the one lock order (rule 6); `name` is the column that names the form fill.
+
+    They lock the inspection, the form fill and the field's attachments that are not deleted, and read the template.
+    """
+    return {
+        Inspection: select(*row_columns(Inspection))
+        .where(Inspection.id == _of_form_fill(name, FormFill.inspection_id))
+        .with_for_update(read=True),
+        FormFill: select(*row_columns(FormFill)).where(_is_named(name)).with_for_update(key_share=True),
+        FormTemplate: select(*row_columns(FormTemplate)).where(
+            FormTemplate.id == _of_form_fill(name, FormFill.form_template_id)
+        ),
+        Attachment: select(*row_columns(Attachment))
+        .where(
+            Attachment.form_fill_id == _of_form_fill(name, FormFill.id),
+            Attachment.field_name == bindparam("field_name"),
+            Attachment.deleted_at.is_(None),
+        )
+        .order_by(Attachment.id)
+        .with_for_update(key_share=True),
+    }
+
+
+@cache
+def _last_position(name: str) -> Select[int]:
+    """The last position in a form fill; to be sent after its lock."""
+    form_fill_id = _of_form_fill(name, FormFill.id)
+    return select(func.max(Attachment.position)).where(Attachment.form_fill_id == form_fill_id)
+
+
+def _of_form_fill(name: str, column: InstrumentedAttribute[int]) -> ScalarSelect[int]:
+    return select(column).where(_is_named(name)).scalar_subquery()
+
+
+def _is_named(name: str) -> ColumnElement[bool]:
+    condition: ColumnElement[bool] = getattr(FormFill, name) == bindparam("named")
+    return condition

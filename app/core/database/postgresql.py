@@ -1,0 +1,421 @@
+"""PostgreSQL: a server to which a message there and back costs more than the work that it asks for.
+
+Rows travel as JSON (`json_to_recordset`), many values as one array (`= ANY`), the tables of a write as parts of one
+`WITH`, and reads that need no answer from the ones before them in one message with these. A statement has one text
+however many values or rows there are, and one plan, which PostgreSQL keeps.
+
+Connections are in AUTOCOMMIT and read only. A transaction begins where `app.core.database.transactions` says so, by a
+BEGIN of our own that travels with the first statement. Reads by themselves begin none: psycopg forgets at a ROLLBACK
+all statements that it has prepared, and then each statement of each request would be planned anew.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    Subquery,
+    Table,
+    any_,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+    tuple_,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
+from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeEngine
+
+from app.core.database.read import Read
+from app.core.database.transactions import SNAPSHOT, WRITES
+from app.core.database.values import ColumnLike, Values
+from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
+
+T = TypeVar("T")
+
+#: Turns a value of the driver's into a column's.
+Decode = Callable[[Any], Any]
+
+#: Seconds for which a connection that was just used is taken to be alive.
+REST_SECONDS = 1.0
+
+#: Any number that nobody else locks by.
+MIGRATIONS_LOCK = 0x46_69_65_6C_64
+
+#: Ids for new rows of several tables.
+NEXT_IDS = text(
+    "SELECT wanted.name, nextval(pg_get_serial_sequence(wanted.name, 'id')) "
+    "FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[])) AS wanted (name, count), "
+    "generate_series(1, wanted.count)"
+)
+#: The same for one table.
+NEXT_IDS_OF_ONE = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+
+HORIZON = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+CLUSTER = text("SELECT system_identifier::text FROM pg_control_system()")
+
+#: A transaction may still commit if it has a transaction id, prepared transactions included.
+UNDECIDED_SECONDS = text("""
+    SELECT extract(epoch FROM clock_timestamp() - min(begun)) FROM (
+        SELECT xact_start AS begun FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+        UNION ALL SELECT prepared FROM pg_prepared_xacts
+    ) AS undecided
+""")
+
+POSTGRESQL = postgresql_dialect()  # type: ignore[no-untyped-call]
+
+
+class PostgreSQL:
+    """PostgreSQL, as the methods of `app.core.database.protocol.Database`."""
+
+    name = "postgresql"
+
+    def options(self, seconds: int) -> dict[str, Any]:
+        """AUTOCOMMIT, read only, and no wait without an end."""
+        milliseconds = seconds * 1000
+        parameters = {
+            "default_transaction_read_only": "on",
+            "statement_timeout": milliseconds * 6,
+            "lock_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds * 6,
+        }
+        return {
+            # Otherwise the driver would send BEGIN by itself, in a message of its own.
+            "isolation_level": "AUTOCOMMIT",
+            "pool_timeout": seconds,
+            "connect_args": {
+                "connect_timeout": seconds,
+                "options": " ".join(f"-c {name}={value}" for name, value in parameters.items()),
+            },
+        }
+
+    def prepare(self, engine: Engine) -> None:
+        """Send statements ourselves, and ask connections that have rested whether they are still there."""
+        for name, send in SENDERS.items():
+            event.listen(engine, name, send)
+        event.listen(engine, "checkin", _note_return)
+        event.listen(engine, "checkout", _ping_after_rest)
+
+    def directory(self, engine: Engine) -> Path | None:
+        """The server's disk is its operator's."""
+        return None
+
+    @contextmanager
+    def migrating(self, connection: Connection) -> Iterator[None]:
+        """The driver begins and ends the transaction itself, as Alembic expects it."""
+        options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+        with connection.execution_options(**options).begin():
+            # Migrations may take longer than any request may, and wait for one another.
+            for setting in ("lock_timeout", "statement_timeout"):
+                connection.execute(text(f"SET LOCAL {setting} = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATIONS_LOCK})
+            yield
+
+    def read(self, connection: Connection, reads: Sequence[Read]) -> None:
+        """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
+        statement, _ = _compiled(reads[-1].statement, connection.dialect)
+        connection.exec_driver_sql(statement, _Reads(reads))
+
+    def write(self, connection: Connection, writes: Sequence[Write]) -> None:
+        """One statement, whose parts see the state before it."""
+        if writes:
+            shapes = tuple(_shape(write) for write in writes)
+            parameters = [value for write in writes for value in _parameters(write, connection.dialect)]
+            connection.exec_driver_sql(_statement(shapes), tuple(parameters))
+
+    def reserve(
+        self, session: Session, counts: Mapping[str, int], taken: Mapping[str, int]
+    ) -> Mapping[str, Sequence[int]]:
+        """A sequence never gives an id twice."""
+        if len(counts) == 1:
+            ((name, count),) = counts.items()
+            return {name: session.scalars(NEXT_IDS_OF_ONE, {"name": name, "count": count}).all()}
+        found: dict[str, list[int]] = {}
+        for name, key in session.execute(NEXT_IDS, {"names": list(counts), "counts": list(counts.values())}):
+            found.setdefault(name, []).append(key)
+        return {name: sorted(keys) for name, keys in found.items()}
+
+    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
+        """Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table."""
+        if values.is_single:
+            return column == values.parameter(column.type)
+        return column == any_(_array_of(column.type, values))
+
+    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
+        """The values of several as an array."""
+        if values.is_single:
+            return select(values.parameter(column.type))
+        return select(func.unnest(_array_of(column.type, values)))
+
+    def parameter_of(self, values: Collection[Any]) -> Any:
+        """A single value, or a list, which is an array for the driver."""
+        return next(iter(values)) if len(values) == 1 else list(values)
+
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
+        """PostgreSQL would at times rather read all rows that the other conditions leave.
+
+        OFFSET keeps it from seeing through the subquery, so that each value is looked up in the index.
+        """
+        if values.is_single:
+            return statement.where(self.among(column, values))
+        unnested = func.unnest(_array_of(column.type, values))
+        wanted = unnested.table_valued("value", name="wanted").render_derived()
+        rows = statement.where(column == wanted.c.value).offset(literal_column("0")).lateral()
+        return select(rows).select_from(wanted.join(rows, true()))
+
+    def join_each(
+        self, outer: Subquery, model: Any, query: Select[Any], columns: Sequence[ColumnElement[Any]]
+    ) -> tuple[FromClause, Any]:
+        """The query is run for each row, as LATERAL."""
+        found = query.with_only_columns(*columns).lateral()
+        return outer.join(found, true()), found.c
+
+    def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
+        """A transaction that began earlier may commit later: ids alone are no order."""
+        return tuple_(transaction, key) > tuple_(*place)
+
+    def horizon(self, session: Session) -> int | None:
+        """The id of the oldest transaction still running."""
+        return int(session.scalar(HORIZON) or 0)
+
+    def snapshot_text(self, session: Session) -> str | None:
+        """The snapshot as PostgreSQL writes it."""
+        return str(session.scalar(text("SELECT pg_current_snapshot()::text")))
+
+    def undecided_seconds(self, session: Session) -> float:
+        """Transactions of other database roles show only to a role that may read their statistics."""
+        return max(0.0, float(session.scalar(UNDECIDED_SECONDS) or 0.0))
+
+    def cluster(self, session: Session) -> str:
+        """In another cluster transaction ids start anew."""
+        return str(session.scalar(CLUSTER))
+
+
+def _array_of(kind: TypeEngine[Any], values: Values) -> ColumnElement[Any]:
+    """The values as an array, which PostgreSQL sees only when it runs the statement.
+
+    Otherwise it would make a plan for each array anew, because it assumes ten elements for an unknown one and takes a
+    plan for fewer to be so much better.
+    """
+    return sql_cast(select(values.parameter(ARRAY(kind))).scalar_subquery(), ARRAY(kind))
+
+
+# How statements are sent.
+
+
+class _Reads(dict[str, Any]):
+    """The parameters of a statement that stands for several reads, which are sent in its place."""
+
+    def __init__(self, reads: Sequence[Read]) -> None:
+        super().__init__()
+        self.reads = reads
+
+
+def send_statement(
+    cursor: psycopg.Cursor[Any],
+    statement: str,
+    parameters: Mapping[str, Any] | Sequence[Any],
+    context: ExecutionContext,
+) -> bool:
+    """For the engine: send BEGIN, if it is due, and the statement, or the reads in its place, in one message.
+
+    Each begins when the one before it has ended, as if they were sent one by one: what it sees is not older than the
+    locks that were taken before it.
+    """
+    connection, begin = cursor.connection, _due_begin(cursor, statement, context)
+    if isinstance(parameters, _Reads):
+        sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
+        sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
+        answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
+        for query, answer in zip(parameters.reads, answers, strict=True):
+            query.found = _rows_of(query, answer, context.dialect)
+        return True
+    if begin is None:
+        return False
+    # Without parameters, it may be several statements in one text, which cannot be sent with others.
+    if not parameters or isinstance(cursor, psycopg.ServerCursor):
+        connection.execute(begin)
+        return False
+    _send_in_one_message(
+        connection, [partial(connection.execute, begin), partial(cursor.execute, statement, parameters)]
+    )
+    return True
+
+
+def _begin_first(cursor: psycopg.Cursor[Any], statement: str, *arguments: Any) -> bool:
+    """For the engine: send BEGIN, if it is due, before a statement that cannot go with it."""
+    begin = _due_begin(cursor, statement, arguments[-1])
+    if begin is not None:
+        cursor.connection.execute(begin)
+    return False
+
+
+#: How statements are sent: the function that is called in place of the driver's, by the name of SQLAlchemy's event.
+SENDERS = {"do_execute": send_statement, "do_executemany": _begin_first, "do_execute_no_params": _begin_first}
+
+
+def _due_begin(cursor: psycopg.Cursor[Any], statement: str, context: ExecutionContext) -> str | None:
+    """The statement that has still to be sent to begin the transaction; None: there is none, or it has begun."""
+    options = context.execution_options
+    if WRITES in options:
+        begin = "BEGIN READ WRITE"
+    elif SNAPSHOT in options:
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+    elif isinstance(cursor, psycopg.ServerCursor) or statement.startswith("SAVEPOINT"):
+        # Neither is possible without a transaction.
+        begin = "BEGIN"
+    else:
+        return None
+    return begin if cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE else None
+
+
+def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Callable[[], T]]) -> list[T]:
+    """The answers. Raises the first statement's error if there are several."""
+    if len(sends) == 1:
+        return [sends[0]()]
+    try:
+        with connection.pipeline():
+            return [send() for send in sends]
+    except psycopg.errors.PipelineAborted as error:
+        # This statement was given up because an earlier one failed: its error is the one to be told.
+        raise error.__context__ or error from None
+
+
+def send_read(connection: psycopg.Connection[Any], dialect: Dialect, query: Read) -> psycopg.Cursor[Any]:
+    """Hand a query to the driver."""
+    statement, constants = _compiled(query.statement, dialect)
+    return connection.execute(statement, {**constants, **query.parameters})
+
+
+def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list[list[Any]]:
+    """The rows that PostgreSQL has found for a query."""
+    rows, result = cursor.fetchall(), cursor.pgresult
+    assert result is not None
+    decoders = _decoders(query.statement, dialect, tuple(map(result.ftype, range(result.nfields))))
+    return [[decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in rows]
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+    """A statement as the driver takes it, and the parameters that have a value of their own."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
+
+
+@lru_cache(maxsize=512)
+def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
+    """The functions that make values of the columns that PostgreSQL sent, each with the number of its type."""
+    types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
+    return [kind.result_processor(dialect, code) for kind, code in zip(types, codes, strict=True)]
+
+
+def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned"] = time.monotonic()
+
+
+def _ping_after_rest(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Pre-ping of a connection that has not been used for a moment.
+
+    SQLAlchemy's own asks before every use: twice a request. A connection that breaks within the moment is noticed by
+    the statement, and the unit of work repeated.
+    """
+    if time.monotonic() - record.info.get("returned", math.inf) < REST_SECONDS:
+        return
+    try:
+        connection.execute("")
+    except psycopg.Error as error:
+        # The pool makes another one.
+        raise DisconnectionError() from error
+
+
+# How rows are written.
+
+#: Of a part of a write: kind, table, columns that travel with each row, shared ones, document, and whether one row is
+#: looked for.
+_Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool]
+
+
+def _shape(write: Write) -> _Shape:
+    is_single = write.kind in {"update", "delete"} and len(write.rows) == 1
+    return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single
+
+
+def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
+    """The parameters of one part of the statement: the values that the rows share, and the rows as a JSON array."""
+    names = columns_with_rows(write.kind, write.table, write.names)
+    encoders = [(name, encode) for name in names if (encode := _encoder(write.table.c[name], dialect))]
+    rows = [{**row, **{name: encode(row[name]) for name, encode in encoders}} for row in write.rows]
+    if write.document is not None:
+        for row, added in zip(rows, write.additions, strict=True):
+            row[write.document] = added
+    for name, value in write.shared.items():
+        encode = _encoder(write.table.c[name], dialect)
+        yield encode(value) if encode else value
+    yield orjson.dumps(rows, default=str).decode()
+
+
+@lru_cache(maxsize=512)
+def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
+    # A document is part of the JSON text of its row.
+    return None if isinstance(column.type.dialect_impl(dialect), JSON) else encoder(column, dialect)
+
+
+@lru_cache(maxsize=512)
+def _statement(shapes: tuple[_Shape, ...]) -> str:
+    *others, last = [_part(shape) for shape in shapes]
+    steps = ", ".join(f"step_{index} AS ({part})" for index, part in enumerate(others))
+    return f"WITH {steps} {last}" if steps else last
+
+
+def _part(shape: _Shape) -> str:
+    kind, table, names, shared, document, is_single = shape
+    target, key = quoted(table.name), quoted(primary_key(table))
+    types = [f"{quoted(name)} {_type(table, name)}" for name in columns_with_rows(kind, table, names)]
+    source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
+    if is_single:
+        # PostgreSQL assumes a hundred rows, and would rather read all of a small table than look one up.
+        source = f"(SELECT * FROM {source} LIMIT 1) AS source"
+    if kind in {"insert", "put"}:
+        columns = ", ".join(map(quoted, (*shared, *names)))
+        values = ", ".join([*(f"%s::{_type(table, name)}" for name in shared), *map(quoted, names)])
+        return f"INSERT INTO {target} ({columns}) SELECT {values} FROM {source}{on_conflict(kind, table, names)}"
+    if kind == "update":
+        assignments = ", ".join(f"{quoted(name)} = {_new_value(target, name, document)}" for name in names)
+        return f"UPDATE {target} SET {assignments} FROM {source} WHERE {target}.{key} = source.{key}"
+    return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"
+
+
+def _type(table: Table, name: str) -> str:
+    found: str = table.c[name].type.compile(POSTGRESQL)
+    return found
+
+
+def _new_value(target: str, name: str, document: str | None) -> str:
+    value = f"source.{quoted(name)}"
+    return f"{target}.{quoted(name)} || {value}" if name == document else value

@@ -1,0 +1,251 @@
+"""SQLite: one file, one writer, and the database in the process, so that a statement costs no message."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    Subquery,
+    Table,
+    and_,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Session
+
+from app.core.database.protocol import MigrationError
+from app.core.database.read import Read
+from app.core.database.transactions import WRITES
+from app.core.database.values import ColumnLike, Values
+from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
+
+#: Pause in seconds before a writer asks again whether it is its turn. SQLite's own waiting doubles its pauses up to
+#: 0.1 s, in which nobody may be writing, and those who waited longest ask least.
+TURN_SECONDS = 0.001
+#: The same for a writer that has just come: those that have waited for some time ask more often, and mostly come first.
+NEWCOMER_SECONDS = 0.003
+
+LAST_IDS = text("SELECT name, seq FROM sqlite_sequence")
+
+COUNTED_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
+
+
+class SQLite:
+    """SQLite, as the methods of `app.core.database.protocol.Database`."""
+
+    name = "sqlite"
+
+    def options(self, seconds: int) -> dict[str, Any]:
+        """Only the driver's patience."""
+        return {"connect_args": {"timeout": seconds}}
+
+    def prepare(self, engine: Engine) -> None:
+        """Durable, with foreign keys; transactions begin as `app.core.database.transactions` says."""
+        event.listen(engine, "connect", _open)
+        event.listen(engine, "begin", _begin)
+
+    def directory(self, engine: Engine) -> Path | None:
+        """The file's directory."""
+        return Path(engine.url.database or "").parent
+
+    @contextmanager
+    def migrating(self, connection: Connection) -> Iterator[None]:
+        """Without references while tables are built anew, which are checked at the end."""
+        with _without_references(connection), connection.execution_options(**{WRITES: True}).begin():
+            with _keeping_ids(connection):
+                yield
+            _check_references(connection)
+
+    def read(self, connection: Connection, reads: Sequence[Read]) -> None:
+        """One statement a query."""
+        for query in reads:
+            query.found = connection.execute(query.statement, query.parameters).all()
+
+    def write(self, connection: Connection, writes: Sequence[Write]) -> None:
+        """One prepared statement a table, which runs for each row."""
+        for write in writes:
+            statement = _statement(write.kind, write.table, write.names, tuple(write.shared))
+            connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
+
+    def reserve(
+        self, session: Session, counts: Mapping[str, int], taken: Mapping[str, int]
+    ) -> Mapping[str, Sequence[int]]:
+        """Inside BEGIN IMMEDIATE nobody else can take the ids, and inserting them moves the sequence on."""
+        last: dict[str, int] = dict(session.execute(LAST_IDS).all())
+        firsts = {table: max(last.get(table, 0), taken.get(table, 0)) + 1 for table in counts}
+        return {table: range(first, first + counts[table]) for table, first in firsts.items()}
+
+    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
+        """The values of several as a JSON array."""
+        if values.is_single:
+            return column == values.parameter(column.type)
+        return column.in_(self.select_values(column, values))
+
+    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
+        """The values of several as a JSON array."""
+        if values.is_single:
+            return select(values.parameter(column.type))
+        return select(func.json_each(values.parameter()).table_valued("value").c.value)
+
+    def parameter_of(self, values: Collection[Any]) -> Any:
+        """A single value, or a JSON array."""
+        return next(iter(values)) if len(values) == 1 else orjson.dumps(list(values)).decode()
+
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
+        """SQLite uses the index by itself."""
+        return statement.where(self.among(column, values))
+
+    def join_each(
+        self, outer: Subquery, model: Any, query: Select[Any], columns: Sequence[ColumnElement[Any]]
+    ) -> tuple[FromClause, Any]:
+        """SQLite has no LATERAL: the rows are looked up once more by the ids that the query selects."""
+        return outer.join(model, model.id.in_(query.correlate(outer))), model
+
+    def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
+        """There is one writer: every transaction id is 0, and ids are the order."""
+        return and_(transaction == 0, key > place[1])
+
+    def horizon(self, session: Session) -> int | None:
+        """There is one writer: everything that can be seen is decided."""
+        return None
+
+    def snapshot_text(self, session: Session) -> str | None:
+        """There is one writer: a snapshot shows all up to the newest row."""
+        return None
+
+    def undecided_seconds(self, session: Session) -> float:
+        """Nothing holds the feed back."""
+        return 0.0
+
+    def cluster(self, session: Session) -> str:
+        """There are no transaction ids."""
+        return ""
+
+
+def _open(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver would open a transaction only before the first write, so that two read-modify-writes
+    # lose one of them without an error (trap 1). We send BEGIN ourselves.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that began with a read cannot be upgraded once another has committed (trap 25).
+    if WRITES not in connection.get_execution_options():
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw = _driver_of(connection)
+    (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        _wait_for_turn(raw, patience / 1000)
+        if not raw.in_transaction:
+            # What is in the way is raised as SQLAlchemy's own error.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:
+    """Become the one writer, or give up after some seconds, or when something else is in the way."""
+    start = time.monotonic()
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            waited = time.monotonic() - start
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or waited > seconds:
+                return
+        time.sleep(max(TURN_SECONDS, NEWCOMER_SECONDS - waited / 10))
+
+
+def _driver_of(connection: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+@contextmanager
+def _without_references(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by dropping it for a new one, which would delete all rows that refer to it."""
+    raw = _driver_of(connection)
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _keeping_ids(connection: Connection) -> Iterator[None]:
+    """A table that SQLite has built anew must go on where the old one stopped giving ids (trap 26)."""
+    counted = set(connection.exec_driver_sql(COUNTED_TABLES).scalars())
+    last = connection.exec_driver_sql("SELECT seq, name FROM sqlite_sequence").all() if counted else []
+    yield
+    present = set(connection.exec_driver_sql(COUNTED_TABLES).scalars())
+    lost = counted & set(inspect(connection).get_table_names()) - present
+    if lost:
+        raise MigrationError(
+            f"After the migrations, ids of {', '.join(sorted(lost))} would be given twice. Say "
+            'table_kwargs={"sqlite_autoincrement": True} to batch_alter_table.'
+        )
+    for row in last:
+        connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", tuple(row))
+
+
+def _check_references(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        tables = ", ".join(sorted({str(row[0]) for row in broken}))
+        raise MigrationError(f"After the migrations, {len(broken)} rows point to nothing, in {tables}.")
+
+
+@lru_cache(maxsize=512)
+def _statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...]) -> str:
+    target, key = quoted(table.name), quoted(primary_key(table))
+    if kind in {"insert", "put"}:
+        columns = (*names, *shared)
+        values = f"VALUES ({', '.join('?' * len(columns))})"
+        return f"INSERT INTO {target} ({', '.join(map(quoted, columns))}) {values}{on_conflict(kind, table, names)}"
+    if kind == "update":
+        return f"UPDATE {target} SET {', '.join(f'{quoted(name)} = ?' for name in names)} WHERE {key} = ?"
+    return f"DELETE FROM {target} WHERE {key} = ?"
+
+
+def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
+    """The rows as the statement takes them."""
+    names = columns_with_rows(write.kind, write.table, write.names)
+    columns = [(name, _encoder(write.table.c[name], dialect)) for name in names]
+    shared = []
+    for name, value in write.shared.items():
+        encode = _encoder(write.table.c[name], dialect)
+        shared.append(encode(value) if encode else value)
+    return [(*[encode(row[name]) if encode else row[name] for name, encode in columns], *shared) for row in write.rows]
+
+
+@lru_cache(maxsize=512)
+def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
+    is_json = isinstance(column.type.dialect_impl(dialect), JSON)
+    return _document_text if is_json else encoder(column, dialect)
+
+
+def _document_text(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()

@@ -1,0 +1,127 @@
+"""Every setting: its name in the environment, its default and its meaning; and reading them from the environment.
+
+A setting is a field of `Settings`. Its environment name is `FIELDPOST_` and the field's name in capitals, except for
+the four that other tools share (`DATABASE_URL`, `HOST`, `PORT`, `WEB_CONCURRENCY`). `docs/operating.md` lists them all;
+a guard compares.
+
+`gunicorn.conf.py` reads the settings in the master process, which outlives upgrades (`kill -HUP`): this module loads no
+library, and of ours only `app.errors`. `app.config` has the rest of a server's settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.errors import ConfigurationError
+
+#: The fields whose environment names other tools share.
+SHARED_NAMES = {"database_url", "host", "port", "web_concurrency"}
+MAXIMUM_PORT = 65535
+
+#: Far more than any machine runs; a larger number is a mistake.
+MAXIMUM_WORKERS = 1000
+
+
+def setting(
+    default: Any, meaning: str, *, secret: bool = False, minimum: int | None = None, maximum: int | None = None
+) -> Any:
+    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `flask config`."""
+    return field(
+        default=default, metadata={"meaning": meaning, "secret": secret, "minimum": minimum, "maximum": maximum}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The effective settings of one application. Periods say their unit in the name."""
+
+    database_url: str = setting("", "Database; empty: a SQLite file in the data directory", secret=True)
+    data_dir: Path = setting(Path("instance"), "Directory for the database file, the key and the stored files")
+    storage: str = setting("", "Where photos go; empty: files in the data directory; `s3://bucket/prefix`")
+    s3_endpoint: str = setting("", "Address of the object storage; empty: Amazon S3")
+    s3_public_endpoint: str = setting("", "The same as devices reach it; empty: as Fieldpost does")
+    s3_redirect: int = setting(0, "1: devices fetch photos from the bucket itself; 0: Fieldpost sends them", minimum=0)
+    s3_seconds: int = setting(5, "How long to wait for the object storage, each of two times", minimum=1)
+    secret_key: str = setting("", "Signs tokens; empty: made once, kept in the data directory", secret=True)
+    secret_key_previous: str = setting("", "The former key, still accepted while it is changed", secret=True)
+
+    max_batch_items: int = setting(1000, "Items in one batch", minimum=1)
+    max_batch_bytes: int = setting(8 * 1024 * 1024, "Bytes of a JSON body, decoded", minimum=1024)
+    max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
+    max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
+    max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4)
+    body_seconds: int = setting(60, "Time for a whole request body to arrive", minimum=1)
+
+    access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
+    refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)
+    login_rate: str = setting("10 per minute", "Sign-ins tried for one e-mail address from one network address")
+    rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")
+    retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
+    deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
+    orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
+
+    trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)
+    cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")
+    log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
+    metrics_token: str = setting("", "Bearer token for `/metrics`; without it or a port there is none", secret=True)
+    metrics_port: int = setting(
+        0, "Port of its own for `/metrics`, on `HOST`; 0: none", minimum=0, maximum=MAXIMUM_PORT
+    )
+    database_seconds: int = setting(5, "How long to wait for a lock or a connection", minimum=1)
+
+    handler_seconds: int = setting(5, "Time for a plugin's code to deal with one item", minimum=1)
+
+    host: str = setting("127.0.0.1", "Address to listen on")
+    port: int = setting(8000, "Port to listen on", minimum=1, maximum=MAXIMUM_PORT)
+    web_concurrency: int = setting(2, "Worker processes", minimum=1, maximum=MAXIMUM_WORKERS)
+
+    #: Values of `FIELDPOST_…` that no field takes: plugins' settings, or misspellings.
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+def environment_name(name: str) -> str:
+    """`max_batch_items` → `FIELDPOST_MAX_BATCH_ITEMS`."""
+    return name.upper() if name in SHARED_NAMES else f"FIELDPOST_{name.upper()}"
+
+
+def names_of_settings() -> list[str]:
+    """The environment variables of the core's settings."""
+    return [environment_name(each.name) for each in dataclasses.fields(Settings) if each.name != "unknown"]
+
+
+def parse_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `environment` (default: the process's) as they are set there. Touches no file.
+
+    Raises `ConfigurationError` that names the setting, the value and what to do.
+    """
+    environment = os.environ if environment is None else environment
+    fields = {environment_name(each.name): each for each in dataclasses.fields(Settings) if each.name != "unknown"}
+    values: dict[str, Any] = {
+        each.name: _parse(name, each, environment[name]) for name, each in fields.items() if environment.get(name)
+    }
+    values["unknown"] = {
+        name: value for name, value in environment.items() if name.startswith("FIELDPOST_") and name not in fields
+    }
+    return Settings(**values)
+
+
+def _parse(name: str, each: dataclasses.Field[Any], text: str) -> Any:
+    if isinstance(each.default, Path):
+        return Path(text)
+    if not isinstance(each.default, int):
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        raise ConfigurationError(f"{name}={text!r} is not a whole number. Set it to one, or unset it.") from None
+    minimum, maximum = each.metadata["minimum"], each.metadata["maximum"]
+    if number < minimum:
+        raise ConfigurationError(f"{name}={number} is below the least possible value, {minimum}. Raise it or unset it.")
+    if maximum is not None and number > maximum:
+        raise ConfigurationError(f"{name}={number} is above the greatest possible value, {maximum}. Lower it.")
+    return number

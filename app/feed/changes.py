@@ -1,0 +1,86 @@
+"""The change feed's next page: a walk over everything that the user sees, then the ledger (contract, section 6).
+
+A page names each row once, in its present state. No row comes before its parents, on any page.
+
+The walk lists what was there and visible when it began. The feed after it may have to begin earlier, before entries
+that a transaction still under way may yet add; then it tells part of the walk again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
+
+from app.core.ledger.state import horizon, ledger_state
+from app.core.values import JsonObject
+from app.feed.cursor import Cursor
+from app.feed.entries import RelevantEntries
+from app.feed.follow import follow
+from app.feed.page import PageDraft
+from app.feed.position import check_cursor, last_mark, newest_mark, snapshot_text
+from app.feed.visibility import Visibility
+from app.feed.walk import walk
+from app.models import Attachment, FormFill, Inspection, User
+from app.models.entities import entity_of
+from app.plugin_api import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page of the feed."""
+
+    #: In the shape of section 6: `{"entity", "op", "id", "updated_at", "record"?}`.
+    changes: list[JsonObject]
+    #: The beginning of the next page.
+    cursor: Cursor
+    has_more: bool
+
+
+def feed_models(models: Sequence[Model]) -> list[Model]:
+    """The models whose rows are fed, parents first: the core's, then plugins' by the name of their entity."""
+    core: list[Model] = [Inspection, FormFill, Attachment]
+    others = [model for model in models if model not in core and hasattr(model, "inspection_id")]
+    return core + sorted(others, key=lambda model: entity_of(model).name)
+
+
+def next_page(
+    session: Session,
+    user: User,
+    visible: ColumnElement[bool],
+    models: Sequence[Model],
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first page.
+
+    All its queries must see the same state, so call it inside `app.core.database.transactions.snapshot`.
+    Raises `ExpiredError` if the cursor cannot be continued.
+    """
+    limit_xid = horizon(session)
+    if cursor is None:
+        # Taken before the first page is read: rows that are committed later come in the feed.
+        stage, snapshot = entity_of(models[0]).name, snapshot_text(session)
+        cursor = replace(start_cursor(session, user), is_walk=True, stage=stage, snapshot=snapshot)
+    else:
+        check_cursor(session, cursor, user, ledger_state(session))
+    visibility = Visibility(session=session, user_id=user.id, visible=visible)
+    names = [entity_of(model).name for model in models]
+    ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid)
+    draft = PageDraft(session=session, visibility=visibility, models=models, limit=limit)
+    cursor, has_more = (walk if cursor.is_walk else follow)(draft, ledger, cursor)
+    return Page(changes=draft.changes(), cursor=replace(cursor, newest=newest_mark(session)), has_more=has_more)
+
+
+def start_cursor(session: Session, user: User) -> Cursor:
+    """The cursor of the session's snapshot: a feed from here leaves no gap after the rows that the snapshot shows."""
+    state = ledger_state(session)
+    return Cursor(
+        user_id=user.id,
+        role=user.role,
+        generation=state.generation,
+        mark=last_mark(session, horizon(session)),
+        newest=newest_mark(session),
+    )

@@ -1,0 +1,97 @@
+"""Following the ledger: the changes since a cursor, in the ledger's order (contract, section 6).
+
+One entry of the ledger may bring many rows: an assignment brings an inspection with everything below it. So a cursor
+may stand inside an entry, and a page never holds more rows than its limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import inspect, select
+
+from app.feed.cursor import Cursor, Key
+from app.feed.entries import FeedEntry, RelevantEntries, mark_of, position_of
+from app.feed.page import PageDraft
+from app.feed.position import last_mark
+from app.models import Attachment, FormFill
+from app.models.entities import entity_of
+from app.models.serialize import undeleted
+from app.plugin_api import Model
+
+
+def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[Cursor, bool]:
+    """Name the rows of the next entries in `draft`; returns the cursor after them, and whether there is more."""
+    # First the rest of the entry that the cursor stands inside, if there is one; then the entries after it.
+    inside = [] if cursor.stage is None else [ledger.at(cursor.mark)]
+    entries = inside + ledger.after(cursor.mark, draft.limit + 1)
+    gains, forms = ledger.last_gains(cursor.mark), _forms_of_attachments(draft, entries)
+    rows = _EntryRows(draft=draft, gains=gains, forms=forms)
+    for entry in entries:
+        # A cursor that stands inside an entry stands inside the first one; it leaves the entry below.
+        stage, after = cursor.stage, cursor.after
+        for model, key in rows.of(entry, stage, after):
+            if not draft.name(model, key):
+                # If nothing of this entry was named, the cursor stays on the entry before.
+                return cursor if stage is None else replace(cursor, mark=mark_of(entry), stage=stage, after=after), True
+            stage, after = entity_of(model).name, key
+        cursor = replace(cursor, mark=mark_of(entry), stage=None, after=None)
+    if len(entries) > draft.limit and ledger.after(cursor.mark, 1):
+        return cursor, True
+    # The device is up to date. The cursor moves to the end of the ledger, so that entries that do not concern this user
+    # are not read again, and are not pruned under the cursor.
+    return replace(cursor, mark=last_mark(draft.session, ledger.horizon)), False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EntryRows:
+    """Which rows an entry of the ledger brings."""
+
+    draft: PageDraft
+    #: Inspection -> position of the entry that brought it into sight last.
+    gains: Mapping[int, tuple[int, int]]
+    #: Attachment -> its form fill.
+    forms: Mapping[str, int]
+
+    def of(self, entry: FeedEntry, stage: str | None, after: Key | None) -> Iterator[tuple[Model, Key]]:
+        """The rows that an entry brings, parents first, starting after (`stage`, `after`)."""
+        if entry.action == "gain":
+            if not self._is_covered(entry):
+                yield from self._whole_inspection(entry.inspection_id, stage, after)
+        # An entry that brings the inspection into sight again brings all its rows, so changes and losses before it are
+        # left out. Deletions are not: the device may still hold the row from before the loss.
+        elif entry.action == "delete" or not self._is_covered(entry):
+            yield from self._row(entry, stage)
+
+    def _is_covered(self, entry: FeedEntry) -> bool:
+        """Whether a later entry brings the whole inspection into sight."""
+        return position_of(entry) < self.gains.get(entry.inspection_id, position_of(entry))
+
+    def _whole_inspection(
+        self, inspection_id: int, stage: str | None, after: Key | None
+    ) -> Iterator[tuple[Model, Key]]:
+        """All visible rows of an inspection."""
+        draft = self.draft
+        for model in draft.models_from(stage):
+            last = after if entity_of(model).name == stage else None
+            visible = (model.inspection_id == inspection_id, draft.visibility.of_row(model), *undeleted(model))
+            for keys in draft.ids(select(model.id).where(*visible), model, last):
+                for key in keys:
+                    yield model, key
+
+    def _row(self, entry: FeedEntry, stage: str | None) -> Iterator[tuple[Model, Key]]:
+        """The changed row; before an attachment the form fill whose `data` names it, unless a later entry brings it."""
+        model = next(model for model in self.draft.models if entity_of(model).name == entry.entity)
+        if model is Attachment and stage is None and entry.entity_id in self.forms and not self._is_covered(entry):
+            yield FormFill, self.forms[entry.entity_id]
+        yield model, inspect(model).primary_key[0].type.python_type(entry.entity_id)
+
+
+def _forms_of_attachments(draft: PageDraft, entries: Sequence[FeedEntry]) -> dict[str, int]:
+    """Attachment id -> its form fill, which is delivered with it."""
+    ids = {entry.entity_id for entry in entries if entry.entity == entity_of(Attachment).name}
+    if not ids:
+        return {}
+    statement = select(Attachment.id, Attachment.form_fill_id).where(Attachment.id.in_(ids))
+    return dict(draft.session.execute(statement).all())

@@ -1,0 +1,40 @@
+"""The directory that the processes of one server share while it runs. Loads no library: gunicorn's master imports this.
+
+prometheus_client keeps the numbers of all workers in it, and reads its name from the environment when it is imported.
+So nothing of it may be imported before `make_directory` has been called.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+#: The environment variable that prometheus_client reads.
+NAME = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def make_directory() -> None:
+    """Make a fresh directory, and name it in the environment."""
+    os.environ[NAME] = tempfile.mkdtemp(prefix="fieldpost-metrics-")
+
+
+def remove_directory() -> None:
+    """Remove the directory and everything in it."""
+    shutil.rmtree(os.environ[NAME], ignore_errors=True)
+
+
+def close_worker(process_id: int) -> None:
+    """Forget the connections that an ended worker had open. Its counts stay."""
+    import_module("prometheus_client.multiprocess").mark_process_dead(process_id)
+
+
+def is_first_to_fail() -> bool:
+    """Whether no other worker of this server has asked this before."""
+    try:
+        (Path(os.environ[NAME]) / "not-loaded").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

@@ -1,0 +1,412 @@
+"""The behaviour that every handler must show, as a class of tests to inherit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from sqlalchemy import String, inspect
+
+from app.clock import to_wire
+from app.config import API_PREFIX
+from app.core.host.registry import current_registry
+from app.core.sync.items import Routed, read_items
+from app.core.sync.prepare import prepare
+from app.core.values import MAX_INTEGER
+from app.models import Inspection, LedgerOperation
+from app.plugin_api import ById, Row, SyncHandler
+from app.testing.scene import Scene, push, statements_of
+from app.testing.world import World
+
+#: The keys that an entry of `errors` may have. None of them shows anything of a row.
+ERROR_KEYS = {"index", "local_id", "type", "code", "error", "message", "retryable", "details"}
+
+#: Texts that not every database and JSON reader can keep.
+UNCLEAN = ("a\0b", "a\ud800b")
+
+#: Values that a mistaken or hostile device may send in place of any other.
+ODD_VALUES: Sequence[Any] = (
+    None, True, 0, -1, MAX_INTEGER, 1.5, 1e300, "", " ", "é" * 5000, "1", "2024-13-45", [], {}, [[]], {"a": {"b": []}},
+)  # fmt: skip
+
+ALLOWED = ("admin", "owner", "technician")
+REFUSED = ("stranger", "unassigned")
+
+
+class HandlerContract:
+    """Tests of one handler. A subclass states the handler and overrides the three methods below."""
+
+    #: The handler under test.
+    handler: ClassVar[SyncHandler]
+
+    #: The people whom the policy lets, of those who may change the inspection: at least two. The last of them acts in
+    #: most of the tests.
+    allowed: ClassVar[tuple[str, ...]] = ALLOWED
+
+    def target(self, world: World, inspection: Inspection) -> Row:
+        """A row for the handler to act on: the inspection itself or a row below it. Each call returns another one."""
+        raise NotImplementedError("Override `target`.")
+
+    def payload(self, target: Row, number: int) -> dict[str, Any]:
+        """A valid payload without a version. Each `number` (from 0) makes another change of the same fields."""
+        raise NotImplementedError("Override `payload`.")
+
+    def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
+        """A valid payload that creates a row below `inspection`. You need it only if the target has a parent."""
+        raise NotImplementedError("Override `creation`.")
+
+    @pytest.fixture
+    def scene(self, app: Flask) -> Scene:
+        """People and an inspection."""
+        return Scene(app)
+
+    def item(self, payload: Any, **more: Any) -> dict[str, Any]:
+        """An item with this payload and a new `local_id`; `more` overrides its keys."""
+        return {"type": self.handler.type, "local_id": str(uuid4()), self.handler.data_keys[0]: payload, **more}
+
+    def change(self, target: Row, number: int = 0, **more: Any) -> dict[str, Any]:
+        """An item with a valid payload, to which `more` is added."""
+        return self.item({**self.payload(target, number), **more})
+
+    # The handler itself
+
+    def test_it_is_registered_under_its_type_and_aliases(self, app: Flask) -> None:
+        with app.app_context():
+            registry = current_registry()
+        assert registry.handlers[self.handler.type].handler is self.handler, "state it as an entry point"
+        for name in (self.handler.type, *self.handler.aliases):
+            assert registry.routes[name] is self.handler
+
+    def test_its_examples_are_valid(self, app: Flask) -> None:
+        assert self.handler.examples, "an author of an app learns from examples"
+        with app.app_context():
+            registry = current_registry()
+            for item in prepare(read_items({"sync_items": list(self.handler.examples)}, registry), registry):
+                assert isinstance(item, Routed), item.rejected.details
+                assert item.handler is self.handler
+                assert item.fault is None, item.fault.details
+
+    def test_it_is_described(self, scene: Scene) -> None:
+        types = scene.client("stranger").get(f"{API_PREFIX}/sync/types").json["data"]["types"]  # type: ignore[index]
+        described = next(each for each in types if each["type"] == self.handler.type)
+        payload = self.payload(self.target(scene.world, scene.inspection), 0)
+        ways = described["schema"].get("oneOf", [described["schema"]])
+        assert any(set(each["required"]) <= payload.keys() <= each["properties"].keys() for each in ways)
+
+    # Rights
+
+    @pytest.mark.parametrize("who", ALLOWED)
+    def test_whoever_may_change_the_inspection_may_do_it(self, scene: Scene, who: str) -> None:
+        item = self.change(self.target(scene.world, scene.inspection))
+        if who not in self.allowed:
+            self.assert_refused(scene, who, [item], "forbidden")
+            return
+        results = push(scene.client(who), item)
+        assert results["errors"] == results["conflicts"] == []
+        (entry,) = results["success"]
+        assert (entry["index"], entry["local_id"], entry["type"]) == (0, item["local_id"], item["type"])
+        assert entry["server_id"]
+        assert entry["message"]
+        assert ("updated_at" in entry) == self.handler.versioned
+        head = scene.world.all(LedgerOperation)[-1]
+        assert (head.local_id, head.type, head.user_id) == (item["local_id"], item["type"], scene.user(who).id)
+
+    @pytest.mark.parametrize("who", REFUSED)
+    def test_nobody_else_may_nor_sees_any_data(self, scene: Scene, who: str) -> None:
+        target = self.target(scene.world, scene.inspection)
+        items = [self.change(target)]
+        if self.handler.versioned:
+            stale = to_wire(target.updated_at - dt.timedelta(days=1))
+            items += [self.change(target, updated_at=stale, resolve_strategy=each) for each in (None, "use_server")]
+        self.assert_refused(scene, who, items, "forbidden")
+
+    def test_a_target_that_is_not_there_is_not_found(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        keys = self.handler.target.keys
+        payload = {
+            name: _missing_id(self.handler.target) if name in keys else value
+            for name, value in self.payload(target, 0).items()
+        }
+        self.assert_refused(scene, "admin", [self.item(payload)], "not_found")
+
+    # Payloads
+
+    def test_every_alias_and_payload_key_is_accepted(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        names = [(self.handler.type, key) for key in self.handler.data_keys]
+        names += [(alias, self.handler.data_keys[0]) for alias in self.handler.aliases]
+        for number, (name, key) in enumerate(names):
+            item = {"type": name, "local_id": str(uuid4()), key: self.payload(target, number)}
+            (entry,) = push(scene.client(self.allowed[-1]), item)["success"]
+            assert entry["type"] == name
+
+    def test_an_unknown_key_is_invalid_and_named(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        entries = self.assert_refused(scene, self.allowed[-1], [self.change(target, no_such_key=1)], "invalid")
+        assert "no_such_key" in entries[0]["details"]
+
+    @pytest.mark.parametrize("wrong", [True, 1.5, [], {}, [1]], ids=str)
+    def test_what_cannot_be_an_id_is_invalid_and_named(self, scene: Scene, wrong: Any) -> None:
+        payload = self.payload(self.target(scene.world, scene.inspection), 0)
+        key = next(each for each in self.handler.target.keys if each in payload)
+        entries = self.assert_refused(scene, self.allowed[-1], [self.item({**payload, key: wrong})], "invalid")
+        assert key in entries[0]["details"]
+
+    @pytest.mark.parametrize("payload", [None, [], "text", 1, {}], ids=repr)
+    def test_a_payload_that_is_none_is_invalid(self, scene: Scene, payload: Any) -> None:
+        self.assert_refused(scene, self.allowed[-1], [self.item(payload)], "invalid")
+
+    @pytest.mark.parametrize("text", UNCLEAN, ids=["NUL", "surrogate"])
+    def test_text_that_cannot_be_stored_is_refused_for_its_item_only(self, scene: Scene, text: str) -> None:
+        target = self.target(scene.world, scene.inspection)
+        payload = self.payload(target, 0)
+        bad = [self.item({**payload, text: 1}), self.change(target, more={"deep": [text]})]
+        bad += [self.item(each) for each in _replaced(payload, (text,))]
+        results = push(scene.client(self.allowed[-1]), *bad, self.change(target, 1))
+        assert {entry["code"] for entry in results["errors"]} == {"invalid"}
+        assert [entry["index"] for entry in results["errors"]] == list(range(len(bad)))
+        assert len(results["success"]) == 1
+
+    def test_no_value_makes_it_fail(self, scene: Scene) -> None:
+        payload = self.payload(self.target(scene.world, scene.inspection), 0)
+        results = push(scene.client(self.allowed[-1]), *(self.item(each) for each in _replaced(payload, ODD_VALUES)))
+        for entry in results["errors"]:
+            assert entry["code"] != "handler_failed", entry
+            assert set(entry) <= ERROR_KEYS
+
+    def test_no_missing_key_makes_it_fail(self, scene: Scene) -> None:
+        payload = self.payload(self.target(scene.world, scene.inspection), 0)
+        sent = [{name: value for name, value in payload.items() if name != missing} for missing in payload]
+        results = push(scene.client(self.allowed[-1]), *(self.item(each) for each in sent))
+        assert {entry["code"] for entry in results["errors"]} <= {"invalid"}
+
+    def test_deep_nesting_is_no_failure_of_the_server(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        deep: Any = "end"
+        for _ in range(25):
+            deep = [deep]
+        self.assert_refused(scene, self.allowed[-1], [self.change(target, no_such_key=deep)], "invalid")
+        for _ in range(25):
+            deep = [deep]
+        answer = scene.client(self.allowed[-1]).post(
+            f"{API_PREFIX}/sync", json={"sync_items": [self.change(target, no_such_key=deep)]}
+        )
+        assert answer.status_code == 400
+        assert answer.json["code"] == "bad_json"  # type: ignore[index]
+
+    def test_a_bad_item_does_not_touch_its_neighbours(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        items = [self.change(target), self.change(target, no_such_key=1), self.item({}), self.change(target, 1)]
+        results = push(scene.client(self.allowed[-1]), *items)
+        assert [entry["index"] for entry in results["success"]] == [0, 3]
+        assert [entry["index"] for entry in results["errors"]] == [1, 2]
+
+    # Retries
+
+    def test_a_retry_is_answered_again_and_changes_nothing(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        first, second = self.change(target), self.change(target, 1)
+        (before,) = push(scene.client(self.allowed[-1]), first)["success"]
+        push(scene.client(self.allowed[-2]), second)
+        recorded, stored = scene.world.recorded(), self.stored(scene)
+        (entry,) = push(scene.client(self.allowed[-1]), first)["success"]
+        assert entry["replayed"] is True
+        assert entry["first_applied_at"]
+        assert (entry["server_id"], entry["message"]) == (before["server_id"], before["message"])
+        assert scene.world.recorded() == recorded, "a retry is not recorded again"
+        assert self.stored(scene) == stored, "nor applied again"
+
+    def test_a_retry_in_one_batch_is_applied_once(self, scene: Scene) -> None:
+        item = self.change(self.target(scene.world, scene.inspection))
+        entries = push(scene.client(self.allowed[-1]), item, item)["success"]
+        assert ["replayed" in entry for entry in entries] == [False, True]
+
+    def test_the_same_local_id_with_other_content_is_a_new_operation(self, scene: Scene) -> None:
+        target = self.target(scene.world, scene.inspection)
+        items = [self.item(self.payload(target, number), local_id="same") for number in (0, 1)]
+        for item in items:
+            (entry,) = push(scene.client(self.allowed[-1]), item)["success"]
+            assert "replayed" not in entry
+
+    def test_another_users_item_is_no_retry(self, scene: Scene) -> None:
+        item = self.change(self.target(scene.world, scene.inspection))
+        for who in self.allowed[-2:]:
+            (entry,) = push(scene.client(who), item)["success"]
+            assert "replayed" not in entry
+
+    # Speed
+
+    def test_the_number_of_statements_does_not_depend_on_the_number_of_items(self, scene: Scene) -> None:
+        targets = [self.target(scene.world, scene.another_inspection()) for _ in range(21)]
+        items = [self.change(target) for target in targets]
+        self.assert_constant(scene, "fresh", items)
+        self.assert_constant(scene, "replayed", items)
+
+    def test_conflicts_take_a_fixed_number_of_statements_too(self, scene: Scene) -> None:
+        self.needs_versions()
+        targets = [self.target(scene.world, scene.another_inspection()) for _ in range(21)]
+        push(scene.client(self.allowed[-2]), *(self.change(target) for target in targets))
+        stale = [self.change(each, 1, updated_at=to_wire(each.updated_at)) for each in targets]
+        self.assert_constant(scene, "stale", stale)
+
+    # Versions
+
+    def test_a_stale_version_is_a_conflict_and_nothing_is_written(self, scene: Scene) -> None:
+        self.needs_versions()
+        target, version = self.changed_meanwhile(scene)
+        stored = self.stored(scene)
+        results = push(scene.client(self.allowed[-1]), self.change(target, 1, updated_at=version))
+        assert results["success"] == results["errors"] == []
+        (entry,) = results["conflicts"]
+        assert entry["conflict"] is True
+        assert entry["success"] is False
+        assert entry["server_id"] == target.id
+        data = entry["conflict_data"]
+        assert data["local_version"] == version
+        assert data["server_version"] > version
+        assert {"server_data", "local_data", "base_data", "conflicting_fields"} <= data.keys()
+        assert self.stored(scene) == stored
+
+    def test_the_present_version_or_none_is_no_conflict(self, scene: Scene) -> None:
+        self.needs_versions()
+        target = self.target(scene.world, scene.inspection)
+        client = scene.client(self.allowed[-1])
+        (entry,) = push(client, self.change(target, 0, updated_at=to_wire(target.updated_at)))["success"]
+        (again,) = push(client, self.change(target, 1, updated_at=entry["updated_at"]))["success"]
+        assert "data" not in again, "whoever knew the version needs no content"
+        (last,) = push(client, self.change(target, 2))["success"]
+        assert "data" in last, "version and content come together"
+        assert entry["updated_at"] < again["updated_at"] < last["updated_at"]
+
+    def test_ones_own_chain_in_one_batch_is_no_conflict(self, scene: Scene) -> None:
+        self.needs_versions()
+        target = self.target(scene.world, scene.inspection)
+        items = [self.change(target, each, updated_at=to_wire(target.updated_at)) for each in range(3)]
+        assert len(push(scene.client(self.allowed[-1]), *items)["success"]) == 3
+
+    def test_a_strategy_decides_a_conflict_up_front(self, scene: Scene) -> None:
+        self.needs_versions()
+        target, version = self.changed_meanwhile(scene)
+        stored = self.stored(scene)
+        client = scene.client(self.allowed[-1])
+        (kept,) = push(client, self.change(target, 1, updated_at=version, resolve_strategy="use_server"))["success"]
+        assert "data" in kept
+        assert self.stored(scene) == stored, "the server's version stands"
+        (won,) = push(client, self.change(target, 1, updated_at=version, resolve_strategy="use_local"))["success"]
+        assert "data" in won
+        assert self.stored(scene) != stored
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"resolve_strategy": "mine"}, {"resolve_strategy": []}, {"updated_at": 5}, {"updated_at": "yesterday"}],
+        ids=str,
+    )
+    def test_an_unknown_strategy_or_version_is_invalid_and_named(self, scene: Scene, wrong: dict[str, Any]) -> None:
+        self.needs_versions()
+        target = self.target(scene.world, scene.inspection)
+        entries = self.assert_refused(scene, self.allowed[-1], [self.change(target, **wrong)], "invalid")
+        assert entries[0]["details"].keys() == wrong.keys()
+
+    # Creating
+
+    @pytest.mark.parametrize("who", ALLOWED)
+    def test_whoever_may_change_the_inspection_may_create(self, scene: Scene, who: str) -> None:
+        self.needs_creation()
+        item = self.item(self.creation(scene.inspection, 0))
+        if who not in self.allowed:
+            self.assert_refused(scene, who, [item], "forbidden")
+            return
+        (entry,) = push(scene.client(who), item)["success"]
+        (again,) = push(scene.client(who), item)["success"]
+        assert again["replayed"] is True
+        assert again["server_id"] == entry["server_id"]
+        assert scene.world.get(self.handler.target.model, entry["server_id"]) is not None
+
+    @pytest.mark.parametrize("who", REFUSED)
+    def test_nobody_else_may_create(self, scene: Scene, who: str) -> None:
+        self.needs_creation()
+        self.assert_refused(scene, who, [self.item(self.creation(scene.inspection, 0))], "forbidden")
+
+    def test_creating_below_what_is_not_there_is_not_found(self, scene: Scene) -> None:
+        parent = self.needs_creation()
+        payload = {
+            name: _missing_id(parent) if name in parent.keys else value
+            for name, value in self.creation(scene.inspection, 0).items()
+        }
+        self.assert_refused(scene, "admin", [self.item(payload)], "not_found")
+
+    def test_creating_takes_a_fixed_number_of_statements(self, scene: Scene) -> None:
+        self.needs_creation()
+        inspections = [scene.another_inspection() for _ in range(21)]
+        self.assert_constant(scene, "fresh", [self.item(self.creation(each, 0)) for each in inspections])
+
+    # Helpers of the tests
+
+    def needs_versions(self) -> None:
+        """Skip the test unless the handler takes versions."""
+        if not self.handler.versioned:
+            pytest.skip("the type has no versions")
+
+    def needs_creation(self) -> ById:
+        """Skip the test unless the handler creates rows; how it finds the row below which it creates them."""
+        if self.handler.target.parent is None:
+            pytest.skip("the type creates nothing")
+        return self.handler.target.parent
+
+    def changed_meanwhile(self, scene: Scene) -> tuple[Row, str]:
+        """A target that somebody has changed, and its version before that change."""
+        target = self.target(scene.world, scene.inspection)
+        (entry,) = push(scene.client(self.allowed[-2]), self.change(target))["success"]
+        assert entry["updated_at"] > to_wire(target.updated_at), "`payload` must change something"
+        return target, to_wire(target.updated_at)
+
+    def stored(self, scene: Scene) -> list[dict[str, Any]]:
+        """The columns of all rows that an operation of this handler may change."""
+        models = {self.handler.target.model, *(each.model for each in self.handler.rows.values())}
+        names = sorted(models, key=lambda model: str(model.__name__))
+        return [_columns(row) for model in names for row in scene.world.all(model)]
+
+    def assert_refused(
+        self, scene: Scene, who: str, items: Sequence[Mapping[str, Any]], code: str
+    ) -> list[dict[str, Any]]:
+        """Assert that all these items are refused with `code`, and nothing is shown or recorded; the error entries."""
+        client, recorded = scene.client(who), scene.world.recorded()
+        results = push(client, *items)
+        assert results["success"] == results["conflicts"] == []
+        for entry in results["errors"]:
+            assert entry["code"] == code, entry
+            assert set(entry) <= ERROR_KEYS, "an error shows no data"
+        assert scene.world.recorded() == recorded
+        return results["errors"]
+
+    def assert_constant(self, scene: Scene, kind: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """Assert that one item takes as many statements as all the others together."""
+        client = scene.client(self.allowed[-1])
+        push(client, *items[:0])
+        counts = []
+        for batch in (items[:1], items[1:]):
+            with statements_of(scene.app) as found:
+                push(client, *batch)
+            counts.append(len(found))
+        assert counts[0] == counts[1], f"{kind}: 1 item takes {counts[0]} statements, {len(items) - 1} take {counts[1]}"
+
+
+def _missing_id(target: ById) -> Any:
+    """An id that no row of the target's model has."""
+    is_text = isinstance(inspect(target.model).primary_key[0].type, String)
+    return str(uuid4()) if is_text else MAX_INTEGER
+
+
+def _replaced(payload: Mapping[str, Any], values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The payload with each of its values replaced by each of `values`."""
+    for name in payload:
+        for value in values:
+            yield {**payload, name: value}
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    return {each.key: getattr(row, each.key) for each in inspect(type(row)).column_attrs}

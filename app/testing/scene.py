@@ -1,0 +1,90 @@
+"""People at work on an inspection: signing in, pushing batches, and counting the statements that they take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from app.config import API_PREFIX
+from app.core.database.engine import db
+from app.models import Inspection, User
+from app.testing.world import PASSWORD, World
+
+
+def sign_in(app: Flask, user: User, device_id: str | None = None) -> FlaskClient:
+    """A test client that sends the user's access token with every request."""
+    body = {"email": user.email, "password": PASSWORD}
+    if device_id is not None:
+        body["device_id"] = device_id
+    client = app.test_client()
+    answer = client.post(f"{API_PREFIX}/auth/login", json=body)
+    assert answer.status_code == 200, answer.text
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {answer.json['access_token']}"  # type: ignore[index]
+    return client
+
+
+def push(client: FlaskClient, *items: Any) -> dict[str, list[dict[str, Any]]]:
+    """Send one batch, and return the `results` of its answer: the lists `success`, `errors` and `conflicts`."""
+    # The standard library's JSON also writes texts that the server must refuse, such as lone surrogates.
+    body = json.dumps({"sync_items": items})
+    answer = client.post(f"{API_PREFIX}/sync", data=body, content_type="application/json")
+    assert answer.status_code == 200, answer.text
+    results: dict[str, list[dict[str, Any]]] = answer.json["results"]  # type: ignore[index]
+    assert sum(map(len, results.values())) == len(items), "each item has one entry"
+    return results
+
+
+@contextmanager
+def statements_of(app: Flask) -> Iterator[list[str]]:
+    """The SQL statements that the application sends while the block lasts."""
+    with app.app_context():
+        engine = db.engine
+    statements: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", listen)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", listen)
+
+
+class Scene:
+    """An inspection with an owner and an assigned technician, an administrator, and two people who may not see it."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.world = World(app)
+        self._clients: dict[str, FlaskClient] = {}
+        self._users: dict[str, User] = {}
+
+    def user(self, who: str) -> User:
+        """The user called `admin`, `owner`, `technician`, `unassigned` (a technician) or `stranger`."""
+        if who not in self._users:
+            role = {"admin": "admin", "technician": "technician", "unassigned": "technician"}.get(who, "user")
+            self._users[who] = self.world.user(f"{who}@example.com", role)
+        return self._users[who]
+
+    def client(self, who: str) -> FlaskClient:
+        """A client that this user has signed in with."""
+        if who not in self._clients:
+            self._clients[who] = sign_in(self.app, self.user(who))
+        return self._clients[who]
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """The inspection that the handler's targets stand below."""
+        return self.another_inspection()
+
+    def another_inspection(self) -> Inspection:
+        """One more inspection of the same owner and technician."""
+        return self.world.inspection(self.user("owner"), self.user("technician"))

@@ -1,0 +1,56 @@
+"""The Makefile says what it can do, and installs pinned releases of everything that `setup.cfg` asks for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from configparser import ConfigParser
+from importlib.metadata import distributions
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.guards.sources import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+#: Name -> release.
+PINS = {canonicalize_name(name): release for name, _, release in (line.partition("==") for line in LINES)}
+
+
+def requirements() -> Iterator[Requirement]:
+    """Everything that `setup.cfg` asks for, the extras included."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    return (Requirement(line) for text in texts for line in text.split("\n") if line.strip())
+
+
+def test_make_alone_lists_every_target() -> None:
+    printed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = dict(re.findall(r"^  ([a-z-]+) +(\S.+)$", printed, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert targets >= {"help", "run", "test", "lint", "docs", "constraints"}
+    assert set(listed) == targets
+
+
+def test_make_takes_no_target_for_a_file() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)
+    assert set(phony.split()) == set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+
+
+def test_constraints_are_plain_pins_that_serve_every_machine() -> None:
+    assert [line for line in LINES if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+
+
+def test_everything_that_is_asked_for_is_pinned_to_a_release_that_fits() -> None:
+    wrong = [str(each) for each in requirements() if PINS.get(canonicalize_name(each.name), "0") not in each.specifier]
+    assert wrong == [], "run `make constraints`"
+
+
+def test_what_is_installed_here_is_what_is_pinned() -> None:
+    installed = {canonicalize_name(each.name): each.version for each in distributions()}
+    other = {name: installed[name] for name, release in PINS.items() if installed.get(name, release) != release}
+    assert other == {}, "remove .venv/installed-dev, then run `make .venv/installed-dev`"
+    assert len(installed.keys() & PINS.keys()) > len(PINS) * 0.9, "some pins are for other systems, but not many"

@@ -1,0 +1,116 @@
+"""The contract for handlers finds what is wrong with a careless one; each mistake fails the test that is about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from marshmallow import EXCLUDE, Schema, fields
+from sqlalchemy import select
+
+from app import policies
+from app.core.database.engine import db
+from app.core.host.registry import Registered
+from app.models import FormFill, Inspection
+from app.plugin_api import Context, Operation, Outcome, Row, SyncHandler, by_id, edit
+from app.testing import HandlerContract, Scene, World, push
+
+
+class NoteSchema(Schema):
+    note = fields.String(required=True)
+
+
+class CarelessSchema(NoteSchema):
+    class Meta:
+        unknown = EXCLUDE
+
+
+good = SyncHandler(
+    type="note",
+    schema=NoteSchema,
+    target=by_id(FormFill),
+    policy=policies.change,
+    apply=edit,
+    examples=({"type": "note", "local_id": "1", "data": {"id": 1, "note": "x"}},),
+)
+
+
+def query(operation: Operation, context: Context) -> Outcome:
+    db.session.execute(select(FormFill.id)).all()
+    return edit(operation, context)
+
+
+def trust(operation: Operation, context: Context) -> Outcome:
+    context.change(operation.target, {"note": operation.data["note"][0] + "…"})
+    return Outcome()
+
+
+class NoteContract(HandlerContract):
+    def target(self, world: World, inspection: Inspection) -> Row:
+        return world.form_fill(inspection)
+
+    def payload(self, target: Row, number: int) -> dict[str, Any]:
+        return {"id": target.id, "note": f"{number}"}
+
+
+def contract_for(app: Flask, handler: SyncHandler) -> NoteContract:
+    """The contract of a handler that is installed in this application."""
+    registry = app.extensions["fieldpost.registry"]
+    registry.handlers["note"] = Registered(handler=handler, entry_point="x:y", distribution="x", version="1")
+    registry.routes["note"] = handler
+    found = NoteContract()
+    found.handler = handler  # type: ignore[misc]
+    return found
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], Callable[[NoteContract, Scene], None]]] = {
+    "everybody may": (
+        {"policy": lambda *_: True},
+        lambda contract, scene: contract.test_nobody_else_may_nor_sees_any_data(scene, "stranger"),
+    ),
+    "nobody may": (
+        {"policy": lambda *_: False},
+        lambda contract, scene: contract.test_whoever_may_change_the_inspection_may_do_it(scene, "technician"),
+    ),
+    "unknown keys are dropped": (
+        {"schema": CarelessSchema},
+        lambda contract, scene: contract.test_an_unknown_key_is_invalid_and_named(scene),
+    ),
+    "it queries": (
+        {"apply": query},
+        lambda contract, scene: contract.test_the_number_of_statements_does_not_depend_on_the_number_of_items(scene),
+    ),
+    "it trusts a value": (
+        {"apply": trust},
+        lambda contract, scene: contract.test_no_value_makes_it_fail(scene),
+    ),
+    "an example is wrong": (
+        {"examples": ({"type": "note", "local_id": "1", "data": {"id": 1}},)},
+        lambda contract, scene: contract.test_its_examples_are_valid(scene.app),
+    ),
+    "it changes nothing": (
+        {"apply": lambda *_: Outcome()},
+        lambda contract, scene: contract.test_a_stale_version_is_a_conflict_and_nothing_is_written(scene),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_fails_the_test_that_is_about_it(app: Flask, mistake: str) -> None:
+    parts, run = MISTAKES[mistake]
+    with pytest.raises((AssertionError, ValueError)):
+        run(contract_for(app, replace(good, **parts)), Scene(app))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_handler_without_it_passes(app: Flask, mistake: str) -> None:
+    MISTAKES[mistake][1](contract_for(app, good), Scene(app))
+
+
+def test_a_failed_assertion_of_the_helpers_shows_its_values(app: Flask) -> None:
+    """`pytest.register_assert_rewrite("app.testing")` covers the modules of the package, too."""
+    with pytest.raises(AssertionError, match="401 == 200"):
+        push(app.test_client())
