@@ -261,7 +261,7 @@ def test_what_was_sent_while_a_walk_was_under_way_is_not_discarded_at_its_end(
     app: Flask, make_device: MakeDevice, tech: User, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The walk began before it was made, and the feed is held back."""
-    monkeypatch.setattr(routes, "USUAL_LIMIT", 1)
+    monkeypatch.setattr(routes, "DEFAULT_LIMIT", 1)
     device = make_device(tech)
     with feed_held_back(app):
         fates(device, PASS, LOSE_ANSWER)
