@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import BigId, JSONValue, UTCDateTime
+from app.core.values import JsonObject
 from app.models.base import Syncable, one_of
 from app.plugin_api import Entity
 
@@ -17,7 +17,7 @@ from app.plugin_api import Entity
 KINDS = ("photo", "signature")
 
 
-def record(attachment: Attachment) -> dict[str, Any]:
+def record(attachment: Attachment) -> JsonObject:
     """An attachment as it goes to a device (contract, section 6)."""
     return {
         "id": attachment.id,
@@ -70,5 +70,5 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     storage_key: Mapped[str] = mapped_column(String(255), unique=True)
     uploaded_by_id: Mapped[int] = mapped_column(BigId)
     #: For plugins: what is noted about the attachment.
-    data: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
+    data: Mapped[JsonObject] = mapped_column(JSONValue, default=dict)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from sqlalchemy import Date, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS_AND_ROOM, BigId, JSONValue
+from app.core.values import JsonObject
 from app.models.base import Versioned, one_of
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
@@ -23,7 +23,7 @@ PENDING_STATUSES = ("pending", "in_progress")
 SYNCED_FIELDS = ("status", "notes")
 
 
-def record(inspection: Inspection) -> dict[str, Any]:
+def record(inspection: Inspection) -> JsonObject:
     """An inspection as it goes to a device (contract, section 6)."""
     template = inspection.form_template
     return {
@@ -44,7 +44,7 @@ def record(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def expose(_inspection: Inspection, fields: dict[str, Any]) -> dict[str, Any]:
+def expose(_inspection: Inspection, fields: JsonObject) -> JsonObject:
     """What answers to a batch show of an inspection (contract, section 3.3)."""
     return {name: fields[name] for name in SYNCED_FIELDS}
 
@@ -87,8 +87,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     system_category: Mapped[str | None] = mapped_column(String(255))
     interval_category: Mapped[str | None] = mapped_column(String(255))
     job: Mapped[str | None] = mapped_column(String(255))
-    property: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
-    customer: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+    property: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    customer: Mapped[JsonObject | None] = mapped_column(JSONValue)
     #: The first of the templates that it was created with; its name heads the offline package.
     form_template_id: Mapped[int | None] = mapped_column(ForeignKey("form_templates.id"))
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)

@@ -8,13 +8,14 @@ No foreign keys to targets: the ledger outlives what it tells of.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 
 from sqlalchemy import BigInteger, FetchedValue, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
+from app.core.values import JsonObject
 
 #: The entries that tell of somebody's sight.
 OF_SIGHT = text("viewer_id IS NOT NULL")
@@ -54,7 +55,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     version_before: Mapped[datetime | None] = mapped_column(UTCDateTime)
     version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
     message: Mapped[str | None] = mapped_column(String(255))
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+    result: Mapped[JsonObject | None] = mapped_column(JSONValue)
 
 
 class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
@@ -88,7 +89,11 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
     version_before: Mapped[datetime | None] = mapped_column(UTCDateTime)
     version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: `{field: {"old": value, "new": value}}`; a key that is missing says that the field was absent.
-    changes: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONValue)
+    changes: Mapped[dict[str, JsonObject]] = mapped_column(JSONValue)
+
+
+#: The two tables that are written by each change and pruned together.
+LedgerTable: TypeAlias = type[LedgerOperation] | type[LedgerEntry]
 
 
 class LedgerState(db.Model):  # type: ignore[name-defined, misc]

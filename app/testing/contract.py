@@ -16,7 +16,7 @@ from app.config import API_PREFIX
 from app.core.host.registry import current_registry
 from app.core.sync.items import Routed, read_items
 from app.core.sync.prepare import prepare
-from app.core.values import MAX_INTEGER
+from app.core.values import MAX_INTEGER, JsonObject
 from app.models import Inspection, LedgerOperation
 from app.plugin_api import ById, Row, SyncHandler
 from app.testing.scene import Scene, push, statements_of
@@ -51,11 +51,11 @@ class HandlerContract:
         """A row for the handler to act on: the inspection itself or a row below it. Each call returns another one."""
         raise NotImplementedError("Override `target`.")
 
-    def payload(self, target: Row, number: int) -> dict[str, Any]:
+    def payload(self, target: Row, number: int) -> JsonObject:
         """A valid payload without a version. Each `number` (from 0) makes another change of the same fields."""
         raise NotImplementedError("Override `payload`.")
 
-    def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
+    def creation(self, inspection: Inspection, number: int) -> JsonObject:
         """A valid payload that creates a row below `inspection`. You need it only if the target has a parent."""
         raise NotImplementedError("Override `creation`.")
 
@@ -64,11 +64,11 @@ class HandlerContract:
         """People and an inspection."""
         return Scene(app)
 
-    def item(self, payload: Any, **more: Any) -> dict[str, Any]:
+    def item(self, payload: Any, **more: Any) -> JsonObject:
         """An item with this payload and a new `local_id`; `more` overrides its keys."""
         return {"type": self.handler.type, "local_id": str(uuid4()), self.handler.data_keys[0]: payload, **more}
 
-    def change(self, target: Row, number: int = 0, **more: Any) -> dict[str, Any]:
+    def change(self, target: Row, number: int = 0, **more: Any) -> JsonObject:
         """An item with a valid payload, to which `more` is added."""
         return self.item({**self.payload(target, number), **more})
 
@@ -305,7 +305,7 @@ class HandlerContract:
         [{"resolve_strategy": "mine"}, {"resolve_strategy": []}, {"updated_at": 5}, {"updated_at": "yesterday"}],
         ids=str,
     )
-    def test_an_unknown_strategy_or_version_is_invalid_and_named(self, scene: Scene, wrong: dict[str, Any]) -> None:
+    def test_an_unknown_strategy_or_version_is_invalid_and_named(self, scene: Scene, wrong: JsonObject) -> None:
         self.needs_versions()
         target = self.target(scene.world, scene.inspection)
         entries = self.assert_refused(scene, self.allowed[-1], [self.change(target, **wrong)], "invalid")
@@ -364,15 +364,13 @@ class HandlerContract:
         assert entry["updated_at"] > to_wire(target.updated_at), "`payload` must change something"
         return target, to_wire(target.updated_at)
 
-    def stored(self, scene: Scene) -> list[dict[str, Any]]:
+    def stored(self, scene: Scene) -> list[JsonObject]:
         """The columns of all rows that an operation of this handler may change."""
         models = {self.handler.target.model, *(each.model for each in self.handler.rows.values())}
         names = sorted(models, key=lambda model: str(model.__name__))
         return [_columns(row) for model in names for row in scene.world.all(model)]
 
-    def assert_refused(
-        self, scene: Scene, who: str, items: Sequence[Mapping[str, Any]], code: str
-    ) -> list[dict[str, Any]]:
+    def assert_refused(self, scene: Scene, who: str, items: Sequence[Mapping[str, Any]], code: str) -> list[JsonObject]:
         """Assert that all these items are refused with `code`, and nothing is shown or recorded; the error entries."""
         client, recorded = scene.client(who), scene.world.recorded()
         results = push(client, *items)
@@ -401,12 +399,12 @@ def _missing_id(target: ById) -> Any:
     return str(uuid4()) if is_text else MAX_INTEGER
 
 
-def _replaced(payload: Mapping[str, Any], values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _replaced(payload: Mapping[str, Any], values: Sequence[Any]) -> Iterator[JsonObject]:
     """The payload with each of its values replaced by each of `values`."""
     for name in payload:
         for value in values:
             yield {**payload, name: value}
 
 
-def _columns(row: Row) -> dict[str, Any]:
+def _columns(row: Row) -> JsonObject:
     return {each.key: getattr(row, each.key) for each in inspect(type(row)).column_attrs}

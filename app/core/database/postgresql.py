@@ -53,7 +53,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.core.database.read import Read
 from app.core.database.transactions import SNAPSHOT, WRITES
-from app.core.database.values import ColumnLike, Values
+from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
 T = TypeVar("T")
@@ -161,13 +161,13 @@ class PostgreSQL:
             found.setdefault(name, []).append(key)
         return {name: sorted(keys) for name, keys in found.items()}
 
-    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: ValueSet) -> ColumnElement[bool]:
         """Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table."""
         if values.is_single:
             return column == values.parameter(column.type)
         return column == any_(_array_of(column.type, values))
 
-    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The values of several as an array."""
         if values.is_single:
             return select(values.parameter(column.type))
@@ -177,7 +177,7 @@ class PostgreSQL:
         """A single value, or a list, which is an array for the driver."""
         return next(iter(values)) if len(values) == 1 else list(values)
 
-    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: ValueSet) -> Select[Any]:
         """PostgreSQL would at times rather read all rows that the other conditions leave.
 
         OFFSET keeps it from seeing through the subquery, so that each value is looked up in the index.
@@ -217,7 +217,7 @@ class PostgreSQL:
         return str(session.scalar(CLUSTER))
 
 
-def _array_of(kind: TypeEngine[Any], values: Values) -> ColumnElement[Any]:
+def _array_of(kind: TypeEngine[Any], values: ValueSet) -> ColumnElement[Any]:
     """The values as an array, which PostgreSQL sees only when it runs the statement.
 
     Otherwise it would make a plan for each array anew, because it assumes ten elements for an unknown one and takes a
@@ -254,7 +254,7 @@ def send_statement(
         sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
         answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
         for query, answer in zip(parameters.reads, answers, strict=True):
-            query.found = _rows_of(query, answer, context.dialect)
+            query.rows = _rows_of(query, answer, context.dialect)
         return True
     if begin is None:
         return False

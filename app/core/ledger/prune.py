@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
 
 from sqlalchemy import Row, delete, select
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from app.core.database.engine import db
 from app.core.ledger.state import below, horizon, ledger_state
 from app.core.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, LedgerState
+from app.models.ledger import LedgerTable
 
 #: Rows that go in one transaction: others write in between, and no statement takes long.
 PIECE = 1000
@@ -42,7 +42,7 @@ def prune(before: datetime) -> Pruned:
     return Pruned(entries=_prune(LedgerEntry, before), operations=_prune(LedgerOperation, before))
 
 
-def _prune(model: Any, before: datetime) -> int:
+def _prune(model: LedgerTable, before: datetime) -> int:
     removed, count = 0, PIECE
     while count == PIECE:
         count = unit_of_work(lambda _unit_id: _prune_piece(db.session(), model, before))
@@ -50,7 +50,7 @@ def _prune(model: Any, before: datetime) -> int:
     return removed
 
 
-def _prune_piece(session: Session, model: Any, before: datetime) -> int:
+def _prune_piece(session: Session, model: LedgerTable, before: datetime) -> int:
     # Locked before anything is looked at: two prunes take turns, and the horizon never goes back.
     state = session.get_one(LedgerState, 1, with_for_update=True, populate_existing=True)
     rows = _oldest(session, model, before)
@@ -63,7 +63,7 @@ def _prune_piece(session: Session, model: Any, before: datetime) -> int:
     return len(rows)
 
 
-def _oldest(session: Session, model: Any, before: datetime) -> Sequence[Row[Any]]:
+def _oldest(session: Session, model: LedgerTable, before: datetime) -> Sequence[Row[int, int, datetime]]:
     """The rows at the ledger's beginning that are old, at most a piece.
 
     Up to the first that is not: order counts, whatever a clock that was set back says of the ones behind it. Of

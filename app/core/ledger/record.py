@@ -214,7 +214,7 @@ def user_lock(origin: Origin) -> Lock:
 
 def keep_user(recorder: Recorder, lock: Lock) -> None:
     """Give the recorder the user that was locked. Raises `UnauthorizedError` unless there is an active one."""
-    for values in lock.found:
+    for values in lock.rows:
         recorder.user, recorder.generation = adopt(recorder.session, User, values), values[-1]
     if recorder.user is None or not recorder.user.active:
         raise UnauthorizedError("token_revoked", "This user has been deactivated.")
