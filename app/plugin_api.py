@@ -291,5 +291,5 @@ def edit(operation: Operation, context: Context) -> Outcome:
 
 def plugin_settings(name: str) -> Mapping[str, Any]:
     """The settings of the plugin `name`, for its routes, its commands and `collect`; `apply` has `context.settings`."""
-    found: Mapping[str, Any] = current_app.extensions["fieldpost.plugin_settings"][name]
-    return found
+    settings: Mapping[str, Any] = current_app.extensions["fieldpost.plugin_settings"][name]
+    return settings

@@ -78,7 +78,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     @property
     def viewer_ids(self) -> set[int]:
         """The users, beside administrators, who have sight of it. The ledger records who gains and loses it."""
-        return {each for each in (self.owner_id, self.assignee_id) if each is not None}
+        return {user_id for user_id in (self.owner_id, self.assignee_id) if user_id is not None}
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     date: Mapped[dt.date] = mapped_column(Date)

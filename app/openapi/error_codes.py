@@ -19,8 +19,8 @@ class ErrorCode:
 
 
 ERROR_CODES = {
-    each.code: each
-    for each in (
+    code.code: code
+    for code in (
         ErrorCode(
             "bad_json",
             400,

@@ -49,7 +49,7 @@ def statements_of(app: Flask) -> Iterator[list[str]]:
         engine = db.engine
     statements: list[str] = []
 
-    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         statements.append(statement)
 
     event.listen(engine, "before_cursor_execute", listen)

@@ -156,10 +156,10 @@ class PostgreSQL:
         if len(counts) == 1:
             ((name, count),) = counts.items()
             return {name: session.scalars(NEXT_IDS_OF_ONE, {"name": name, "count": count}).all()}
-        found: dict[str, list[int]] = {}
+        ids: dict[str, list[int]] = {}
         for name, key in session.execute(NEXT_IDS, {"names": list(counts), "counts": list(counts.values())}):
-            found.setdefault(name, []).append(key)
-        return {name: sorted(keys) for name, keys in found.items()}
+            ids.setdefault(name, []).append(key)
+        return {name: sorted(keys) for name, keys in ids.items()}
 
     def among(self, column: ColumnLike, values: ValueSet) -> ColumnElement[bool]:
         """Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table."""
@@ -193,8 +193,8 @@ class PostgreSQL:
         self, outer: Subquery, model: Any, query: Select[Any], columns: Sequence[ColumnElement[Any]]
     ) -> tuple[FromClause, Any]:
         """The query is run for each row, as LATERAL."""
-        found = query.with_only_columns(*columns).lateral()
-        return outer.join(found, true()), found.c
+        rows = query.with_only_columns(*columns).lateral()
+        return outer.join(rows, true()), rows.c
 
     def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
         """A transaction that began earlier may commit later: ids alone are no order."""
@@ -412,8 +412,8 @@ def _part(shape: _Shape) -> str:
 
 
 def _type(table: Table, name: str) -> str:
-    found: str = table.c[name].type.compile(POSTGRESQL)
-    return found
+    type_: str = table.c[name].type.compile(POSTGRESQL)
+    return type_
 
 
 def _new_value(target: str, name: str, document: str | None) -> str:

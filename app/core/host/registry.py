@@ -94,8 +94,8 @@ class Registry:
 
     def plugin_of(self, registered: Registered) -> Plugin | None:
         """The plugin that a handler belongs to: stated in the same module, or the only one of its distribution."""
-        own = [each for each in self.installed.values() if each.distribution == registered.distribution]
-        near = [each for each in own if _module(each.entry_point) == _module(registered.entry_point)]
+        own = [plugin for plugin in self.installed.values() if plugin.distribution == registered.distribution]
+        near = [plugin for plugin in own if _module(plugin.entry_point) == _module(registered.entry_point)]
         candidates = near or own
         return candidates[0].plugin if len(candidates) == 1 else None
 
