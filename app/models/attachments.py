@@ -10,14 +10,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.database.engine import db
 from app.core.database.types import BigId, JSONValue, UTCDateTime
 from app.core.values import JsonObject
-from app.models.base import Syncable, one_of
+from app.models.base import Syncable, choice_constraint
 from app.plugin_api import Entity
 
 #: What an attachment can be.
 KINDS = ("photo", "signature")
 
 
-def record(attachment: Attachment) -> JsonObject:
+def attachment_record(attachment: Attachment) -> JsonObject:
     """An attachment as it goes to a device (contract, section 6)."""
     return {
         "id": attachment.id,
@@ -39,7 +39,7 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "attachments"
     __table_args__ = (
-        one_of("kind", KINDS),
+        choice_constraint("kind", KINDS),
         UniqueConstraint("form_fill_id", "position"),
     )
     __entity__ = Entity(
@@ -49,7 +49,7 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
         fields=("form_fill_id", "kind", "field_name", "sha256", "deleted_at"),
         document="data",
         identity=("inspection_id", "form_fill_id"),
-        record=record,
+        record=attachment_record,
     )
 
     #: A random UUID: unguessable, and never given twice, whatever a restore brings back.

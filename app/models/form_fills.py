@@ -27,24 +27,24 @@ def attachment_keys(form_fill: FormFill) -> JsonObject:
     return keys
 
 
-def expose(form_fill: FormFill, fields: JsonObject) -> JsonObject:
+def exposed_data(form_fill: FormFill, fields: JsonObject) -> JsonObject:
     """A form fill's data as they leave the server: with the attachment keys projected in."""
     return fields | attachment_keys(form_fill)
 
 
-def conflict(form_fill: FormFill) -> JsonObject:
+def conflict_details(form_fill: FormFill) -> JsonObject:
     """What a device needs beside the data to show a conflict (contract, section 3.1)."""
     return {"server_form_structure": form_fill.form_template.form_structure}
 
 
-def record(form_fill: FormFill) -> JsonObject:
+def form_fill_record(form_fill: FormFill) -> JsonObject:
     """A form fill as it goes to a device (contract, section 6)."""
     return {
         "id": form_fill.id,
         "client_id": form_fill.client_id,
         "inspection_id": form_fill.inspection_id,
         "form_template_id": form_fill.form_template_id,
-        "data": expose(form_fill, form_fill.data),
+        "data": exposed_data(form_fill, form_fill.data),
         "created_at": to_wire(form_fill.created_at),
         "updated_at": to_wire(form_fill.updated_at),
         "form_structure": form_fill.form_template.form_structure,
@@ -63,9 +63,9 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
         document="data",
         identity=("inspection_id", "form_template_id"),
         loads=("attachments", "form_template"),
-        record=record,
-        expose=expose,
-        conflict=conflict,
+        record=form_fill_record,
+        expose=exposed_data,
+        conflict=conflict_details,
         counted="total_form_fills",
         constraints={"uq_form_fills_client_id": "client_id is taken"},
     )

@@ -11,7 +11,7 @@ from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS_AND_ROOM, BigId, JSONValue
 from app.core.values import JsonObject
-from app.models.base import Versioned, one_of
+from app.models.base import Versioned, choice_constraint
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 
@@ -23,7 +23,7 @@ PENDING_STATUSES = ("pending", "in_progress")
 SYNCED_FIELDS = ("status", "notes")
 
 
-def record(inspection: Inspection) -> JsonObject:
+def inspection_record(inspection: Inspection) -> JsonObject:
     """An inspection as it goes to a device (contract, section 6)."""
     template = inspection.form_template
     return {
@@ -44,7 +44,7 @@ def record(inspection: Inspection) -> JsonObject:
     }
 
 
-def expose(_inspection: Inspection, fields: JsonObject) -> JsonObject:
+def exposed_fields(_inspection: Inspection, fields: JsonObject) -> JsonObject:
     """What answers to a batch show of an inspection (contract, section 3.3)."""
     return {name: fields[name] for name in SYNCED_FIELDS}
 
@@ -53,7 +53,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     """One visit to a property. Its owner and its assigned technician may read and change it (section 2)."""
 
     __tablename__ = "inspections"
-    __table_args__ = (one_of("status", STATUSES), KEEP_IDS_AND_ROOM)
+    __table_args__ = (choice_constraint("status", STATUSES), KEEP_IDS_AND_ROOM)
     __entity__ = Entity(
         name="inspection",
         label="Inspection",
@@ -64,8 +64,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         ),
         identity=(),
         loads=("form_template",),
-        record=record,
-        expose=expose,
+        record=inspection_record,
+        expose=exposed_fields,
         counted="total_inspections",
     )  # fmt: skip
 

@@ -42,10 +42,10 @@ def recall(
 @lru_cache
 def _remembered(database: Database, local_ids: ValueSet) -> Select[Any]:
     columns = LedgerOperation.__table__.c
-    found = select(*(columns[name] for name in Remembered._fields)).where(
+    statement = select(*(columns[name] for name in Remembered._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
-    return database.look_up(found, columns.local_id, local_ids)
+    return database.look_up(statement, columns.local_id, local_ids)
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
@@ -63,10 +63,10 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
         )
         .order_by(LedgerEntry.id)
     )
-    found: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
-    for entry in session.scalars(statement, {"keys": database.parameter_of(found)}):
-        found[entry.entity_id].append(entry)
-    return found
+    entries: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
+    for entry in session.scalars(statement, {"keys": database.parameter_of(entries)}):
+        entries[entry.entity_id].append(entry)
+    return entries
 
 
 def entries_of(entity: str, key: Any) -> Select[Any]:

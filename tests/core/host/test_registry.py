@@ -17,7 +17,7 @@ from marshmallow import Schema
 from app import create_app, policies
 from app.core.host.findings import Finding, Kind, refuse
 from app.core.host.handlers import by_ids, core_keys, models_of, takes_client_id
-from app.core.host.load import load
+from app.core.host.load import load_plugins
 from app.core.host.mount import mount_blueprints, mount_commands
 from app.core.host.registry import HANDLERS, PLUGINS, Registry
 from app.core.host.settings import read_settings
@@ -70,7 +70,7 @@ def entry(module: ModuleType, name: str, value: object, distribution: str = "fie
 
 def filled(*entries: EntryPoint) -> Registry:
     registry = Registry()
-    assert load(registry, entries) == []
+    assert load_plugins(registry, entries) == []
     return registry
 
 
@@ -125,7 +125,7 @@ def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(str
     stray = type("Stray", (), {"__entity__": 3})
     registry = Registry()
     entries = [entry(stranger, "plain", handler("plain", target=by_id(Plain)))]
-    (finding,) = [each for each in load(registry, entries) if each.what.startswith("it is not mapped")]
+    (finding,) = [each for each in load_plugins(registry, entries) if each.what.startswith("it is not mapped")]
     assert finding.where.endswith("Plain of unknown")
     assert registry.models == {}
     entries = [entry(stranger, "stray", handler("stray", reads={"x": by_id(stray, "x_id")}))]
