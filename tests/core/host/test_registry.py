@@ -87,7 +87,7 @@ def test_types_and_aliases_lead_to_their_handler(stranger: ModuleType) -> None:
 def test_two_distributions_with_one_name_are_both_named(stranger: ModuleType) -> None:
     entries = [entry(stranger, "note", handler("note"), each) for each in ("first", "second")]
     entries += [entry(stranger, "notes", plugin("notes"), each) for each in ("first", "second")]
-    findings = load(Registry(), entries)
+    findings = load_plugins(Registry(), entries)
     assert len(findings) == 2
     for finding in findings:
         assert finding.where.endswith("of second 1.5")
@@ -104,7 +104,7 @@ def test_one_finding_is_told_like_many() -> None:
 
 
 def test_a_field_that_cannot_be_looked_into_is_a_finding_too(stranger: ModuleType) -> None:
-    (finding,) = load(Registry(), [entry(stranger, "odd", plugin("odd", settings=3))])
+    (finding,) = load_plugins(Registry(), [entry(stranger, "odd", plugin("odd", settings=3))])
     assert finding.what.startswith("checking it raised AttributeError")
     assert finding.cure == "Compare its fields with docs/plugins.md."
 
@@ -129,7 +129,7 @@ def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(str
     assert finding.where.endswith("Plain of unknown")
     assert registry.models == {}
     entries = [entry(stranger, "stray", handler("stray", reads={"x": by_id(stray, "x_id")}))]
-    (finding,) = load(Registry(), entries)
+    (finding,) = load_plugins(Registry(), entries)
     assert finding.what == "the model 'Stray' has no `__entity__ = Entity(…)`"
 
 
