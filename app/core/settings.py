@@ -103,7 +103,7 @@ def names_of_settings() -> list[str]:
 def parse_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environment` (default: the process's) as they are set there. Touches no file.
 
-    Raises `ConfigurationError` that names the setting, the value and what to do.
+    Raises `ConfigurationError` that names the setting, the value and the cure.
     """
     environment = os.environ if environment is None else environment
     fields = _fields()

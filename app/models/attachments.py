@@ -13,7 +13,7 @@ from app.core.values import JsonObject
 from app.models.base import Syncable, choice_constraint
 from app.plugin_api import Entity
 
-#: What an attachment can be.
+#: The kinds of attachments.
 KINDS = ("photo", "signature")
 
 
@@ -52,7 +52,7 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
         record=attachment_record,
     )
 
-    #: A random UUID: unguessable, and never given twice, whatever a restore brings back.
+    #: A random UUID: unguessable, and never given twice, not even after a restore.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     #: No foreign keys here: the row outlives its form fill and inspection until its bytes are collected.
     inspection_id: Mapped[int] = mapped_column(BigId, index=True)
@@ -69,6 +69,6 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     sha256: Mapped[str] = mapped_column(String(64))
     storage_key: Mapped[str] = mapped_column(String(255), unique=True)
     uploaded_by_id: Mapped[int] = mapped_column(BigId)
-    #: For plugins: what is noted about the attachment.
+    #: Plugins' notes about the attachment.
     data: Mapped[JsonObject] = mapped_column(JSONValue, default=dict)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

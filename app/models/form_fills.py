@@ -28,12 +28,12 @@ def attachment_keys(form_fill: FormFill) -> JsonObject:
 
 
 def exposed_data(form_fill: FormFill, fields: JsonObject) -> JsonObject:
-    """A form fill's data as they leave the server: with the attachment keys projected in."""
+    """A form fill's data as they leave the server, attachment keys included."""
     return fields | attachment_keys(form_fill)
 
 
 def conflict_details(form_fill: FormFill) -> JsonObject:
-    """What a device needs beside the data to show a conflict (contract, section 3.1)."""
+    """The keys that a device needs beside the data to show a conflict (contract, section 3.1)."""
     return {"server_form_structure": form_fill.form_template.form_structure}
 
 

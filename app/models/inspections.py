@@ -1,4 +1,4 @@
-"""Inspections: the root of everything that a device syncs, and what decides who may see it."""
+"""Inspections: the roots of everything that a device syncs. They decide who may see it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inspection_record(inspection: Inspection) -> JsonObject:
 
 
 def exposed_fields(_inspection: Inspection, fields: JsonObject) -> JsonObject:
-    """What answers to a batch show of an inspection (contract, section 3.3)."""
+    """The fields of an inspection that answers to a batch show (contract, section 3.3)."""
     return {name: fields[name] for name in SYNCED_FIELDS}
 
 

@@ -1,8 +1,8 @@
-"""The ledger's tables: append-only; retries, history, merge base and change feed all read them.
+"""The ledger's tables. Rows are only ever added; retries, history, merge base and change feed all read them.
 
 One head row an operation (`LedgerOperation`), always written, and one row a changed row (`LedgerEntry`);
 beside it an entry for each user who gains or loses sight of an inspection. Only `app.core.ledger` writes them.
-No foreign keys to targets: the ledger outlives what it tells of.
+No foreign keys to targets: the ledger outlives the rows it tells of.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: Through which door it came: `sync`, `upload`, `rest` or `cli`.
+    #: The door through which it came: `sync`, `upload`, `rest` or `cli`.
     door: Mapped[str] = mapped_column(String(16))
     #: None: the command line.
     user_id: Mapped[int | None] = mapped_column(BigId)
     #: Empty where the sign-in named no device, so that the uniqueness of a retry holds for it too.
     device_id: Mapped[str] = mapped_column(String(36))
     local_id: Mapped[str | None] = mapped_column(String(255))
-    #: The operation's type, or what was done through another door: `inspection_change`.
+    #: The operation's type, or the action through another door, such as `inspection_change`.
     type: Mapped[str] = mapped_column(String(255))
     #: SHA-256 over type and payload as sent (contract, section 3.2); None for other doors.
     fingerprint: Mapped[str | None] = mapped_column(String(64))
@@ -65,7 +65,7 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         Index(None, "xid", "id"),
         Index(None, "inspection_id", "xid", "id"),
-        # Few do: the index has those alone, and other entries cost it nothing.
+        # Few entries have a viewer: the index holds those alone, and the others cost it nothing.
         Index("ix_ledger_entries_sight", "viewer_id", "xid", "id", postgresql_where=OF_SIGHT, sqlite_where=OF_SIGHT),
         Index(None, "entity", "entity_id", "id"),
         KEEP_IDS,

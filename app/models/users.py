@@ -45,7 +45,7 @@ class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
 
 class SignIn(db.Model):  # type: ignore[name-defined, misc]
-    """One sign-in: a family of tokens. Each refresh makes the next generation (`app.accounts.tokens`)."""
+    """One sign-in: a family of tokens. Each refresh makes the family's next generation (`app.accounts.tokens`)."""
 
     __tablename__ = "sign_ins"
 

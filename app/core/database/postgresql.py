@@ -245,8 +245,8 @@ def send_statement(
 ) -> bool:
     """For the engine: send BEGIN, if it is due, and the statement, or the reads in its place, in one message.
 
-    Each begins when the one before it has ended, as if they were sent one by one: what it sees is not older than the
-    locks that were taken before it.
+    Each begins when the one before it has ended, as if they were sent one by one: it sees no state older than the locks
+    that were taken before it.
     """
     connection, begin = cursor.connection, _due_begin(cursor, statement, context)
     if isinstance(parameters, _Reads):
@@ -356,8 +356,8 @@ def _ping_after_rest(connection: psycopg.Connection[Any], record: ConnectionPool
 
 # How rows are written.
 
-#: Of a part of a write: kind, table, columns that travel with each row, shared ones, document, and whether one row is
-#: looked for.
+#: The shape of a part of a write: kind, table, columns that travel with each row, shared columns, document, and whether
+#: one row is looked for.
 _Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool]
 
 

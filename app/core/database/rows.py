@@ -1,7 +1,7 @@
 """Rows in memory and the tables of models, for the modules that read and write rows without the ORM.
 
-An ORM query takes longer to begin than to load a row, and a batch of one operation locks rows of three models. What it
-would do besides is not needed here: models have one table and no `load` events. This module relies on SQLAlchemy's
+An ORM query takes longer to begin than to load a row, and a batch of one operation locks rows of three models. The rest
+of its work is not needed here: models have one table and no `load` events. This module relies on SQLAlchemy's
 ways to keep a row: the attributes in `__dict__`, and the key in the row's state.
 """
 

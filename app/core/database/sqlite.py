@@ -54,7 +54,7 @@ class SQLite:
     name = "sqlite"
 
     def options(self, seconds: int) -> dict[str, Any]:
-        """Only the driver's patience."""
+        """The driver gets a time to wait, and nothing else."""
         return {"connect_args": {"timeout": seconds}}
 
     def prepare(self, engine: Engine) -> None:
@@ -68,7 +68,7 @@ class SQLite:
 
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
-        """Without references while tables are built anew, which are checked at the end."""
+        """References are off while tables are built anew; they are checked at the end."""
         with _without_references(connection), connection.execution_options(**{WRITES: True}).begin():
             with _keeping_ids(connection):
                 yield
@@ -159,7 +159,7 @@ def _begin(connection: Connection) -> None:
     try:
         _wait_for_turn(raw, patience / 1000)
         if not raw.in_transaction:
-            # What is in the way is raised as SQLAlchemy's own error.
+            # An obstacle is raised as SQLAlchemy's own error.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         raw.execute(f"PRAGMA busy_timeout = {patience}")

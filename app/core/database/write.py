@@ -33,7 +33,7 @@ class Write:
     rows: Sequence[Values]
     #: Further columns of an insert, with one value for all rows: it travels once.
     shared: Values = field(default_factory=dict)
-    #: Of an update: the column of which keys are set and none removed, and for each row the keys that are set.
+    #: For an update: the column of which keys are set and none removed, and for each row the keys that are set.
     #: PostgreSQL merges them into the stored document; SQLite is in the process and gets the whole.
     document: str | None = None
     additions: Sequence[Values] = ()

@@ -1,7 +1,7 @@
-"""Forgetting the oldest part of the ledger: a prefix in its own order, a piece at a time (contract, section 3.2).
+"""Removes the oldest part of the ledger: a prefix in its own order, a piece at a time (contract, section 3.2).
 
-What is gone can no longer be a merge base, a feed's past or a retry's answer. So a feed cursor in it is refused
-(`app.feed.position`), and whoever calls this keeps what devices may still send again.
+Removed rows can no longer be a merge base, a feed's past or a retry's answer. So a feed cursor among them is refused
+(`app.feed.position`), and the caller keeps the operations that devices may still send again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Pruned:
 
 
 def prune(before: datetime) -> Pruned:
-    """Remove what was recorded before a moment, up to the first row that was not; the newest row always stays.
+    """Remove the rows recorded before a moment, up to the first that is newer; the newest row always stays.
 
-    Raises `TryAgainError` where the database does not take it; what was removed until then stays removed.
+    Raises `TryAgainError` where the database does not take it; rows removed until then stay removed.
     """
     # Order has to be right first: on another PostgreSQL cluster transaction ids begin anew.
     ledger_state(db.session())
@@ -66,8 +66,8 @@ def _prune_piece(session: Session, model: LedgerTable, before: datetime) -> int:
 def _oldest(session: Session, model: LedgerTable, before: datetime) -> Sequence[Row[int, int, datetime]]:
     """The rows at the ledger's beginning that are old, at most a piece.
 
-    Up to the first that is not: order counts, whatever a clock that was set back says of the ones behind it. Of
-    entries up to the first, too, before which a transaction that is still under way may put another; nobody reads
+    They end at the first newer row, because order counts: a clock that was set back may have given older times to rows
+    behind it. Entries also end at the first before which a running transaction may still put another; nobody reads
     operations in an order.
     """
     statement = select(model.xid, model.id, model.recorded_at)
