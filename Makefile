@@ -40,6 +40,7 @@ lint: .venv/installed-dev  ## Check style, types, and that the pages make a site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --scripts-are-modules gunicorn.conf.py
 	$(SPHINX) --builder dummy docs build/checked-docs
 
 format: .venv/installed-dev  ## Format the code, and mend the findings that ruff can mend.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def create_app(overrides: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
     """A ready application. `overrides` are environment variables that win over the process's own.
 
-    Raises `StartError` with what is wrong and what to do.
+    Raises `StartError`, which names the fault and its cure.
     """
     # Loaded here and not above, so that `import app.errors` does not load the whole server.
     application: Flask = import_module("app.serving.application").create_app(overrides, clock)

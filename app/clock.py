@@ -1,4 +1,4 @@
-"""The one clock: what time it is, in UTC and whole milliseconds. Any module may import it.
+"""The one clock: the present time, in UTC and whole milliseconds. Any module may import it.
 
 Order never comes from here; it comes from the database (docs/architecture.md, rule 9).
 """

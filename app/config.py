@@ -45,7 +45,7 @@ def current_settings() -> Settings:
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environment` (default: the process's), defaults filled in and all of them checked.
 
-    Raises `ConfigurationError` that names the setting, the value and what to do. Makes the data directory, and the
+    Raises `ConfigurationError` that names the setting, the value and the cure. Makes the data directory, and the
     signing key if none is set and only this machine uses it.
     """
     return _complete(parse_settings(environment))

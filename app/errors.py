@@ -30,7 +30,7 @@ from typing import Any
 
 
 class StartError(Exception):
-    """The server must not start as it is. Its text says what is wrong, where, and what to do."""
+    """The server must not start as it is. Its text names the fault, its place and its cure."""
 
 
 class ConfigurationError(StartError):
@@ -119,7 +119,7 @@ class BadJsonError(RequestError):
 
 
 class InvalidError(RequestError):
-    """The body is JSON but not what this endpoint takes; `extra["details"]` names the fields."""
+    """The body is JSON, but does not fit this endpoint; `extra["details"]` names the fields."""
 
     code = "invalid"
     error = "Invalid payload"

@@ -1,8 +1,8 @@
 """The contract for plugin authors: everything that a handler states, and everything that it is given.
 
 A distribution adds an operation type by registering a `SyncHandler` under the entry-point group
-`fieldpost.sync_handlers`, the entry point's name being the type. What it brings beside types (tables, routes,
-settings) it states in a `Plugin` under `fieldpost.plugins`. `docs/plugins.md` has a complete example.
+`fieldpost.sync_handlers`, the entry point's name being the type. Everything beside types (tables, routes,
+settings) stands in a `Plugin` under `fieldpost.plugins`. `docs/plugins.md` has a complete example.
 Imports nothing of ours but `app.errors`.
 """
 
@@ -133,7 +133,8 @@ Target: TypeAlias = ById | Via | Children
 def by_id(model: Model, *keys: str, parent: ById | None = None, optional: bool = False) -> ById:
     """The row of `model` whose id or client_id is sent under one of `keys` (default: `id`).
 
-    Where none is sent: a new row below the row that `parent` finds; or, with `optional`, None; else `invalid`.
+    If none is sent, it is a new row below the row that `parent` finds, or None with `optional`; otherwise the item is
+    `invalid`.
     """
     return ById(model, keys or ("id",), parent, optional)
 
@@ -162,7 +163,7 @@ class Operation:
     type: str
     #: The device's name for this operation, as sent.
     local_id: str
-    #: What the schema made of the payload; the core's keys (ids, `updated_at`, `resolve_strategy`) taken out.
+    #: The payload as the schema loaded it; the core's keys (ids, `updated_at`, `resolve_strategy`) taken out.
     data: Mapping[str, Any]
     #: The fields to set, after a merge only those still to be set.
     changes: Mapping[str, Any]
@@ -172,7 +173,7 @@ class Operation:
     target: Row | None
     #: The row below which to create, locked; None unless this is a create.
     parent: Row | None
-    #: What the handler's `rows` and `reads` named: a row, None, or a list of rows.
+    #: The rows that the handler's `rows` and `reads` named: a row, None, or a list of rows.
     rows: Mapping[str, Any]
 
 
@@ -203,7 +204,7 @@ class Context(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What `apply` returns for an applied operation. To refuse one, raise `Rejected`."""
+    """The result of `apply` for an applied operation. To refuse one, raise `Rejected`."""
 
     #: The entry's message; None: `"<label> updated successfully"` or `"<label> created successfully"`.
     message: str | None = None
@@ -248,9 +249,9 @@ class SyncHandler:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plugin:
-    """What a distribution brings beside types. Entry-point group `fieldpost.plugins`; needed for tables.
+    """Everything that a distribution brings beside types. Entry-point group `fieldpost.plugins`; needed for tables.
 
-    Types belong to the plugin that the same module states, else to the only one of their distribution.
+    Types belong to the plugin that the same module states, otherwise to the only one of their distribution.
     """
 
     #: Prefix of its tables and settings; names its migrations' version table. Also the entry point's name.
@@ -267,17 +268,17 @@ class Plugin:
     cli: click.Group | None = None
     #: Run by `storage gc`; returns how many things it removed.
     collect: Callable[[], int] | None = None
-    #: Of these storage keys, those whose objects the plugin needs. `storage gc` removes, and `storage check` reports,
-    #: what neither an attachment nor a plugin needs; so a plugin that stores objects itself must say which.
+    #: `storage keys -> those whose objects the plugin needs`. `storage gc` removes, and `storage check` reports, all
+    #: objects that neither an attachment nor a plugin needs; so a plugin that stores objects itself must name them.
     keeps: Callable[[Sequence[str]], Collection[str]] | None = None
-    #: Types that it once had -> what whoever still sends them is told beside `invalid_type`.
+    #: Types that it once had -> the hint beside `invalid_type` for devices that still send them.
     removed: Mapping[str, str] = field(default_factory=dict)
 
 
 def edit(operation: Operation, context: Context) -> Outcome:
     """The `apply` of most types: create the row, or change the target, with `operation.changes`.
 
-    What is none of the entity's `fields` is a key of its document, where it has one.
+    A name that is none of the entity's `fields` is a key of its document, where it has one.
     """
     if operation.target is not None:
         context.change(operation.target, operation.changes)
@@ -291,5 +292,5 @@ def edit(operation: Operation, context: Context) -> Outcome:
 
 def plugin_settings(name: str) -> Mapping[str, Any]:
     """The settings of the plugin `name`, for its routes, its commands and `collect`; `apply` has `context.settings`."""
-    found: Mapping[str, Any] = current_app.extensions["fieldpost.plugin_settings"][name]
-    return found
+    settings: Mapping[str, Any] = current_app.extensions["fieldpost.plugin_settings"][name]
+    return settings

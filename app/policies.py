@@ -1,4 +1,4 @@
-"""Who may read and change what: the one place that says so (contract, section 2).
+"""The rules for reading and changing rows, in this one place (contract, section 2).
 
 A policy is `(user, row) -> bool`, decided in memory from the row's inspection. `visible` says the same for a query.
 """
@@ -19,7 +19,7 @@ def is_admin(user: User | None) -> bool:
 
 
 def change(user: User | None, row: Row) -> bool:
-    """Whether the user may change an inspection and what is below it: administrator, owner, assigned technician."""
+    """Whether the user may change an inspection and the rows below it: administrator, owner, assigned technician."""
     root: Any = row.inspection
     if user is None or not user.active or root is None:
         return False
@@ -28,12 +28,12 @@ def change(user: User | None, row: Row) -> bool:
     return user.role == "technician" and bool(root.assignee_id == user.id)
 
 
-#: Whoever may change a row may read it, and nobody else may (contract, section 2).
+#: The users who may change a row may read it, and nobody else (contract, section 2).
 read = change
 
 
 def visible(user: User) -> ColumnElement[bool]:
-    """The condition on `Inspection` that selects those which `user` may read: `read`, said in SQL."""
+    """The condition on `Inspection` that selects those which `user` may read: `read` in SQL."""
     if user.role == "admin":
         return true()
     mine: ColumnElement[bool] = Inspection.owner_id == user.id

@@ -6,9 +6,10 @@ Routes import these names from here, wherever they are defined.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
+from flask.typing import RouteCallable
 from flask_login import current_user
 from marshmallow import RAISE, Schema
 
@@ -22,7 +23,7 @@ from app.http.errors import init_errors
 from app.http.json_provider import OrjsonProvider
 from app.http.request_ids import init_request_ids
 from app.models import User
-from app.openapi.description import described
+from app.openapi.description import View, described
 from app.openapi.error_codes import ErrorCode
 
 __all__ = [
@@ -42,7 +43,8 @@ __all__ = [
     "unit_of_work",
 ]
 
-View = TypeVar("View", bound=Callable[..., Any])
+#: Makes a view of a view.
+Decorator: TypeAlias = Callable[[RouteCallable], RouteCallable]
 
 PARSER = JsonParser()
 
@@ -57,19 +59,17 @@ class RestBlueprint(Blueprint):
         super().__init__(name, import_name, **options)
         self.description = description
 
-    def body(self, schema: type[Schema]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def body(self, schema: type[Schema]) -> Decorator:
         """Give the view the JSON body as `schema` reads it; 400 `invalid` names the errors in it."""
         return _parsed(PARSER.use_args(schema, location="json"), described(body=schema))
 
-    def query(self, schema: type[Schema]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def query(self, schema: type[Schema]) -> Decorator:
         """Give the view the query parameters as `schema` reads them; unknown ones are refused, as in a body."""
         return _parsed(PARSER.use_args(schema, location="query", unknown=RAISE), described(query=schema))
 
 
-def _parsed(
-    parse: Callable[..., Callable[..., Any]], describe: Callable[..., Callable[..., Any]]
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+def _parsed(parse: Decorator, describe: Decorator) -> Decorator:
+    def decorate(view: RouteCallable) -> RouteCallable:
         return describe(parse(view))
 
     return decorate
@@ -77,7 +77,7 @@ def _parsed(
 
 def public(view: View) -> View:
     """Mark a view as open to everybody. All other routes below `/api/v1` need a bearer token."""
-    view.is_public = True  # type: ignore[attr-defined]
+    view.is_public = True  # type: ignore[union-attr]
     return view
 
 

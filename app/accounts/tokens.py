@@ -134,7 +134,7 @@ def _holder(claims: Claims) -> Sequence[object] | None:
         except DBAPIError as error:
             if is_last or not error.connection_invalidated:
                 raise
-    return query.found[0] if query.found else None
+    return query.rows[0] if query.rows else None
 
 
 def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -> None:

@@ -135,10 +135,10 @@ def list_attachments(key: str) -> Response:
     errors=("too_many_items",),
 )
 def verify_attachments() -> Response:
-    """Which photos are `stored`, `missing` or `deleted`: asked before a device deletes its own copies.
+    """Which photos are `stored`, `missing` or `deleted`. A device asks before it deletes its own copies.
 
-    The body is an array of `{"form_fill_id", "field_name", "sha256"}`; each comes back with its `status`. What the
-    user may not see is `missing`.
+    The body is an array of `{"form_fill_id", "field_name", "sha256"}`; each comes back with its `status`. Photos that
+    the user may not see are `missing`.
     """
     body = read_json(request)
     limit = current_settings().max_batch_items

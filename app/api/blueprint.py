@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import cast
 
 from werkzeug.routing import IntegerConverter, Map
 
 from app.accounts.administrators import require_admin
 from app.api.fields import NUMBER_FORM
 from app.core.values import MAX_INTEGER
+from app.openapi.description import View
 from app.web import signed_in_user
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 #: No row has this id.
 NO_ID = 0

@@ -56,13 +56,13 @@ def lock_place(session: Session, destination: Destination) -> Place | None:
     last = Read(statement=_last_position(name), parameters=parameters)
     database_of(session).read(session.connection(), [*locks, last])
     inspections, form_fills, form_templates, attachments = (
-        [adopt(session, lock.model, values) for values in lock.found] for lock in locks
+        [adopt(session, lock.model, values) for values in lock.rows] for lock in locks
     )
     # The form fill may have been created just after its inspection was looked up.
     if not inspections or not form_fills:
         return None
     set_in_memory(form_fills[0], {"inspection": inspections[0], "form_template": form_templates[0]})
-    ((position,),) = last.found
+    ((position,),) = last.rows
     return Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import click
 from alembic.util import CommandError
@@ -36,9 +35,10 @@ def plugins_group(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     rows = [("TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY")]
-    for name, each in sorted(current_registry().handlers.items()):
-        aliases = ",".join(each.handler.aliases) or "-"
-        rows.append((name, aliases, each.distribution, each.version, _path(each.handler.policy)))
+    for name, registered in sorted(current_registry().handlers.items()):
+        handler = registered.handler
+        aliases = ",".join(handler.aliases) or "-"
+        rows.append((name, aliases, registered.distribution, registered.version, _path(handler.policy)))
     _print_table(rows)
 
 
@@ -46,7 +46,7 @@ def plugins_group(context: click.Context) -> None:
 @with_appcontext
 def check_command() -> None:
     """Make all checks of a start; exits with 1 if the server would not start with the present plugins."""
-    # Only the migrations are left to check: this command runs in an application that has started.
+    # This command runs in an application that has started, so that only the migrations are left to check.
     registry = current_registry()
     with db.engine.connect() as connection:
         sentences = missing(connection)
@@ -61,8 +61,8 @@ def check_command() -> None:
 
 def _open_routes(registry: Registry) -> Iterator[str]:
     """The routes that plugins answer without a sign-in, so that nobody has to read their code to know."""
-    blueprints = [each.plugin.blueprint for each in registry.installed.values()]
-    names = {each.name for each in blueprints if each is not None}
+    blueprints = [installed.plugin.blueprint for installed in registry.installed.values()]
+    names = {blueprint.name for blueprint in blueprints if blueprint is not None}
     for rule in current_app.url_map.iter_rules():
         is_public = getattr(current_app.view_functions[rule.endpoint], "is_public", False)
         if is_public and rule.endpoint.partition(".")[0] in names:
@@ -92,7 +92,7 @@ def write_plugin(name: str, target: Path) -> Iterator[Path]:
         "name": name,
         "package": f"fieldpost_{name}",
         "distribution": f"fieldpost-{name.replace('_', '-')}",
-        "model": "".join(each.capitalize() for each in words),
+        "model": "".join(word.capitalize() for word in words),
         "noun": " ".join(words),
         "api_version": API_VERSION,
     }
@@ -129,7 +129,7 @@ def remove_command(name: str, drop_tables: bool) -> None:
     """
     registry = current_registry()
     name, distribution = _meant(registry, name)
-    types = [each for each in registry.handlers.values() if each.distribution == distribution]
+    types = [registered for registered in registry.handlers.values() if registered.distribution == distribution]
     if drop_tables:
         _drop_tables(registry, name)
     else:
@@ -168,9 +168,9 @@ def _drop_tables(registry: Registry, name: str) -> None:
 
 def _tell_tables(registry: Registry, name: str) -> None:
     tables, there = registry.tables_of(name), set(inspect(db.engine).get_table_names())
-    for each in (each for each in tables if each in there):
-        count = db.session.scalar(select(func.count()).select_from(db.metadata.tables[each])) or 0
-        click.echo(f"Table {each}: {_counted(count, 'row')}. Stays; rows go with their inspections.")
+    for table in (table for table in tables if table in there):
+        count = db.session.scalar(select(func.count()).select_from(db.metadata.tables[table])) or 0
+        click.echo(f"Table {table}: {_counted(count, 'row')}. Stays; rows go with their inspections.")
     if tables:
         click.echo(
             f"Table {version_table(name)}: stays, so that the plugin can be installed again. "
@@ -181,7 +181,7 @@ def _tell_tables(registry: Registry, name: str) -> None:
 
 
 def _tell_ledger(registry: Registry, name: str, types: Sequence[Registered]) -> None:
-    wire = [each.handler.type for each in types]
+    wire = [registered.handler.type for registered in types]
     operations = db.session.scalar(select(func.count()).where(LedgerOperation.type.in_(wire))) or 0
     own = set(registry.tables_of(name))
     entities = [entity for entity, model in registry.models.items() if inspect(model).local_table.name in own]
@@ -193,8 +193,8 @@ def _tell_ledger(registry: Registry, name: str, types: Sequence[Registered]) -> 
 
 
 def _tell_devices(types: Sequence[Registered]) -> None:
-    for each in types:
-        names = ", ".join((each.handler.type, *each.handler.aliases))
+    for registered in types:
+        names = ", ".join((registered.handler.type, *registered.handler.aliases))
         click.echo(
             f"Type {names}: items that devices still have queued are answered with invalid_type, not retryable. "
             "Let devices sync before."
@@ -211,5 +211,5 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _path(function: Any) -> str:
+def _path(function: Callable[..., object]) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"

@@ -97,18 +97,18 @@ def environment_name(name: str) -> str:
 
 def names_of_settings() -> list[str]:
     """The environment variables of the core's settings."""
-    return [environment_name(each.name) for each in dataclasses.fields(Settings) if each.name != "unknown"]
+    return list(_fields())
 
 
 def parse_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environment` (default: the process's) as they are set there. Touches no file.
 
-    Raises `ConfigurationError` that names the setting, the value and what to do.
+    Raises `ConfigurationError` that names the setting, the value and the cure.
     """
     environment = os.environ if environment is None else environment
-    fields = {environment_name(each.name): each for each in dataclasses.fields(Settings) if each.name != "unknown"}
+    fields = _fields()
     values: dict[str, Any] = {
-        each.name: _parse(name, each, environment[name]) for name, each in fields.items() if environment.get(name)
+        field.name: _parse(name, field, environment[name]) for name, field in fields.items() if environment.get(name)
     }
     values["unknown"] = {
         name: value for name, value in environment.items() if name.startswith("FIELDPOST_") and name not in fields
@@ -116,16 +116,21 @@ def parse_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(**values)
 
 
-def _parse(name: str, each: dataclasses.Field[Any], text: str) -> Any:
-    if isinstance(each.default, Path):
+def _fields() -> dict[str, dataclasses.Field[Any]]:
+    """Environment name -> field, for all that are settings."""
+    return {environment_name(field.name): field for field in dataclasses.fields(Settings) if field.name != "unknown"}
+
+
+def _parse(name: str, field: dataclasses.Field[Any], text: str) -> Path | int | str:
+    if isinstance(field.default, Path):
         return Path(text)
-    if not isinstance(each.default, int):
+    if not isinstance(field.default, int):
         return text
     try:
         number = int(text)
     except ValueError:
         raise ConfigurationError(f"{name}={text!r} is not a whole number. Set it to one, or unset it.") from None
-    minimum, maximum = each.metadata["minimum"], each.metadata["maximum"]
+    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
     if number < minimum:
         raise ConfigurationError(f"{name}={number} is below the least possible value, {minimum}. Raise it or unset it.")
     if maximum is not None and number > maximum:

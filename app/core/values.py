@@ -56,7 +56,7 @@ def _parse(text: str) -> datetime:
     try:
         moment = cut(datetime.fromisoformat(f"{date}T{time}.{digits}{offset}").astimezone(UTC))
     except (ValueError, OverflowError):
-        # The offset may carry it out of what a datetime can hold, so the range is tested after it (trap 7).
+        # The offset may carry it beyond the range of a datetime, so our own range is tested afterwards (trap 7).
         raise ValueError("There is no such moment between the years 2000 and 2100.") from None
     if not EARLIEST <= moment < LATEST:
         raise ValueError("Not between 2000-01-01 and 2100-01-01.")

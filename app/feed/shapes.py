@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from app.openapi.shapes import (
     ATTACHMENT,
     BOOLEAN,
@@ -26,7 +23,7 @@ from app.openapi.shapes import (
 )
 
 
-def _upsert(entity: JsonSchema, key: JsonSchema, record: Mapping[str, Any]) -> JsonSchema:
+def _upsert(entity: JsonSchema, key: JsonSchema, record: JsonSchema) -> JsonSchema:
     return obj(entity=entity, op=constant("upsert"), id=key, updated_at=TIME, record=record)
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import BigId, JSONValue, UTCDateTime
-from app.models.base import Syncable, one_of
+from app.core.values import JsonObject
+from app.models.base import Syncable, choice_constraint
 from app.plugin_api import Entity
 
-#: What an attachment can be.
+#: The kinds of attachments.
 KINDS = ("photo", "signature")
 
 
-def record(attachment: Attachment) -> dict[str, Any]:
+def attachment_record(attachment: Attachment) -> JsonObject:
     """An attachment as it goes to a device (contract, section 6)."""
     return {
         "id": attachment.id,
@@ -39,7 +39,7 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "attachments"
     __table_args__ = (
-        one_of("kind", KINDS),
+        choice_constraint("kind", KINDS),
         UniqueConstraint("form_fill_id", "position"),
     )
     __entity__ = Entity(
@@ -49,10 +49,10 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
         fields=("form_fill_id", "kind", "field_name", "sha256", "deleted_at"),
         document="data",
         identity=("inspection_id", "form_fill_id"),
-        record=record,
+        record=attachment_record,
     )
 
-    #: A random UUID: unguessable, and never given twice, whatever a restore brings back.
+    #: A random UUID: unguessable, and never given twice, not even after a restore.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     #: No foreign keys here: the row outlives its form fill and inspection until its bytes are collected.
     inspection_id: Mapped[int] = mapped_column(BigId, index=True)
@@ -69,6 +69,6 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     sha256: Mapped[str] = mapped_column(String(64))
     storage_key: Mapped[str] = mapped_column(String(255), unique=True)
     uploaded_by_id: Mapped[int] = mapped_column(BigId)
-    #: For plugins: what is noted about the attachment.
-    data: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
+    #: Plugins' notes about the attachment.
+    data: Mapped[JsonObject] = mapped_column(JSONValue, default=dict)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.models.inspections import Inspection
 
 
-def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+def choice_constraint(column: str, values: Iterable[str]) -> CheckConstraint:
     """The constraint, named after the column, that a text column holds one of `values`."""
     choices = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({choices})", name=column)

@@ -40,8 +40,8 @@ class Row(Protocol):
 
 def entity_of(row_or_model: Any) -> Entity:
     """The `Entity` of a row or a model."""
-    found: Entity = row_or_model.__entity__
-    return found
+    entity: Entity = row_or_model.__entity__
+    return entity
 
 
 def fields_of(row: Row) -> Fields:

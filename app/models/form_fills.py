@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS_AND_ROOM, JSONValue
+from app.core.values import JsonObject
 from app.models.attachments import Attachment
 from app.models.base import Syncable
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 
 
-def attachment_keys(form_fill: FormFill) -> dict[str, Any]:
+def attachment_keys(form_fill: FormFill) -> JsonObject:
     """The server's keys (contract, section 4): a list of ids for each photo field, one id for a signature."""
-    keys: dict[str, Any] = {}
+    keys: JsonObject = {}
     for attachment in form_fill.attachments:
         name = f"{attachment.field_name}_{attachment.kind}_attachment_id"
         if attachment.kind == "photo":
@@ -28,24 +27,24 @@ def attachment_keys(form_fill: FormFill) -> dict[str, Any]:
     return keys
 
 
-def expose(form_fill: FormFill, fields: dict[str, Any]) -> dict[str, Any]:
-    """A form fill's data as they leave the server: with the attachment keys projected in."""
+def exposed_data(form_fill: FormFill, fields: JsonObject) -> JsonObject:
+    """A form fill's data as they leave the server, attachment keys included."""
     return fields | attachment_keys(form_fill)
 
 
-def conflict(form_fill: FormFill) -> dict[str, Any]:
-    """What a device needs beside the data to show a conflict (contract, section 3.1)."""
+def conflict_details(form_fill: FormFill) -> JsonObject:
+    """The keys that a device needs beside the data to show a conflict (contract, section 3.1)."""
     return {"server_form_structure": form_fill.form_template.form_structure}
 
 
-def record(form_fill: FormFill) -> dict[str, Any]:
+def form_fill_record(form_fill: FormFill) -> JsonObject:
     """A form fill as it goes to a device (contract, section 6)."""
     return {
         "id": form_fill.id,
         "client_id": form_fill.client_id,
         "inspection_id": form_fill.inspection_id,
         "form_template_id": form_fill.form_template_id,
-        "data": expose(form_fill, form_fill.data),
+        "data": exposed_data(form_fill, form_fill.data),
         "created_at": to_wire(form_fill.created_at),
         "updated_at": to_wire(form_fill.updated_at),
         "form_structure": form_fill.form_template.form_structure,
@@ -64,9 +63,9 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
         document="data",
         identity=("inspection_id", "form_template_id"),
         loads=("attachments", "form_template"),
-        record=record,
-        expose=expose,
-        conflict=conflict,
+        record=form_fill_record,
+        expose=exposed_data,
+        conflict=conflict_details,
         counted="total_form_fills",
         constraints={"uq_form_fills_client_id": "client_id is taken"},
     )
@@ -76,7 +75,7 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
     #: The UUID that the device made, in lower case; None where the office made the form.
     client_id: Mapped[str | None] = mapped_column(String(36), unique=True)
     form_template_id: Mapped[int] = mapped_column(ForeignKey("form_templates.id"))
-    data: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
+    data: Mapped[JsonObject] = mapped_column(JSONValue, default=dict)
 
     form_template: Mapped[FormTemplate] = relationship(lazy="raise_on_sql", viewonly=True)
     #: The live ones, in order of upload.

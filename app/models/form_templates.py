@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue
+from app.core.values import JsonObject
 from app.models.base import Versioned
 from app.plugin_api import Entity
 
@@ -28,4 +27,4 @@ class FormTemplate(Versioned, db.Model):  # type: ignore[name-defined, misc]
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
-    form_structure: Mapped[list[dict[str, Any]]] = mapped_column(JSONValue)
+    form_structure: Mapped[list[JsonObject]] = mapped_column(JSONValue)

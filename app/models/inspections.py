@@ -1,9 +1,8 @@
-"""Inspections: the root of everything that a device syncs, and what decides who may see it."""
+"""Inspections: the roots of everything that a device syncs. They decide who may see it."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from sqlalchemy import Date, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
@@ -11,7 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS_AND_ROOM, BigId, JSONValue
-from app.models.base import Versioned, one_of
+from app.core.values import JsonObject
+from app.models.base import Versioned, choice_constraint
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity
 
@@ -23,7 +23,7 @@ PENDING_STATUSES = ("pending", "in_progress")
 SYNCED_FIELDS = ("status", "notes")
 
 
-def record(inspection: Inspection) -> dict[str, Any]:
+def inspection_record(inspection: Inspection) -> JsonObject:
     """An inspection as it goes to a device (contract, section 6)."""
     template = inspection.form_template
     return {
@@ -44,8 +44,8 @@ def record(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def expose(_inspection: Inspection, fields: dict[str, Any]) -> dict[str, Any]:
-    """What answers to a batch show of an inspection (contract, section 3.3)."""
+def exposed_fields(_inspection: Inspection, fields: JsonObject) -> JsonObject:
+    """The fields of an inspection that answers to a batch show (contract, section 3.3)."""
     return {name: fields[name] for name in SYNCED_FIELDS}
 
 
@@ -53,7 +53,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     """One visit to a property. Its owner and its assigned technician may read and change it (section 2)."""
 
     __tablename__ = "inspections"
-    __table_args__ = (one_of("status", STATUSES), KEEP_IDS_AND_ROOM)
+    __table_args__ = (choice_constraint("status", STATUSES), KEEP_IDS_AND_ROOM)
     __entity__ = Entity(
         name="inspection",
         label="Inspection",
@@ -64,8 +64,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         ),
         identity=(),
         loads=("form_template",),
-        record=record,
-        expose=expose,
+        record=inspection_record,
+        expose=exposed_fields,
         counted="total_inspections",
     )  # fmt: skip
 
@@ -78,7 +78,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     @property
     def viewer_ids(self) -> set[int]:
         """The users, beside administrators, who have sight of it. The ledger records who gains and loses it."""
-        return {each for each in (self.owner_id, self.assignee_id) if each is not None}
+        return {user_id for user_id in (self.owner_id, self.assignee_id) if user_id is not None}
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     date: Mapped[dt.date] = mapped_column(Date)
@@ -87,8 +87,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     system_category: Mapped[str | None] = mapped_column(String(255))
     interval_category: Mapped[str | None] = mapped_column(String(255))
     job: Mapped[str | None] = mapped_column(String(255))
-    property: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
-    customer: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+    property: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    customer: Mapped[JsonObject | None] = mapped_column(JSONValue)
     #: The first of the templates that it was created with; its name heads the offline package.
     form_template_id: Mapped[int | None] = mapped_column(ForeignKey("form_templates.id"))
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)

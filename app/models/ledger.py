@@ -1,20 +1,21 @@
-"""The ledger's tables: append-only; retries, history, merge base and change feed all read them.
+"""The ledger's tables. Rows are only ever added; retries, history, merge base and change feed all read them.
 
 One head row an operation (`LedgerOperation`), always written, and one row a changed row (`LedgerEntry`);
 beside it an entry for each user who gains or loses sight of an inspection. Only `app.core.ledger` writes them.
-No foreign keys to targets: the ledger outlives what it tells of.
+No foreign keys to targets: the ledger outlives the rows it tells of.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 
 from sqlalchemy import BigInteger, FetchedValue, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
+from app.core.values import JsonObject
 
 #: The entries that tell of somebody's sight.
 OF_SIGHT = text("viewer_id IS NOT NULL")
@@ -37,14 +38,14 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: Through which door it came: `sync`, `upload`, `rest` or `cli`.
+    #: The door through which it came: `sync`, `upload`, `rest` or `cli`.
     door: Mapped[str] = mapped_column(String(16))
     #: None: the command line.
     user_id: Mapped[int | None] = mapped_column(BigId)
     #: Empty where the sign-in named no device, so that the uniqueness of a retry holds for it too.
     device_id: Mapped[str] = mapped_column(String(36))
     local_id: Mapped[str | None] = mapped_column(String(255))
-    #: The operation's type, or what was done through another door: `inspection_change`.
+    #: The operation's type, or the action through another door, such as `inspection_change`.
     type: Mapped[str] = mapped_column(String(255))
     #: SHA-256 over type and payload as sent (contract, section 3.2); None for other doors.
     fingerprint: Mapped[str | None] = mapped_column(String(64))
@@ -54,7 +55,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     version_before: Mapped[datetime | None] = mapped_column(UTCDateTime)
     version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
     message: Mapped[str | None] = mapped_column(String(255))
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSONValue)
+    result: Mapped[JsonObject | None] = mapped_column(JSONValue)
 
 
 class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
@@ -64,7 +65,7 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         Index(None, "xid", "id"),
         Index(None, "inspection_id", "xid", "id"),
-        # Few do: the index has those alone, and other entries cost it nothing.
+        # Few entries have a viewer: the index holds those alone, and the others cost it nothing.
         Index("ix_ledger_entries_sight", "viewer_id", "xid", "id", postgresql_where=OF_SIGHT, sqlite_where=OF_SIGHT),
         Index(None, "entity", "entity_id", "id"),
         KEEP_IDS,
@@ -88,7 +89,11 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
     version_before: Mapped[datetime | None] = mapped_column(UTCDateTime)
     version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: `{field: {"old": value, "new": value}}`; a key that is missing says that the field was absent.
-    changes: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONValue)
+    changes: Mapped[dict[str, JsonObject]] = mapped_column(JSONValue)
+
+
+#: The two tables that are written by each change and pruned together.
+LedgerTable: TypeAlias = type[LedgerOperation] | type[LedgerEntry]
 
 
 class LedgerState(db.Model):  # type: ignore[name-defined, misc]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, UTCDateTime
-from app.models.base import Versioned, one_of
+from app.models.base import Versioned, choice_constraint
 from app.plugin_api import Entity
 
 #: The roles of contract section 2.
@@ -21,7 +21,7 @@ class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
     """Somebody who signs in. `email` is stored in lower case."""
 
     __tablename__ = "users"
-    __table_args__ = (one_of("role", ROLES), KEEP_IDS)
+    __table_args__ = (choice_constraint("role", ROLES), KEEP_IDS)
     __entity__ = Entity(
         name="user",
         label="User",
@@ -45,7 +45,7 @@ class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
 
 class SignIn(db.Model):  # type: ignore[name-defined, misc]
-    """One sign-in: a family of tokens. Each refresh makes the next generation (`app.accounts.tokens`)."""
+    """One sign-in: a family of tokens. Each refresh makes the family's next generation (`app.accounts.tokens`)."""
 
     __tablename__ = "sign_ins"
 

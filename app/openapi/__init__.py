@@ -1,1 +1,1 @@
-"""The OpenAPI document: what views say of themselves, and the one document made of it."""
+"""The OpenAPI document: the descriptions at the views, and the one document made of them."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from inspect import isclass
-from typing import Any
 
 from marshmallow import Schema
 
+from app.core.values import JsonObject, Values
 from app.openapi.conversion import Conversion
 from app.openapi.description import Shape
 from app.openapi.error_codes import ErrorCode
@@ -27,24 +26,28 @@ class Components:
         self.conversion = Conversion(taken=self._schemas)
         self._responses: dict[str, JsonSchema] = {}
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> JsonObject:
         """The parts collected so far, as a document's `components`."""
         return {"schemas": {**self.conversion.components, **self._schemas}, "responses": self._responses}
 
-    def schema_of(self, shape: Shape) -> Any:
+    def schema_of(self, shape: Shape) -> JsonSchema:
         """The JSON Schema of a shape that a view is described with."""
-        if isinstance(shape, Schema) or (isclass(shape) and issubclass(shape, Schema)):
+        if isinstance(shape, Schema | type):
             return self.conversion.reference_to(shape)
-        return self.with_references(shape() if callable(shape) else shape)
+        return self.with_references(shape if isinstance(shape, Mapping) else shape())
 
-    def with_references(self, value: Any) -> Any:
+    def with_references(self, schema: Values) -> JsonSchema:
         """A copy of a schema in which named parts are references; the parts become components."""
-        if isinstance(value, Mapping):
-            copy = {key: self.with_references(part) for key, part in value.items()}
-            return self._component(value, copy) if isinstance(value, Named) else copy
-        return [self.with_references(part) for part in value] if isinstance(value, list | tuple) else value
+        copy = {key: self._with_references(part) for key, part in schema.items()}
+        return self._component(schema, copy) if isinstance(schema, Named) else copy
 
-    def error_answers(self, codes: Iterable[ErrorCode]) -> dict[str, Any]:
+    def _with_references(self, value: object) -> object:
+        """The same for any part of a schema."""
+        if isinstance(value, Mapping):
+            return self.with_references(value)
+        return [self._with_references(part) for part in value] if isinstance(value, list | tuple) else value
+
+    def error_answers(self, codes: Iterable[ErrorCode]) -> JsonObject:
         """One answer for each status, with an example of each code. Equal answers become one component."""
         by_status: dict[int, list[ErrorCode]] = {}
         for code in codes:
@@ -63,9 +66,9 @@ class Components:
             return copy
         return {"$ref": reference_to(named.name)}
 
-    def _error_answer(self, status: int, group: Iterable[ErrorCode]) -> dict[str, Any]:
+    def _error_answer(self, status: int, group: Iterable[ErrorCode]) -> JsonObject:
         examples = {code.code: {"value": _example(code)} for code in group}
-        answer: dict[str, Any] = {
+        answer: JsonObject = {
             "description": "; ".join(f"`{code.code}`: {code.meaning}" for code in group) + ".",
             "content": {JSON: {"schema": self.with_references(ERROR), "examples": examples}},
         }
@@ -74,7 +77,7 @@ class Components:
         return answer
 
 
-def _example(code: ErrorCode) -> dict[str, Any]:
+def _example(code: ErrorCode) -> JsonObject:
     return {
         "success": False,
         "error": code.error,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
 
-from app.core.values import TimestampField
+from app.core.values import JsonObject, TimestampField
+from app.openapi.shapes import JsonSchema
 
 #: A marshmallow schema, or its class.
 AnySchema: TypeAlias = Schema | type[Schema]
@@ -35,29 +36,29 @@ class Conversion:
         plugin.map_to_openapi_type(TimestampField, "string", "date-time")  # type: ignore[no-untyped-call]
 
     @property
-    def components(self) -> dict[str, dict[str, Any]]:
+    def components(self) -> dict[str, JsonSchema]:
         """The schemas with references to them, usually by the name of their class without `Schema`."""
         return dict(self._spec.components.schemas)
 
-    def reference_to(self, schema: AnySchema) -> dict[str, Any]:
+    def reference_to(self, schema: AnySchema) -> JsonSchema:
         """A reference to `schema`, which becomes a component."""
-        reference: dict[str, Any] = self._converter.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
+        reference: JsonSchema = self._converter.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
         return reference
 
-    def inline(self, schema: Schema) -> dict[str, Any]:
+    def inline(self, schema: Schema) -> JsonSchema:
         """The JSON Schema of `schema` itself; the schemas nested in it become components."""
         return self._converter.schema2jsonschema(schema)
 
-    def parameters_of(self, schema: AnySchema) -> list[dict[str, Any]]:
+    def parameters_of(self, schema: AnySchema) -> list[JsonObject]:
         """The fields of `schema` as OpenAPI parameters of a query."""
-        parameters: list[dict[str, Any]] = self._converter.schema2parameters(schema, location="query")
+        parameters: list[JsonObject] = self._converter.schema2parameters(schema, location="query")
         return parameters
 
 
 class _Converter(OpenAPIConverter):
-    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+    def schema2jsonschema(self, schema: Schema) -> JsonSchema:
         """The JSON Schema of `schema`, with its own `json_schema`: the rules that apispec cannot see."""
-        converted: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        converted: JsonSchema = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
         for name, field in converted["properties"].items():
             converted["properties"][name] = _without_default(field)
         return {**converted, **getattr(schema, "json_schema", {})}
@@ -67,7 +68,7 @@ class _Plugin(MarshmallowPlugin):
     Converter = _Converter
 
 
-def _without_default(field: dict[str, Any]) -> dict[str, Any]:
+def _without_default(field: JsonSchema) -> JsonSchema:
     """`field` with its default as a sentence, because some generators require a property that has a default."""
     if "default" not in field:
         return field

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from flask import Flask
 
+from app.core.values import JsonObject
 from app.openapi.components import Components
 from app.openapi.introduction import INTRODUCTION
 from app.openapi.operation import Route, methods_of, operation_of
@@ -36,10 +36,10 @@ FIRST_TAGS = ("auth", "sync")
 ARGUMENT = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
-def make_document(app: Flask) -> dict[str, Any]:
+def make_document(app: Flask) -> JsonObject:
     """The document of an application, as JSON values. Needs an application context."""
     components = Components()
-    paths: dict[str, Any] = {}
+    paths: JsonObject = {}
     for route in _routes(app):
         address = ARGUMENT.sub(r"{\1}", route.rule.rule)
         paths.setdefault(address, {})[route.method.lower()] = operation_of(route, components)
@@ -54,7 +54,7 @@ def make_document(app: Flask) -> dict[str, Any]:
 
 
 def _routes(app: Flask) -> Iterator[Route]:
-    for rule in sorted(app.url_map.iter_rules(), key=lambda each: each.rule):
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         for method in methods_of(rule):
             yield Route(rule, method, app.view_functions[rule.endpoint])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ErrorCode:
-    """One error code: its HTTP status, the `error` that usually comes with it, and what it means."""
+    """One error code: its HTTP status, the `error` that usually comes with it, and its meaning."""
 
     code: str
     status: int
@@ -19,8 +19,8 @@ class ErrorCode:
 
 
 ERROR_CODES = {
-    each.code: each
-    for each in (
+    code.code: code
+    for code in (
         ErrorCode(
             "bad_json",
             400,

@@ -23,5 +23,5 @@ Every answer is JSON, errors included. The exceptions are the bytes of attachmen
 """
 
 INTRODUCTION = CONVENTIONS + "\n".join(
-    f"| `{each.code}` | {each.status} | {each.meaning} |" for each in ERROR_CODES.values()
+    f"| `{code.code}` | {code.status} | {code.meaning} |" for code in ERROR_CODES.values()
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from inspect import cleandoc
-from typing import Any
 
+from flask.typing import RouteCallable
 from werkzeug.routing import (
     BaseConverter,
     FloatConverter,
@@ -17,8 +17,9 @@ from werkzeug.routing import (
 )
 
 from app.config import API_PREFIX
+from app.core.values import JsonObject
 from app.openapi.components import JSON, Components
-from app.openapi.description import Description, description_of
+from app.openapi.description import Description, Examples, description_of
 from app.openapi.error_codes import ALWAYS, ERROR_CODES, WITH_BODY, WITH_FORM, WITH_QUERY, WITH_TOKEN, ErrorCode
 from app.openapi.shapes import TEXT, UUID, JsonSchema, usual
 
@@ -32,7 +33,7 @@ class Route:
 
     rule: Rule
     method: str
-    view: Callable[..., Any]
+    view: RouteCallable
 
     @property
     def is_open(self) -> bool:
@@ -51,7 +52,7 @@ def methods_of(rule: Rule) -> list[str]:
     return sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
 
 
-def operation_of(route: Route, components: Components) -> dict[str, Any]:
+def operation_of(route: Route, components: Components) -> JsonObject:
     """The OpenAPI operation of a route."""
     description = description_of(route.view)
     summary, _, rest = cleandoc(route.view.__doc__ or "").partition("\n")
@@ -75,7 +76,7 @@ def operation_of(route: Route, components: Components) -> dict[str, Any]:
     return {name: value for name, value in operation.items() if value or name == "security"}
 
 
-def _path(rule: Rule, description: Description, components: Components) -> Iterator[dict[str, Any]]:
+def _path(rule: Rule, description: Description, components: Components) -> Iterator[JsonObject]:
     """The arguments in the address: as described, otherwise as their converters read them."""
     for name, converter in rule._converters.items():
         if name in rule.arguments:
@@ -91,22 +92,20 @@ def _schema_of(converter: BaseConverter) -> JsonSchema:
     return UUID if isinstance(converter, UUIDConverter) else TEXT
 
 
-def _query(description: Description, components: Components) -> list[dict[str, Any]]:
+def _query(description: Description, components: Components) -> list[JsonObject]:
     if isinstance(description.query, Mapping):
         return list(_parameters("query", description.query, components))
     return components.conversion.parameters_of(description.query)
 
 
-def _parameters(
-    place: str, schemas: Mapping[str, Mapping[str, Any]], components: Components
-) -> Iterator[dict[str, Any]]:
+def _parameters(place: str, schemas: Mapping[str, JsonSchema], components: Components) -> Iterator[JsonObject]:
     for name, schema in schemas.items():
         rest = {key: value for key, value in schema.items() if key != "description"}
         sentence = {"description": schema["description"]} if "description" in schema else {}
         yield {"in": place, "name": name, "required": False, "schema": components.with_references(rest), **sentence}
 
 
-def _body(description: Description, components: Components) -> dict[str, Any] | None:
+def _body(description: Description, components: Components) -> JsonObject | None:
     if description.form is not None:
         parts = description.form["properties"].items()
         encoding = {name: {"contentType": IMAGES} for name, part in parts if part.get("format") == "binary"}
@@ -119,13 +118,15 @@ def _body(description: Description, components: Components) -> dict[str, Any] | 
     return {"required": True, "content": {JSON: body}}
 
 
-def _answers(description: Description, components: Components) -> dict[str, Any]:
+def _answers(description: Description, components: Components) -> JsonObject:
     """The answers that are no errors."""
-    answers = {str(status): dict(components.with_references(each)) for status, each in description.answers.items()}
+    answers = {
+        str(status): dict(components.with_references(response)) for status, response in description.answers.items()
+    }
     schema = _answer_schema(description, components)
     if schema is None and any(status.startswith("2") for status in answers):
         return answers
-    answer: dict[str, Any] = {"description": HTTPStatus(description.status).phrase}
+    answer: JsonObject = {"description": HTTPStatus(description.status).phrase}
     if schema is not None:
         answer["content"] = {JSON: {"schema": schema, **_examples(description.answer_examples)}}
     if description.answer_headers:
@@ -133,19 +134,17 @@ def _answers(description: Description, components: Components) -> dict[str, Any]
     return {"2XX" if schema is None else str(description.status): answer, **answers}
 
 
-def _answer_schema(description: Description, components: Components) -> Any:
+def _answer_schema(description: Description, components: Components) -> JsonSchema | None:
     if description.data is not None:
         return components.with_references(usual(components.schema_of(description.data)))
     return None if description.answer is None else components.schema_of(description.answer)
 
 
-def _examples(examples: Mapping[str, Any]) -> dict[str, Any]:
+def _examples(examples: Examples) -> JsonObject:
     return {"examples": {name: {"value": value} for name, value in examples.items()}} if examples else {}
 
 
-def _error_codes(
-    route: Route, description: Description, takes_query: bool, body: Mapping[str, Any] | None
-) -> list[ErrorCode]:
+def _error_codes(route: Route, description: Description, takes_query: bool, body: JsonObject | None) -> list[ErrorCode]:
     """All errors that the operation may answer, by status and code."""
     names: list[str | ErrorCode] = [*description.errors, *ALWAYS]
     names += () if route.is_open else WITH_TOKEN

@@ -86,12 +86,12 @@ def docs_file(name: str) -> Response:
 def document() -> bytes:
     """The document of the current application, made when it is first asked for."""
     with _making:
-        found: bytes | None = current_app.extensions.get(DOCUMENT)
-        if found is None:
+        text: bytes | None = current_app.extensions.get(DOCUMENT)
+        if text is None:
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-            found = orjson.dumps(make_document(app))
-            current_app.extensions[DOCUMENT] = found
-    return found
+            text = orjson.dumps(make_document(app))
+            current_app.extensions[DOCUMENT] = text
+    return text
 
 
 def _page_part(text: str, mimetype: str) -> Response:

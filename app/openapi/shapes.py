@@ -18,9 +18,7 @@ class Named(JsonSchema):
     `companions`: further components that it refers to, by name, because a schema that contains itself cannot be nested.
     """
 
-    def __init__(
-        self, name: str, schema: Mapping[str, Any], companions: Mapping[str, JsonSchema] | None = None
-    ) -> None:
+    def __init__(self, name: str, schema: JsonSchema, companions: Mapping[str, JsonSchema] | None = None) -> None:
         super().__init__(schema)
         self.name = name
         self.companions = dict(companions or {})
@@ -31,18 +29,18 @@ def reference_to(name: str) -> str:
     return f"#/components/schemas/{name}"
 
 
-def obj(optional: Iterable[str] = (), /, **properties: Mapping[str, Any]) -> JsonSchema:
+def obj(optional: Iterable[str] = (), /, **properties: JsonSchema) -> JsonSchema:
     """An object with these properties; all but the `optional` ones are required."""
     required = [name for name in properties if name not in set(optional)]
     return {"type": "object", "properties": properties, "required": required}
 
 
-def array_of(items: Mapping[str, Any]) -> JsonSchema:
+def array_of(items: JsonSchema) -> JsonSchema:
     """An array of `items`."""
     return {"type": "array", "items": items}
 
 
-def nullable(schema: Mapping[str, Any]) -> JsonSchema:
+def nullable(schema: JsonSchema) -> JsonSchema:
     """`schema`, or null."""
     if "type" not in schema or "enum" in schema or "const" in schema or isinstance(schema, Named):
         return {"anyOf": [schema, {"type": "null"}]}
@@ -59,7 +57,7 @@ def one_of(*values: str) -> JsonSchema:
     return {"type": "string", "enum": list(values)}
 
 
-def with_description(schema: Mapping[str, Any], description: str) -> JsonSchema:
+def with_description(schema: JsonSchema, description: str) -> JsonSchema:
     """`schema` with a sentence about it."""
     return {**schema, "description": description}
 
@@ -193,11 +191,11 @@ OFFLINE_FORM_FILL = Named(
 INSPECTION_WITH_FORM_FILLS = obj(inspection=INSPECTION, form_fills=array_of(FORM_FILL))
 
 
-def usual(data: Mapping[str, Any]) -> JsonSchema:
+def usual(data: JsonSchema) -> JsonSchema:
     """The usual answer around `data`."""
     return obj(success=TRUE, data=data, server_time=TIME, message=TEXT)
 
 
-def page_of(name: str, items: Mapping[str, Any]) -> JsonSchema:
+def page_of(name: str, items: JsonSchema) -> JsonSchema:
     """`data` of a list that is answered a page at a time."""
     return obj(**{name: array_of(items)}, page=COUNT, per_page=COUNT, total=COUNT, pages=COUNT)

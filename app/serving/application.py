@@ -22,7 +22,7 @@ from app.clock import Clock, system_clock
 from app.config import API_PREFIX, Settings, load_settings, names_of_settings
 from app.core.database.engine import db, engine_options, prepare_engine
 from app.core.host.findings import refuse
-from app.core.host.load import load
+from app.core.host.load import load_plugins
 from app.core.host.migrations import wrong_migrations
 from app.core.host.mount import mount_blueprints, mount_commands
 from app.core.host.registry import Registry
@@ -75,7 +75,7 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
 def _install_plugins(app: Flask, settings: Settings) -> None:
     """Give the application everything that plugins bring. Raises `PluginError` with everything wrong with them."""
     registry = app.extensions["fieldpost.registry"] = Registry()
-    findings = [*load(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]
+    findings = [*load_plugins(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]
     wrong_settings, unknown = read_settings(app, registry, settings.unknown, names_of_settings())
     with app.app_context():
         refuse([*findings, *wrong_settings, *wrong_migrations(registry), *wrong_examples(registry)])

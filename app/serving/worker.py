@@ -13,11 +13,10 @@ from typing import Protocol
 
 from gunicorn.workers.gthread import ThreadWorker
 
-#: How much longer a worker waits for each connection that it has before it takes another, in seconds, and how many of
-#: them count at most.
+#: A worker's pause before it takes another connection: seconds for each one that it has, and the most that count.
 PAUSE, MOST_PAUSES = 0.0005, 4
 
-#: How long a thread that no other connection needs waits for the next request of its own, in milliseconds.
+#: The wait of an idle thread for the next request of its connection, in milliseconds.
 STAY = 20
 
 

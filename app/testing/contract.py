@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from app.config import API_PREFIX
 from app.core.host.registry import current_registry
 from app.core.sync.items import Routed, read_items
 from app.core.sync.prepare import prepare
-from app.core.values import MAX_INTEGER
+from app.core.values import MAX_INTEGER, JsonObject
 from app.models import Inspection, LedgerOperation
 from app.plugin_api import ById, Row, SyncHandler
 from app.testing.scene import Scene, push, statements_of
@@ -51,11 +51,11 @@ class HandlerContract:
         """A row for the handler to act on: the inspection itself or a row below it. Each call returns another one."""
         raise NotImplementedError("Override `target`.")
 
-    def payload(self, target: Row, number: int) -> dict[str, Any]:
+    def payload(self, target: Row, number: int) -> JsonObject:
         """A valid payload without a version. Each `number` (from 0) makes another change of the same fields."""
         raise NotImplementedError("Override `payload`.")
 
-    def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
+    def creation(self, inspection: Inspection, number: int) -> JsonObject:
         """A valid payload that creates a row below `inspection`. You need it only if the target has a parent."""
         raise NotImplementedError("Override `creation`.")
 
@@ -64,11 +64,11 @@ class HandlerContract:
         """People and an inspection."""
         return Scene(app)
 
-    def item(self, payload: Any, **more: Any) -> dict[str, Any]:
+    def item(self, payload: Any, **more: Any) -> JsonObject:
         """An item with this payload and a new `local_id`; `more` overrides its keys."""
         return {"type": self.handler.type, "local_id": str(uuid4()), self.handler.data_keys[0]: payload, **more}
 
-    def change(self, target: Row, number: int = 0, **more: Any) -> dict[str, Any]:
+    def change(self, target: Row, number: int = 0, **more: Any) -> JsonObject:
         """An item with a valid payload, to which `more` is added."""
         return self.item({**self.payload(target, number), **more})
 
@@ -92,10 +92,10 @@ class HandlerContract:
 
     def test_it_is_described(self, scene: Scene) -> None:
         types = scene.client("stranger").get(f"{API_PREFIX}/sync/types").json["data"]["types"]  # type: ignore[index]
-        described = next(each for each in types if each["type"] == self.handler.type)
+        described = next(type_ for type_ in types if type_["type"] == self.handler.type)
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
         ways = described["schema"].get("oneOf", [described["schema"]])
-        assert any(set(each["required"]) <= payload.keys() <= each["properties"].keys() for each in ways)
+        assert any(set(way["required"]) <= payload.keys() <= way["properties"].keys() for way in ways)
 
     # Rights
 
@@ -121,7 +121,8 @@ class HandlerContract:
         items = [self.change(target)]
         if self.handler.versioned:
             stale = to_wire(target.updated_at - dt.timedelta(days=1))
-            items += [self.change(target, updated_at=stale, resolve_strategy=each) for each in (None, "use_server")]
+            strategies = (None, "use_server")
+            items += [self.change(target, updated_at=stale, resolve_strategy=strategy) for strategy in strategies]
         self.assert_refused(scene, who, items, "forbidden")
 
     def test_a_target_that_is_not_there_is_not_found(self, scene: Scene) -> None:
@@ -152,7 +153,7 @@ class HandlerContract:
     @pytest.mark.parametrize("wrong", [True, 1.5, [], {}, [1]], ids=str)
     def test_what_cannot_be_an_id_is_invalid_and_named(self, scene: Scene, wrong: Any) -> None:
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
-        key = next(each for each in self.handler.target.keys if each in payload)
+        key = next(name for name in self.handler.target.keys if name in payload)
         entries = self.assert_refused(scene, self.allowed[-1], [self.item({**payload, key: wrong})], "invalid")
         assert key in entries[0]["details"]
 
@@ -165,7 +166,7 @@ class HandlerContract:
         target = self.target(scene.world, scene.inspection)
         payload = self.payload(target, 0)
         bad = [self.item({**payload, text: 1}), self.change(target, more={"deep": [text]})]
-        bad += [self.item(each) for each in _replaced(payload, (text,))]
+        bad += [self.item(spoilt) for spoilt in _replaced(payload, (text,))]
         results = push(scene.client(self.allowed[-1]), *bad, self.change(target, 1))
         assert {entry["code"] for entry in results["errors"]} == {"invalid"}
         assert [entry["index"] for entry in results["errors"]] == list(range(len(bad)))
@@ -173,15 +174,15 @@ class HandlerContract:
 
     def test_no_value_makes_it_fail(self, scene: Scene) -> None:
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
-        results = push(scene.client(self.allowed[-1]), *(self.item(each) for each in _replaced(payload, ODD_VALUES)))
+        results = push(scene.client(self.allowed[-1]), *(self.item(odd) for odd in _replaced(payload, ODD_VALUES)))
         for entry in results["errors"]:
             assert entry["code"] != "handler_failed", entry
             assert set(entry) <= ERROR_KEYS
 
     def test_no_missing_key_makes_it_fail(self, scene: Scene) -> None:
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
-        sent = [{name: value for name, value in payload.items() if name != missing} for missing in payload]
-        results = push(scene.client(self.allowed[-1]), *(self.item(each) for each in sent))
+        payloads = [{name: value for name, value in payload.items() if name != missing} for missing in payload]
+        results = push(scene.client(self.allowed[-1]), *(self.item(payload) for payload in payloads))
         assert {entry["code"] for entry in results["errors"]} <= {"invalid"}
 
     def test_deep_nesting_is_no_failure_of_the_server(self, scene: Scene) -> None:
@@ -250,7 +251,7 @@ class HandlerContract:
         self.needs_versions()
         targets = [self.target(scene.world, scene.another_inspection()) for _ in range(21)]
         push(scene.client(self.allowed[-2]), *(self.change(target) for target in targets))
-        stale = [self.change(each, 1, updated_at=to_wire(each.updated_at)) for each in targets]
+        stale = [self.change(target, 1, updated_at=to_wire(target.updated_at)) for target in targets]
         self.assert_constant(scene, "stale", stale)
 
     # Versions
@@ -285,7 +286,7 @@ class HandlerContract:
     def test_ones_own_chain_in_one_batch_is_no_conflict(self, scene: Scene) -> None:
         self.needs_versions()
         target = self.target(scene.world, scene.inspection)
-        items = [self.change(target, each, updated_at=to_wire(target.updated_at)) for each in range(3)]
+        items = [self.change(target, number, updated_at=to_wire(target.updated_at)) for number in range(3)]
         assert len(push(scene.client(self.allowed[-1]), *items)["success"]) == 3
 
     def test_a_strategy_decides_a_conflict_up_front(self, scene: Scene) -> None:
@@ -305,7 +306,7 @@ class HandlerContract:
         [{"resolve_strategy": "mine"}, {"resolve_strategy": []}, {"updated_at": 5}, {"updated_at": "yesterday"}],
         ids=str,
     )
-    def test_an_unknown_strategy_or_version_is_invalid_and_named(self, scene: Scene, wrong: dict[str, Any]) -> None:
+    def test_an_unknown_strategy_or_version_is_invalid_and_named(self, scene: Scene, wrong: JsonObject) -> None:
         self.needs_versions()
         target = self.target(scene.world, scene.inspection)
         entries = self.assert_refused(scene, self.allowed[-1], [self.change(target, **wrong)], "invalid")
@@ -342,7 +343,7 @@ class HandlerContract:
     def test_creating_takes_a_fixed_number_of_statements(self, scene: Scene) -> None:
         self.needs_creation()
         inspections = [scene.another_inspection() for _ in range(21)]
-        self.assert_constant(scene, "fresh", [self.item(self.creation(each, 0)) for each in inspections])
+        self.assert_constant(scene, "fresh", [self.item(self.creation(inspection, 0)) for inspection in inspections])
 
     # Helpers of the tests
 
@@ -364,15 +365,13 @@ class HandlerContract:
         assert entry["updated_at"] > to_wire(target.updated_at), "`payload` must change something"
         return target, to_wire(target.updated_at)
 
-    def stored(self, scene: Scene) -> list[dict[str, Any]]:
+    def stored(self, scene: Scene) -> list[JsonObject]:
         """The columns of all rows that an operation of this handler may change."""
-        models = {self.handler.target.model, *(each.model for each in self.handler.rows.values())}
+        models = {self.handler.target.model, *(target.model for target in self.handler.rows.values())}
         names = sorted(models, key=lambda model: str(model.__name__))
         return [_columns(row) for model in names for row in scene.world.all(model)]
 
-    def assert_refused(
-        self, scene: Scene, who: str, items: Sequence[Mapping[str, Any]], code: str
-    ) -> list[dict[str, Any]]:
+    def assert_refused(self, scene: Scene, who: str, items: Sequence[JsonObject], code: str) -> list[JsonObject]:
         """Assert that all these items are refused with `code`, and nothing is shown or recorded; the error entries."""
         client, recorded = scene.client(who), scene.world.recorded()
         results = push(client, *items)
@@ -383,30 +382,30 @@ class HandlerContract:
         assert scene.world.recorded() == recorded
         return results["errors"]
 
-    def assert_constant(self, scene: Scene, kind: str, items: Sequence[Mapping[str, Any]]) -> None:
+    def assert_constant(self, scene: Scene, kind: str, items: Sequence[JsonObject]) -> None:
         """Assert that one item takes as many statements as all the others together."""
         client = scene.client(self.allowed[-1])
         push(client, *items[:0])
         counts = []
         for batch in (items[:1], items[1:]):
-            with statements_of(scene.app) as found:
+            with statements_of(scene.app) as statements:
                 push(client, *batch)
-            counts.append(len(found))
+            counts.append(len(statements))
         assert counts[0] == counts[1], f"{kind}: 1 item takes {counts[0]} statements, {len(items) - 1} take {counts[1]}"
 
 
-def _missing_id(target: ById) -> Any:
+def _missing_id(target: ById) -> int | str:
     """An id that no row of the target's model has."""
     is_text = isinstance(inspect(target.model).primary_key[0].type, String)
     return str(uuid4()) if is_text else MAX_INTEGER
 
 
-def _replaced(payload: Mapping[str, Any], values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _replaced(payload: JsonObject, values: Sequence[Any]) -> Iterator[JsonObject]:
     """The payload with each of its values replaced by each of `values`."""
     for name in payload:
         for value in values:
             yield {**payload, name: value}
 
 
-def _columns(row: Row) -> dict[str, Any]:
-    return {each.key: getattr(row, each.key) for each in inspect(type(row)).column_attrs}
+def _columns(row: Row) -> JsonObject:
+    return {column.key: getattr(row, column.key) for column in inspect(type(row)).column_attrs}

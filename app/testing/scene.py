@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from app.config import API_PREFIX
 from app.core.database.engine import db
+from app.core.values import JsonObject
 from app.models import Inspection, User
 from app.testing.world import PASSWORD, World
 
@@ -30,13 +31,13 @@ def sign_in(app: Flask, user: User, device_id: str | None = None) -> FlaskClient
     return client
 
 
-def push(client: FlaskClient, *items: Any) -> dict[str, list[dict[str, Any]]]:
+def push(client: FlaskClient, *items: Any) -> dict[str, list[JsonObject]]:
     """Send one batch, and return the `results` of its answer: the lists `success`, `errors` and `conflicts`."""
     # The standard library's JSON also writes texts that the server must refuse, such as lone surrogates.
     body = json.dumps({"sync_items": items})
     answer = client.post(f"{API_PREFIX}/sync", data=body, content_type="application/json")
     assert answer.status_code == 200, answer.text
-    results: dict[str, list[dict[str, Any]]] = answer.json["results"]  # type: ignore[index]
+    results: dict[str, list[JsonObject]] = answer.json["results"]  # type: ignore[index]
     assert sum(map(len, results.values())) == len(items), "each item has one entry"
     return results
 
@@ -48,7 +49,7 @@ def statements_of(app: Flask) -> Iterator[list[str]]:
         engine = db.engine
     statements: list[str] = []
 
-    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         statements.append(statement)
 
     event.listen(engine, "before_cursor_execute", listen)

@@ -79,7 +79,7 @@ class World:
             form_fill_id=form_fill.id,
             kind=kind,
             field_name=field_name,
-            position=1 + sum(each.form_fill_id == form_fill.id for each in self.all(Attachment)),
+            position=1 + sum(row.form_fill_id == form_fill.id for row in self.all(Attachment)),
             filename=None,
             content_type="image/jpeg",
             byte_size=1,
@@ -110,5 +110,6 @@ class World:
     def recorded(self) -> tuple[int, int]:
         """The numbers of operations and of changed rows in the ledger."""
         with self.app.app_context():
-            counts = [db.session.scalar(select(func.count(each.id))) or 0 for each in (LedgerOperation, LedgerEntry)]
+            tables = (LedgerOperation, LedgerEntry)
+            counts = [db.session.scalar(select(func.count(table.id))) or 0 for table in tables]
         return counts[0], counts[1]

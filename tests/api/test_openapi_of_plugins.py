@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import policies
 from app.config import API_PREFIX
-from app.core.host.load import load
+from app.core.host.load import load_plugins
 from app.core.host.mount import mount_blueprints
 from app.core.host.registry import Registry
 from app.models import FormFill, Inspection
@@ -127,9 +127,9 @@ def document(app: Flask, stranger: ModuleType) -> Document:
     for each in (rest, plain):
         entries.append(entry(stranger, each.name, Plugin(name=each.name, api_version=1, blueprint=each)))
     own = Registry()
-    assert list(load(own, entries)) == []
+    assert list(load_plugins(own, entries)) == []
     assert list(mount_blueprints(app, own, API_PREFIX)) == []
-    assert load(app.extensions["fieldpost.registry"], entries) == []
+    assert load_plugins(app.extensions["fieldpost.registry"], entries) == []
     found: Document = json_of(app.test_client().get(f"{API}/openapi.json"))
     assert [str(each) for each in OpenAPIV31SpecValidator(found).iter_errors()] == []
     return found

@@ -58,7 +58,7 @@ def backup(target: Path, *, with_files: bool = True) -> Manifest:
     """
     made_at = to_wire(now())
     with create_archive(target) as archive, _scratch(target.absolute().parent) as snapshot:
-        databases.save(db.engine, snapshot)
+        databases.save_snapshot(db.engine, snapshot)
         with snapshot.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             archive.add(DATABASE, file, snapshot.stat().st_size)
@@ -96,7 +96,7 @@ def restore(source: Path, *, replace: bool = False) -> Manifest:
         databases.require_alone(db.engine)
         # The files come before the rows that name them. A file without a row is collected later.
         _put_files(archive)
-        databases.load(db.engine, snapshot)
+        databases.load_snapshot(db.engine, snapshot)
         databases.begin_new_history(db.engine)
         if manifest.with_key:
             _keep_key(archive.read(KEY))

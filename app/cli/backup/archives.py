@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-#: Only the owner may read a backup, which contains everybody's data and perhaps the key.
+#: Permissions: only the owner may read a backup, which contains everybody's data and perhaps the key.
 OWNER_ONLY_DIRECTORY, OWNER_ONLY = 0o700, 0o600
 
 
 class BackupError(Exception):
-    """A backup cannot be made or restored. The message says why, and what to do."""
+    """A backup cannot be made or restored. The message gives the reason and the cure."""
 
 
 class Archive(Protocol):

@@ -34,7 +34,7 @@ def backup_command(target: Path, without_files: bool) -> None:
 @click.option("--replace", is_flag=True, help="Lose what the database holds now.")
 @with_appcontext
 def restore_command(source: Path, replace: bool) -> None:
-    """Put a backup back. Stop all servers first; what was acknowledged after the backup is gone."""
+    """Put a backup back. Stop all servers first; changes that were acknowledged after the backup are lost."""
     with _reported_failures():
         manifest = restore(source, replace=replace)
     click.echo(f"Restored {_described(manifest)}, as of {manifest.made_at}.")

@@ -121,12 +121,12 @@ class SQLiteTools:
 TOOLS: dict[str, Tools] = {"postgresql": PostgreSQLTools(), "sqlite": SQLiteTools()}
 
 
-def save(engine: Engine, snapshot: Path) -> None:
+def save_snapshot(engine: Engine, snapshot: Path) -> None:
     """Write the database as of one moment to a file; others may go on writing."""
     _tools(engine).save(engine, snapshot)
 
 
-def load(engine: Engine, snapshot: Path) -> None:
+def load_snapshot(engine: Engine, snapshot: Path) -> None:
     """Put a snapshot in place of the database's contents."""
     _tools(engine).load(engine, snapshot)
 

@@ -41,7 +41,7 @@ def write_json(value: Any) -> str:
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """What SQLAlchemy needs to know to open connections to the configured database."""
+    """SQLAlchemy's options for connections to the configured database."""
     database = database_named(make_url(settings.database_url).get_backend_name())
     return {
         "json_serializer": write_json,

@@ -53,7 +53,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.core.database.read import Read
 from app.core.database.transactions import SNAPSHOT, WRITES
-from app.core.database.values import ColumnLike, Values
+from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
 T = TypeVar("T")
@@ -156,18 +156,18 @@ class PostgreSQL:
         if len(counts) == 1:
             ((name, count),) = counts.items()
             return {name: session.scalars(NEXT_IDS_OF_ONE, {"name": name, "count": count}).all()}
-        found: dict[str, list[int]] = {}
+        ids: dict[str, list[int]] = {}
         for name, key in session.execute(NEXT_IDS, {"names": list(counts), "counts": list(counts.values())}):
-            found.setdefault(name, []).append(key)
-        return {name: sorted(keys) for name, keys in found.items()}
+            ids.setdefault(name, []).append(key)
+        return {name: sorted(keys) for name, keys in ids.items()}
 
-    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: ValueSet) -> ColumnElement[bool]:
         """Not in a subquery: beside another condition, joined by OR, PostgreSQL would then read the whole table."""
         if values.is_single:
             return column == values.parameter(column.type)
         return column == any_(_array_of(column.type, values))
 
-    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The values of several as an array."""
         if values.is_single:
             return select(values.parameter(column.type))
@@ -177,7 +177,7 @@ class PostgreSQL:
         """A single value, or a list, which is an array for the driver."""
         return next(iter(values)) if len(values) == 1 else list(values)
 
-    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: ValueSet) -> Select[Any]:
         """PostgreSQL would at times rather read all rows that the other conditions leave.
 
         OFFSET keeps it from seeing through the subquery, so that each value is looked up in the index.
@@ -193,8 +193,8 @@ class PostgreSQL:
         self, outer: Subquery, model: Any, query: Select[Any], columns: Sequence[ColumnElement[Any]]
     ) -> tuple[FromClause, Any]:
         """The query is run for each row, as LATERAL."""
-        found = query.with_only_columns(*columns).lateral()
-        return outer.join(found, true()), found.c
+        rows = query.with_only_columns(*columns).lateral()
+        return outer.join(rows, true()), rows.c
 
     def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
         """A transaction that began earlier may commit later: ids alone are no order."""
@@ -217,7 +217,7 @@ class PostgreSQL:
         return str(session.scalar(CLUSTER))
 
 
-def _array_of(kind: TypeEngine[Any], values: Values) -> ColumnElement[Any]:
+def _array_of(kind: TypeEngine[Any], values: ValueSet) -> ColumnElement[Any]:
     """The values as an array, which PostgreSQL sees only when it runs the statement.
 
     Otherwise it would make a plan for each array anew, because it assumes ten elements for an unknown one and takes a
@@ -245,8 +245,8 @@ def send_statement(
 ) -> bool:
     """For the engine: send BEGIN, if it is due, and the statement, or the reads in its place, in one message.
 
-    Each begins when the one before it has ended, as if they were sent one by one: what it sees is not older than the
-    locks that were taken before it.
+    Each begins when the one before it has ended, as if they were sent one by one: it sees no state older than the locks
+    that were taken before it.
     """
     connection, begin = cursor.connection, _due_begin(cursor, statement, context)
     if isinstance(parameters, _Reads):
@@ -254,7 +254,7 @@ def send_statement(
         sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
         answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
         for query, answer in zip(parameters.reads, answers, strict=True):
-            query.found = _rows_of(query, answer, context.dialect)
+            query.rows = _rows_of(query, answer, context.dialect)
         return True
     if begin is None:
         return False
@@ -356,8 +356,8 @@ def _ping_after_rest(connection: psycopg.Connection[Any], record: ConnectionPool
 
 # How rows are written.
 
-#: Of a part of a write: kind, table, columns that travel with each row, shared ones, document, and whether one row is
-#: looked for.
+#: The shape of a part of a write: kind, table, columns that travel with each row, shared columns, document, and whether
+#: one row is looked for.
 _Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool]
 
 
@@ -412,8 +412,8 @@ def _part(shape: _Shape) -> str:
 
 
 def _type(table: Table, name: str) -> str:
-    found: str = table.c[name].type.compile(POSTGRESQL)
-    return found
+    type_: str = table.c[name].type.compile(POSTGRESQL)
+    return type_
 
 
 def _new_value(target: str, name: str, document: str | None) -> str:

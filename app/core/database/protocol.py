@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, Su
 from sqlalchemy.orm import Session
 
 from app.core.database.read import Read
-from app.core.database.values import ColumnLike, Values
+from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Write
 
 
@@ -44,7 +44,7 @@ class Database(Protocol):
         """
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
-        """Run the queries one after the other and keep their rows in each `Read.found`.
+        """Run the queries one after the other and keep their rows in each `Read.rows`.
 
         Each query sees all that was committed before the queries ahead of it had their locks.
         """
@@ -60,16 +60,16 @@ class Database(Protocol):
         `taken`: table -> the highest id of a row that this transaction has made and not yet written.
         """
 
-    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: ValueSet) -> ColumnElement[bool]:
         """`column IN` the values."""
 
-    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """`SELECT` of the values, as `column` has them."""
 
     def parameter_of(self, values: Collection[Any]) -> Any:
         """The values as the one parameter of `among`, `select_values` and `look_up`."""
 
-    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The statement's rows whose `column` is among the values; each value is looked up in an index by itself."""
 
     def join_each(

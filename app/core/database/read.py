@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select
+
+from app.core.values import Values
 
 
 @dataclass(kw_only=True, slots=True)
@@ -15,9 +17,9 @@ class Read:
 
     statement: Select[Any]
     #: As the driver takes them; there may be more than the statement needs.
-    parameters: Mapping[str, Any]
+    parameters: Values
     #: Its rows, once it has been run.
-    found: Sequence[Sequence[Any]] = ()
+    rows: Sequence[Sequence[Any]] = ()
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,13 +1,13 @@
 """Rows in memory and the tables of models, for the modules that read and write rows without the ORM.
 
-An ORM query takes longer to begin than to load a row, and a batch of one operation locks rows of three models. What it
-would do besides is not needed here: models have one table and no `load` events. This module relies on SQLAlchemy's
+An ORM query takes longer to begin than to load a row, and a batch of one operation locks rows of three models. The rest
+of its work is not needed here: models have one table and no `load` events. This module relies on SQLAlchemy's
 ways to keep a row: the attributes in `__dict__`, and the key in the row's state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Table, inspect
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, manager_of_class
 
+from app.core.values import Values
 from app.plugin_api import Row
 
 
-def set_in_memory(row: Row, values: Mapping[str, Any]) -> None:
+def set_in_memory(row: Row, values: Values) -> None:
     """Set attributes of a row without an assignment, so that the ORM does not believe that it has to write them."""
     row.__dict__.update(values)
 

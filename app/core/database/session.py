@@ -24,7 +24,7 @@ class RestrictionError(Exception):
 
 
 class _Restriction(threading.local):
-    """Whether, in this thread, a plugin's code has the session, and the refusal of what it did."""
+    """Whether a plugin's code has the session in this thread, and the refusal if it misused it."""
 
     is_on = False
     offence: RestrictionError | None = None

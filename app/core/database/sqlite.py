@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 from app.core.database.protocol import MigrationError
 from app.core.database.read import Read
 from app.core.database.transactions import WRITES
-from app.core.database.values import ColumnLike, Values
+from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
 #: Pause in seconds before a writer asks again whether it is its turn. SQLite's own waiting doubles its pauses up to
@@ -54,7 +54,7 @@ class SQLite:
     name = "sqlite"
 
     def options(self, seconds: int) -> dict[str, Any]:
-        """Only the driver's patience."""
+        """The driver gets a time to wait, and nothing else."""
         return {"connect_args": {"timeout": seconds}}
 
     def prepare(self, engine: Engine) -> None:
@@ -68,7 +68,7 @@ class SQLite:
 
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
-        """Without references while tables are built anew, which are checked at the end."""
+        """References are off while tables are built anew; they are checked at the end."""
         with _without_references(connection), connection.execution_options(**{WRITES: True}).begin():
             with _keeping_ids(connection):
                 yield
@@ -77,7 +77,7 @@ class SQLite:
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """One statement a query."""
         for query in reads:
-            query.found = connection.execute(query.statement, query.parameters).all()
+            query.rows = connection.execute(query.statement, query.parameters).all()
 
     def write(self, connection: Connection, writes: Sequence[Write]) -> None:
         """One prepared statement a table, which runs for each row."""
@@ -93,13 +93,13 @@ class SQLite:
         firsts = {table: max(last.get(table, 0), taken.get(table, 0)) + 1 for table in counts}
         return {table: range(first, first + counts[table]) for table, first in firsts.items()}
 
-    def among(self, column: ColumnLike, values: Values) -> ColumnElement[bool]:
+    def among(self, column: ColumnLike, values: ValueSet) -> ColumnElement[bool]:
         """The values of several as a JSON array."""
         if values.is_single:
             return column == values.parameter(column.type)
         return column.in_(self.select_values(column, values))
 
-    def select_values(self, column: ColumnLike, values: Values) -> Select[Any]:
+    def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The values of several as a JSON array."""
         if values.is_single:
             return select(values.parameter(column.type))
@@ -109,7 +109,7 @@ class SQLite:
         """A single value, or a JSON array."""
         return next(iter(values)) if len(values) == 1 else orjson.dumps(list(values)).decode()
 
-    def look_up(self, statement: Select[Any], column: ColumnLike, values: Values) -> Select[Any]:
+    def look_up(self, statement: Select[Any], column: ColumnLike, values: ValueSet) -> Select[Any]:
         """SQLite uses the index by itself."""
         return statement.where(self.among(column, values))
 
@@ -159,7 +159,7 @@ def _begin(connection: Connection) -> None:
     try:
         _wait_for_turn(raw, patience / 1000)
         if not raw.in_transaction:
-            # What is in the way is raised as SQLAlchemy's own error.
+            # An obstacle is raised as SQLAlchemy's own error.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         raw.execute(f"PRAGMA busy_timeout = {patience}")

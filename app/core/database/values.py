@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 ColumnLike: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 
-class Values(NamedTuple):
+class ValueSet(NamedTuple):
     """Values that are sent as one parameter: a statement has the same text for 2 and for 1000 of them.
 
     For a single one, which most requests have, it has a plainer text.
@@ -23,7 +23,7 @@ class Values(NamedTuple):
     is_single: bool
 
     @classmethod
-    def of(cls, name: str, values: Collection[Any]) -> Values:
+    def of(cls, name: str, values: Collection[Any]) -> ValueSet:
         """For these values, which the parameter `name` will hold as `Database.parameter_of` makes it of them."""
         return cls(name, len(values) == 1)
 

@@ -5,7 +5,7 @@ Used by `app.core.ledger.record` alone; nobody else writes rows. The functions a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.engine import Dialect
 
 from app.core.database.types import UTCDateTime
+from app.core.values import Values
 
 #: Turns a Python value into the driver's.
 Encode = Callable[[Any], Any]
@@ -29,13 +30,13 @@ class Write:
     #: The columns to write; for a delete none.
     names: tuple[str, ...]
     #: Column name -> value, the primary key included.
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Values]
     #: Further columns of an insert, with one value for all rows: it travels once.
-    shared: Mapping[str, Any] = field(default_factory=dict)
-    #: Of an update: the column of which keys are set and none removed, and for each row the keys that are set.
+    shared: Values = field(default_factory=dict)
+    #: For an update: the column of which keys are set and none removed, and for each row the keys that are set.
     #: PostgreSQL merges them into the stored document; SQLite is in the process and gets the whole.
     document: str | None = None
-    additions: Sequence[Mapping[str, Any]] = ()
+    additions: Sequence[Values] = ()
 
 
 def columns_with_rows(kind: str, table: Table, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def models_of(handler: SyncHandler) -> tuple[type, ...]:
 def by_ids(handler: SyncHandler) -> tuple[ById, ...]:
     """The targets that the payload names by id."""
     target, *others = _targets(handler)
-    return tuple(each for each in (target, handler.target.parent, *others) if isinstance(each, ById))
+    return tuple(named for named in (target, handler.target.parent, *others) if isinstance(named, ById))
 
 
 def _targets(handler: SyncHandler) -> list[Target]:

@@ -23,7 +23,7 @@ NOT_CHECKED = Kind("checking it raised {error}: {reason}", "Compare its fields w
 OTHER_CLASS = Kind("it is a {type}", "Point it at a {wanted}(…).")
 
 
-def load(registry: Registry, entries: Iterable[EntryPoint] | None = None) -> list[Finding]:
+def load_plugins(registry: Registry, entries: Iterable[EntryPoint] | None = None) -> list[Finding]:
     """Fill the registry with the handlers and plugins of the entry points (default: of all distributions).
 
     Returns everything that is wrong with them. A handler, plugin or model that has a finding is not in the registry.

@@ -100,7 +100,7 @@ class Chain:
             return Difference(sentence=sentence, is_behind=True)
         if present == needed:
             return None
-        known = {each.revision for each in _scripts(self.directory).walk_revisions()}
+        known = {script.revision for script in _scripts(self.directory).walk_revisions()}
         sentence = f"The tables of {self.name} are at migration {_named(present)}, and {_named(needed)} is needed."
         return Difference(sentence=sentence, is_behind=present <= known)
 
@@ -162,9 +162,14 @@ def upgrade() -> list[Chain]:
     return chains
 
 
+def _chain_of(plugin: str) -> Chain:
+    (chain,) = (chain for chain in plugin_chains(current_registry()) if chain.name == plugin)
+    return chain
+
+
 def take_back(plugin: str) -> None:
     """Undo all migrations of one plugin: its tables and their rows are gone."""
-    (chain,) = (each for each in plugin_chains(current_registry()) if each.name == plugin)
+    chain = _chain_of(plugin)
     with locked_connection() as connection:
         command.downgrade(chain.config(connection), "base")
         connection.execute(text(f"DROP TABLE {chain.version_table}"))
@@ -172,7 +177,7 @@ def take_back(plugin: str) -> None:
 
 def add_revision(plugin: str, message: str) -> Path:
     """Write the next migration of a plugin from the differences of its models and the database. Returns its path."""
-    (chain,) = (each for each in plugin_chains(current_registry()) if each.name == plugin)
+    chain = _chain_of(plugin)
     number = f"{1 + sum(1 for _ in _scripts(chain.directory).walk_revisions()):04}"
     made = command.revision(
         chain.config(), message, autogenerate=True, rev_id=number, version_path=str(chain.directory)
@@ -184,7 +189,7 @@ def add_revision(plugin: str, message: str) -> Path:
 
 def missing(connection: Connection) -> list[str]:
     """A sentence for each chain of which the database lacks migrations."""
-    return [each.sentence for each in _differences(connection) if each.is_behind]
+    return [difference.sentence for difference in _differences(connection) if difference.is_behind]
 
 
 def require_migrations(app: Flask) -> None:
@@ -200,18 +205,18 @@ def require_migrations(app: Flask) -> None:
         except DBAPIError as error:
             logger.warning("the database does not answer, so its migrations are not checked: %s", error.orig)
             return
-    behind = [each.sentence for each in differences if each.is_behind]
+    behind = [difference.sentence for difference in differences if difference.is_behind]
     if behind:
         raise NotMigratedError(f"{' '.join(behind)} Run `{UPGRADE}`, then start again.")
-    for each in differences:
-        logger.warning("the database is that of a newer release: %s Upgrade this node, too.", each.sentence)
+    for difference in differences:
+        logger.warning("the database is that of a newer release: %s Upgrade this node, too.", difference.sentence)
 
 
 def _differences(connection: Connection) -> list[Difference]:
     """The chains whose version in the database is not the one of this release."""
     chains = (core_chain(), *plugin_chains(current_registry()))
     differences = (chain.difference(connection) for chain in chains)
-    return [each for each in differences if each is not None]
+    return [difference for difference in differences if difference is not None]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from sqlalchemy import JSON, inspect
+from sqlalchemy.orm import Mapper
 
 from app.core.database.rows import set_in_memory
 from app.plugin_api import Row
@@ -56,7 +57,7 @@ def read_only(value: Any) -> Any:
         # Most objects are flat, which this test finds out without a call for each value.
         if EDITABLE.isdisjoint(map(type, value.values())):
             return ReadOnlyDict(value)
-        return ReadOnlyDict({key: read_only(each) for key, each in value.items()})
+        return ReadOnlyDict({key: read_only(part) for key, part in value.items()})
     if type(value) is list:
         return ReadOnlyList(map(read_only, value))
     return value
@@ -64,5 +65,5 @@ def read_only(value: Any) -> Any:
 
 @lru_cache(maxsize=512)
 def _json_columns(model: type) -> tuple[str, ...]:
-    mapper: Any = inspect(model)
-    return tuple(each.key for each in mapper.column_attrs if isinstance(each.columns[0].type, JSON))
+    mapper: Mapper[Any] = inspect(model)
+    return tuple(column.key for column in mapper.column_attrs if isinstance(column.columns[0].type, JSON))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoints, entry_points
@@ -13,6 +13,7 @@ from sqlalchemy import String
 from sqlalchemy import inspect as sqlalchemy_inspect
 
 from app.core.database.engine import db
+from app.core.values import Values
 from app.models import Inspection
 from app.plugin_api import Plugin, SyncHandler
 
@@ -61,7 +62,7 @@ class Registry:
     #: Entity name -> model.
     models: dict[str, type] = field(default_factory=dict)
     #: Handler type -> its plugin's settings.
-    settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Values] = field(default_factory=dict)
     #: Removed type -> hint for devices that still send it.
     removed: dict[str, str] = field(default_factory=dict)
     #: Top-level package -> distribution.
@@ -82,7 +83,7 @@ class Registry:
         """All wire types and aliases, sorted."""
         return sorted(self.routes)
 
-    def settings_of(self, handler: SyncHandler) -> Mapping[str, Any]:
+    def settings_of(self, handler: SyncHandler) -> Values:
         """The settings of the plugin that the handler belongs to."""
         return self.settings.get(handler.type, {})
 
@@ -93,8 +94,8 @@ class Registry:
 
     def plugin_of(self, registered: Registered) -> Plugin | None:
         """The plugin that a handler belongs to: stated in the same module, or the only one of its distribution."""
-        own = [each for each in self.installed.values() if each.distribution == registered.distribution]
-        near = [each for each in own if _module(each.entry_point) == _module(registered.entry_point)]
+        own = [plugin for plugin in self.installed.values() if plugin.distribution == registered.distribution]
+        near = [plugin for plugin in own if _module(plugin.entry_point) == _module(registered.entry_point)]
         candidates = near or own
         return candidates[0].plugin if len(candidates) == 1 else None
 

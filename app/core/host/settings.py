@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeAlias
 
 from flask import Flask
 
@@ -12,6 +12,9 @@ from app.core.host.registry import Installed, Registry
 
 #: Where the application keeps its plugins' settings: plugin -> name -> value.
 SETTINGS = "fieldpost.plugin_settings"
+
+#: A plugin's setting, of the type of its default.
+Setting: TypeAlias = bool | int | float | str
 
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -27,7 +30,7 @@ def read_settings(
     `core`: the names of the core's own settings. Returns the findings, and the names in `sent` that are nobody's.
     """
     owners = dict.fromkeys(core, "Fieldpost itself")
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Setting]] = {}
     findings: list[Finding] = []
     for name, installed in registry.installed.items():
         values[name], own_findings = _values_of(installed, sent, owners)
@@ -42,7 +45,7 @@ def read_settings(
 
 def _values_of(
     installed: Installed, sent: Mapping[str, str], owners: dict[str, str]
-) -> tuple[dict[str, Any], list[Finding]]:
+) -> tuple[dict[str, Setting], list[Finding]]:
     """The values of a plugin's settings, and everything wrong with them; it is added to `owners`."""
     where, values, findings = str(installed), {}, []
     for name, default in installed.plugin.settings.items():
@@ -63,7 +66,7 @@ def setting_key(plugin: str, name: str) -> str:
     return f"FIELDPOST_{plugin}_{name}".upper()
 
 
-def _parsed(default: object, text: str) -> Any:
+def _parsed(default: Setting, text: str) -> Setting:
     """`text` as the type of the default. Raises `ValueError`, whose text ends the sentence "The value is …"."""
     if isinstance(default, bool):
         if text.lower() not in TRUTHS:

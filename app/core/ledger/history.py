@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from app.clock import to_wire
 from app.core.database import Database, database_of
 from app.core.database.read import Read
-from app.core.database.values import Values
+from app.core.database.values import ValueSet
 from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.record import Origin
+from app.core.values import JsonObject
 from app.models import LedgerEntry, LedgerOperation
 
 
@@ -32,19 +33,19 @@ def recall(
         "device_id": origin.device_id or "",
         "local_ids": database.parameter_of(wanted),
     }
-    query = Read(statement=_remembered(database, Values.of("local_ids", wanted)), parameters=parameters)
+    query = Read(statement=_remembered(database, ValueSet.of("local_ids", wanted)), parameters=parameters)
     database.read(session.connection(), [*locks, query])
-    operations = [Remembered(*values) for values in query.found]
+    operations = [Remembered(*values) for values in query.rows]
     return {operation.key: operation for operation in operations}
 
 
 @lru_cache
-def _remembered(database: Database, local_ids: Values) -> Select[Any]:
+def _remembered(database: Database, local_ids: ValueSet) -> Select[Any]:
     columns = LedgerOperation.__table__.c
-    found = select(*(columns[name] for name in Remembered._fields)).where(
+    statement = select(*(columns[name] for name in Remembered._fields)).where(
         columns.user_id == bindparam("user_id"), columns.device_id == bindparam("device_id")
     )
-    return database.look_up(found, columns.local_id, local_ids)
+    return database.look_up(statement, columns.local_id, local_ids)
 
 
 def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
@@ -56,16 +57,16 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
         select(LedgerEntry)
         .where(
             LedgerEntry.entity == entity,
-            database.among(LedgerEntry.entity_id, Values.of("keys", versions)),
+            database.among(LedgerEntry.entity_id, ValueSet.of("keys", versions)),
             LedgerEntry.viewer_id.is_(None),
             LedgerEntry.version_after > min(versions.values()),
         )
         .order_by(LedgerEntry.id)
     )
-    found: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
-    for entry in session.scalars(statement, {"keys": database.parameter_of(found)}):
-        found[entry.entity_id].append(entry)
-    return found
+    entries: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
+    for entry in session.scalars(statement, {"keys": database.parameter_of(entries)}):
+        entries[entry.entity_id].append(entry)
+    return entries
 
 
 def entries_of(entity: str, key: Any) -> Select[Any]:
@@ -77,7 +78,7 @@ def entries_of(entity: str, key: Any) -> Select[Any]:
     )
 
 
-def describe_entries(session: Session, ids: Iterable[int]) -> list[dict[str, Any]]:
+def describe_entries(session: Session, ids: Iterable[int]) -> list[JsonObject]:
     """These entries with who, when, from which device and through which operation (contract, section 7), newest first.
 
     An operation may have been pruned a little earlier than its entries; then who it was is null.
@@ -94,7 +95,7 @@ def describe_entries(session: Session, ids: Iterable[int]) -> list[dict[str, Any
     return [_describe(entry, operation) for entry, operation in session.execute(statement)]
 
 
-def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> dict[str, Any]:
+def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> JsonObject:
     before, after = entry.version_before, entry.version_after
     return {
         "id": entry.id,

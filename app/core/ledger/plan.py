@@ -123,7 +123,7 @@ def _parents_first(models: Collection[type]) -> list[type]:
 
 
 def _tags(count: int) -> Iterable[int]:
-    """So many random tags of 63 bits."""
+    """This many random tags of 63 bits."""
     return (number >> 1 for number in struct.unpack(f"{count}Q", secrets.token_bytes(8 * count)))
 
 

@@ -1,7 +1,7 @@
-"""Forgetting the oldest part of the ledger: a prefix in its own order, a piece at a time (contract, section 3.2).
+"""Removes the oldest part of the ledger: a prefix in its own order, a piece at a time (contract, section 3.2).
 
-What is gone can no longer be a merge base, a feed's past or a retry's answer. So a feed cursor in it is refused
-(`app.feed.position`), and whoever calls this keeps what devices may still send again.
+Removed rows can no longer be a merge base, a feed's past or a retry's answer. So a feed cursor among them is refused
+(`app.feed.position`), and the caller keeps the operations that devices may still send again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
 
 from sqlalchemy import Row, delete, select
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from app.core.database.engine import db
 from app.core.ledger.state import below, horizon, ledger_state
 from app.core.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, LedgerState
+from app.models.ledger import LedgerTable
 
 #: Rows that go in one transaction: others write in between, and no statement takes long.
 PIECE = 1000
@@ -33,16 +33,16 @@ class Pruned:
 
 
 def prune(before: datetime) -> Pruned:
-    """Remove what was recorded before a moment, up to the first row that was not; the newest row always stays.
+    """Remove the rows recorded before a moment, up to the first that is newer; the newest row always stays.
 
-    Raises `TryAgainError` where the database does not take it; what was removed until then stays removed.
+    Raises `TryAgainError` where the database does not take it; rows removed until then stay removed.
     """
     # Order has to be right first: on another PostgreSQL cluster transaction ids begin anew.
     ledger_state(db.session())
     return Pruned(entries=_prune(LedgerEntry, before), operations=_prune(LedgerOperation, before))
 
 
-def _prune(model: Any, before: datetime) -> int:
+def _prune(model: LedgerTable, before: datetime) -> int:
     removed, count = 0, PIECE
     while count == PIECE:
         count = unit_of_work(lambda _unit_id: _prune_piece(db.session(), model, before))
@@ -50,7 +50,7 @@ def _prune(model: Any, before: datetime) -> int:
     return removed
 
 
-def _prune_piece(session: Session, model: Any, before: datetime) -> int:
+def _prune_piece(session: Session, model: LedgerTable, before: datetime) -> int:
     # Locked before anything is looked at: two prunes take turns, and the horizon never goes back.
     state = session.get_one(LedgerState, 1, with_for_update=True, populate_existing=True)
     rows = _oldest(session, model, before)
@@ -63,11 +63,11 @@ def _prune_piece(session: Session, model: Any, before: datetime) -> int:
     return len(rows)
 
 
-def _oldest(session: Session, model: Any, before: datetime) -> Sequence[Row[Any]]:
+def _oldest(session: Session, model: LedgerTable, before: datetime) -> Sequence[Row[int, int, datetime]]:
     """The rows at the ledger's beginning that are old, at most a piece.
 
-    Up to the first that is not: order counts, whatever a clock that was set back says of the ones behind it. Of
-    entries up to the first, too, before which a transaction that is still under way may put another; nobody reads
+    They end at the first newer row, because order counts: a clock that was set back may have given older times to rows
+    behind it. Entries also end at the first before which a running transaction may still put another; nobody reads
     operations in an order.
     """
     statement = select(model.xid, model.id, model.recorded_at)

@@ -1,8 +1,8 @@
 """Changes to rows, stated first and written once, with their ledger entries. There is no second door.
 
-A `Recorder` lives as long as a unit of work. Whoever changes rows says so through `create`, `change` and `delete`;
-the rows in memory follow at once, so that later operations see them, and `write` sends everything to the database
-in a number of statements that does not depend on the number of operations.
+A `Recorder` lives as long as a unit of work. Code that changes rows states the changes through `create`, `change` and
+`delete`; the rows in memory follow at once, so that later operations see them, and `write` sends everything to the
+database in a number of statements that does not depend on the number of operations.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Recorder:
 
     #: The user of the unit, read and locked inside it; None for the command line.
     user: User | None
-    #: Of the ledger, where there is a user: another than before says that a backup was restored.
+    #: The ledger's generation, where there is a user. A new one means that a backup was restored.
     generation: str = ""
 
     def __init__(self, session: Session, unit_id: str, origin: Origin, moment: datetime, capacity: int = 1) -> None:
@@ -214,7 +214,7 @@ def user_lock(origin: Origin) -> Lock:
 
 def keep_user(recorder: Recorder, lock: Lock) -> None:
     """Give the recorder the user that was locked. Raises `UnauthorizedError` unless there is an active one."""
-    for values in lock.found:
+    for values in lock.rows:
         recorder.user, recorder.generation = adopt(recorder.session, User, values), values[-1]
     if recorder.user is None or not recorder.user.active:
         raise UnauthorizedError("token_revoked", "This user has been deactivated.")

@@ -8,7 +8,6 @@ any more. On SQLite there is one writer, every transaction id is 0, and ids alon
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
 from app.errors import TryAgainError
 from app.models import LedgerEntry, LedgerOperation, LedgerState
+from app.models.ledger import LedgerTable
 
 
 def horizon(session: Session) -> int | None:
@@ -26,7 +26,7 @@ def horizon(session: Session) -> int | None:
     return database_of(session).horizon(session)
 
 
-def below(model: Any, limit: int | None) -> list[ColumnElement[bool]]:
+def below(model: LedgerTable, limit: int | None) -> list[ColumnElement[bool]]:
     """The condition for rows of a ledger's table below the horizon `limit`."""
     return [] if limit is None else [model.xid < limit]
 

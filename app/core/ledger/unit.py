@@ -94,9 +94,9 @@ def _require_unit(session: Session, *_: object) -> None:
 
 def _is_recorded(unit_id: str) -> bool:
     """Whether the unit's COMMIT came through."""
-    found = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
+    operation_id = db.session.scalar(select(LedgerOperation.id).where(LedgerOperation.unit_id == unit_id).limit(1))
     db.session.remove()
-    return found is not None
+    return operation_id is not None
 
 
 def is_repeatable(error: BaseException) -> bool:

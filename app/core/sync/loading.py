@@ -43,7 +43,7 @@ def _lock_and_recall(attempt: Attempt) -> dict[Key, Remembered]:
     local_ids = [str(item.local_id) for item in items if item.fingerprint]
     operations = recall(session, recorder.origin, local_ids, [user, *locks])
     keep_user(recorder, user)
-    rows = [adopt(session, lock.model, values) for lock in locks for values in lock.found]
+    rows = [adopt(session, lock.model, values) for lock in locks for values in lock.rows]
     attempt.rows.keep(rows)
     check(session, needs, moves, attempt.rows, rows)
     return operations

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.core.database import Database, database_of
 from app.core.database.read import Lock
 from app.core.database.rows import row_columns, table_of
-from app.core.database.values import Values
+from app.core.database.values import ValueSet
 from app.core.ledger.unit import RaceError
 from app.core.sync.keys import Reference
 from app.core.sync.needs import Needs
@@ -42,8 +42,8 @@ class Selection:
 
     model: Model
     #: None: no row is named in this way.
-    ids: Values | None = None
-    client_ids: Values | None = None
+    ids: ValueSet | None = None
+    client_ids: ValueSet | None = None
     #: Columns that hold a parent's id, and how the parents are named.
     parents: tuple[tuple[str, Selection], ...] = ()
 
@@ -120,11 +120,11 @@ def _named(database: Database, prefix: str, references: Collection[Reference], p
     (model,) = {reference.model for reference in references}
     ids = [reference.key for reference in references if not reference.is_client_id]
     client_ids = [reference.key for reference in references if reference.is_client_id]
-    values: dict[str, Values] = {}
+    values: dict[str, ValueSet] = {}
     for name, keys in ((f"{prefix}_ids", ids), (f"{prefix}_client_ids", client_ids)):
         if keys:
             parameters[name] = database.parameter_of(keys)
-            values[name] = Values.of(name, keys)
+            values[name] = ValueSet.of(name, keys)
     return Selection(model, values.get(f"{prefix}_ids"), values.get(f"{prefix}_client_ids"))
 
 

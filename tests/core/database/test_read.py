@@ -74,9 +74,9 @@ def test_every_type_is_read_as_sqlalchemy_reads_it(app: Flask, table: sa.Table) 
     with app.app_context():
         expected = db.session.connection().execute(statement, {"key": 1}).one()
         database_of(db.session()).read(db.session.connection(), [query, last])
-    assert [[*each] for each in last.found] == [[7]]
-    assert [tuple(each) for each in query.found] == [tuple(expected)]
-    assert [*map(type, query.found[0])] == [*map(type, expected)]
+    assert [[*each] for each in last.rows] == [[7]]
+    assert [tuple(each) for each in query.rows] == [tuple(expected)]
+    assert [*map(type, query.rows[0])] == [*map(type, expected)]
 
 
 def test_a_row_that_the_session_knows_gets_the_values_that_were_found(app: Flask, world: World) -> None:
@@ -88,7 +88,7 @@ def test_a_row_that_the_session_knows_gets_the_values_that_were_found(app: Flask
         session.connection().execute(sa.update(User.__table__).values(name="Changed"))
         lock = Lock(model=User, statement=sa.select(*row_columns(User)), parameters={})
         database_of(session).read(session.connection(), [lock])
-        (adopted,) = (adopt(session, User, each) for each in lock.found)
+        (adopted,) = (adopt(session, User, each) for each in lock.rows)
         assert adopted is known
         assert known.name == "Changed"
         assert not session.dirty

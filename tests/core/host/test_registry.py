@@ -17,7 +17,7 @@ from marshmallow import Schema
 from app import create_app, policies
 from app.core.host.findings import Finding, Kind, refuse
 from app.core.host.handlers import by_ids, core_keys, models_of, takes_client_id
-from app.core.host.load import load
+from app.core.host.load import load_plugins
 from app.core.host.mount import mount_blueprints, mount_commands
 from app.core.host.registry import HANDLERS, PLUGINS, Registry
 from app.core.host.settings import read_settings
@@ -70,7 +70,7 @@ def entry(module: ModuleType, name: str, value: object, distribution: str = "fie
 
 def filled(*entries: EntryPoint) -> Registry:
     registry = Registry()
-    assert load(registry, entries) == []
+    assert load_plugins(registry, entries) == []
     return registry
 
 
@@ -87,7 +87,7 @@ def test_types_and_aliases_lead_to_their_handler(stranger: ModuleType) -> None:
 def test_two_distributions_with_one_name_are_both_named(stranger: ModuleType) -> None:
     entries = [entry(stranger, "note", handler("note"), each) for each in ("first", "second")]
     entries += [entry(stranger, "notes", plugin("notes"), each) for each in ("first", "second")]
-    findings = load(Registry(), entries)
+    findings = load_plugins(Registry(), entries)
     assert len(findings) == 2
     for finding in findings:
         assert finding.where.endswith("of second 1.5")
@@ -104,7 +104,7 @@ def test_one_finding_is_told_like_many() -> None:
 
 
 def test_a_field_that_cannot_be_looked_into_is_a_finding_too(stranger: ModuleType) -> None:
-    (finding,) = load(Registry(), [entry(stranger, "odd", plugin("odd", settings=3))])
+    (finding,) = load_plugins(Registry(), [entry(stranger, "odd", plugin("odd", settings=3))])
     assert finding.what.startswith("checking it raised AttributeError")
     assert finding.cure == "Compare its fields with docs/plugins.md."
 
@@ -125,11 +125,11 @@ def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(str
     stray = type("Stray", (), {"__entity__": 3})
     registry = Registry()
     entries = [entry(stranger, "plain", handler("plain", target=by_id(Plain)))]
-    (finding,) = [each for each in load(registry, entries) if each.what.startswith("it is not mapped")]
+    (finding,) = [each for each in load_plugins(registry, entries) if each.what.startswith("it is not mapped")]
     assert finding.where.endswith("Plain of unknown")
     assert registry.models == {}
     entries = [entry(stranger, "stray", handler("stray", reads={"x": by_id(stray, "x_id")}))]
-    (finding,) = load(Registry(), entries)
+    (finding,) = load_plugins(Registry(), entries)
     assert finding.what == "the model 'Stray' has no `__entity__ = Entity(…)`"
 
 

@@ -129,7 +129,7 @@ def elsewhere(environment: dict[str, str], clock: Any) -> Iterator[Callable[[Pat
         def restore(dump: Path) -> Flask:
             moved = create_app({**environment, "DATABASE_URL": str(cluster.get_uri())}, clock)
             with moved.app_context():
-                databases.load(db.engine, dump)
+                databases.load_snapshot(db.engine, dump)
             return moved
 
         yield restore
@@ -158,7 +158,7 @@ def test_dump_and_restore_into_another_cluster_expires_all_cursors_and_the_feed_
     walking, package = copy.cursor, device.get(f"/api/v1/inspections/{inspection.id}/offline_data").json
     copy.read()
     with app.app_context():
-        databases.save(db.engine, tmp_path / "dump")
+        databases.save_snapshot(db.engine, tmp_path / "dump")
 
     moved = elsewhere(tmp_path / "dump")
     clients = [moved.test_client() for _ in range(2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from marshmallow import Schema
@@ -67,9 +67,9 @@ def _name_findings(where: str, handler: SyncHandler, name: str) -> Iterator[Find
     if handler.type != name:
         yield OTHER_NAME.at(where, type=handler.type)
     aliases = handler.aliases if are_texts(handler.aliases) else ()
-    for each in (handler.type, *aliases):
-        if not is_name(each):
-            yield NO_TYPE.at(where, name=each)
+    for wire_type in (handler.type, *aliases):
+        if not is_name(wire_type):
+            yield NO_TYPE.at(where, name=wire_type)
     if len({handler.type, *aliases}) <= len(aliases):
         yield TWICE_ALIAS.at(where, aliases=", ".join(aliases))
 
@@ -97,11 +97,12 @@ def _is_always_there(target: object) -> bool:
 
 
 def _are_targets(targets: object) -> bool:
-    return isinstance(targets, Mapping) and all(isinstance(each, ById | Via | Children) for each in targets.values())
+    kinds = ById | Via | Children
+    return isinstance(targets, Mapping) and all(isinstance(target, kinds) for target in targets.values())
 
 
-def _are_items(examples: Any) -> bool:
-    return not isinstance(examples, Mapping | str) and all(isinstance(each, Mapping) for each in examples)
+def _are_items(examples: Iterable[object]) -> bool:
+    return not isinstance(examples, Mapping | str) and all(isinstance(item, Mapping) for item in examples)
 
 
 def _target_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:

@@ -75,7 +75,7 @@ def table_clashes(where: str, registry: Registry, model: type) -> Iterator[Findi
     distribution = registry.distribution_of(model)
     owner = registry.installed.get(registry.owner_of(table.name) or "")
     if owner is None or owner.distribution != distribution:
-        own = sorted(name for name, each in registry.installed.items() if each.distribution == distribution)
+        own = sorted(name for name, plugin in registry.installed.items() if plugin.distribution == distribution)
         yield NO_OWNER.at(where, table=table.name, plugins=", ".join(own) or "none")
     elif owner.plugin.migrations is None:
         yield NO_MIGRATIONS.at(where, table=table.name, plugin=owner.plugin.name)
@@ -116,9 +116,9 @@ def _id_findings(where: str, table: Table) -> Iterator[Finding]:
 
 def _reference_findings(where: str, table: Table) -> Iterator[Finding]:
     core = core_tables()
-    for each in table.foreign_key_constraints:
-        if each.referred_table.name in core and (each.ondelete or "").upper() not in HARMLESS:
-            yield BLOCKING_KEY.at(where, columns=", ".join(each.column_keys), table=each.referred_table.name)
+    for key in table.foreign_key_constraints:
+        if key.referred_table.name in core and (key.ondelete or "").upper() not in HARMLESS:
+            yield BLOCKING_KEY.at(where, columns=", ".join(key.column_keys), table=key.referred_table.name)
 
 
 def _entity_findings(where: str, model: type, entity: Entity, table: Table) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ def _entity_findings(where: str, model: type, entity: Entity, table: Table) -> I
     unknown = _missing(entity.loads, sqlalchemy_inspect(model).relationships)
     if unknown:
         yield NO_RELATIONSHIPS.at(where, names=unknown)
-    unknown = _missing(sorted(entity.constraints), {str(each.name) for each in table.constraints})
+    unknown = _missing(sorted(entity.constraints), {str(constraint.name) for constraint in table.constraints})
     if unknown:
         yield NO_CONSTRAINTS.at(where, names=unknown, table=table.name)
     yield from _hook_findings(where, entity)

@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import ColumnElement
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import Mapper
 
 from app.core.host.findings import Finding, Kind
 
@@ -26,7 +28,7 @@ def is_name(value: object) -> bool:
 
 def are_texts(value: object) -> bool:
     """Whether the value is a sequence of texts, and not one text."""
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(each, str) for each in value)
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(text, str) for text in value)
 
 
 def function_findings(where: str, part: str, function: object, arity: int) -> Iterator[Finding]:
@@ -38,15 +40,16 @@ def function_findings(where: str, part: str, function: object, arity: int) -> It
         yield COROUTINE.at(where, part=part)
 
 
-def columns_by_name(model: Any) -> Mapping[str, Any]:
+def columns_by_name(model: type) -> Mapping[str, ColumnElement[Any]]:
     """The columns of a model by their attributes' names; empty for a class that is not mapped."""
     try:
-        return {each.key: each.columns[0] for each in sqlalchemy_inspect(model).column_attrs}
+        mapper: Mapper[Any] = sqlalchemy_inspect(model)
     except NoInspectionAvailable:
         return {}
+    return {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
 
 
-def _takes(function: Callable[..., Any], arity: int) -> bool:
+def _takes(function: Callable[..., object], arity: int) -> bool:
     try:
         inspect.signature(function).bind(*range(arity))
     except TypeError:
