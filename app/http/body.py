@@ -40,6 +40,9 @@ MAX_MEMBERS = 100
 #: range has at least 16 digits, and NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
 
+#: Characters of a path in a message.
+MAX_PATH = 200
+
 
 class SlowBodyError(RequestError):
     """The body did not arrive in time. A client must not hold a thread for as long as it likes (trap 14)."""
@@ -210,39 +213,64 @@ def _depth(value: object) -> int:
 
 
 def find_unstorable(value: object) -> str | None:
-    """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be."""
-    pending: list[tuple[str, object]] = [("", value)]
-    while pending:
-        path, node = pending.pop()
-        reason = _why_unstorable(node)
-        if reason is not None:
-            where = path.encode("ascii", "backslashreplace").decode()[:200] or "the value"
-            return f"{where}: {reason}."
-        pending.extend(_children(path, node))
+    """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be.
+
+    A path is built for that one part alone. With the path of every value, a long key above a long array takes their
+    product in memory: a gigabyte for 210 kB of JSON.
+    """
+    reason = _why_unstorable(value)
+    if reason is not None:
+        return f"the value: {reason}."
+    # The walks through the containers around the present value, and the keys that lead to the innermost of them.
+    walks = [_entries(value)]
+    keys: list[str | int] = []
+    while walks:
+        for key, child in walks[-1]:
+            reason = _why_unstorable(child)
+            if reason is not None:
+                return f"{_path([*keys, key])}: {reason}."
+            if isinstance(child, dict | list):
+                keys.append(key)
+                walks.append(_entries(child))
+                break
+        else:
+            walks.pop()
+            del keys[-1:]
     return None
+
+
+def _entries(node: object) -> Iterator[tuple[str | int, object]]:
+    """The values in an object or an array, each with its key or index; of any other value none."""
+    if isinstance(node, dict):
+        return iter(node.items())
+    return enumerate(node) if isinstance(node, list) else iter(())
+
+
+def _path(keys: Iterable[str | int]) -> str:
+    """`a[1].b` in ASCII, for people; keys are cut, and so is the whole."""
+    path = ""
+    for key in keys:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        else:
+            path += f".{key[:MAX_PATH]}" if path else key[:MAX_PATH]
+    return path.encode("ascii", "backslashreplace").decode()[:MAX_PATH] or "the value"
 
 
 def _why_unstorable(node: object) -> str | None:
     """Why a value, without its children, cannot be stored."""
     match node:
+        # Numbers come first, because large arrays are mostly made of them.
+        case int():
+            is_kept = -MAX_INTEGER <= node <= MAX_INTEGER
+            return None if is_kept else "the integer is beyond ±(2**53 - 1), which not every JSON reader keeps"
         case str():
             return _why_unstorable_text(node)
         case dict():
             return next((f"a key: {reason}" for key in node if (reason := _why_unstorable_text(key))), None)
-        case int() if not -MAX_INTEGER <= node <= MAX_INTEGER:
-            return "the integer is beyond ±(2**53 - 1), which not every JSON reader keeps"
         case float() if not math.isfinite(node):
             return "the number is not finite"
     return None
-
-
-def _children(path: str, node: object) -> Iterable[tuple[str, object]]:
-    """The values in an object or an array, with their paths."""
-    if isinstance(node, dict):
-        return ((f"{path}.{key}" if path else key, child) for key, child in node.items())
-    if isinstance(node, list):
-        return ((f"{path}[{index}]", child) for index, child in enumerate(node))
-    return ()
 
 
 def _why_unstorable_text(text: str) -> str | None:
