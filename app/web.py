@@ -76,7 +76,10 @@ def _parsed(
 
 
 def public(view: View) -> View:
-    """Mark a view as open to everybody. All other routes below `/api/v1` need a bearer token."""
+    """Mark a view as open to everybody. All other routes below `/api/v1` need a bearer token.
+
+    A JSON body to such a view has at most `FIELDPOST_MAX_PUBLIC_BYTES`, and no Content-Encoding.
+    """
     view.is_public = True  # type: ignore[attr-defined]
     return view
 

@@ -52,6 +52,7 @@ class Settings:
 
     max_batch_items: int = setting(1000, "Items in one batch", minimum=1)
     max_batch_bytes: int = setting(8 * 1024 * 1024, "Bytes of a JSON body, decoded", minimum=1024)
+    max_public_bytes: int = setting(8 * 1024, "Bytes of a JSON body before the sign-in, not compressed", minimum=1024)
     max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
     max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
     max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4)

@@ -15,11 +15,12 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from itertools import repeat
 from socket import SHUT_RD, socket
 from typing import Any, NoReturn
 
 import orjson
-from flask import Request
+from flask import Request, current_app
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
@@ -42,6 +43,10 @@ SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
 
 #: Characters of a path in a message.
 MAX_PATH = 200
+
+#: Keys that the `details` of an error name, and the characters of each (contract, section 0).
+MAX_DETAILS = 20
+MAX_DETAIL_KEY = 100
 
 
 class SlowBodyError(RequestError):
@@ -73,10 +78,21 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
     if not request.is_json:
         raise MediaTypeError()
     settings = current_settings()
+    encoding = request.headers.get("Content-Encoding", "")
     limit = settings.max_batch_bytes
-    body = decode(read_body(request, limit), request.headers.get("Content-Encoding", ""), limit)
+    if _is_public(request):
+        limit = min(limit, settings.max_public_bytes)
+        if not is_identity(encoding):
+            raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported here", "Send the body as it is.")
+    body = decode(read_body(request, limit), encoding, limit)
     is_suspect = SUSPECT.search(body) is not None
     return parse_json(body, depth=settings.max_json_depth, is_suspect=is_suspect), is_suspect
+
+
+def _is_public(request: Request) -> bool:
+    """Whether the request is for a view that is open to everybody, who must not cost more than they send."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, "is_public", False)
 
 
 def read_body(request: Request, limit: int) -> bytes:
@@ -149,12 +165,16 @@ def _hang_up(connection: socket) -> None:
         connection.shutdown(SHUT_RD)
 
 
+def is_identity(encoding: str) -> bool:
+    """Whether a Content-Encoding leaves the body as it is."""
+    return encoding.strip().lower() in ("", "identity")
+
+
 def decode(body: bytes, encoding: str, limit: int) -> bytes:
     """`body` without its Content-Encoding. The limit applies to the decoded bytes, so that a bomb costs nothing."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
+    if is_identity(encoding):
         return body
-    if encoding != "gzip":
+    if encoding.strip().lower() != "gzip":
         raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported", "Send the body as it is, or gzip.")
     pieces: list[bytes] = []
     size = 0
@@ -285,15 +305,22 @@ def _why_unstorable_text(text: str) -> str | None:
 
 
 def details_of(error: ValidationError) -> JsonObject:
-    """marshmallow's messages as JSON. Its integer keys for the elements of a list become text."""
-    details: JsonObject = _with_text_keys(error.normalized_messages())  # type: ignore[no-untyped-call]
+    """marshmallow's messages as JSON, for the first `MAX_DETAILS` keys; long keys are cut.
+
+    A client sends as many wrong keys as it likes, and must not get an answer of megabytes. marshmallow's integer keys
+    for the elements of a list become text.
+    """
+    details: JsonObject = _bounded(error.normalized_messages(), repeat(None, MAX_DETAILS))  # type: ignore[no-untyped-call]
     return details
 
 
-def _with_text_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _with_text_keys(child) for key, child in value.items()}
-    return value
+def _bounded(value: Any, allowance: Iterator[None]) -> Any:
+    """`value` with as many keys as there are in `allowance`, at all levels together."""
+    if not isinstance(value, dict):
+        return value
+    # `zip` asks for a key first, so that the end of an object takes nothing from the allowance.
+    shown = zip(value.items(), allowance, strict=False)
+    return {str(key)[:MAX_DETAIL_KEY]: _bounded(child, allowance) for (key, child), _ in shown}
 
 
 class JsonParser(FlaskParser):
@@ -313,6 +340,6 @@ class JsonParser(FlaskParser):
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
         """Raise a validation error in our shape; webargs would answer 422."""
-        details = details_of(error)
         # webargs puts the location (json, query) on top, which the client knows.
-        raise InvalidError(extra={"details": next(iter(details.values())) if len(details) == 1 else details})
+        (messages,) = error.normalized_messages().values()
+        raise InvalidError(extra={"details": details_of(ValidationError(messages))})

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from flask import Flask, Request
 from flask.testing import FlaskClient
+from marshmallow import ValidationError
 from werkzeug.test import EnvironBuilder
 
+from app.config import Settings
 from app.core.values import MAX_INTEGER
 from app.errors import BadJsonError, MediaTypeError, TooLargeError
-from app.http.body import SUSPECT, decode, find_unstorable, parse_json, read_body
+from app.http.body import SUSPECT, decode, details_of, find_unstorable, parse_json, read_body
 from app.models import FormFill, LedgerOperation
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
@@ -437,9 +439,8 @@ def test_too_many_items_are_413_with_the_limit(world: World, device: FlaskClient
 
 
 def test_the_default_limits_are_those_of_the_contract() -> None:
-    from app.config import Settings
-
     assert (Settings.max_batch_items, Settings.max_batch_bytes, Settings.max_json_depth) == (1000, 8 * 1024 * 1024, 32)
+    assert Settings.max_public_bytes == 8 * 1024
 
 
 def test_a_value_that_cannot_be_kept_is_refused_for_its_item_only(
@@ -465,6 +466,22 @@ def test_numbers_are_stored_and_answered_as_sent(
     body = b'{"sync_items":[{"type":"form_fill","local_id":"n","data":{"id":%d,"data":{"n":%b}}}]}'
     (entry,) = post(device, body % (form_fill.id, number)).json["results"]["success"]
     assert repr(entry["data"]["n"]) == repr(world.get(FormFill, form_fill.id).data["n"]) == repr(json.loads(number))
+
+
+def test_details_name_twenty_keys_and_cut_them() -> None:
+    messages = {f"{index:05}" + "k" * 1000: ["Unknown field."] for index in range(1000)}
+    details = details_of(ValidationError(messages))
+    assert list(details) == [f"{index:05}" + "k" * 95 for index in range(20)]
+
+
+def test_details_count_the_keys_of_all_levels() -> None:
+    details = details_of(ValidationError({"rows": {index: {"a": ["No."], "b": ["No."]} for index in range(1000)}}))
+    assert details == {"rows": {str(index): {"a": ["No."], "b": ["No."]} for index in range(6)} | {"6": {}}}
+
+
+def test_details_with_few_keys_are_whole() -> None:
+    messages = {"a": ["No."], "b": {0: {"c": ["No.", "Never."]}}, "_schema": ["No."]}
+    assert details_of(ValidationError(messages)) == messages | {"b": {"0": {"c": ["No.", "Never."]}}}
 
 
 def test_a_long_key_above_a_long_array_takes_no_memory(app: Flask, device: FlaskClient) -> None:
