@@ -67,6 +67,7 @@ class Settings:
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
     trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)
+    hsts_seconds: int = setting(0, "How long browsers insist on HTTPS after an answer over it; 0: not", minimum=0)
     cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_token: str = setting("", "Bearer token for `/metrics`; without it or a port there is none", secret=True)
