@@ -41,6 +41,12 @@ MAX_MEMBERS = 100
 #: range has at least 16 digits, and NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
 
+#: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+#: Types of JSON arrays and objects.
+CONTAINERS = (dict, list)
+
 #: Characters of a path in a message.
 MAX_PATH = 200
 
@@ -199,12 +205,15 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
 def parse_json(body: bytes, *, depth: int, is_suspect: bool = True) -> Any:
     """One JSON document, nested at most `depth` deep; the last of two equal keys wins. Raises `BadJsonError`.
 
+    One byte order mark before it is skipped.
+
     `is_suspect`: whether `SUSPECT` was found in it. Then integers stay exact and lone surrogates are kept, so that
     `find_unstorable` can name the item that they belong to. orjson would turn integers of 2**64 and more into floats,
     and refuse the whole batch for one surrogate (trap 6).
     """
     try:
         # Decoded here, because the standard library would also accept UTF-16, and surrogates in UTF-8.
+        body = body.removeprefix(BYTE_ORDER_MARK)
         value = json.loads(body.decode(), parse_constant=_refuse_constant) if is_suspect else orjson.loads(body)
     except (ValueError, RecursionError) as error:
         # The parser's message names the place. UnicodeDecodeError's would quote the data.
@@ -220,15 +229,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _depth(value: object) -> int:
-    """The depth to which arrays and objects are nested; computed without recursion."""
+    """The depth to which arrays and objects are nested; computed without recursion, and without copies of values."""
     depth = 0
-    level = [value]
+    level = [value] if isinstance(value, CONTAINERS) else []
     while level:
-        containers = [node for node in level if isinstance(node, dict | list)]
-        depth += bool(containers)
-        level = []
-        for container in containers:
-            level.extend(container.values() if isinstance(container, dict) else container)
+        depth += 1
+        level = [child for node in level for _, child in _entries(node) if isinstance(child, CONTAINERS)]
     return depth
 
 
@@ -249,7 +255,7 @@ def find_unstorable(value: object) -> str | None:
             reason = _why_unstorable(child)
             if reason is not None:
                 return f"{_path([*keys, key])}: {reason}."
-            if isinstance(child, dict | list):
+            if isinstance(child, CONTAINERS):
                 keys.append(key)
                 walks.append(_entries(child))
                 break

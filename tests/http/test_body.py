@@ -165,6 +165,25 @@ class TestBothReaders:
             parse(b"[" * depth)
 
 
+@pytest.mark.parametrize("is_suspect", [True, False])
+def test_one_byte_order_mark_before_the_document_is_skipped(is_suspect: bool) -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]", depth=32, is_suspect=is_suspect) == [1]
+    for body in (b"\xef\xbb\xbf" * 2 + b"[1]", b"[1]\xef\xbb\xbf", b"\xef\xbb\xbf", b"\xff\xfe[\0]\0"):
+        with pytest.raises(BadJsonError):
+            parse_json(body, depth=32, is_suspect=is_suspect)
+
+
+def test_the_depth_is_measured_without_a_copy_of_the_values() -> None:
+    body = b"[" + b"0," * 100_000 + b"0]"
+    tracemalloc.start()
+    try:
+        parse_json(body, depth=32)
+        # The text takes one byte for each of the body, and the array four, with some more while it grows.
+        assert tracemalloc.get_traced_memory()[1] < 7 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
 def test_objects_count_as_nesting_too() -> None:
     assert parse_json(b'{"a":' * 32 + b"1" + b"}" * 32, depth=32)
     with pytest.raises(BadJsonError):
@@ -441,6 +460,10 @@ def test_too_many_items_are_413_with_the_limit(world: World, device: FlaskClient
 def test_the_default_limits_are_those_of_the_contract() -> None:
     assert (Settings.max_batch_items, Settings.max_batch_bytes, Settings.max_json_depth) == (1000, 8 * 1024 * 1024, 32)
     assert Settings.max_public_bytes == 8 * 1024
+
+
+def test_a_batch_with_a_byte_order_mark_is_taken(device: FlaskClient, batch: bytes) -> None:
+    assert len(post(device, b"\xef\xbb\xbf" + batch).json["results"]["success"]) == 1
 
 
 def test_a_value_that_cannot_be_kept_is_refused_for_its_item_only(
