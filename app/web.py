@@ -12,6 +12,8 @@ from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 from flask.typing import RouteCallable
 from flask_login import current_user
 from marshmallow import RAISE, Schema
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import RequestRedirect
 
 from app.clock import now, to_wire
 from app.config import API_PREFIX
@@ -20,6 +22,7 @@ from app.core.ledger.unit import unit_of_work
 from app.errors import UnauthorizedError
 from app.http.body import CutOffError, JsonParser, SlowBodyError, body_pieces
 from app.http.errors import init_errors
+from app.http.headers import init_headers
 from app.http.json_provider import OrjsonProvider
 from app.http.request_ids import init_request_ids
 from app.models import User
@@ -76,7 +79,10 @@ def _parsed(parse: Decorator, describe: Decorator) -> Decorator:
 
 
 def public(view: View) -> View:
-    """Mark a view as open to everybody. All other routes below `/api/v1` need a bearer token."""
+    """Mark a view as open to everybody. All other routes below `/api/v1` need a bearer token.
+
+    A JSON body to such a view has at most `FIELDPOST_MAX_PUBLIC_BYTES`, and no Content-Encoding.
+    """
     view.is_public = True  # type: ignore[union-attr]
     return view
 
@@ -103,11 +109,22 @@ def answer(data: object, message: str, status: int = 200) -> Response:
 
 
 def init_web(app: Flask) -> None:
-    """Give the application its request ids, the sign-in guard and JSON errors."""
+    """Give the application its request ids, the sign-in guard, JSON errors and the headers of every answer."""
     app.json = OrjsonProvider(app)
+    init_headers(app)
     init_request_ids(app)
+    app.before_request(_refuse_near_misses)
     app.before_request(_require_sign_in)
     init_errors(app)
+
+
+def _refuse_near_misses() -> None:
+    """404 for an address that Werkzeug would correct: its redirect goes to the host that the client has named.
+
+    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it.
+    """
+    if "//" in request.environ["PATH_INFO"] or isinstance(request.routing_exception, RequestRedirect):
+        raise NotFound()
 
 
 def _require_sign_in() -> None:

@@ -17,8 +17,10 @@ SHARED = {"devices.py", "load.py", "peers.py", "photos.py", "processes.py", "ser
 QUICK = {
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
+    "hostile.py": "--rounds 1",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
+    "start.py": "--rounds 1 --starts 1",
     "upload.py": "--seconds 0.1 --rounds 1",
 }
 #: The figures that some fail at are for machines that do nothing else.

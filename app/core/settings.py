@@ -52,6 +52,7 @@ class Settings:
 
     max_batch_items: int = setting(1000, "Items in one batch", minimum=1)
     max_batch_bytes: int = setting(8 * 1024 * 1024, "Bytes of a JSON body, decoded", minimum=1024)
+    max_public_bytes: int = setting(8 * 1024, "Bytes of a JSON body before the sign-in, not compressed", minimum=1024)
     max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
     max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
     max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4)
@@ -66,6 +67,7 @@ class Settings:
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
     trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)
+    hsts_seconds: int = setting(0, "How long browsers insist on HTTPS after an answer over it; 0: not", minimum=0)
     cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_token: str = setting("", "Bearer token for `/metrics`; without it or a port there is none", secret=True)

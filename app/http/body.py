@@ -15,11 +15,12 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from itertools import repeat
 from socket import SHUT_RD, socket
 from typing import Any, NoReturn
 
 import orjson
-from flask import Request
+from flask import Request, current_app
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
@@ -39,6 +40,19 @@ MAX_MEMBERS = 100
 #: A text that orjson accepts and that contains none of these is clean, so its values need no check: an integer out of
 #: range has at least 16 digits, and NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
+
+#: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+#: Types of JSON arrays and objects.
+CONTAINERS = (dict, list)
+
+#: Characters of a path in a message.
+MAX_PATH = 200
+
+#: Keys that the `details` of an error name, and the characters of each (contract, section 0).
+MAX_DETAILS = 20
+MAX_DETAIL_KEY = 100
 
 
 class SlowBodyError(RequestError):
@@ -70,10 +84,21 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
     if not request.is_json:
         raise MediaTypeError()
     settings = current_settings()
+    encoding = request.headers.get("Content-Encoding", "")
     limit = settings.max_batch_bytes
-    body = decode(read_body(request, limit), request.headers.get("Content-Encoding", ""), limit)
+    if _is_public(request):
+        limit = min(limit, settings.max_public_bytes)
+        if not is_identity(encoding):
+            raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported here", "Send the body as it is.")
+    body = decode(read_body(request, limit), encoding, limit)
     is_suspect = SUSPECT.search(body) is not None
     return parse_json(body, depth=settings.max_json_depth, is_suspect=is_suspect), is_suspect
+
+
+def _is_public(request: Request) -> bool:
+    """Whether the request is for a view that is open to everybody, who must not cost more than they send."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, "is_public", False)
 
 
 def read_body(request: Request, limit: int) -> bytes:
@@ -146,12 +171,16 @@ def _hang_up(connection: socket) -> None:
         connection.shutdown(SHUT_RD)
 
 
+def is_identity(encoding: str) -> bool:
+    """Whether a Content-Encoding leaves the body as it is."""
+    return encoding.strip().lower() in ("", "identity")
+
+
 def decode(body: bytes, encoding: str, limit: int) -> bytes:
     """`body` without its Content-Encoding. The limit applies to the decoded bytes, so that a bomb costs nothing."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
+    if is_identity(encoding):
         return body
-    if encoding != "gzip":
+    if encoding.strip().lower() != "gzip":
         raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported", "Send the body as it is, or gzip.")
     pieces: list[bytes] = []
     size = 0
@@ -176,12 +205,15 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
 def parse_json(body: bytes, *, depth: int, is_suspect: bool = True) -> Any:
     """One JSON document, nested at most `depth` deep; the last of two equal keys wins. Raises `BadJsonError`.
 
+    One byte order mark before it is skipped.
+
     `is_suspect`: whether `SUSPECT` was found in it. Then integers stay exact and lone surrogates are kept, so that
     `find_unstorable` can name the item that they belong to. orjson would turn integers of 2**64 and more into floats,
     and refuse the whole batch for one surrogate (trap 6).
     """
     try:
         # Decoded here, because the standard library would also accept UTF-16, and surrogates in UTF-8.
+        body = body.removeprefix(BYTE_ORDER_MARK)
         value = json.loads(body.decode(), parse_constant=_refuse_constant) if is_suspect else orjson.loads(body)
     except (ValueError, RecursionError) as error:
         # The parser's message names the place. UnicodeDecodeError's would quote the data.
@@ -197,52 +229,74 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _depth(value: object) -> int:
-    """The depth to which arrays and objects are nested; computed without recursion."""
+    """The depth to which arrays and objects are nested; computed without recursion, and without copies of values."""
     depth = 0
-    level = [value]
+    level = [value] if isinstance(value, CONTAINERS) else []
     while level:
-        containers = [node for node in level if isinstance(node, dict | list)]
-        depth += bool(containers)
-        level = []
-        for container in containers:
-            level.extend(container.values() if isinstance(container, dict) else container)
+        depth += 1
+        level = [child for node in level for _, child in _entries(node) if isinstance(child, CONTAINERS)]
     return depth
 
 
 def find_unstorable(value: object) -> str | None:
-    """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be."""
-    pending: list[tuple[str, object]] = [("", value)]
-    while pending:
-        path, node = pending.pop()
-        reason = _why_unstorable(node)
-        if reason is not None:
-            where = path.encode("ascii", "backslashreplace").decode()[:200] or "the value"
-            return f"{where}: {reason}."
-        pending.extend(_children(path, node))
+    """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be.
+
+    A path is built for that one part alone. With the path of every value, a long key above a long array takes their
+    product in memory: a gigabyte for 210 kB of JSON.
+    """
+    reason = _why_unstorable(value)
+    if reason is not None:
+        return f"the value: {reason}."
+    # The walks through the containers around the present value, and the keys that lead to the innermost of them.
+    walks = [_entries(value)]
+    keys: list[str | int] = []
+    while walks:
+        for key, child in walks[-1]:
+            reason = _why_unstorable(child)
+            if reason is not None:
+                return f"{_path([*keys, key])}: {reason}."
+            if isinstance(child, CONTAINERS):
+                keys.append(key)
+                walks.append(_entries(child))
+                break
+        else:
+            walks.pop()
+            del keys[-1:]
     return None
+
+
+def _entries(node: object) -> Iterator[tuple[str | int, object]]:
+    """The values in an object or an array, each with its key or index; of any other value none."""
+    if isinstance(node, dict):
+        return iter(node.items())
+    return enumerate(node) if isinstance(node, list) else iter(())
+
+
+def _path(keys: Iterable[str | int]) -> str:
+    """`a[1].b` in ASCII, for people; keys are cut, and so is the whole."""
+    path = ""
+    for key in keys:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        else:
+            path += f".{key[:MAX_PATH]}" if path else key[:MAX_PATH]
+    return path.encode("ascii", "backslashreplace").decode()[:MAX_PATH] or "the value"
 
 
 def _why_unstorable(node: object) -> str | None:
     """Why a value, without its children, cannot be stored."""
     match node:
+        # Numbers come first, because large arrays are mostly made of them.
+        case int():
+            is_kept = -MAX_INTEGER <= node <= MAX_INTEGER
+            return None if is_kept else "the integer is beyond ±(2**53 - 1), which not every JSON reader keeps"
         case str():
             return _why_unstorable_text(node)
         case dict():
             return next((f"a key: {reason}" for key in node if (reason := _why_unstorable_text(key))), None)
-        case int() if not -MAX_INTEGER <= node <= MAX_INTEGER:
-            return "the integer is beyond ±(2**53 - 1), which not every JSON reader keeps"
         case float() if not math.isfinite(node):
             return "the number is not finite"
     return None
-
-
-def _children(path: str, node: object) -> Iterable[tuple[str, object]]:
-    """The values in an object or an array, with their paths."""
-    if isinstance(node, dict):
-        return ((f"{path}.{key}" if path else key, child) for key, child in node.items())
-    if isinstance(node, list):
-        return ((f"{path}[{index}]", child) for index, child in enumerate(node))
-    return ()
 
 
 def _why_unstorable_text(text: str) -> str | None:
@@ -257,15 +311,22 @@ def _why_unstorable_text(text: str) -> str | None:
 
 
 def details_of(error: ValidationError) -> JsonObject:
-    """marshmallow's messages as JSON. Its integer keys for the elements of a list become text."""
-    details: JsonObject = _with_text_keys(error.normalized_messages())  # type: ignore[no-untyped-call]
+    """marshmallow's messages as JSON, for the first `MAX_DETAILS` keys; long keys are cut.
+
+    A client sends as many wrong keys as it likes, and must not get an answer of megabytes. marshmallow's integer keys
+    for the elements of a list become text.
+    """
+    details: JsonObject = _bounded(error.normalized_messages(), repeat(None, MAX_DETAILS))  # type: ignore[no-untyped-call]
     return details
 
 
-def _with_text_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _with_text_keys(child) for key, child in value.items()}
-    return value
+def _bounded(value: Any, allowance: Iterator[None]) -> Any:
+    """`value` with as many keys as there are in `allowance`, at all levels together."""
+    if not isinstance(value, dict):
+        return value
+    # `zip` asks for a key first, so that the end of an object takes nothing from the allowance.
+    shown = zip(value.items(), allowance, strict=False)
+    return {str(key)[:MAX_DETAIL_KEY]: _bounded(child, allowance) for (key, child), _ in shown}
 
 
 class JsonParser(FlaskParser):
@@ -285,6 +346,6 @@ class JsonParser(FlaskParser):
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
         """Raise a validation error in our shape; webargs would answer 422."""
-        details = details_of(error)
         # webargs puts the location (json, query) on top, which the client knows.
-        raise InvalidError(extra={"details": next(iter(details.values())) if len(details) == 1 else details})
+        (messages,) = error.normalized_messages().values()
+        raise InvalidError(extra={"details": details_of(ValidationError(messages))})

@@ -32,7 +32,7 @@ FLOORS = [
         "app.http.request_ids",
         "app.openapi",
     },
-    {"app.plugin_api", "app.core.database", "app.http.body", "app.http.logs", "app.http.metrics"},
+    {"app.plugin_api", "app.core.database", "app.http.body", "app.http.headers", "app.http.logs", "app.http.metrics"},
     {"app.models", "app.core.host", "app.attachments.storage"},
     {"app.policies", "app.core.ledger"},
     {"app.web", "app.accounts", "app.http.cors", "app.http.errors"},

@@ -8,17 +8,20 @@ import math
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import pytest
 from flask import Flask, Request
 from flask.testing import FlaskClient
+from marshmallow import ValidationError
 from werkzeug.test import EnvironBuilder
 
+from app.config import Settings
 from app.core.values import MAX_INTEGER
 from app.errors import BadJsonError, MediaTypeError, TooLargeError
-from app.http.body import SUSPECT, decode, find_unstorable, parse_json, read_body
+from app.http.body import SUSPECT, decode, details_of, find_unstorable, parse_json, read_body
 from app.models import FormFill, LedgerOperation
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
@@ -162,6 +165,25 @@ class TestBothReaders:
             parse(b"[" * depth)
 
 
+@pytest.mark.parametrize("is_suspect", [True, False])
+def test_one_byte_order_mark_before_the_document_is_skipped(is_suspect: bool) -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]", depth=32, is_suspect=is_suspect) == [1]
+    for body in (b"\xef\xbb\xbf" * 2 + b"[1]", b"[1]\xef\xbb\xbf", b"\xef\xbb\xbf", b"\xff\xfe[\0]\0"):
+        with pytest.raises(BadJsonError):
+            parse_json(body, depth=32, is_suspect=is_suspect)
+
+
+def test_the_depth_is_measured_without_a_copy_of_the_values() -> None:
+    body = b"[" + b"0," * 100_000 + b"0]"
+    tracemalloc.start()
+    try:
+        parse_json(body, depth=32)
+        # The text takes one byte for each of the body, and the array four, with some more while it grows.
+        assert tracemalloc.get_traced_memory()[1] < 7 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
 def test_objects_count_as_nesting_too() -> None:
     assert parse_json(b'{"a":' * 32 + b"1" + b"}" * 32, depth=32)
     with pytest.raises(BadJsonError):
@@ -213,6 +235,41 @@ def test_a_fault_is_found_and_its_place_named(fault: Any, wrap: Callable[[Any], 
     assert found is not None
     assert found.startswith(f"{path}: ")
     found.encode()  # the sentence itself can be sent
+
+
+LONG_KEY = "K" * 200_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {LONG_KEY: [0] * 1000},
+        {LONG_KEY: {f"{index}": 0 for index in range(1000)}},
+        {LONG_KEY: [[]] * 1000},
+        {"n": [0] * 100_000},
+    ],
+    ids=["an array", "an object", "arrays in it", "a long array"],
+)
+def test_the_search_for_a_fault_takes_no_memory_for_clean_values(value: Any) -> None:
+    tracemalloc.start()
+    try:
+        assert find_unstorable(value) is None
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_first_fault_is_named_in_the_order_of_the_document() -> None:
+    found = find_unstorable({"a": [1, {"b": "\0"}], "c": "\0"})
+    assert found is not None
+    assert found.startswith("a[1].b: ")
+
+
+@pytest.mark.parametrize("value", [{LONG_KEY: "\0"}, {LONG_KEY: {LONG_KEY: ["\0"]}}, {"\u00e9" * 1000: "\0"}])
+def test_a_path_is_cut(value: Any) -> None:
+    found = find_unstorable(value)
+    assert found is not None
+    assert len(found) < 400
 
 
 @pytest.mark.parametrize("key", ["a\0", "\ud800"], ids=ascii)
@@ -401,9 +458,12 @@ def test_too_many_items_are_413_with_the_limit(world: World, device: FlaskClient
 
 
 def test_the_default_limits_are_those_of_the_contract() -> None:
-    from app.config import Settings
-
     assert (Settings.max_batch_items, Settings.max_batch_bytes, Settings.max_json_depth) == (1000, 8 * 1024 * 1024, 32)
+    assert Settings.max_public_bytes == 8 * 1024
+
+
+def test_a_batch_with_a_byte_order_mark_is_taken(device: FlaskClient, batch: bytes) -> None:
+    assert len(post(device, b"\xef\xbb\xbf" + batch).json["results"]["success"]) == 1
 
 
 def test_a_value_that_cannot_be_kept_is_refused_for_its_item_only(
@@ -429,6 +489,36 @@ def test_numbers_are_stored_and_answered_as_sent(
     body = b'{"sync_items":[{"type":"form_fill","local_id":"n","data":{"id":%d,"data":{"n":%b}}}]}'
     (entry,) = post(device, body % (form_fill.id, number)).json["results"]["success"]
     assert repr(entry["data"]["n"]) == repr(world.get(FormFill, form_fill.id).data["n"]) == repr(json.loads(number))
+
+
+def test_details_name_twenty_keys_and_cut_them() -> None:
+    messages = {f"{index:05}" + "k" * 1000: ["Unknown field."] for index in range(1000)}
+    details = details_of(ValidationError(messages))
+    assert list(details) == [f"{index:05}" + "k" * 95 for index in range(20)]
+
+
+def test_details_count_the_keys_of_all_levels() -> None:
+    details = details_of(ValidationError({"rows": {index: {"a": ["No."], "b": ["No."]} for index in range(1000)}}))
+    assert details == {"rows": {str(index): {"a": ["No."], "b": ["No."]} for index in range(6)} | {"6": {}}}
+
+
+def test_details_with_few_keys_are_whole() -> None:
+    messages = {"a": ["No."], "b": {0: {"c": ["No.", "Never."]}}, "_schema": ["No."]}
+    assert details_of(ValidationError(messages)) == messages | {"b": {"0": {"c": ["No.", "Never."]}}}
+
+
+def test_a_long_key_above_a_long_array_takes_no_memory(app: Flask, device: FlaskClient) -> None:
+    """The path of every value was built: 210 kB of JSON took 1.4 GB."""
+    item = b'{"%b":[%b],"n":1234567890123456}' % (b"K" * 100_000, b"0," * 1000 + b"0")
+    body = b'{"sync_items":[%b]}' % item
+    app.extensions["fieldpost.settings"] = replace(app.extensions["fieldpost.settings"], max_batch_bytes=1_000_000)
+    tracemalloc.start()
+    try:
+        answer = post(device, gzip.compress(body), headers={"Content-Encoding": "gzip"})
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert answer.json["results"]["errors"][0]["code"] == "invalid"
 
 
 def test_signing_in_reads_its_body_through_the_gate_too(world: World, app: Flask) -> None:
