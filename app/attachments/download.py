@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from threading import Lock
 from urllib.parse import quote
 
 from flask import Request, Response
 from werkzeug.exceptions import PreconditionFailed
 
 from app.attachments.storage import LinkingStorage, MissingObjectError, current_storage
-from app.attachments.storage.images import ImageTooLargeError, NotAnImageError, thumbnail
+from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
+from app.attachments.storage.images import thumbnail
+from app.attachments.turns import Turns
 from app.errors import NotFoundError, StorageError
 from app.models import Attachment
 
@@ -31,7 +32,7 @@ ONE_RANGE = re.compile(r"bytes=[ \t]*(?:[0-9]{1,18}-(?:[0-9]{1,18})?|-(?P<last>[
 PLAIN_IN_NAMES = "!#$&+-.^_`|~"
 
 #: Held while a thumbnail is made, so that simultaneous requests for the same one wait for it.
-_making = Lock()
+_making = Turns(1)
 
 
 def send_attachment(request: Request, attachment: Attachment, variant: str | None = None) -> Response:
@@ -85,6 +86,8 @@ def _conditional(request: Request, content_type: str, tag: str, size: int) -> Re
     response.content_length = size
     response.headers["Cache-Control"] = CACHING
     response.headers["X-Content-Type-Options"] = "nosniff"
+    # A file may be a picture and a page at once; opened as a page, it can do nothing.
+    response.headers["Content-Security-Policy"] = "sandbox"
     # The range is left out at first, because Werkzeug would check it before the ETags (RFC 9110, section 13.2.2).
     environ = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
     response.make_conditional(environ, accept_ranges=True, complete_length=size)
@@ -132,9 +135,9 @@ def _thumbnail(attachment: Attachment) -> bytes:
     stored = _stored(key)
     if stored is not None:
         return stored
-    with _making:
+    with _making.turn() as wait:
         # Another request may have made it while this one waited.
-        return _stored(key) or _new_thumbnail(attachment, key)
+        return _stored(key) or _new_thumbnail(attachment, key, wait)
 
 
 def _stored(key: str) -> bytes | None:
@@ -144,9 +147,9 @@ def _stored(key: str) -> bytes | None:
         return None
 
 
-def _new_thumbnail(attachment: Attachment, key: str) -> bytes:
+def _new_thumbnail(attachment: Attachment, key: str, wait: float) -> bytes:
     storage = current_storage()
-    data = _made_small(attachment, b"".join(storage.open(attachment.storage_key)))
+    data = _made_small(attachment, b"".join(storage.open(attachment.storage_key)), wait)
     try:
         storage.put(key, data)
     except StorageError:
@@ -155,10 +158,10 @@ def _new_thumbnail(attachment: Attachment, key: str) -> bytes:
     return data
 
 
-def _made_small(attachment: Attachment, data: bytes) -> bytes:
+def _made_small(attachment: Attachment, data: bytes, wait: float) -> bytes:
     """The thumbnail. Raises `NotFoundError` if the stored bytes were damaged since the upload."""
     try:
-        return thumbnail(data)
+        return thumbnail(data, wait)
     except (NotAnImageError, ImageTooLargeError) as error:
         logger.error("no thumbnail can be made", extra={"storage_key": attachment.storage_key, "reason": str(error)})
         raise NotFoundError(

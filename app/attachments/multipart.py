@@ -57,10 +57,10 @@ def check_size(size: int) -> None:
         raise too_large(max_image_bytes())
 
 
-def too_large(limit: int) -> TooLargeError:
-    """The error for a photo over the limit on bytes or on pixels."""
+def too_large(limit: int, reason: str = "") -> TooLargeError:
+    """The error for a photo over the limit on bytes or, for the given `reason`, on what decoding may take."""
     megabytes = max_image_bytes() / 2**20
-    message = f"The photo is over the limit of {limit}; send it smaller."
+    message = f"{reason or f'The photo has more than {limit} bytes.'} Send it smaller."
     return TooLargeError(limit, f"File too large (max {megabytes:g}MB)", message)
 
 

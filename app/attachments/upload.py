@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from threading import BoundedSemaphore
 from uuid import uuid4
 
 from flask import Request
@@ -20,8 +19,10 @@ from app.attachments.destination import Destination
 from app.attachments.multipart import received_upload, too_large
 from app.attachments.place import Place, find_form_fill, lock_place, require_rights
 from app.attachments.storage import current_storage
-from app.attachments.storage.images import ImageFacts, ImageTooLargeError, NotAnImageError, verify
+from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
+from app.attachments.storage.images import ImageFacts, verify
 from app.attachments.stored import Stored, find_stored, serialize_upload
+from app.attachments.turns import LONGEST_WAIT, Turns
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.ledger.entries import Remembered
@@ -34,7 +35,7 @@ from app.web import origin_of_request, signed_in_user
 logger = logging.getLogger(__name__)
 
 #: How many images a process holds in memory at once; the others wait in their temporary files.
-_in_memory = BoundedSemaphore(2)
+_in_memory = Turns(2)
 
 #: Writes of a caller's own in the same transaction. It gets the session and the attachment's id.
 Also = Callable[[Session, str], None]
@@ -48,18 +49,21 @@ def store_upload(request: Request, part: str, kind: str) -> Stored:
     with received_upload(request, part, kind) as (destination, file):
         # Rights are checked before the image is decoded, because decoding is expensive; and again under the locks.
         check_destination(signed_in_user(), destination)
-        with _in_memory:
-            return store_image(origin_of_request("upload"), destination, file.read())
+        with _in_memory.turn() as wait:
+            return store_image(origin_of_request("upload"), destination, file.read(), wait=wait)
 
 
-def store_image(origin: Origin, destination: Destination, data: bytes, also: Also | None = None) -> Stored:
+def store_image(
+    origin: Origin, destination: Destination, data: bytes, also: Also | None = None, *, wait: float = LONGEST_WAIT
+) -> Stored:
     """Store an image for the origin's user. The rights are checked under the locks.
 
     `also` is called last, when all locks are held. Its writes are committed with the attachment or not at all, and if
     it raises, nothing is stored. It may be called again when the unit of work is repeated.
-    Raises `NotFoundError`, `ForbiddenError`, `MediaTypeError`, `TooLargeError`, `StorageError`.
+    Raises `NotFoundError`, `ForbiddenError`, `MediaTypeError`, `TooLargeError`, `StorageError`, and `TryAgainError` if
+    other images keep the decoder busy for `wait` seconds.
     """
-    facts = _verified(data)
+    facts = _verified(data, wait)
     key = new_key()
     current_storage().put(key, data)
     unit = _Unit(destination=destination, data=data, facts=facts, storage_key=key, also=also)
@@ -95,12 +99,12 @@ def drop_object(key: str) -> None:
         logger.warning("unneeded object left for collection", extra={"storage_key": key}, exc_info=True)
 
 
-def _verified(data: bytes) -> ImageFacts:
+def _verified(data: bytes, wait: float) -> ImageFacts:
     limit = current_settings().max_photo_pixels
     try:
-        return verify(data, limit)
-    except ImageTooLargeError:
-        raise too_large(limit) from None
+        return verify(data, limit, wait)
+    except ImageTooLargeError as error:
+        raise too_large(limit, str(error)) from None
     except NotAnImageError as error:
         raise MediaTypeError(
             "File must be an image", f"Send a whole JPEG or PNG. This one cannot be read: {error}"

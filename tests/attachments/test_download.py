@@ -40,6 +40,8 @@ def test_the_bytes_come_back_exactly_with_the_headers_of_the_contract(device: Fl
     assert answer.content_type == "image/jpeg"
     assert answer.content_length == len(DATA)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "sandbox"
+    assert device.get(f"{url}?variant=thumbnail").headers["Content-Security-Policy"] == "sandbox"
     assert answer.headers["Cache-Control"].startswith("private")
     assert "gr%C3%B6%C3%9Fe.jpg" in answer.headers["Content-Disposition"]
     head = device.head(url)
@@ -116,9 +118,9 @@ def test_a_thumbnail_that_several_ask_for_at_once_is_made_once(
 ) -> None:
     made: list[bytes] = []
 
-    def slowly(data: bytes) -> bytes:
+    def slowly(data: bytes, wait: float) -> bytes:
         time.sleep(0.2)
-        made.append(thumbnail(data))
+        made.append(thumbnail(data, wait))
         return made[-1]
 
     monkeypatch.setattr(download, "thumbnail", slowly)

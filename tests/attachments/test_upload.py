@@ -275,9 +275,9 @@ def test_a_photo_of_somebody_else_is_refused_before_it_is_decoded(
     decoded: list[int] = []
     real = images.verify
 
-    def count_and_verify(data: bytes, limit: int) -> Any:
+    def count_and_verify(data: bytes, limit: int, wait: float) -> Any:
         decoded.append(len(data))
-        return real(data, limit)
+        return real(data, limit, wait)
 
     monkeypatch.setattr(module, "verify", count_and_verify)
     assert upload(sign_in(world.user("stranger@example.com")), form_fill).status_code == 403
@@ -310,6 +310,23 @@ def test_what_is_no_whole_jpeg_or_png_is_415(app: Flask, device: FlaskClient, fo
     assert files_in(app) == []
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "it is HEIC. Set the camera to “Most Compatible” (JPEG)"),
+        (png()[:60] + png()[70:], "it is truncated."),
+        (jpeg().replace(b"\xff\xc0", b"\xff\xc9"), "it is an arithmetic-coded JPEG."),
+    ],
+    ids=["HEIC", "damaged", "arithmetic"],
+)
+def test_the_message_says_why_a_file_is_no_image_and_names_no_library(
+    device: FlaskClient, form_fill: FormFill, data: bytes, reason: str
+) -> None:
+    answer = upload(device, form_fill, data)
+    assert (answer.status_code, answer.json["error"]) == (415, "File must be an image")
+    assert reason in answer.json["message"]
+
+
 class TestLimits:
     @pytest.fixture
     def environment(self, environment: dict[str, str]) -> dict[str, str]:
@@ -328,6 +345,7 @@ class TestLimits:
     def test_too_many_pixels_are_413(self, device: FlaskClient, form_fill: FormFill) -> None:
         answer = upload(device, form_fill, jpeg((400, 300)))
         assert (answer.status_code, answer.json["error"]) == (413, "File too large (max 2MB)")
+        assert "It has 400 × 300 pixels, and 100000 are allowed." in answer.json["message"]
         assert answer.json["limit"] == 100000
 
 
@@ -380,10 +398,10 @@ def test_rights_lost_while_the_image_was_verified_are_noticed_under_the_lock(
 ) -> None:
     real = verify
 
-    def verify_and_lose_rights(data: bytes, limit: int) -> Any:
+    def verify_and_lose_rights(data: bytes, limit: int, wait: float) -> Any:
         with app.app_context(), writing(db.engine) as connection:
             connection.execute(db.update(Inspection).values(assignee_id=None))
-        return real(data, limit)
+        return real(data, limit, wait)
 
     monkeypatch.setattr(module, "verify", verify_and_lose_rights)
     assert upload(device, form_fill).status_code == 403

@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil
-from threading import Lock
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
-#: Phone photos come as MPO: a JPEG followed by more pictures (trap 12).
-CONTENT_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png"}
-
-#: A progressive JPEG has about a dozen scans; thousands of them would take many seconds (trap 11).
-MAX_SCANS = 100
-#: Segments of a JPEG, chunks of a PNG. A real image has some thousands at most; millions of empty ones would keep
-#: Pillow busy for seconds.
-MAX_SEGMENTS = 10_000
-
-JPEG_START = b"\xff\xd8\xff"
-#: A marker that begins a segment: not a stuffed or a fill byte, and no marker that stands alone.
-MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
-START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
-
-PNG_START, END_OF_PNG = b"\x89PNG\r\n\x1a\n", b"IEND"
-#: Length, kind and checksum of a chunk, in bytes.
-CHUNK_FRAME = 12
+from app.attachments.storage import jpeg, png
+from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
+from app.attachments.storage.kinds import refusal
+from app.attachments.turns import LONGEST_WAIT, Turns
 
 THUMBNAIL_SIDE = 1024
 THUMBNAIL_QUALITY = 82
 
-#: Rows of the reduced picture that are made at a time.
-BAND = 64
+#: Pixels of the image that are copied at a time.
+BAND = 2**20
+
+#: Bytes that may stand in place of missing ones, with all restart markers: a picture that lacks nothing looks the same
+#: with each of them.
+TAILS = [
+    b"".join(bytes([filler]) * 16 + bytes([0xFF, 0xD0 + number]) for number in range(8))
+    for filler in (0x00, 0x55, 0xAA)
+]
+
+#: Modes of pictures with nothing but grey, and of pictures that a profile of each kind is for.
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
+MODES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}
+SRGB = ImageCms.createProfile("sRGB")
 
 #: Decoding takes memory, so each process decodes one image at a time (traps 11 and 30).
-_decoding = Lock()
-
-
-class NotAnImageError(Exception):
-    """Not a whole JPEG or PNG. The message gives the client the reason."""
-
-
-class ImageTooLargeError(Exception):
-    """More pixels than allowed."""
+_decoder = Turns(1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,49 +48,124 @@ class ImageFacts:
     height: int
 
 
-def verify(data: bytes, max_pixels: int) -> ImageFacts:
+def verify(data: bytes, max_pixels: int, wait: float = LONGEST_WAIT) -> ImageFacts:
     """Decode the image to its end; only its content counts, not its name or declared type (contract, section 4).
 
     Only the first picture of an MPO is decoded, because editors keep the index of the others and drop the pictures.
     Bytes after the image are ignored, because phones put a video there.
-    Raises `NotAnImageError`, also for a truncated file, and `ImageTooLargeError` above `max_pixels`.
+    Raises `NotAnImageError`, also for a truncated file, `ImageTooLargeError` above `max_pixels`, and `TryAgainError`
+    if other images keep the decoder busy for `wait` seconds.
     """
-    with _decoding, _faults():
-        if data.startswith(JPEG_START):
-            _bound_segments(data)
-        elif data.startswith(PNG_START):
-            _bound_chunks(data)
-        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageTooLargeError(f"{width} × {height} pixels")
-            content_type = CONTENT_TYPES[image.format or ""]
-            if content_type == "image/jpeg":
+    with _decoder.turn(wait), _faults():
+        if data.startswith(jpeg.START):
+            return _verify_jpeg(data, max_pixels)
+        if data.startswith(png.START):
+            return _verify_png(data, max_pixels)
+        raise NotAnImageError(refusal(data))
+
+
+def _verify_jpeg(data: bytes, max_pixels: int) -> ImageFacts:
+    facts = jpeg.read_jpeg(data)
+    _bound_pixels(facts.width, facts.height, max_pixels)
+    if not facts.has_end_mark:
+        _require_all_pixels(data, facts)
+    else:
+        with _opened(data, "JPEG") as image:
+            if not facts.lossless:
                 # At 1/8 scale the decoder still reads everything and refuses a truncated file, but takes only a few
                 # megabytes (trap 30).
-                image.draft(None, (max(1, width // 8), max(1, height // 8)))
+                image.draft(None, (max(1, facts.width // 8), max(1, facts.height // 8)))
             # Pillow's `verify()` accepts truncated JPEGs; only decoding notices (trap 12).
             image.load()
-    return ImageFacts(content_type=content_type, width=width, height=height)
+    return ImageFacts(content_type="image/jpeg", width=facts.width, height=facts.height)
 
 
-def thumbnail(data: bytes) -> bytes:
-    """A JPEG of a verified image, on white, with its orientation applied and its longest side at most 1024 pixels.
+def _require_all_pixels(data: bytes, facts: jpeg.Jpeg) -> None:
+    """Raise `NotAnImageError` if more than the end mark is missing.
 
-    It is never larger than the image, and carries no metadata. Raises `NotAnImageError`.
+    A decoder fills what is missing without a word. So the image is decoded with several fillers: what differs is
+    missing.
     """
-    with _decoding, _faults(), Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-        if image.format != "PNG":
-            scale = THUMBNAIL_SIDE / max(image.size)
-            image.draft("RGB", (ceil(image.width * scale), ceil(image.height * scale)))
+    can_tell = facts.whole_bytes <= jpeg.MAX_KEPT and len(TAILS) * facts.work <= jpeg.MAX_WORK
+    if not can_tell or facts.lossless or not facts.is_refined:
+        raise NotAnImageError("it is truncated.")
+    first = _checksum(data, facts, TAILS[0])
+    if any(_checksum(data, facts, tail) != first for tail in TAILS[1:]):
+        raise NotAnImageError("it is truncated.")
+
+
+def _checksum(data: bytes, facts: jpeg.Jpeg, tail: bytes) -> int:
+    """A checksum of the pixels with `tail` in place of the end mark."""
+    checksum = 0
+    with _opened(_with_end(data, facts, tail), "JPEG") as image:
+        image.load()
+        rows = max(1, BAND // image.width)
+        for top in range(0, image.height, rows):
+            band = image.crop((0, top, image.width, min(image.height, top + rows)))
+            checksum = zlib.crc32(band.tobytes(), checksum)
+    return checksum
+
+
+def _with_end(data: bytes, facts: jpeg.Jpeg, tail: bytes = b"") -> bytes:
+    """The image with an end mark. Zeros behind it are no part of it, and a last byte 0xFF is half a marker."""
+    image = data[: facts.end].rstrip(b"\0")
+    if image.endswith(b"\xff") and len(image) < facts.end:
+        # A stuffed zero: the byte 0xFF is data.
+        image += b"\0"
+    return image.rstrip(b"\xff") + tail + jpeg.END
+
+
+def _verify_png(data: bytes, max_pixels: int) -> ImageFacts:
+    with _opened(png.read_png(data).pixels, "PNG") as image:
+        width, height = image.size
+        _bound_pixels(width, height, max_pixels)
+        image.load()
+    return ImageFacts(content_type="image/png", width=width, height=height)
+
+
+def _bound_pixels(width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise ImageTooLargeError(f"It has {width} × {height} pixels, and {limit} are allowed.")
+
+
+def _opened(data: bytes, form: str) -> Image.Image:
+    """The image, not yet decoded. Its readers may be JPEG's, MPO's (trap 12) and PNG's, and no others."""
+    return Image.open(BytesIO(data), formats=(form,))
+
+
+def thumbnail(data: bytes, wait: float = LONGEST_WAIT) -> bytes:
+    """A JPEG of a verified image in sRGB, on white, upright, with its longest side at most 1024 pixels.
+
+    It is never larger than the image, and carries no metadata. Raises `NotAnImageError`, `ImageTooLargeError`, and
+    `TryAgainError` if other images keep the decoder busy for `wait` seconds.
+    """
+    with _decoder.turn(wait), _faults(), _for_thumbnail(data) as image:
         image.load()
         small = _reduced(image)
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        small = _in_srgb(small, image.info.get("icc_profile"))
         small.getexif()[ExifTags.Base.Orientation] = _orientation(image)
         ImageOps.exif_transpose(small, in_place=True)
         out = BytesIO()
-        small.save(out, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True, exif=b"")
+        small.save(out, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True, exif=b"", icc_profile=None)
     return out.getvalue()
+
+
+def _for_thumbnail(data: bytes) -> Image.Image:
+    """The image, not yet decoded; a JPEG is decoded smaller."""
+    if data.startswith(png.START):
+        source = png.read_png(data)
+        image = _opened(source.pixels, "PNG")
+        image.info["icc_profile"] = source.profile
+        if source.exif:
+            image.info["exif"] = b"Exif\0\0" + source.exif
+        return image
+    facts = jpeg.read_jpeg(data)
+    image = _opened(data if facts.has_end_mark else _with_end(data, facts), "JPEG")
+    if not facts.lossless:
+        scale = THUMBNAIL_SIDE / max(image.size)
+        image.draft("RGB", (ceil(image.width * scale), ceil(image.height * scale)))
+    return image
 
 
 def _reduced(image: Image.Image) -> Image.Image:
@@ -109,12 +174,15 @@ def _reduced(image: Image.Image) -> Image.Image:
     It is made in bands, because a copy of a whole large PNG takes hundreds of megabytes.
     """
     factor = max(1, max(image.size) // (2 * THUMBNAIL_SIDE))
-    small = Image.new("RGB", (ceil(image.width / factor), ceil(image.height / factor)))
-    for top in range(0, small.height, BAND):
-        bottom = min(image.height, (top + BAND) * factor)
+    # The colours of print stay as they are until their profile is applied.
+    mode = "CMYK" if image.mode == "CMYK" else "RGB"
+    small = Image.new(mode, (ceil(image.width / factor), ceil(image.height / factor)))
+    rows = max(1, BAND // (image.width * factor))
+    for top in range(0, small.height, rows):
+        bottom = min(image.height, (top + rows) * factor)
         band = image.crop((0, top * factor, image.width, bottom))
-        small.paste(_on_white(band).reduce(factor), (0, top))
-    return small
+        small.paste((band if mode == "CMYK" else _on_white(band)).reduce(factor), (0, top))
+    return small.convert("L") if image.mode in GREY else small
 
 
 def _orientation(image: Image.Image) -> int:
@@ -139,38 +207,17 @@ def _on_white(image: Image.Image) -> Image.Image:
     return flat
 
 
-def _bound_segments(data: bytes) -> None:
-    """Refuse a JPEG that would take long to decode, before it is decoded (trap 11), or that is truncated.
-
-    Walks over the segments as libjpeg does, up to the end of the image; their content may be any bytes.
-    """
-    scans = segments = position = 0
-    while segments <= MAX_SEGMENTS:
-        marker = MARKER.search(data, position)
-        if marker is None:
-            raise NotAnImageError("it is truncated.")
-        if marker[1] == END_OF_IMAGE:
-            return
-        # Before the first scan libjpeg reads the bytes in gaps one by one, as if each were a segment.
-        segments += 1 if scans else 1 + marker.start() - position
-        scans += marker[1] == START_OF_SCAN
-        if scans > MAX_SCANS:
-            raise NotAnImageError(f"it has more than {MAX_SCANS} scans.")
-        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    raise NotAnImageError(f"it has more than {MAX_SEGMENTS} segments.")
-
-
-def _bound_chunks(data: bytes) -> None:
-    """Refuse a PNG with very many chunks, or without its end, which decoding does not reach."""
-    position = len(PNG_START)
-    for _ in range(MAX_SEGMENTS):
-        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
-        position += CHUNK_FRAME + length
-        if position > len(data):
-            raise NotAnImageError("it is truncated.")
-        if kind == END_OF_PNG:
-            return
-    raise NotAnImageError(f"it has more than {MAX_SEGMENTS} chunks.")
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The image as RGB, in sRGB if its colour profile can be read and is for pictures of its kind."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            if MODES.get(source.profile.xcolor_space.strip()) == image.mode:
+                return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB") or image
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            # Profiles are often damaged. The picture itself is whole, so it gets a thumbnail.
+            pass
+    return image.convert("RGB")
 
 
 @contextmanager
@@ -183,7 +230,8 @@ def _faults() -> Iterator[None]:
     except (NotAnImageError, ImageTooLargeError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(str(error)) from error
+        raise ImageTooLargeError("It has too many pixels.") from error
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error, zlib.error …
-        reason = "it is of another kind" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise NotAnImageError(f"{reason or type(error).__name__}.") from error
+        # Their texts name libraries and are for programmers.
+        reason = "it is truncated." if "truncated" in str(error) else "its data are damaged."
+        raise NotAnImageError(reason) from error
