@@ -47,7 +47,9 @@ def _load_entry(registry: Registry, entry: EntryPoint) -> list[Finding]:
     where = f"{entry.group} entry point {entry.name!r} = {entry.value!r} of {name} {version}"
     try:
         loaded = entry.load()
-    except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything while it is imported
         return [NOT_IMPORTED.at(where, error=type(error).__name__, reason=error, name=name)]
     registry.packages[entry.module.partition(".")[0]] = name
     origin = {"entry_point": entry.value, "distribution": name, "version": version}

@@ -23,7 +23,7 @@ from app.core.sync.attempt import Attempt
 from app.core.sync.items import Item, key_of
 from app.core.sync.judge import judge, reject
 from app.core.sync.refusals import failed, not_tried
-from app.errors import Rejected, RequestError
+from app.errors import Rejected
 from app.models.entities import Fields, Row, entity_of, fields_of
 
 #: In the `info` of a session in which only the recorder writes rows: a flush would be a handler's, and unrecorded.
@@ -32,10 +32,6 @@ _UNFLUSHED = "fieldpost_unflushed"
 
 class DirtySessionError(Exception):
     """A handler assigned to a row, or added one, behind its context's back."""
-
-
-class MisplacedError(Exception):
-    """A handler raised an error that answers a whole request; the other items are not its to refuse."""
 
 
 def judge_together(attempt: Attempt) -> list[Answer]:
@@ -78,8 +74,6 @@ def _judge(attempt: Attempt, item: Item) -> Answer:
     except HandlerTimeout:
         _note_late(attempt, item)
         raise
-    except RequestError as error:
-        raise MisplacedError(str(error)) from error
 
 
 def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
@@ -93,7 +87,7 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
             attempt.recorder.write()
             _try_to_show(attempt, item, answer)
         return answer
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         if is_repeatable(error):
             raise
         _take_back(attempt, item, calls)
@@ -132,7 +126,7 @@ def _take_back(attempt: Attempt, item: Item, calls: int) -> None:
             session.refresh(row)
 
 
-def _rejection_of(error: BaseException, attempt: Attempt, item: Item) -> Rejected:
+def _rejection_of(error: Exception, attempt: Attempt, item: Item) -> Rejected:
     """A breach of a constraint for which the entity has a sentence is the item's fault; any other error is a bug."""
     if isinstance(error, IntegrityError) and item.handler is not None:
         sentence = sentence_of(error, models_of(item.handler))

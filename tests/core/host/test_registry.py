@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import click
 import pytest
@@ -115,6 +117,18 @@ def test_a_kind_of_finding_shows_an_ellipsis_for_each_value() -> None:
     assert kind.at("Here", part="target", value="x {y}") == Finding(
         "Here", "its target is 'x {y}'", "State a by_id(…)."
     )
+
+
+def test_an_import_may_raise_anything(stranger: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[BaseException] = [asyncio.CancelledError(), GeneratorExit(), KeyboardInterrupt()]
+    monkeypatch.setattr(EntryPoint, "load", Mock(side_effect=raised))
+    entries = [entry(stranger, name, handler(name)) for name in ("one", "two")]
+    findings = load(Registry(), entries)
+    assert [each.what for each in findings] == [
+        "importing it raised CancelledError: ", "importing it raised GeneratorExit: "
+    ]  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        load(Registry(), entries[:1])
 
 
 def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(stranger: ModuleType) -> None:

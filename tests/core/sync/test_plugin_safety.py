@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from app import policies
 from app.core.database.engine import db
 from app.core.host import watch
 from app.core.host.registry import Registered
+from app.errors import TryAgainError
 from app.http import metrics
 from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
@@ -29,6 +31,10 @@ from tests.support.answers import json_of
 from tests.support.rows import target_of
 
 Deed = Callable[[Operation, Context], Any]
+
+
+def raise_(error: BaseException) -> Any:
+    raise error
 
 
 class AnySchema(Schema):
@@ -175,16 +181,23 @@ def test_a_handler_may_look_things_up_and_use_savepoints(
     assert push(device, item(form_fill, "x"))["success"]
 
 
+#: What a hook of an entity may do instead of returning a JSON object.
+FAULTS: dict[str, Callable[[], Any]] = {
+    "raises": lambda: raise_(KeyError("a hook's bug")),
+    "is cancelled": lambda: raise_(asyncio.CancelledError()),
+    "answers the request": lambda: raise_(TryAgainError()),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("hook", ["expose", "conflict"])
 def test_a_hook_that_fails_while_answers_are_completed_hits_its_own_item_only(
-    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch, hook: str
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, hook: str, fault: str
 ) -> None:
     entity, usual = FormFill.__entity__, getattr(FormFill.__entity__, hook)
 
     def failing(row: FormFill, *more: Any) -> Any:
-        if "guilty" in row.data:
-            raise KeyError("a hook's bug")
-        return usual(row, *more)
+        return FAULTS[fault]() if "guilty" in row.data else usual(row, *more)
 
     install(app)
     innocent = world.form_fill(world.get(Inspection, form_fill.inspection_id))
