@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core.database.session import RestrictableSession, restricted
@@ -50,17 +50,30 @@ def judge_apart(attempt: Attempt) -> list[Answer]:
 
 
 def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
-    """Complete the answers that show a row, with the hooks of its entity."""
-    showing = [(item, answer) for item, answer in pairs if answer.row is not None]
-    load_shown(attempt.session, [answer for _, answer in showing])
+    """Complete and encode the answers, with the hooks of the entities whose rows they show."""
+    pairs = list(pairs)
+    load_shown(attempt.session, [answer for _, answer in pairs])
     with restricted():
-        for item, answer in showing:
-            try:
-                with attempt.batch.watch(item.handler):
-                    complete(answer)
-            except HandlerTimeout:
-                _note_late(attempt, item)
-                raise
+        for item, answer in pairs:
+            if answer.row is not None:
+                _complete(attempt, item, answer)
+            elif not answer.encoded:
+                complete(answer)
+
+
+def _complete(attempt: Attempt, item: Item, answer: Answer) -> None:
+    """Let the hooks complete an answer; one that was complete before later operations may stay as it was."""
+    try:
+        with attempt.batch.watch(item.handler):
+            complete(answer)
+    except HandlerTimeout:
+        _note_late(attempt, item)
+        raise
+    except Exception as error:
+        # PostgreSQL commits nothing after an error of its own.
+        if not answer.encoded or isinstance(error, SQLAlchemyError):
+            raise
+        failed(item.handler, item.index, item.local_id, attempt.batch.registry)
 
 
 def _judge(attempt: Attempt, item: Item) -> Answer:
@@ -131,7 +144,7 @@ def _rejection_of(error: Exception, attempt: Attempt, item: Item) -> Rejected:
     if isinstance(error, IntegrityError) and item.handler is not None:
         sentence = sentence_of(error, models_of(item.handler))
         if sentence is not None:
-            return Rejected("invalid", sentence)
+            return Rejected("invalid", str(sentence))
     return failed(item.handler, item.index, item.local_id, attempt.batch.registry)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
+import orjson
 from marshmallow import Schema, ValidationError
 
 from app.core.host.handlers import core_keys
@@ -17,9 +18,13 @@ from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.items import Item, Routed, fresh_copy
 from app.core.sync.keys import read_keys
 from app.core.sync.refusals import failed, invalid, not_tried
+from app.core.values import JsonObject
 from app.errors import Rejected
 from app.http.body import details_of, find_unstorable
 from app.plugin_api import SyncHandler
+
+#: The most bytes, as JSON, of the messages about one payload: there is one for each unknown key.
+MAX_DETAIL_BYTES = 32 * 1024
 
 
 def prepare(items: Iterable[Item], registry: Registry, watch: Watch = UNWATCHED) -> list[Item]:
@@ -82,8 +87,21 @@ def _fault_of(read: Callable[[Routed], None], item: Routed) -> Rejected | None:
     except Rejected as rejected:
         return rejected
     except ValidationError as error:
-        return invalid(details_of(error))
+        return _refusal(details_of(error))
     return None
+
+
+def _refusal(details: JsonObject) -> Rejected:
+    """The rejection with as many of the details as have room in it. Raises `TypeError` where they are no JSON."""
+    if len(orjson.dumps(details)) <= MAX_DETAIL_BYTES:
+        return invalid(details)
+    kept, room = {}, MAX_DETAIL_BYTES
+    for key, messages in details.items():
+        room -= len(orjson.dumps([key, messages]))
+        if room < 0:
+            break
+        kept[key] = messages
+    return invalid(kept, f"{len(details) - len(kept)} more fields were refused than `details` has room for.")
 
 
 def _load(group: list[Routed], is_partial: bool, registry: Registry, watch: Watch) -> None:
