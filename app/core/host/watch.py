@@ -166,13 +166,16 @@ def watched(seconds: float) -> Iterator[Watch]:
 UNWATCHED = Watch(math.inf)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether somebody wants to stop the process: Python itself raises that in the main thread, and only there."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
 def _contain(error: BaseException) -> None:
     """Raise one of our exceptions in place of an error that would reach beyond the item of the code that raised it."""
     if isinstance(error, RequestError):
         raise MisplacedError(str(error)) from error
-    # Python itself raises KeyboardInterrupt in the main thread, because somebody wants to stop the process.
-    is_interrupt = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
-    if not isinstance(error, BUGS) and not is_interrupt:
+    if not isinstance(error, BUGS) and not is_interrupt(error):
         raise EscapeError(f"A plugin's code raised {type(error).__name__}, which is no Exception.") from error
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -20,7 +21,9 @@ from marshmallow import INCLUDE, Schema, ValidationError, pre_load
 from sqlalchemy import text, update
 
 from app import policies
+from app.api import offline_data
 from app.core.database.engine import db
+from app.core.database.transactions import snapshot
 from app.core.host import watch
 from app.core.host.registry import Registered
 from app.errors import TryAgainError
@@ -245,7 +248,7 @@ REFUSALS: dict[str, Callable[[], Any]] = {
     "a list as the code": lambda: raise_(Rejected(["odd"], "Odd")),  # type: ignore[arg-type]
     "a long sentence": lambda: raise_(Rejected("odd", "x" * 10_000_000)),
     "many details": lambda: raise_(Rejected("odd", "Odd", details={str(n): ["Odd"] for n in range(9999)})),
-    "invalid with a Decimal": lambda: raise_(ValidationError({"price": [Decimal(1)]})),  # type: ignore[dict-item]
+    "invalid with a Decimal": lambda: raise_(ValidationError({"price": [Decimal(1)]})),
     "a message that is no text": lambda: Outcome(message=Decimal(1)),  # type: ignore[arg-type]
     "a message that is too long": lambda: Outcome(message="x" * 256),
     "a result with a surrogate": lambda: Outcome(result={"text": "\ud800"}),
@@ -535,23 +538,42 @@ def test_a_rejection_by_a_hook_is_no_bug(app: Flask, device: FlaskClient, form_f
     assert entry["code"] == "full"
 
 
-def test_a_row_whose_record_hook_fails_is_fed_plainly_and_keeps_nobody_from_the_others(
-    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
-) -> None:
+@pytest.fixture(params=sorted(FAULTS.keys() - {"returns too much"}))
+def marked(request: pytest.FixtureRequest, form_fill: FormFill) -> Iterator[FormFill]:
+    """A form fill of which the `record` hook does something else than returning a JSON object."""
     entity, usual = FormFill.__entity__, FormFill.__entity__.record
+    assert usual is not None
+    deed, key = FAULTS[request.param], form_fill.id
+    object.__setattr__(entity, "record", lambda row: deed() if row.id == key else usual(row))
+    yield form_fill
+    object.__setattr__(entity, "record", usual)
 
-    def failing(row: FormFill) -> Any:
-        if row.id == form_fill.id:
-            raise KeyError("a hook's bug")
-        assert usual is not None
-        return usual(row)
 
+def require_marks(records: list[dict[str, Any]], marked: FormFill, other: FormFill) -> None:
+    """Of the two rows one is marked, without its content, and the other one is whole."""
+    first, second = records
+    assert first.keys() == {"id", "inspection_id", "created_at", "updated_at", "unreadable"}
+    assert (first["id"], first["inspection_id"], first["unreadable"]) == (marked.id, marked.inspection_id, True)
+    assert second["id"] == other.id
+    assert "unreadable" not in second
+
+
+def test_a_row_whose_record_hook_fails_is_marked_and_keeps_nobody_from_the_others(
+    world: World, device: FlaskClient, inspection: Inspection, marked: FormFill, caplog: pytest.LogCaptureFixture
+) -> None:
     other = world.form_fill(inspection)
-    object.__setattr__(entity, "record", failing)
-    try:
-        changes = json_of(device.get("/api/v1/sync/changes"))["data"]["changes"]
-    finally:
-        object.__setattr__(entity, "record", usual)
-    records = {each["id"]: each["record"] for each in changes if each["entity"] == "form_fill"}
-    assert records.keys() == {form_fill.id, other.id}
-    assert records[form_fill.id]["list"] == [], "its fields, without what the hook would have made of them"
+    changes = json_of(device.get("/api/v1/sync/changes"))["data"]["changes"]
+    require_marks([each["record"] for each in changes if each["entity"] == "form_fill"], marked, other)
+    (told,) = [each.__dict__ for each in caplog.records if each.message == "record failed"]
+    assert (told["entity"], told["id"]) == ("form_fill", marked.id)
+
+
+def test_an_offline_package_marks_the_rows_of_plugins_in_the_same_way(
+    app: Flask, world: World, inspection: Inspection, marked: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = world.form_fill(inspection)
+    # As if the form fills came from a plugin.
+    monkeypatch.setattr(offline_data, "models_below", lambda _models: [FormFill])
+    with app.app_context(), snapshot(db.session()):
+        rows = orjson.loads(orjson.dumps(offline_data._plugin_rows(db.session(), inspection.id)))
+    require_marks(rows["form_fill"], marked, other)
