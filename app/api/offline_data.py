@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import orjson
 import rfc8785
 from flask import Response
 from sqlalchemy import ColumnElement
@@ -22,7 +23,7 @@ from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
 from app.models import FormFill, Inspection, User
 from app.models.entities import entity_of
-from app.models.serialize import select_shown, serialize, undeleted
+from app.models.serialize import encode, select_shown, serialize, undeleted
 from app.openapi.shapes import (
     ID_IN_ADDRESS,
     INSPECTION,
@@ -99,10 +100,10 @@ def _form_fills(session: Session, inspection_id: int) -> list[JsonObject]:
     ]
 
 
-def _plugin_rows(session: Session, inspection_id: int) -> dict[str, list[JsonObject]]:
+def _plugin_rows(session: Session, inspection_id: int) -> dict[str, list[orjson.Fragment]]:
     """Entity -> the inspection's rows, for plugins' entities; one query each."""
     rows = {}
     for model in models_below(current_registry().models.values()):
         statement = select_shown(model).where(model.inspection_id == inspection_id, *undeleted(model))
-        rows[entity_of(model).name] = [serialize(row) for row in session.scalars(statement.order_by(model.id))]
+        rows[entity_of(model).name] = [encode(row) for row in session.scalars(statement.order_by(model.id))]
     return rows

@@ -13,7 +13,7 @@ from app.core.values import JsonObject
 from app.feed.cursor import Key
 from app.feed.visibility import Visibility
 from app.models.entities import entity_of
-from app.models.serialize import select_shown, serialize, undeleted
+from app.models.serialize import encode, select_shown, undeleted
 from app.plugin_api import Model
 
 #: How many ids are read beyond the room that a page has left: rows that the page names already take no room.
@@ -76,4 +76,4 @@ class PageDraft:
                 yield {"entity": name, "op": "remove", "id": key, "updated_at": None}
             else:
                 version = to_wire(row.updated_at)
-                yield {"entity": name, "op": "upsert", "id": key, "updated_at": version, "record": serialize(row)}
+                yield {"entity": name, "op": "upsert", "id": key, "updated_at": version, "record": encode(row)}

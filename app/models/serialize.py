@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
+import orjson
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import subqueryload
 
 from app.clock import to_wire
+from app.core.host.watch import is_interrupt
 from app.core.values import JsonObject
 from app.models.entities import entity_of, fields_of
 from app.plugin_api import Model, Row
@@ -29,19 +31,45 @@ def undeleted(model: Model) -> list[ColumnElement[bool]]:
 def serialize(row: Row) -> JsonObject:
     """The row as a JSON object: from its entity's `record` hook, otherwise its id, root, times and fields.
 
-    If the hook fails, the fields are sent too: one row that a plugin cannot serialize must not keep a device from all
-    the rows after it.
+    One row that a plugin cannot serialize must not keep a device from all the rows after it: it is marked `unreadable`,
+    and its content is left out.
     """
+    try:
+        return _record_of(row)
+    except BaseException as error:  # a plugin's code may raise anything
+        return _unreadable(row, error)
+
+
+def encode(row: Row) -> orjson.Fragment:
+    """The same as JSON, so that a value which is no JSON makes its own row unreadable, and not the whole answer."""
+    try:
+        return orjson.Fragment(orjson.dumps(_record_of(row)))
+    except BaseException as error:  # a plugin's code may raise anything
+        return orjson.Fragment(orjson.dumps(_unreadable(row, error)))
+
+
+def _record_of(row: Row) -> JsonObject:
     hook = entity_of(row).record
-    if hook is not None:
-        try:
-            return hook(row)
-        except Exception:  # a plugin's code may raise anything
-            logger.exception("record failed", extra={"entity": entity_of(row).name, "id": row.id})
-    return {
-        "id": row.id,
-        **({"inspection_id": row.inspection_id} if hasattr(row, "inspection_id") else {}),
-        **fields_of(row),
-        "created_at": to_wire(row.created_at),
-        "updated_at": to_wire(row.updated_at),
-    }
+    if hook is None:
+        return {**_head(row), **fields_of(row), **_times(row)}
+    record = hook(row)
+    if not isinstance(record, dict):
+        raise TypeError(f"`record` returned {type(record).__name__}; a dict is needed.")
+    return record
+
+
+def _unreadable(row: Row, error: BaseException) -> JsonObject:
+    """What is sent of a row that a plugin could not serialize; call it while that error is handled."""
+    if is_interrupt(error):
+        raise error
+    logger.exception("record failed", extra={"entity": entity_of(row).name, "id": row.id})
+    return {**_head(row), **_times(row), "unreadable": True}
+
+
+def _head(row: Row) -> JsonObject:
+    """The row's id, and that of its inspection."""
+    return {"id": row.id, **({"inspection_id": row.inspection_id} if hasattr(row, "inspection_id") else {})}
+
+
+def _times(row: Row) -> JsonObject:
+    return {"created_at": to_wire(row.created_at), "updated_at": to_wire(row.updated_at)}

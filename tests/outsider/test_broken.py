@@ -92,6 +92,10 @@ FINDINGS = [
     ("Imposter", "`counted` is 'last_sync', which is taken in the status. Choose another one."),
     ("Muddled", "'Muddled Name' cannot be an entity's name. Use lower-case letters, digits and underscores."),
     ("Muddled", "its entity names colour, which are no columns. Correct `fields` or `identity`."),
+    (
+        "Muddled",
+        "JSON has no type for the values of price (Numeric()), which its entity records. Use Float, an",
+    ),
     ("Muddled", "its document 'name' is no JSON column. Use app.models.JSONValue."),
     ("Muddled", "its entity loads friends, which are no relationships. Correct `loads`."),
     ("Muddled", "its entity has sentences for uq_nothing, no constraints of healthy_muddled. Correct them."),

@@ -16,6 +16,7 @@ from app.core.host.checks.plugins import plugin_clashes, plugin_findings, remove
 from app.core.host.findings import Finding, Kind
 from app.core.host.handlers import models_of
 from app.core.host.registry import HANDLERS, PLUGINS, Installed, Registered, Registry, is_core, mapped_models
+from app.core.host.watch import is_interrupt
 from app.plugin_api import Entity, Plugin, SyncHandler
 
 NOT_IMPORTED = Kind("importing it raised {error}: {reason}", "Mend it, or uninstall it with `pip uninstall {name}`.")
@@ -47,7 +48,9 @@ def _load_entry(registry: Registry, entry: EntryPoint) -> list[Finding]:
     where = f"{entry.group} entry point {entry.name!r} = {entry.value!r} of {name} {version}"
     try:
         loaded = entry.load()
-    except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
+    except BaseException as error:  # a plugin may raise anything while it is imported
+        if is_interrupt(error):
+            raise
         return [NOT_IMPORTED.at(where, error=type(error).__name__, reason=error, name=name)]
     registry.packages[entry.module.partition(".")[0]] = name
     origin = {"entry_point": entry.value, "distribution": name, "version": version}

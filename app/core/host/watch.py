@@ -4,6 +4,9 @@ Python can interrupt a loop in Python code: that happens after `handler_seconds`
 cannot interrupt a call into C that does not return: after as long again the whole worker is ended, its transaction is
 rolled back, the server makes a new worker, and devices send again. A call that never lets other threads run stops the
 thread of the deadlines, too; such a worker is silent, and gunicorn's `timeout` ends it.
+
+Anything may be raised in plugins' code. What leaves it is an `Exception` or a `HandlerTimeout`, so that a batch can
+blame it on one item (`BUGS`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from app.errors import RequestError
 from app.http import metrics
 from app.http.deadlines import deadlines
 from app.plugin_api import SyncHandler
@@ -44,8 +48,16 @@ class HandlerTimeout(BaseException):
     """Raised in the middle of a plugin's code that does not end. No `Exception`, lest the code swallow it."""
 
 
-#: Errors of a plugin's code that must not harm anything but its own items.
-BUGS = (Exception, SystemExit, HandlerTimeout)
+class EscapeError(Exception):
+    """A plugin's code raised what is no `Exception`, such as `asyncio.CancelledError`. It would end the worker."""
+
+
+class MisplacedError(Exception):
+    """A handler raised an error that answers a whole request; the other items are not its to refuse."""
+
+
+#: Everything that leaves watched code, and must not harm anything but its own items.
+BUGS = (Exception, HandlerTimeout)
 
 
 class Watch:
@@ -78,7 +90,9 @@ class Watch:
         self._is_interrupted = False
         self._deadline = self._started + self._seconds
 
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         with self._lock:
             self._deadline = None
         if self._is_interrupted:
@@ -91,6 +105,8 @@ class Watch:
         if seconds > SLOW_SECONDS:
             metrics.slow_handlers.labels(self._type or metrics.UNKNOWN).inc()
             logger.warning("handler slow", extra={"type": self._type, "seconds": round(seconds, 3)})
+        if error is not None:
+            _contain(error)
 
     def check(self) -> float:
         """Interrupt code that is out of time, or end the worker if that was in vain. Called by the deadlines' thread.
@@ -148,6 +164,19 @@ def watched(seconds: float) -> Iterator[Watch]:
 
 #: For code that runs while no batch waits for it: at the start, in tests.
 UNWATCHED = Watch(math.inf)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether somebody wants to stop the process: Python itself raises that in the main thread, and only there."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def _contain(error: BaseException) -> None:
+    """Raise one of our exceptions in place of an error that would reach beyond the item of the code that raised it."""
+    if isinstance(error, RequestError):
+        raise MisplacedError(str(error)) from error
+    if not isinstance(error, BUGS) and not is_interrupt(error):
+        raise EscapeError(f"A plugin's code raised {type(error).__name__}, which is no Exception.") from error
 
 
 def _send(thread: int, error: type[BaseException] | None) -> None:

@@ -1,5 +1,8 @@
 """The answer to a batch: its entries are made while the operations run, and completed once all of them have.
 
+Each entry is encoded by itself and before the commit, because plugins' code gives parts of it: what is no JSON, or too
+large, is the fault of one item as long as nothing is durable.
+
 Rows are projected for the client (attachment keys, form structures) only after the loop, from relationships loaded in
 one query each, so that neither conflicts nor answers cost a query of their own.
 """
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+import orjson
 from sqlalchemy import ColumnElement, inspect, select
 from sqlalchemy.orm import Session, subqueryload
 
@@ -29,6 +33,12 @@ ADVICE = {
     "handler_failed": "Nothing of this item was applied. Keep it queued and send it again unchanged.",
 }
 
+#: The most bytes, as JSON, of a refusal's code, sentences and details.
+MAX_REFUSAL_BYTES = 64 * 1024
+
+#: The most bytes, as JSON, that an entity's `expose` and `conflict` may add to what the row itself holds.
+MAX_ADDED_BYTES = 4 * 1024 * 1024
+
 #: An entry as it is sent.
 Entry: TypeAlias = dict[str, Any]
 
@@ -46,6 +56,8 @@ class Answer:
     fields: Fields | None = None
     #: For a conflict: the fields of the version that the client started from.
     base: Fields | None = None
+    #: The entry as JSON, once it is complete.
+    encoded: bytes = b""
 
     def show(self, row: Row) -> None:
         """Answer the row's present version together with its present content: the client takes both or neither."""
@@ -107,18 +119,23 @@ def _add_others(answer: Answer, rows: Iterable[Row]) -> None:
 
 
 def rejected(item: Item, rejection: Rejected) -> Answer:
-    """The entry of a rejected operation."""
+    """The entry of a rejected operation. Raises `TypeError` or `ValueError` where it is no JSON, or too large."""
+    if not all(isinstance(text, str) for text in (rejection.code, rejection.error, rejection.message)):
+        raise TypeError("The code, the error and the message of a Rejected are texts.")
     has_advice = rejection.message != rejection.error
     entry = {
         **_head(item),
         "code": rejection.code,
         "error": rejection.error,
         "message": rejection.message if has_advice else ADVICE.get(rejection.code, rejection.error),
-        "retryable": rejection.retryable,
+        "retryable": bool(rejection.retryable),
     }
     if rejection.details is not None:
-        entry["details"] = rejection.details
-    return Answer(group="errors", entry=entry)
+        entry["details"] = dict(rejection.details)
+    encoded = orjson.dumps(entry)
+    if len(encoded) > MAX_REFUSAL_BYTES:
+        _refuse_bulk(len(encoded) - len(orjson.dumps(_head(item))), MAX_REFUSAL_BYTES, "A refusal")
+    return Answer(group="errors", entry=entry, encoded=encoded)
 
 
 def conflict(
@@ -145,9 +162,9 @@ def conflict(
 
 def batch_answer(answers: Iterable[Answer], moment: datetime, generation: str) -> dict[str, Any]:
     """The answer to a batch (contract, section 3)."""
-    results: dict[str, list[Entry]] = {"success": [], "errors": [], "conflicts": []}
+    results: dict[str, list[orjson.Fragment]] = {"success": [], "errors": [], "conflicts": []}
     for answer in answers:
-        results[answer.group].append(answer.entry)
+        results[answer.group].append(orjson.Fragment(answer.encoded))
     success, errors, conflicts = map(len, results.values())
     return {
         "success": True,
@@ -172,14 +189,22 @@ def load_shown(session: Session, answers: Iterable[Answer]) -> None:
 
 
 def complete(answer: Answer) -> None:
-    """Add the projected content to an entry that shows a row."""
-    if answer.row is None or answer.fields is None:
-        return
-    shown = _expose(answer.row, answer.fields)
-    if answer.group == "conflicts":
-        _complete_conflict(answer.entry["conflict_data"], answer, shown)
-    else:
-        answer.entry["data"] = shown
+    """Add the projected content to an entry that shows a row, and encode it.
+
+    Raises `TypeError` or `ValueError` where a hook gave what is no JSON, or too large.
+    """
+    if answer.row is not None and answer.fields is not None:
+        shown = _expose(answer.row, answer.fields)
+        if answer.group == "conflicts":
+            _complete_conflict(answer.entry["conflict_data"], answer, shown)
+        else:
+            answer.entry["data"] = shown
+    encoded = orjson.dumps(answer.entry)
+    if len(encoded) > MAX_ADDED_BYTES:
+        local = answer.entry.get("conflict_data", {}).get("local_data")
+        own = orjson.dumps([answer.entry["local_id"], answer.fields, answer.base, local])
+        _refuse_bulk(len(encoded) - len(own), MAX_ADDED_BYTES, "What `expose` and `conflict` add")
+    answer.encoded = encoded
 
 
 def _complete_conflict(data: Entry, answer: Answer, shown: Fields) -> None:
@@ -189,9 +214,20 @@ def _complete_conflict(data: Entry, answer: Answer, shown: Fields) -> None:
         data["base_data"] = {name: value for name, value in answer.base.items() if name not in hidden}
     more = entity_of(answer.row).conflict
     if more is not None:
-        data.update(more(answer.row))
+        data.update(_as_object("conflict", more(answer.row)))
 
 
 def _expose(row: Row, fields: Fields) -> Fields:
     expose = entity_of(row).expose
-    return fields if expose is None else expose(row, dict(fields))
+    return fields if expose is None else _as_object("expose", expose(row, dict(fields)))
+
+
+def _as_object(hook: str, value: object) -> Fields:
+    if not isinstance(value, dict):
+        raise TypeError(f"`{hook}` returned {type(value).__name__}; a dict is needed.")
+    return value
+
+
+def _refuse_bulk(size: int, limit: int, what: str) -> None:
+    if size > limit:
+        raise ValueError(f"{what} has {size} bytes as JSON; at most {limit} are sent.")

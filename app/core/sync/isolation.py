@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core.database.session import RestrictableSession, restricted
@@ -23,7 +23,7 @@ from app.core.sync.attempt import Attempt
 from app.core.sync.items import Item, key_of
 from app.core.sync.judge import judge, reject
 from app.core.sync.refusals import failed, not_tried
-from app.errors import Rejected, RequestError
+from app.errors import Rejected
 from app.models.entities import Fields, Row, entity_of, fields_of
 
 #: In the `info` of a session in which only the recorder writes rows: a flush would be a handler's, and unrecorded.
@@ -32,10 +32,6 @@ _UNFLUSHED = "fieldpost_unflushed"
 
 class DirtySessionError(Exception):
     """A handler assigned to a row, or added one, behind its context's back."""
-
-
-class MisplacedError(Exception):
-    """A handler raised an error that answers a whole request; the other items are not its to refuse."""
 
 
 def judge_together(attempt: Attempt) -> list[Answer]:
@@ -54,17 +50,30 @@ def judge_apart(attempt: Attempt) -> list[Answer]:
 
 
 def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
-    """Complete the answers that show a row, with the hooks of its entity."""
-    showing = [(item, answer) for item, answer in pairs if answer.row is not None]
-    load_shown(attempt.session, [answer for _, answer in showing])
+    """Complete and encode the answers, with the hooks of the entities whose rows they show."""
+    pairs = list(pairs)
+    load_shown(attempt.session, [answer for _, answer in pairs])
     with restricted():
-        for item, answer in showing:
-            try:
-                with attempt.batch.watch(item.handler):
-                    complete(answer)
-            except HandlerTimeout:
-                _note_late(attempt, item)
-                raise
+        for item, answer in pairs:
+            if answer.row is not None:
+                _complete(attempt, item, answer)
+            elif not answer.encoded:
+                complete(answer)
+
+
+def _complete(attempt: Attempt, item: Item, answer: Answer) -> None:
+    """Let the hooks complete an answer; one that was complete before later operations may stay as it was."""
+    try:
+        with attempt.batch.watch(item.handler):
+            complete(answer)
+    except HandlerTimeout:
+        _note_late(attempt, item)
+        raise
+    except Exception as error:
+        # PostgreSQL commits nothing after an error of its own.
+        if not answer.encoded or isinstance(error, SQLAlchemyError):
+            raise
+        failed(item.handler, item.index, item.local_id, attempt.batch.registry)
 
 
 def _judge(attempt: Attempt, item: Item) -> Answer:
@@ -78,8 +87,6 @@ def _judge(attempt: Attempt, item: Item) -> Answer:
     except HandlerTimeout:
         _note_late(attempt, item)
         raise
-    except RequestError as error:
-        raise MisplacedError(str(error)) from error
 
 
 def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
@@ -93,7 +100,7 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
             attempt.recorder.write()
             _try_to_show(attempt, item, answer)
         return answer
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         if is_repeatable(error):
             raise
         _take_back(attempt, item, calls)
@@ -132,12 +139,12 @@ def _take_back(attempt: Attempt, item: Item, calls: int) -> None:
             session.refresh(row)
 
 
-def _rejection_of(error: BaseException, attempt: Attempt, item: Item) -> Rejected:
+def _rejection_of(error: Exception, attempt: Attempt, item: Item) -> Rejected:
     """A breach of a constraint for which the entity has a sentence is the item's fault; any other error is a bug."""
     if isinstance(error, IntegrityError) and item.handler is not None:
         sentence = sentence_of(error, models_of(item.handler))
         if sentence is not None:
-            return Rejected("invalid", sentence)
+            return Rejected("invalid", str(sentence))
     return failed(item.handler, item.index, item.local_id, attempt.batch.registry)
 
 

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: The most bytes that an operation's `result` may have, as JSON.
 MAX_RESULT_BYTES = 4096
 
+#: The longest message that the ledger keeps, in characters.
+MAX_MESSAGE_LENGTH = 255
+
 MESSAGES = {
     "use_local": "Conflict resolved with the local version",
     "use_server": "Conflict resolved with the server version",
@@ -72,6 +75,7 @@ def judge(attempt: Attempt, item: Item) -> Answer:
 
 def reject(item: Item, rejected: Rejected) -> Answer:
     """The answer to a refused item; it is logged with its code, never with data."""
+    answer = answers.rejected(item, rejected)
     logger.info(
         "operation rejected",
         extra={
@@ -81,7 +85,7 @@ def reject(item: Item, rejected: Rejected) -> Answer:
             "local_id": item.local_id,
         },
     )
-    return answers.rejected(item, rejected)
+    return answer
 
 
 def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
@@ -127,7 +131,7 @@ def _finish(
         entity_id=str(row.id),
         version_before=_version_before(operation, row, stated) if is_versioned else None,
         version_after=row.updated_at if is_versioned else None,
-        message=verdict.message or outcome.message or _default_message(operation, row),
+        message=verdict.message or _message_of(outcome) or _default_message(operation, row),
         result=_result(outcome, others) or None,
     )
     attempt.history.add(stated)
@@ -186,6 +190,14 @@ def _version_before(operation: Operation, row: Row, stated: Iterable[StatedChang
     return row.updated_at
 
 
+def _message_of(outcome: Outcome) -> str | None:
+    """The handler's own message. Raises `ValueError` where the ledger has no room for it."""
+    message = outcome.message
+    if message is not None and (not isinstance(message, str) or len(message) > MAX_MESSAGE_LENGTH):
+        raise ValueError(f"The message of an Outcome is a text of at most {MAX_MESSAGE_LENGTH} characters.")
+    return message
+
+
 def _default_message(operation: Operation, row: Row) -> str:
     return f"{entity_of(row).label} {'created' if operation.target is None else 'updated'} successfully"
 
@@ -194,10 +206,11 @@ def _result(outcome: Outcome, others: list[Row]) -> Fields:
     """The parts of the answer that are remembered beside its message and versions."""
     result: Fields = {}
     if outcome.result:
-        size = len(orjson.dumps(dict(outcome.result)))
-        if size > MAX_RESULT_BYTES:
-            raise ValueError(f"The result has {size} bytes; at most {MAX_RESULT_BYTES} are kept for retries.")
-        result["result"] = dict(outcome.result)
+        encoded = orjson.dumps(dict(outcome.result))
+        if len(encoded) > MAX_RESULT_BYTES:
+            raise ValueError(f"The result has {len(encoded)} bytes; at most {MAX_RESULT_BYTES} are kept for retries.")
+        # As every retry will read it, whatever the handler does to its own values later.
+        result["result"] = orjson.loads(encoded)
     if others:
         result["also"] = [[entity_of(row).name, str(row.id)] for row in others]
     return result

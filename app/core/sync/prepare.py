@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
+import orjson
 from marshmallow import Schema, ValidationError
 
 from app.core.host.handlers import core_keys
@@ -17,9 +18,13 @@ from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.items import Item, Routed, fresh_copy
 from app.core.sync.keys import read_keys
 from app.core.sync.refusals import failed, invalid, not_tried
+from app.core.values import JsonObject
 from app.errors import Rejected
-from app.http.body import details_of
+from app.http.body import details_of, find_unstorable
 from app.plugin_api import SyncHandler
+
+#: The most bytes, as JSON, of the messages about one payload: there is one for each unknown key.
+MAX_DETAIL_BYTES = 32 * 1024
 
 
 def prepare(items: Iterable[Item], registry: Registry, watch: Watch = UNWATCHED) -> list[Item]:
@@ -70,32 +75,53 @@ def _guarded(item: Routed, read: Callable[[Routed], None], registry: Registry, w
         return
     try:
         with watch(item.handler):
-            read(item)
-    except Rejected as rejected:
-        item.fault = rejected
-    except ValidationError as error:
-        item.fault = invalid(details_of(error))
+            item.fault = _fault_of(read, item)
     except BUGS:
         item.fault = failed(item.handler, item.index, item.local_id, registry)
+
+
+def _fault_of(read: Callable[[Routed], None], item: Routed) -> Rejected | None:
+    """The refusal that a handler's own code answers an item with."""
+    try:
+        read(item)
+    except Rejected as rejected:
+        return rejected
+    except ValidationError as error:
+        return _refusal(details_of(error))
+    return None
+
+
+def _refusal(details: JsonObject) -> Rejected:
+    """The rejection with as many of the details as have room in it. Raises `TypeError` where they are no JSON."""
+    if len(orjson.dumps(details)) <= MAX_DETAIL_BYTES:
+        return invalid(details)
+    kept, room = {}, MAX_DETAIL_BYTES
+    for key, messages in details.items():
+        room -= len(orjson.dumps([key, messages]))
+        if room < 0:
+            break
+        kept[key] = messages
+    return invalid(kept, f"{len(details) - len(kept)} more fields were refused than `details` has room for.")
 
 
 def _load(group: list[Routed], is_partial: bool, registry: Registry, watch: Watch) -> None:
     """Load all payloads at once; one by one where that fails, since one bad item spoils the whole (trap 19)."""
     handler = group[0].handler
-    schema = _schema(handler, is_partial)
     try:
         with watch(handler):
-            loaded = schema.load([item.payload for item in group], many=True)
+            loaded = _schema(handler, is_partial).load([item.payload for item in group], many=True)
+            # A schema's own code may return another number of elements.
+            pairs = list(zip(group, loaded, strict=True))
     except BUGS:
         for item in group:
-            _guarded(item, partial(_load_one, schema), registry, watch)
+            _guarded(item, partial(_load_one, is_partial), registry, watch)
     else:
-        for item, data in zip(group, loaded, strict=True):
+        for item, data in pairs:
             item.data = data
 
 
-def _load_one(schema: Schema, item: Routed) -> None:
-    item.data = schema.load(item.payload)
+def _load_one(is_partial: bool, item: Routed) -> None:
+    item.data = _schema(item.handler, is_partial).load(item.payload)
 
 
 @lru_cache(maxsize=512)
@@ -110,4 +136,8 @@ def _upcast(item: Routed) -> None:
     payload = item.handler.upcast(dict(item.payload))
     if not isinstance(payload, dict):
         raise TypeError(f"upcast returned {type(payload).__name__}; a dict is needed.")
+    # The rows that these name are loaded for the whole batch, so that a value which no database takes would fail all.
+    unstorable = find_unstorable({key: payload[key] for key in core_keys(item.handler) & payload.keys()})
+    if unstorable is not None:
+        raise ValueError(f"upcast returned a payload that cannot be stored: {unstorable}")
     item.payload = payload

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import enum
 import sys
 from collections.abc import Mapping
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import click
 import pytest
 from flask import Blueprint, Flask
 from marshmallow import Schema
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Date,
+    Enum,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Time,
+    Uuid,
+)
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from app import create_app, policies
+from app.core.database.types import UTCDateTime
+from app.core.host.checks.models import model_findings
 from app.core.host.findings import Finding, Kind, refuse
 from app.core.host.handlers import by_ids, core_keys, models_of, takes_client_id
 from app.core.host.load import load_plugins
@@ -22,8 +43,8 @@ from app.core.host.mount import mount_blueprints, mount_commands
 from app.core.host.registry import HANDLERS, PLUGINS, Registry
 from app.core.host.settings import read_settings
 from app.errors import PluginError
-from app.models import Attachment, FormFill, FormTemplate, Inspection
-from app.plugin_api import API_VERSION, Plugin, SyncHandler, by_id, children, edit, plugin_settings, via
+from app.models import KEEP_IDS, Attachment, FormFill, FormTemplate, Inspection, JSONValue
+from app.plugin_api import API_VERSION, Entity, Plugin, SyncHandler, by_id, children, edit, plugin_settings, via
 from app.testing import World, sign_in
 from app.web import public
 
@@ -117,6 +138,18 @@ def test_a_kind_of_finding_shows_an_ellipsis_for_each_value() -> None:
     )
 
 
+def test_an_import_may_raise_anything(stranger: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[BaseException] = [asyncio.CancelledError(), GeneratorExit(), KeyboardInterrupt()]
+    monkeypatch.setattr(EntryPoint, "load", Mock(side_effect=raised))
+    entries = [entry(stranger, name, handler(name)) for name in ("one", "two")]
+    findings = load_plugins(Registry(), entries)
+    assert [each.what for each in findings] == [
+        "importing it raised CancelledError: ", "importing it raised GeneratorExit: "
+    ]  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        load_plugins(Registry(), entries[:1])
+
+
 def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(stranger: ModuleType) -> None:
     class Plain:
         __entity__ = FormFill.__entity__
@@ -131,6 +164,47 @@ def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(str
     entries = [entry(stranger, "stray", handler("stray", reads={"x": by_id(stray, "x_id")}))]
     (finding,) = load_plugins(Registry(), entries)
     assert finding.what == "the model 'Stray' has no `__entity__ = Entity(…)`"
+
+
+class Price(enum.Enum):
+    LOW = "low"
+
+
+@pytest.mark.parametrize(
+    "kind", [Numeric(), Float(asdecimal=True), LargeBinary(), Interval(), ARRAY(Numeric())], ids=repr
+)
+def test_a_recorded_column_that_json_has_no_type_for_is_a_finding(kind: TypeEngine[Any]) -> None:
+    (finding,) = model_findings("Here", model_with(kind))
+    assert finding.what == f"JSON has no type for the values of value ({kind!r}), which its entity records"
+    assert list(model_findings("Here", model_with(kind, recorded=()))) == [], "what is not recorded may be anything"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Numeric(asdecimal=False), Float(), Integer(), String(), Boolean(), Date(), Time(), UTCDateTime(), Uuid(),
+        Enum(Price), JSONValue, ARRAY(String()),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_recorded_column_that_json_has_a_form_for_is_none(kind: TypeEngine[Any]) -> None:
+    assert list(model_findings("Here", model_with(kind))) == []
+
+
+def model_with(kind: TypeEngine[Any], recorded: tuple[str, ...] = ("value",)) -> type:
+    """A model with a column of this type, in tables of its own."""
+    base: Any = type("Base", (DeclarativeBase,), {})
+    parts = {
+        "__tablename__": "guest",
+        "__table_args__": KEEP_IDS,
+        "__entity__": Entity(name="guest", label="Guest", noun="guest", fields=recorded, identity=()),
+        "id": mapped_column(Integer, primary_key=True),
+        "created_at": mapped_column(UTCDateTime()),
+        "updated_at": mapped_column(UTCDateTime()),
+        "value": mapped_column(kind),
+    }
+    found: type = type("Guest", (base,), parts)
+    return found
 
 
 # Questions about a handler

@@ -6,13 +6,15 @@ their context's back whenever the payload tells them to.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
-from marshmallow import INCLUDE, Schema
+from marshmallow import INCLUDE, Schema, ValidationError, post_load
 from sqlalchemy import text
 
 from app import policies
@@ -95,6 +97,11 @@ def look_at_what_is_not_loaded(operation: Operation, context: Context) -> None:
 DEEDS: dict[str, Deed] = {
     "raises": lambda *_: raise_(ValueError("a plugin's bug")),
     "exits": lambda *_: raise_(SystemExit(3)),
+    "is cancelled": lambda *_: raise_(asyncio.CancelledError()),
+    "ends a generator": lambda *_: raise_(GeneratorExit()),
+    "ends an iterator": lambda *_: raise_(StopIteration()),
+    "raises what is no Exception": lambda *_: raise_(BaseException("a plugin's bug")),
+    "raises a group": lambda *_: raise_(BaseExceptionGroup("bugs", [BaseException()])),
     "recurses": lambda *_: raise_(RecursionError()),
     "aborts like a view": lambda *_: abort(404),
     "answers like a view": lambda *_: raise_(NotFoundError()),
@@ -292,6 +299,7 @@ def test_a_failure_after_the_commit_is_no_failure_of_the_item(
 ) -> None:
     def apply(operation: Operation, context: Context) -> Outcome:
         context.after_commit(lambda: raise_(OSError("no printer")))
+        context.after_commit(lambda: raise_(asyncio.CancelledError()))
         return edit(operation, context)
 
     register(
@@ -301,24 +309,31 @@ def test_a_failure_after_the_commit_is_no_failure_of_the_item(
     assert stored(world, form_fill)["a"] == 5
 
 
-@pytest.mark.parametrize("where", ["schema", "policy", "upcast", "changes"])
+@pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError, TryAgainError])
+@pytest.mark.parametrize("where", ["making the schema", "schema", "policy", "upcast", "changes"])
 def test_whatever_part_of_a_handler_raises_only_its_items_fail(
     app: Flask,
     world: World,
     device: FlaskClient,
     form_fill: FormFill,
     where: str,
+    error: type[BaseException],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class RaisingSchema(AnySchema):
         def load(self, *_: Any, **__: Any) -> Any:
-            raise KeyError("schema")
+            raise error("schema")
+
+    class UnmadeSchema(AnySchema):
+        def __init__(self, *_: Any, **__: Any) -> None:
+            raise error("making the schema")
 
     parts: dict[str, Any] = {
+        "making the schema": {"schema": UnmadeSchema},
         "schema": {"schema": RaisingSchema},
-        "policy": {"policy": lambda *_: raise_(KeyError("policy"))},
-        "upcast": {"upcast": lambda _: raise_(KeyError("upcast"))},
-        "changes": {"changes": lambda _: raise_(KeyError("changes"))},
+        "policy": {"policy": lambda *_: raise_(error("policy"))},
+        "upcast": {"upcast": lambda _: raise_(error("upcast"))},
+        "changes": {"changes": lambda _: raise_(error("changes"))},
     }
     given: dict[str, Any] = {"schema": AnySchema, "policy": policies.change, "apply": edit, **parts[where]}
     register(app, SyncHandler(type="raising", target=by_id(FormFill), **given))
@@ -335,6 +350,75 @@ def test_whatever_part_of_a_handler_raises_only_its_items_fail(
     told = {name: getattr(failure, name) for name in ("type", "distribution", "version", "index", "local_id")}
     assert told == {"type": "raising", "distribution": "careless", "version": "1", "index": 1, "local_id": "2"}
     assert "canary" not in caplog.text
+
+
+def test_an_interrupt_in_a_servers_thread_is_a_plugins_and_in_the_main_thread_somebodys(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        return raise_(KeyboardInterrupt()) if operation.data.get("guilty") else edit(operation, context)
+
+    register(
+        app, SyncHandler(type="careless", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=apply)
+    )
+    sent = [item(form_fill, "first"), item(form_fill, "second", guilty=True)]
+    answers: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: answers.append(push(device, *sent)))
+    thread.start()
+    thread.join()
+    (results,) = answers
+    assert [each["index"] for each in results["success"]] == [0]
+    assert [(each["index"], each["code"]) for each in results["errors"]] == [(1, "handler_failed")]
+    with pytest.raises(KeyboardInterrupt):
+        push(device, sent[1])
+
+
+@pytest.mark.parametrize("returned", [None, [], [{"a": 1}, {"a": 1}]], ids=["nothing", "too few", "too many"])
+def test_a_schema_that_loses_elements_fails_with_its_items_alone(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, returned: Any
+) -> None:
+    class LosingSchema(AnySchema):
+        @post_load(pass_collection=True)
+        def lose(self, data: Any, *, many: bool, **_: Any) -> Any:
+            return returned if many else data
+
+    register(
+        app,
+        SyncHandler(type="careless", schema=LosingSchema, target=by_id(FormFill), policy=policies.change, apply=edit),
+    )
+    good = {"type": "form_fill", "local_id": "good", "data": {"id": form_fill.id, "changes": {"b": 3}}}
+    results = push(device, item(form_fill, "x"), good)
+    assert [each["index"] for each in results["success"]] == [0, 1], "loaded one by one, each is as it should be"
+    assert stored(world, form_fill)["b"] == 3
+
+
+@pytest.mark.parametrize("key", [2**70, "\ud800", "\0"], ids=["too large", "surrogate", "NUL"])
+def test_an_upcast_that_names_a_row_which_no_database_can_look_up_fails_alone(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, key: Any
+) -> None:
+    def upcast(payload: dict[str, Any]) -> dict[str, Any]:
+        if payload["name"] == "raises":
+            raise ValidationError("n", field_name=["n"])  # type: ignore[arg-type]
+        return {**payload, "id": key}
+
+    register(
+        app,
+        SyncHandler(
+            type="careless",
+            schema=AnySchema,
+            target=by_id(FormFill),
+            policy=policies.change,
+            apply=edit,
+            upcast=upcast,
+        ),
+    )
+    good = {"type": "form_fill", "local_id": "good", "data": {"id": form_fill.id, "changes": {"a": 1}}}
+    results = push(device, item(form_fill, "odd"), good, item(form_fill, "raises"))
+    assert [each["index"] for each in results["success"]] == [1]
+    assert [(each["index"], each["code"]) for each in results["errors"]] == [
+        (0, "handler_failed"), (2, "handler_failed"),
+    ]  # fmt: skip
+    assert stored(world, form_fill) == {"a": 1, "b": 0}
 
 
 def test_a_user_deactivated_meanwhile_changes_nothing(

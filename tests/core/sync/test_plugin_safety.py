@@ -5,21 +5,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from marshmallow import INCLUDE, Schema, pre_load
+from marshmallow import INCLUDE, Schema, ValidationError, pre_load
 from sqlalchemy import text, update
 
 from app import policies
+from app.api import offline_data
 from app.core.database.engine import db
+from app.core.database.transactions import snapshot
 from app.core.host import watch
 from app.core.host.registry import Registered
+from app.errors import TryAgainError
 from app.http import metrics
 from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
@@ -29,6 +36,10 @@ from tests.support.answers import json_of
 from tests.support.rows import target_of
 
 Deed = Callable[[Operation, Context], Any]
+
+
+def raise_(error: BaseException) -> Any:
+    raise error
 
 
 class AnySchema(Schema):
@@ -175,16 +186,28 @@ def test_a_handler_may_look_things_up_and_use_savepoints(
     assert push(device, item(form_fill, "x"))["success"]
 
 
+#: What a hook of an entity may do instead of returning a JSON object.
+FAULTS: dict[str, Callable[[], Any]] = {
+    "raises": lambda: raise_(KeyError("a hook's bug")),
+    "is cancelled": lambda: raise_(asyncio.CancelledError()),
+    "answers the request": lambda: raise_(TryAgainError()),
+    "returns a Decimal": lambda: {"price": Decimal("1.5")},
+    "returns a surrogate": lambda: {"text": "\ud800"},
+    "returns a list": lambda: ["x"],
+    "returns nothing": lambda: None,
+    "returns too much": lambda: {"text": "x" * 5_000_000},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("hook", ["expose", "conflict"])
 def test_a_hook_that_fails_while_answers_are_completed_hits_its_own_item_only(
-    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch, hook: str
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, hook: str, fault: str
 ) -> None:
     entity, usual = FormFill.__entity__, getattr(FormFill.__entity__, hook)
 
     def failing(row: FormFill, *more: Any) -> Any:
-        if "guilty" in row.data:
-            raise KeyError("a hook's bug")
-        return usual(row, *more)
+        return FAULTS[fault]() if "guilty" in row.data else usual(row, *more)
 
     install(app)
     innocent = world.form_fill(world.get(Inspection, form_fill.inspection_id))
@@ -212,6 +235,111 @@ def test_a_result_that_is_too_large_hits_its_own_item_only(
     results = push(device, item(form_fill, "a", size=5000), item(form_fill, "b", size=4000))
     assert [each["index"] for each in results["errors"]] == [0]
     assert stored(world, form_fill)["n"] == 4000
+
+
+#: What `apply` may do, and the core has to send.
+REFUSALS: dict[str, Callable[[], Any]] = {
+    "a Decimal": lambda: raise_(Rejected("odd", "Odd", details={"price": [Decimal(1)]})),
+    "an object": lambda: raise_(Rejected("odd", "Odd", details={"price": object()})),
+    "a number as a key": lambda: raise_(Rejected("odd", "Odd", details={1: ["Odd"]})),  # type: ignore[dict-item]
+    "no object": lambda: raise_(Rejected("odd", "Odd", details=["Odd"])),  # type: ignore[arg-type]
+    "a surrogate": lambda: raise_(Rejected("odd", "Odd", details={"text": ["\ud800"]})),
+    "an exception": lambda: raise_(Rejected("odd", ValueError("Odd"))),  # type: ignore[arg-type]
+    "a list as the code": lambda: raise_(Rejected(["odd"], "Odd")),  # type: ignore[arg-type]
+    "a long sentence": lambda: raise_(Rejected("odd", "x" * 10_000_000)),
+    "many details": lambda: raise_(Rejected("odd", "Odd", details={str(n): ["Odd"] for n in range(9999)})),
+    "invalid with a Decimal": lambda: raise_(ValidationError({"price": [Decimal(1)]})),
+    "a message that is no text": lambda: Outcome(message=Decimal(1)),  # type: ignore[arg-type]
+    "a message that is too long": lambda: Outcome(message="x" * 256),
+    "a result with a surrogate": lambda: Outcome(result={"text": "\ud800"}),
+    "a result with a Decimal": lambda: Outcome(result={"price": Decimal(1)}),
+}
+
+
+@pytest.mark.parametrize("hook", ["apply", "changes", "upcast"])
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_cannot_be_sent_fails_alone_at_each_retry(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, hook: str, name: str
+) -> None:
+    def guilty(data: Any) -> bool:
+        return "guilty" in data
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        outcome = edit(operation, context)
+        return REFUSALS[name]() if guilty(operation.data) else outcome
+
+    hooks = {"apply": apply, hook: lambda data: REFUSALS[name]() if guilty(data) else data}
+    install(app, **{**hooks, "apply": apply})
+    sent = [item(form_fill, "first"), item(form_fill, "guilty"), item(form_fill, "last")]
+    for is_retry in (None, True):
+        results = push(device, *sent)
+        assert [(each["index"], each.get("replayed")) for each in results["success"]] == [(0, is_retry), (2, is_retry)]
+        assert [(each["index"], each["code"]) for each in results["errors"]] == [(1, "handler_failed")]
+    assert stored(world, form_fill) == {"a": 0, "b": 0, "list": [], "map": {}, "first": 1, "last": 1}
+
+
+def test_a_retry_is_answered_with_the_result_as_it_was_first_sent(
+    app: Flask, device: FlaskClient, form_fill: FormFill
+) -> None:
+    given = {"at": datetime(2024, 3, 15, tzinfo=UTC), "list": [1, float("nan")]}
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        return Outcome(result=given)
+
+    install(app, apply=apply)
+    (first,), (second,) = (push(device, item(form_fill, "x"))["success"] for _ in range(2))
+    assert first["result"] == second["result"] == {"at": "2024-03-15T00:00:00+00:00", "list": [1, None]}
+    assert second["replayed"]
+
+
+def test_a_refusal_of_very_many_fields_names_those_that_have_room(
+    app: Flask, device: FlaskClient, form_fill: FormFill
+) -> None:
+    install(app, schema=Schema)
+    many = {
+        "type": "careless",
+        "local_id": "many",
+        "data": {"id": form_fill.id, **dict.fromkeys(map(str, range(9999)))},
+    }
+    long = {"type": "careless", "local_id": "long", "data": {"id": form_fill.id, "x" * 100_000: 1}}
+    errors = push(device, many, long)["errors"]
+    assert [each["code"] for each in errors] == ["invalid", "invalid"]
+    named = len(errors[0]["details"])
+    assert 100 < named < 9999
+    assert errors[0]["message"] == f"{9999 - named} more fields were refused than `details` has room for."
+    assert (errors[1]["details"], errors[1]["message"][:6]) == ({}, "1 more")
+
+
+def test_a_conflict_over_a_value_that_is_no_json_fails_alone(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    install(app, changes=lambda data: {name: Decimal(value) for name, value in data.items()})
+    innocent = world.form_fill(world.get(Inspection, form_fill.inspection_id))
+    stale = item(form_fill, "x", updated_at="2020-01-01T00:00:00Z")
+    good = {"type": "form_fill", "local_id": "good", "data": {"id": innocent.id, "changes": {"a": 1}}}
+    results = push(device, stale, good)
+    assert [(each["index"], each["code"]) for each in results["errors"]] == [(0, "handler_failed")]
+    assert [each["index"] for each in results["success"]] == [1]
+
+
+def test_an_answer_whose_row_cannot_be_shown_in_the_end_stays_as_it_was_before(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    entity, usual = FormFill.__entity__, FormFill.__entity__.expose
+
+    def expose(row: FormFill, fields: dict[str, Any]) -> dict[str, Any]:
+        return raise_(KeyError("a hook's bug")) if "guilty" in row.data else fields
+
+    install(app, versioned=False)
+    object.__setattr__(entity, "expose", expose)
+    try:
+        good = {"type": "form_fill", "local_id": "good", "data": {"id": form_fill.id, "changes": {"b": 2}}}
+        results = push(device, good, item(form_fill, "guilty"))
+    finally:
+        object.__setattr__(entity, "expose", usual)
+    assert [each["index"] for each in results["success"]] == [0, 1]
+    assert results["success"][0]["data"] == {"a": 0, "b": 2, "list": [], "map": {}}
+    assert stored(world, form_fill)["guilty"] == 1
 
 
 # Code that does not end
@@ -410,23 +538,42 @@ def test_a_rejection_by_a_hook_is_no_bug(app: Flask, device: FlaskClient, form_f
     assert entry["code"] == "full"
 
 
-def test_a_row_whose_record_hook_fails_is_fed_plainly_and_keeps_nobody_from_the_others(
-    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
-) -> None:
+@pytest.fixture(params=sorted(FAULTS.keys() - {"returns too much"}))
+def marked(request: pytest.FixtureRequest, form_fill: FormFill) -> Iterator[FormFill]:
+    """A form fill of which the `record` hook does something else than returning a JSON object."""
     entity, usual = FormFill.__entity__, FormFill.__entity__.record
+    assert usual is not None
+    deed, key = FAULTS[request.param], form_fill.id
+    object.__setattr__(entity, "record", lambda row: deed() if row.id == key else usual(row))
+    yield form_fill
+    object.__setattr__(entity, "record", usual)
 
-    def failing(row: FormFill) -> Any:
-        if row.id == form_fill.id:
-            raise KeyError("a hook's bug")
-        assert usual is not None
-        return usual(row)
 
+def require_marks(records: list[dict[str, Any]], marked: FormFill, other: FormFill) -> None:
+    """Of the two rows one is marked, without its content, and the other one is whole."""
+    first, second = records
+    assert first.keys() == {"id", "inspection_id", "created_at", "updated_at", "unreadable"}
+    assert (first["id"], first["inspection_id"], first["unreadable"]) == (marked.id, marked.inspection_id, True)
+    assert second["id"] == other.id
+    assert "unreadable" not in second
+
+
+def test_a_row_whose_record_hook_fails_is_marked_and_keeps_nobody_from_the_others(
+    world: World, device: FlaskClient, inspection: Inspection, marked: FormFill, caplog: pytest.LogCaptureFixture
+) -> None:
     other = world.form_fill(inspection)
-    object.__setattr__(entity, "record", failing)
-    try:
-        changes = json_of(device.get("/api/v1/sync/changes"))["data"]["changes"]
-    finally:
-        object.__setattr__(entity, "record", usual)
-    records = {each["id"]: each["record"] for each in changes if each["entity"] == "form_fill"}
-    assert records.keys() == {form_fill.id, other.id}
-    assert records[form_fill.id]["list"] == [], "its fields, without what the hook would have made of them"
+    changes = json_of(device.get("/api/v1/sync/changes"))["data"]["changes"]
+    require_marks([each["record"] for each in changes if each["entity"] == "form_fill"], marked, other)
+    (told,) = [each.__dict__ for each in caplog.records if each.message == "record failed"]
+    assert (told["entity"], told["id"]) == ("form_fill", marked.id)
+
+
+def test_an_offline_package_marks_the_rows_of_plugins_in_the_same_way(
+    app: Flask, world: World, inspection: Inspection, marked: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = world.form_fill(inspection)
+    # As if the form fills came from a plugin.
+    monkeypatch.setattr(offline_data, "models_below", lambda _models: [FormFill])
+    with app.app_context(), snapshot(db.session()):
+        rows = orjson.loads(orjson.dumps(offline_data._plugin_rows(db.session(), inspection.id)))
+    require_marks(rows["form_fill"], marked, other)

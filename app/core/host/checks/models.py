@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from datetime import date, time
+from enum import Enum
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import JSON, Integer, String, Table
+from sqlalchemy import ARRAY, JSON, Integer, String, Table
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.types import TypeEngine
 
 from app.core.host.checks.values import columns_by_name, function_findings, is_name
 from app.core.host.findings import Finding, Kind
@@ -18,6 +23,9 @@ STATUS_KEYS = ("user_id", "pending_inspections", "completed_inspections", "last_
 
 #: Actions of a foreign key when the core deletes the parent; any other would stop the core after an uninstallation.
 HARMLESS = ("CASCADE", "SET NULL")
+
+#: What values of recorded columns may be in Python: the ledger and the answers have a form in JSON for each.
+JSON_TYPES = (str, int, float, date, time, UUID, Enum, list, dict)
 
 #: The longest id that the ledger keeps, in characters.
 ID_LENGTH = 36
@@ -36,6 +44,10 @@ BLOCKING_KEY = Kind(
 NO_NAME = Kind("{name!r} cannot be an entity's name", "Use lower-case letters, digits and underscores.")
 LONG_IDS = Kind("its ids are longer than the ledger keeps", "Use String(36).")
 NO_COLUMNS = Kind("its entity names {names}, which are no columns", "Correct `fields` or `identity`.")
+NO_JSON = Kind(
+    "JSON has no type for the values of {names}, which its entity records",
+    "Use Float, an Integer that counts the smallest unit, or String.",
+)
 NO_DOCUMENT = Kind("its document {name!r} is no JSON column", "Use app.models.JSONValue.")
 NO_RELATIONSHIPS = Kind("its entity loads {names}, which are no relationships", "Correct `loads`.")
 NO_CONSTRAINTS = Kind("its entity has sentences for {names}, no constraints of {table}", "Correct them.")
@@ -141,8 +153,21 @@ def _column_findings(where: str, model: type, entity: Entity, table: Table) -> I
     unknown = _missing((*entity.fields, *entity.identity), columns)
     if unknown:
         yield NO_COLUMNS.at(where, names=unknown)
+    strange = [name for name in entity.fields if name in columns and not _is_json(columns[name].type)]
+    if strange:
+        yield NO_JSON.at(where, names=", ".join(f"{name} ({columns[name].type!r})" for name in strange))
     if entity.document is not None and not isinstance(getattr(columns.get(entity.document), "type", None), JSON):
         yield NO_DOCUMENT.at(where, name=entity.document)
+
+
+def _is_json(kind: TypeEngine[Any]) -> bool:
+    """Whether a column's values can be recorded and shown. A type that does not say what they are counts as one."""
+    if isinstance(kind, ARRAY):
+        return _is_json(kind.item_type)
+    try:
+        return issubclass(kind.python_type, JSON_TYPES) or kind.python_type is object
+    except NotImplementedError:
+        return True
 
 
 def _hook_findings(where: str, entity: Entity) -> Iterator[Finding]:

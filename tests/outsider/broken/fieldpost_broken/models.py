@@ -1,5 +1,6 @@
 """Models that do not fit."""
 
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ForeignKey, String
@@ -50,7 +51,7 @@ class Muddled(Syncable, db.Model):
     __table_args__ = (KEEP_IDS,)
     __entity__ = entity(
         "Muddled Name",
-        fields=("colour",),
+        fields=("colour", "price"),
         document="name",
         loads=("friends",),
         record=lambda: {},
@@ -58,6 +59,7 @@ class Muddled(Syncable, db.Model):
     )
 
     name: Mapped[str]
+    price: Mapped[Decimal]
 
 
 class Imposter(Syncable, db.Model):
