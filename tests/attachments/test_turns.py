@@ -12,10 +12,11 @@ from flask.testing import FlaskClient
 from app.attachments import download as download_module
 from app.attachments import upload as upload_module
 from app.attachments.storage import images
-from app.attachments.turns import LONGEST_WAIT, Turns
+from app.attachments.storage.turns import LONGEST_WAIT, Turns
 from app.errors import TryAgainError
 from app.models import FormFill
 from tests.attachments.conftest import upload
+from tests.support.answers import json_of
 
 
 def test_the_wait_that_is_left_is_given_to_the_next_queue() -> None:
@@ -86,5 +87,5 @@ def test_a_thumbnail_that_waits_too_long_is_503(
     url = upload(device, form_fill).json["data"]["url"] + "?variant=thumbnail"
     with busy().turn():
         answer = device.get(url)
-    assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     assert device.get(url).status_code == 200
