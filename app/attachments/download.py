@@ -13,7 +13,7 @@ from werkzeug.exceptions import PreconditionFailed
 from app.attachments.storage import LinkingStorage, MissingObjectError, current_storage
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import thumbnail
-from app.attachments.turns import Turns
+from app.attachments.storage.turns import Turns
 from app.errors import NotFoundError, StorageError
 from app.models import Attachment
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from io import SEEK_END, RawIOBase
+from io import SEEK_END, BytesIO, RawIOBase
 from tempfile import SpooledTemporaryFile
-from typing import IO, cast
+from typing import IO
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, MultiDict
-from werkzeug.exceptions import HTTPException
-from werkzeug.formparser import FormDataParser
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from app.attachments.destination import Destination, missing_parameters, read_destination
 from app.config import current_settings
@@ -35,7 +36,7 @@ def received_upload(request: Request, part: str, kind: str) -> Iterator[tuple[De
         f"form_fill_id, field_name, {part}", "Send these three parts as multipart/form-data, none of them empty."
     )
     with ExitStack() as kept:
-        form, files = _parts(request, missing, kept)
+        form, files = _parts(request, part, missing, kept)
         file = files.get(part)
         size = 0 if file is None else file.seek(0, SEEK_END)
         has_texts = all(form.get(name, "").strip() for name in ("form_fill_id", "field_name"))
@@ -65,25 +66,17 @@ def too_large(limit: int, reason: str = "") -> TooLargeError:
 
 
 def _parts(
-    request: Request, missing: RequestError, kept: ExitStack
+    request: Request, part: str, missing: RequestError, kept: ExitStack
 ) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
     """The text parts and the file parts. With a wrong boundary both are empty (trap 15).
 
     Files are written to temporary files as they arrive, so that a slow upload takes no memory.
     """
-    parser = FormDataParser(
-        # Closed with `kept`, which the linter cannot see.
-        stream_factory=lambda *_args, **_options: kept.enter_context(SpooledTemporaryFile(SLICE)),  # noqa: SIM115
-        # The parser also counts the part of a file that it holds: a slice, and the possible beginning of a boundary.
-        max_form_memory_size=SLICE + OTHER_PARTS_BYTES,
-        max_form_parts=MAX_PARTS,
-        silent=False,
-    )
     limit = max_image_bytes()
     body = _Body(request, limit + OTHER_PARTS_BYTES)
     try:
         try:
-            _, form, files = parser.parse(cast(IO[bytes], body), request.mimetype, None, request.mimetype_params)
+            form, files = _Parts(part, kept).read(body, _boundary(request))
         finally:
             # If the parser has given up, the rest may still break a rule that comes first, such as the size.
             while body.read():
@@ -101,6 +94,75 @@ def _parts(
         # The parser raises several kinds of errors; all of them mean that the multipart cannot be read.
         raise missing from error
     return form, files
+
+
+def _boundary(request: Request) -> bytes:
+    """The boundary of the multipart. Raises `ValueError` if the body is none."""
+    boundary = request.mimetype_params.get("boundary", "")
+    if request.mimetype != "multipart/form-data" or not boundary:
+        raise ValueError("no multipart/form-data with a boundary")
+    return boundary.encode("ascii")
+
+
+class _Parts:
+    """The parts of a multipart as they arrive. The part with the image is a file, with or without a file name."""
+
+    def __init__(self, file_part: str, kept: ExitStack) -> None:
+        self._file_part = file_part
+        self._kept = kept
+        self._form: MultiDict[str, str] = MultiDict()
+        self._files: MultiDict[str, FileStorage] = MultiDict()
+        self._part: Field | File | None = None
+        self._content: IO[bytes] = BytesIO()
+
+    def read(self, body: _Body, boundary: bytes) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """The text parts and the file parts. Raises `ValueError` or an `HTTPException` if the multipart is broken."""
+        # The decoder also counts the part of a file that it holds: a slice, and the possible beginning of a boundary.
+        decoder = MultipartDecoder(boundary, max_form_memory_size=SLICE + OTHER_PARTS_BYTES, max_parts=MAX_PARTS)
+        while True:
+            piece = body.read()
+            decoder.receive_data(piece or None)
+            while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
+                self._take(event)
+            if not piece:
+                return self._form, self._files
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Field | File):
+            self._part = event
+            # Closed with `kept`, which the linter cannot see.
+            self._content = (
+                self._kept.enter_context(SpooledTemporaryFile(SLICE)) if self._is_file(event) else BytesIO()  # noqa: SIM115
+            )
+        elif isinstance(event, Data):
+            self._write(event.data)
+            if not event.more_data:
+                self._finish()
+
+    def _is_file(self, part: Field | File) -> bool:
+        return isinstance(part, File) or part.name == self._file_part
+
+    def _write(self, data: bytes) -> None:
+        if isinstance(self._content, BytesIO) and self._content.tell() + len(data) > OTHER_PARTS_BYTES:
+            raise RequestEntityTooLarge()
+        self._content.write(data)
+
+    def _finish(self) -> None:
+        part = self._part
+        assert part is not None
+        self._content.seek(0)
+        if self._is_file(part):
+            filename = part.filename if isinstance(part, File) else ""
+            self._files.add(part.name, FileStorage(self._content, filename, part.name, headers=part.headers))
+        else:
+            self._form.add(part.name, self._content.read().decode(_charset(part), "replace"))
+
+
+def _charset(part: Field | File) -> str:
+    """The charset of a text part: UTF-8, or one of the few others that clients send."""
+    _, parameters = parse_options_header(part.headers.get("content-type", ""))
+    charset = parameters.get("charset", "").lower()
+    return charset if charset in ("ascii", "us-ascii", "iso-8859-1") else "utf-8"
 
 
 class _Body(RawIOBase):

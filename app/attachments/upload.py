@@ -21,8 +21,8 @@ from app.attachments.place import Place, find_form_fill, lock_place, require_rig
 from app.attachments.storage import current_storage
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import ImageFacts, verify
+from app.attachments.storage.turns import LONGEST_WAIT, Turns
 from app.attachments.stored import Stored, find_stored, serialize_upload
-from app.attachments.turns import LONGEST_WAIT, Turns
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.ledger.entries import Remembered

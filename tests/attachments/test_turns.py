@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from app.attachments import download as download_module
 from app.attachments import upload as upload_module
 from app.attachments.storage import images
-from app.attachments.turns import LONGEST_WAIT, Turns
+from app.attachments.storage.turns import LONGEST_WAIT, Turns
 from app.errors import TryAgainError
 from app.models import FormFill
 from tests.attachments.conftest import upload

@@ -244,6 +244,18 @@ def test_a_broken_multipart_is_400_and_stores_nothing(
     assert files_in(app) == []
 
 
+@pytest.mark.parametrize("size", [(64, 48), (900, 700)])
+def test_a_part_without_a_filename_is_a_file(
+    app: Flask, device: FlaskClient, form_fill: FormFill, size: tuple[int, int]
+) -> None:
+    data = png(size) + bytes(200_000)
+    body = multipart(form_fill, data).replace(b'; filename="a.jpg"', b"")
+    answer = device.post(UPLOAD, data=body, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 200, answer.json
+    assert json_of(answer)["data"]["filename"] is None
+    assert [file.read_bytes() for file in files_in(app)] == [data]
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data", "image/jpeg"])
 def test_a_body_of_another_kind_is_400(device: FlaskClient, form_fill: FormFill, content_type: str) -> None:
     answer = device.post(UPLOAD, data=multipart(form_fill, jpeg()), content_type=content_type)

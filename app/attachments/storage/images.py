@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from app.attachments.storage import jpeg, png
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.kinds import refusal
-from app.attachments.turns import LONGEST_WAIT, Turns
+from app.attachments.storage.turns import LONGEST_WAIT, Turns
 
 THUMBNAIL_SIDE = 1024
 THUMBNAIL_QUALITY = 82

@@ -8,7 +8,7 @@ CONVERT = "Convert it to JPEG or PNG."
 #: iPhones make HEIC unless they are told otherwise.
 HEIC_ADVICE = "Set the camera to “Most Compatible” (JPEG), or convert it to JPEG or PNG."
 
-#: The brand of an ISO media file (ISO/IEC 14496-12, section 4.3) -> its name and advice.
+#: The brand of an ISO media file (ISO/IEC 14496-12, `ftyp`) -> its name and advice.
 BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), ("HEIC", HEIC_ADVICE)),
     **dict.fromkeys((b"avif", b"avis"), ("AVIF", CONVERT)),
