@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import Schema, fields
 
-from app.models import FormFill, User
+from app.models import Attachment, FormFill, User
 from app.plugin_api import Context, Operation, Outcome, by_id
 from app.testing import World, push
 from tests.core.sync.conftest import stored
@@ -44,6 +44,21 @@ def test_an_applied_operation_is_answered_again_although_it_would_be_refused_now
     (again,) = push(device, sent)["success"]
     assert (again["replayed"], again["server_id"]) == (True, first["server_id"])
     assert stored(world, form_fill) == {"a": 0, "b": 0, "x": 1}
+
+
+def test_a_retry_about_a_row_that_was_deleted_meanwhile_shows_nothing_of_it(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    photo = world.attachment(form_fill)
+    install(app, target=by_id(Attachment))
+    sent = {"type": "careless", "local_id": "x", "data": {"id": photo.id, "caption": "Riser"}}
+    (first,) = push(device, sent)["success"]
+    assert first["data"]["caption"] == "Riser"
+    delete = {"form_fill_id": form_fill.id, "field_name": photo.field_name}
+    assert push(device, {"type": "photo_delete", "local_id": "d", "data": delete})["success"]
+    (again,) = push(device, sent)["success"]
+    assert (again["replayed"], again["server_id"]) == (True, photo.id)
+    assert not {"data", "updated_at"} & again.keys()
 
 
 def test_the_policy_is_asked_about_every_row_that_may_be_changed(
