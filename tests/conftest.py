@@ -17,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.core.host import registry
+from app.models import Inspection, User
 from tests.support.applications import lent
 from tests.support.databases import DATABASES, SECRET_KEY, emptied_database, sqlite_file
 
@@ -146,3 +147,54 @@ def sign_in(app: Flask) -> SignIn:
     """`sign_in(user, device_id=None)` → a test client that sends the user's access token with every request."""
 
     return partial(testing.sign_in, app)
+
+
+# People
+
+
+@pytest.fixture
+def owner(world: World) -> User:
+    """Somebody who owns an inspection."""
+    return world.user("owner@example.com", "user")
+
+
+@pytest.fixture
+def tech(world: World) -> User:
+    """The technician to whom it is assigned."""
+    return world.user("tech@example.com", "technician")
+
+
+@pytest.fixture
+def admin(world: World) -> User:
+    """An administrator."""
+    return world.user("admin@example.com", "admin")
+
+
+@pytest.fixture
+def stranger(world: World) -> User:
+    """Another technician, who may not see the inspection."""
+    return world.user("stranger@example.com", "technician")
+
+
+@pytest.fixture
+def inspection(world: World, owner: User, tech: User) -> Inspection:
+    """The inspection of the owner and the technician."""
+    return world.inspection(owner, tech)
+
+
+@pytest.fixture
+def device(sign_in: SignIn, tech: User) -> FlaskClient:
+    """The technician's client."""
+    return sign_in(tech)
+
+
+@pytest.fixture
+def other(sign_in: SignIn, owner: User) -> FlaskClient:
+    """The owner's client: somebody else who changes the same rows."""
+    return sign_in(owner)
+
+
+@pytest.fixture
+def office(sign_in: SignIn, admin: User) -> FlaskClient:
+    """The administrator's client."""
+    return sign_in(admin)

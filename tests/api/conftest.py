@@ -1,4 +1,4 @@
-"""An administrator, an owner, a technician and a stranger, each with a client that is signed in."""
+"""Counting statements, and reading answers and the ledger."""
 
 from __future__ import annotations
 
@@ -7,40 +7,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy import Engine, event
 
 from app.core.database.engine import db
-from app.models import LedgerEntry, User
-from tests.conftest import SignIn, World
+from app.models import LedgerEntry
+from tests.conftest import World
 
 API = "/api/v1"
-
-
-@pytest.fixture
-def admin(world: World) -> User:
-    return world.user("admin@example.com", "admin")
-
-
-@pytest.fixture
-def owner(world: World) -> User:
-    return world.user("owner@example.com", "user")
-
-
-@pytest.fixture
-def tech(world: World) -> User:
-    return world.user("tech@example.com", "technician")
-
-
-@pytest.fixture
-def stranger(world: World) -> User:
-    return world.user("stranger@example.com", "technician")
-
-
-@pytest.fixture
-def office(sign_in: SignIn, admin: User) -> FlaskClient:
-    """The administrator's client."""
-    return sign_in(admin)
 
 
 @pytest.fixture

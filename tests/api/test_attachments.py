@@ -26,11 +26,6 @@ def form_fill(world: World, tech: User) -> FormFill:
     return world.form_fill(world.inspection(tech), client_id=CLIENT_ID)
 
 
-@pytest.fixture
-def device(sign_in: SignIn, tech: User) -> FlaskClient:
-    return sign_in(tech)
-
-
 def upload(client: FlaskClient, form_fill: FormFill, content: bytes, field_name: str = "Riser_Photo") -> str:
     form = {"form_fill_id": str(form_fill.id), "field_name": field_name, "photo": (BytesIO(content), "p.jpg")}
     answer = client.post(f"{API}/sync/upload_photo", data=form)

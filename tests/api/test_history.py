@@ -18,11 +18,6 @@ DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
 
 @pytest.fixture
-def inspection(world: World, owner: User, tech: User) -> Inspection:
-    return world.inspection(owner, tech)
-
-
-@pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": 0, "n": None})
 

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
-from app.models import FormFill, Inspection, User
-from tests.conftest import SignIn, World
+from app.models import FormFill, Inspection
+from tests.conftest import World
 from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
@@ -21,23 +21,8 @@ UPLOAD, SIGNATURE = "/api/v1/sync/upload_photo", "/api/v1/sync/upload_signature"
 
 
 @pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
-def inspection(world: World, tech: User) -> Inspection:
-    return world.inspection(world.user("owner@example.com", "user"), tech)
-
-
-@pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, client_id="6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003")
-
-
-@pytest.fixture
-def device(sign_in: SignIn, tech: User) -> FlaskClient:
-    return sign_in(tech)
 
 
 def upload(

@@ -24,7 +24,7 @@ from app.errors import StorageError
 from app.models import FormFill, Inspection, User
 from app.testing import push
 from tests.attachments.conftest import files_in, upload
-from tests.conftest import SettableClock, SignIn, World
+from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit
 from tests.support.answers import json_of
 from tests.support.databases import postgresql_database
@@ -59,11 +59,6 @@ def refused(app: Flask, *arguments: Any) -> str:
 
 
 @pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
 def inspection(world: World, tech: User) -> Inspection:
     return world.inspection(tech)
 
@@ -71,11 +66,6 @@ def inspection(world: World, tech: User) -> Inspection:
 @pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": 0})
-
-
-@pytest.fixture
-def device(sign_in: SignIn, tech: User) -> FlaskClient:
-    return sign_in(tech)
 
 
 @pytest.fixture(params=["backup"])

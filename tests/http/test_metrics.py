@@ -81,16 +81,6 @@ def form_fill(world: World, tech: User) -> FormFill:
     return world.form_fill(world.inspection(tech), data={"a": 0})
 
 
-@pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
-def device(sign_in: SignIn, tech: User) -> FlaskClient:
-    return sign_in(tech)
-
-
 class AnySchema(Schema):
     class Meta:
         unknown = INCLUDE

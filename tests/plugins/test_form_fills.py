@@ -131,10 +131,10 @@ def test_an_update_moves_no_form_fill(
 
 
 def test_a_conflict_adds_the_form_structure(
-    world: World, device: FlaskClient, office: FlaskClient, form_fill: FormFill
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
 ) -> None:
     photo = world.attachment(form_fill).id
-    push(office, item({"id": form_fill.id, "changes": {"Location_row_1": "Roof"}}))
+    push(other, item({"id": form_fill.id, "changes": {"Location_row_1": "Roof"}}))
     sent = {"id": form_fill.id, "updated_at": to_wire(form_fill.updated_at), "data": {"Location_row_1": "Attic"}}
     (entry,) = push(device, item(sent))["conflicts"]
     shown = entry["conflict_data"]
@@ -154,10 +154,10 @@ def test_a_conflict_adds_the_form_structure(
     ],
 )
 def test_each_strategy_has_its_message(
-    world: World, device: FlaskClient, office: FlaskClient, form_fill: FormFill, strategy: str, message: str,
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill, strategy: str, message: str,
     expected: dict[str, Any],
 ) -> None:  # fmt: skip
-    push(office, item({"id": form_fill.id, "changes": {"Pressure": 6}}))
+    push(other, item({"id": form_fill.id, "changes": {"Pressure": 6}}))
     sent = {"id": form_fill.id, "updated_at": to_wire(form_fill.updated_at), "changes": {"Location_row_1": "Attic"}}
     (entry,) = push(device, item({**sent, "resolve_strategy": strategy}))["success"]
     assert entry["message"] == message
@@ -260,7 +260,7 @@ def test_a_client_id_is_compared_and_kept_in_lower_case(world: World, device: Fl
 
 
 def test_a_create_that_meets_its_own_row_is_an_update_on_the_version_it_was_created_with(
-    world: World, device: FlaskClient, office: FlaskClient, new: dict[str, Any]
+    world: World, device: FlaskClient, other: FlaskClient, new: dict[str, Any]
 ) -> None:
     (created,) = push(device, item({**new, "data": {"a": 1}}))["success"]
     (same,) = push(device, item({**new, "data": {"a": 1}}))["success"]
@@ -269,7 +269,7 @@ def test_a_create_that_meets_its_own_row_is_an_update_on_the_version_it_was_crea
     (more,) = push(device, item({**new, "data": {"a": 2}}))["success"]
     assert more["server_id"] == created["server_id"]
     assert more["data"] == {"a": 2}
-    push(office, item({"id": created["server_id"], "changes": {"a": 3}}))
+    push(other, item({"id": created["server_id"], "changes": {"a": 3}}))
     (conflict,) = push(device, item({**new, "data": {"a": 4}}))["conflicts"]
     assert conflict["conflict_data"]["base_data"] == {"a": 1}
     assert conflict["conflict_data"]["local_version"] is None

@@ -88,10 +88,10 @@ def test_a_device_changes_nothing_but_status_and_notes(
 
 
 def test_a_conflict_shows_status_and_notes_of_both_sides(
-    device: FlaskClient, office: FlaskClient, inspection: Inspection
+    device: FlaskClient, other: FlaskClient, inspection: Inspection
 ) -> None:
     version = to_wire(inspection.updated_at)
-    (theirs,) = push(office, item(inspection, status="canceled", notes="Not needed"))["success"]
+    (theirs,) = push(other, item(inspection, status="canceled", notes="Not needed"))["success"]
     (entry,) = push(device, item(inspection, status="completed", updated_at=version))["conflicts"]
     assert entry == {
         "index": 0,
@@ -113,9 +113,9 @@ def test_a_conflict_shows_status_and_notes_of_both_sides(
 
 
 def test_status_and_notes_of_two_people_merge(
-    world: World, device: FlaskClient, office: FlaskClient, inspection: Inspection
+    world: World, device: FlaskClient, other: FlaskClient, inspection: Inspection
 ) -> None:
-    push(office, item(inspection, notes="Take the side door"))
+    push(other, item(inspection, notes="Take the side door"))
     sent = {"status": "in_progress", "updated_at": to_wire(inspection.updated_at), "resolve_strategy": "merge"}
     (entry,) = push(device, item(inspection, **sent))["success"]
     assert entry["message"] == "Conflict merged"

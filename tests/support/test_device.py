@@ -23,16 +23,6 @@ MakeDevice = Callable[..., Device]
 
 
 @pytest.fixture
-def tech(world: World) -> User:
-    return world.user("tech@example.com")
-
-
-@pytest.fixture
-def inspection(world: World, tech: User) -> Inspection:
-    return world.inspection(world.user("owner@example.com", "user"), tech)
-
-
-@pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": "0", "b": "0"})
 
@@ -271,7 +261,7 @@ def test_what_was_sent_while_a_walk_was_under_way_is_not_discarded_at_its_end(
     app: Flask, make_device: MakeDevice, tech: User, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The walk began before it was made, and the feed is held back."""
-    monkeypatch.setattr(routes, "USUAL_LIMIT", 1)
+    monkeypatch.setattr(routes, "DEFAULT_LIMIT", 1)
     device = make_device(tech)
     with feed_held_back(app):
         fates(device, PASS, LOSE_ANSWER)

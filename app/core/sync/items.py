@@ -12,7 +12,7 @@ import orjson
 from app.config import current_settings
 from app.core.host.registry import Registry
 from app.core.ledger.entries import Key
-from app.core.sync.keys import CoreKeys, Payload
+from app.core.sync.keys import NO_KEYS, CoreKeys, Payload
 from app.core.sync.refusals import REQUIRED, invalid, unknown_type
 from app.errors import Rejected, RequestError, TooLargeError
 from app.http.body import find_unstorable
@@ -60,7 +60,7 @@ class Routed:
     handler: SyncHandler
     #: The payload as sent; once it has been prepared, without the core's keys.
     payload: Payload
-    keys: CoreKeys = field(default_factory=CoreKeys)
+    keys: CoreKeys = NO_KEYS
     #: The payload as the schema has loaded it.
     data: Payload = field(default_factory=dict)
     #: Why the item is refused, unless it is remembered.

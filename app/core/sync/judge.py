@@ -6,14 +6,14 @@ Everything is in memory here: the rows of an operation were loaded and locked wi
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 
 import orjson
 
-from app.core.ledger.entries import Remembered
+from app.core.ledger.entries import Remembered, StatedChange
 from app.core.sync import answers, targets
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
@@ -89,10 +89,9 @@ def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
     verdict = _decide(attempt, item, operation) if item.handler.versioned else Verdict(changes=operation.changes)
     if isinstance(verdict, Answer):
         return verdict
-    if verdict.is_dropped:
-        outcome = Outcome()
-    else:
-        outcome = _call(attempt, item, replace(operation, changes=verdict.changes), changeable)
+    if verdict.changes is not operation.changes:
+        operation = replace(operation, changes=verdict.changes)
+    outcome = Outcome() if verdict.is_dropped else _call(attempt, item, operation, changeable)
     return _finish(attempt, item, operation, verdict, outcome, mark)
 
 
@@ -116,7 +115,8 @@ def _finish(
     row: Row | None = outcome.row if outcome.row is not None else operation.target
     if row is None:
         raise TypeError("apply created no row and there is no target: return Outcome(row=…).")
-    others = _further_rows(attempt, row, mark) if item.handler.versioned else []
+    stated, is_versioned = attempt.recorder.stated[mark:], item.handler.versioned
+    others = _further_rows(stated, row) if is_versioned else []
     remembered = Remembered(
         type=item.handler.type,
         recorded_at=attempt.recorder.now,
@@ -125,12 +125,12 @@ def _finish(
         fingerprint=item.fingerprint,
         entity=entity_of(row).name,
         entity_id=str(row.id),
-        version_before=_version_before(attempt, operation, row, mark) if item.handler.versioned else None,
-        version_after=row.updated_at if item.handler.versioned else None,
+        version_before=_version_before(operation, row, stated) if is_versioned else None,
+        version_after=row.updated_at if is_versioned else None,
         message=verdict.message or outcome.message or _default_message(operation, row),
         result=_result(outcome, others) or None,
     )
-    attempt.history.add(attempt.recorder.stated[mark:])
+    attempt.history.add(stated)
     attempt.remembered[key_of(item)] = remembered
     attempt.recorder.operations.append(remembered)
     return answers.applied(item, row, remembered, others, is_known=verdict.is_known)
@@ -169,19 +169,21 @@ def _resolve(
     return answers.conflict(item, target, local, base, conflicting)
 
 
-def _further_rows(attempt: Attempt, row: Row, mark: int) -> list[Row]:
+def _further_rows(stated: Iterable[StatedChange], row: Row) -> list[Row]:
     """The other rows that the operation has changed, without those that it deleted."""
-    stated = attempt.recorder.stated[mark:]
     others = (change.row for change in stated if change.row is not row and change.version_after is not None)
     return list(dict.fromkeys(others))
 
 
-def _version_before(attempt: Attempt, operation: Operation, row: Row, mark: int) -> datetime | None:
+def _version_before(operation: Operation, row: Row, stated: Iterable[StatedChange]) -> datetime | None:
     """The version that the operation found; None where it has made the row, or acted on another one."""
-    if row is not operation.target:
+    is_target = row is operation.target
+    if not is_target:
         return None
-    before = (change.version_before for change in attempt.recorder.stated[mark:] if change.row is row)
-    return next(before, row.updated_at)
+    for change in stated:
+        if change.row is row:
+            return change.version_before
+    return row.updated_at
 
 
 def _default_message(operation: Operation, row: Row) -> str:

@@ -49,6 +49,10 @@ class CoreKeys:
     strategy: str | None = None
 
 
+#: Of an item whose payload has not been read.
+NO_KEYS = CoreKeys()
+
+
 def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
     """The core's keys of a payload. Raises `Rejected` (`invalid`)."""
     version, strategy = _read_version(payload) if handler.versioned else (None, None)

@@ -22,16 +22,6 @@ DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
 
 @pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
-def inspection(world: World, tech: User) -> Inspection:
-    return world.inspection(world.user("owner@example.com", "user"), tech)
-
-
-@pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": 0})
 

@@ -28,11 +28,6 @@ KEPT = timedelta(days=400)
 
 
 @pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
 def form_fill(world: World, tech: User) -> FormFill:
     return world.form_fill(world.inspection(tech), data={"a": 0})
 

@@ -28,26 +28,6 @@ CLI = Origin(door="cli")
 
 
 @pytest.fixture
-def admin(world: World) -> User:
-    return world.user("admin@example.com", "admin")
-
-
-@pytest.fixture
-def owner(world: World) -> User:
-    return world.user("owner@example.com", "user")
-
-
-@pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
-def inspection(world: World, owner: User, tech: User) -> Inspection:
-    return world.inspection(owner, tech)
-
-
-@pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": 1, "b": None})
 

@@ -14,14 +14,9 @@ from app.core.database.engine import db
 from app.core.database.transactions import snapshot, writing
 from app.core.ledger.unit import OutsideUnitError, unit_of_work
 from app.models import Inspection, User
-from tests.conftest import SignIn, World
+from tests.conftest import World
 from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
 from tests.support.answers import json_of
-
-
-@pytest.fixture
-def office(world: World, sign_in: SignIn) -> FlaskClient:
-    return sign_in(world.user("ada@example.com", "admin"))
 
 
 def test_a_session_writes_nothing_outside_a_unit(app: Flask, world: World) -> None:

@@ -1,4 +1,4 @@
-"""An inspection with an owner and an assigned technician, who change one form fill from two devices."""
+"""A form fill that the technician and the owner change from two devices."""
 
 from __future__ import annotations
 
@@ -6,48 +6,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from flask.testing import FlaskClient
 
-from app.models import FormFill, Inspection, User
-from tests.conftest import SignIn, World
-
-
-@pytest.fixture
-def tech(world: World) -> User:
-    return world.user()
-
-
-@pytest.fixture
-def owner(world: World) -> User:
-    return world.user("owner@example.com", "user")
-
-
-@pytest.fixture
-def inspection(world: World, owner: User, tech: User) -> Inspection:
-    return world.inspection(owner, tech)
+from app.models import FormFill, Inspection
+from tests.conftest import World
 
 
 @pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": 0, "b": 0})
-
-
-@pytest.fixture
-def device(sign_in: SignIn, tech: User) -> FlaskClient:
-    """The technician's."""
-    return sign_in(tech)
-
-
-@pytest.fixture
-def other(sign_in: SignIn, owner: User) -> FlaskClient:
-    """The owner's: somebody else who changes the same rows."""
-    return sign_in(owner)
-
-
-@pytest.fixture
-def office(world: World, sign_in: SignIn) -> FlaskClient:
-    """The administrator's."""
-    return sign_in(world.user("office@example.com", "admin"))
 
 
 def edit(form_fill: Any, version: str | None = None, *, strategy: str | None = None, **changes: Any) -> dict[str, Any]:

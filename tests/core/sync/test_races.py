@@ -18,7 +18,7 @@ from app.clock import system_clock, to_wire
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from app.testing import push
 from tests.attachments.conftest import files_in, upload
-from tests.conftest import SignIn, World
+from tests.conftest import World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.racers import increment, push_once, race, together, waiting_for_a_row
 from tests.support.pictures import jpeg
@@ -33,12 +33,6 @@ TIMES = {"sqlite": 100, "postgresql": 25}
 def clock() -> Any:
     """The machine's own, as in the other processes."""
     return system_clock
-
-
-@pytest.fixture
-def office(world: World, sign_in: SignIn) -> FlaskClient:
-    """An administrator's client."""
-    return sign_in(world.user("office@example.com", "admin"))
 
 
 def token_of(client: FlaskClient) -> str:
