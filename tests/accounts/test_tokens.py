@@ -14,6 +14,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
+from app.accounts import tokens
+from app.accounts.bearer import Claims
 from app.accounts.tokens import end_sign_ins
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
@@ -371,6 +373,23 @@ def test_a_refresh_on_two_connections_at_once_signs_nobody_out(app: Flask, clien
     assert [each.status_code for each in answers] == [200] * 4
     statuses = sorted(me(client, json_of(each)["access_token"])[0] for each in answers)
     assert statuses == [200, 401, 401, 401], "the last one issued counts"
+
+
+def test_two_requests_at_once_with_a_new_token_are_both_answered(
+    app: Flask, client: FlaskClient, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first use of a token makes its generation the present one; a second request may be on its way by then."""
+    new = json_of(refresh(client, log_in(client, user)["refresh_token"]))["access_token"]
+    name, read = "app.accounts.tokens._holder", tokens._holder
+
+    def read_and_be_overtaken(claims: Claims) -> Any:
+        values = read(claims)
+        monkeypatch.setattr(name, read)
+        assert me(app.test_client(), new)[0] == 200
+        return values
+
+    monkeypatch.setattr(name, read_and_be_overtaken)
+    assert me(client, new)[0] == 200
 
 
 def test_what_a_sign_in_does_leaves_no_password_or_token_in_the_database(

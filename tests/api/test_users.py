@@ -10,6 +10,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.accounts.passwords import is_password
+from app.accounts.users import add_user, change_user
+from app.core.ledger.record import Origin
+from app.errors import ForbiddenError
 from app.models import LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
@@ -282,6 +285,18 @@ def test_two_administrators_cannot_demote_each_other(world: World, sign_in: Sign
         # The loser is no administrator any more when its turn comes, wherever that is found out.
         assert sorted(statuses) == [200, 403]
         assert [each.role for each in world.all(User)].count("admin") == 1
+
+
+def test_an_administrator_who_is_none_any_more_adds_and_changes_nobody(app: Flask, world: World, tech: User) -> None:
+    """The route has asked before; under the lock the role counts as stored."""
+    origin = Origin(door="rest", user_id=tech.id)
+    with app.app_context():
+        with pytest.raises(ForbiddenError):
+            add_user(origin, email="new@example.com", name="N", role="admin", password="long enough for us")
+        with pytest.raises(ForbiddenError):
+            change_user(origin, tech.id, {"role": "admin"})
+    assert [each.id for each in world.all(User)] == [tech.id]
+    assert world.get(User, tech.id).role == tech.role
 
 
 def run_together(threads: list[threading.Thread]) -> None:

@@ -13,7 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.attachments import upkeep
+from app.core.host.registry import Installed
 from app.models import Attachment, FormFill
+from app.plugin_api import API_VERSION, Plugin
 from tests.attachments.conftest import files_in, sync, upload
 from tests.conftest import SettableClock, World
 from tests.support.pictures import jpeg
@@ -118,3 +120,32 @@ def test_the_database_is_asked_right_before_each_removal(
     real = storage.list
     monkeypatch.setattr(storage, "list", list_then_upload)
     assert collect(app) == []
+
+
+def test_a_photo_that_arrives_while_the_storage_is_listed_is_not_missing(
+    app: Flask, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = app.extensions["fieldpost.storage"]
+    real = storage.list
+
+    def list_then_upload() -> Any:
+        listed = list(real())
+        upload(device, form_fill)
+        return iter(listed)
+
+    monkeypatch.setattr(storage, "list", list_then_upload)
+    assert check(app) == upkeep.Findings(objects=0, attachments=1)
+
+
+def test_an_object_that_a_plugin_needs_is_no_orphan_and_stays(app: Flask, clock: SettableClock) -> None:
+    needed, unneeded = orphan(app, ".part"), orphan(app)
+    for path in (needed, unneeded):
+        age(path, clock, days=2)
+    plugin = Plugin(
+        name="parts", api_version=API_VERSION, keeps=lambda keys: {key for key in keys if key.endswith(".part")}
+    )
+    installed = Installed(plugin=plugin, entry_point="parts:plugin", distribution="parts", version="1")
+    app.extensions["fieldpost.registry"].installed["parts"] = installed
+    assert check(app).orphans == [f"{unneeded.parent.name}/{unneeded.name}"]
+    assert len(collect(app)) == 1
+    assert files_in(app) == [needed]

@@ -164,6 +164,26 @@ def test_one_local_id_for_two_fields_with_the_same_bytes_stores_both(
     assert (retry["replayed"], retry["photo_attachment_id"]) == (True, second["photo_attachment_id"])
 
 
+def test_one_local_id_for_two_form_fills_with_the_same_bytes_stores_both(
+    world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    other = world.form_fill(inspection)
+    data = jpeg()
+    assert "replayed" not in upload(device, form_fill, data, local_id="photo-1").json
+    assert "replayed" not in upload(device, other, data, local_id="photo-1").json
+    assert {row.form_fill_id for row in world.all(Attachment)} == {form_fill.id, other.id}
+
+
+def test_one_local_id_for_a_photo_and_a_signature_with_the_same_bytes_stores_both(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    data = png()
+    assert "replayed" not in upload(device, form_fill, data, "Remarks", local_id="1").json
+    signed = upload(device, form_fill, data, "Remarks", to=SIGNATURE, part="signature", local_id="1").json
+    assert "replayed" not in signed
+    assert sorted(row.kind for row in world.all(Attachment)) == ["photo", "signature"]
+
+
 def test_a_replaced_signature_is_not_revived_by_a_retry(device: FlaskClient, form_fill: FormFill) -> None:
     def sign(colour: str, local_id: str) -> Any:
         more = {"to": SIGNATURE, "part": "signature", "local_id": local_id}
@@ -418,3 +438,20 @@ def test_rights_lost_while_the_image_was_verified_are_noticed_under_the_lock(
     monkeypatch.setattr(module, "verify", verify_and_lose_rights)
     assert upload(device, form_fill).status_code == 403
     assert files_in(app) == []
+
+
+def test_a_retry_whose_rights_are_lost_meanwhile_shows_nothing_of_the_photo(
+    app: Flask, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = upload(device, form_fill, local_id="up-1").json
+    real = verify
+
+    def verify_and_lose_rights(data: bytes, limit: int) -> Any:
+        with app.app_context(), writing(db.engine) as connection:
+            connection.execute(db.update(Inspection).values(assignee_id=None))
+        return real(data, limit)
+
+    monkeypatch.setattr(module, "verify", verify_and_lose_rights)
+    retry = upload(device, form_fill, local_id="up-1").json
+    assert (retry["replayed"], retry["photo_attachment_id"]) == (True, first["photo_attachment_id"])
+    assert retry["data"] is None

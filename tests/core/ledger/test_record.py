@@ -17,6 +17,7 @@ from app.api.administration.inspections import change_inspection, create_inspect
 from app.clock import MILLISECOND
 from app.core.database.engine import db
 from app.core.ledger.record import Origin, Recorder, record
+from app.errors import UnauthorizedError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
 from app.models.entities import fields_of
 from app.testing import push, statements_of
@@ -270,6 +271,24 @@ def test_a_unit_that_fails_leaves_nothing(app: Flask, world: World, inspection: 
     assert world.recorded() == recorded
     assert world.get(Inspection, inspection.id).status == "pending"
     assert all(each.email != "new@example.com" for each in world.all(User))
+
+
+def test_a_user_who_is_deactivated_or_gone_writes_nothing(
+    app: Flask, world: World, tech: User, inspection: Inspection
+) -> None:
+    """The token was checked before the unit began; under the lock the user counts as stored."""
+
+    def work(recorder: Recorder) -> None:
+        recorder.change(db.session.get_one(Inspection, inspection.id), {"notes": "too late"})
+
+    idle = world.user("idle@example.com", active=False)
+    for user_id in (idle.id, 4711):
+        with pytest.raises(UnauthorizedError) as caught:
+            unit(app, work, Origin(door="rest", user_id=user_id))
+        assert caught.value.code == "token_revoked"
+    assert world.get(Inspection, inspection.id).notes is None
+    unit(app, work, Origin(door="rest", user_id=tech.id))
+    assert world.get(Inspection, inspection.id).notes == "too late"
 
 
 # Ids

@@ -11,8 +11,8 @@ from sqlalchemy import update
 from sqlalchemy.exc import InternalError
 
 from app.core.database.engine import db
-from app.core.database.transactions import snapshot
-from app.core.ledger.unit import OutsideUnitError
+from app.core.database.transactions import snapshot, writing
+from app.core.ledger.unit import OutsideUnitError, unit_of_work
 from app.models import Inspection, User
 from tests.conftest import World
 from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
@@ -38,6 +38,16 @@ def test_postgresql_itself_refuses_statements_that_write_outside_a_unit(app: Fla
                 db.session.execute(update(User).values(name="Theodora"))
             db.session.remove()
     assert world.get(User, user.id).name == user.name
+
+
+def test_a_unit_decides_on_rows_as_they_are_and_not_as_the_request_has_read_them(app: Flask, world: World) -> None:
+    user = world.user()
+    with app.app_context():
+        read = db.session.get_one(User, user.id)
+        with writing(db.engine) as connection:
+            connection.execute(update(User).values(name="Theodora"))
+        assert read.name == user.name
+        assert unit_of_work(lambda _unit_id: db.session.get_one(User, user.id).name) == "Theodora"
 
 
 @pytest.mark.parametrize(("came_through", "breaks_after"), [(True, 0), (True, 1), (True, 2), (False, 0), (False, 1)])

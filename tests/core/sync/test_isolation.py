@@ -197,7 +197,7 @@ def test_the_guilty_item_can_be_sent_again(world: World, device: FlaskClient, fo
     assert push(device, item(form_fill, "x"))["success"]
 
 
-@pytest.mark.parametrize("deed", ["raises"], indirect=True)
+@pytest.mark.parametrize("deed", ["raises", "assigns"], indirect=True)
 @pytest.mark.usefixtures("careless")
 def test_versions_chains_and_retries_work_in_a_second_pass_too(
     world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
@@ -221,6 +221,41 @@ def test_versions_chains_and_retries_work_in_a_second_pass_too(
     assert [each["index"] for each in results["errors"]] == [1]
     assert [each["index"] for each in results["conflicts"]] == [2]
     assert stored(world, form_fill).keys() == {"a", "b", "first", "theirs", "merged", "twice"}
+
+
+@pytest.mark.parametrize("deed", ["assigns"], indirect=True)
+@pytest.mark.usefixtures("careless")
+def test_an_operation_that_failed_is_not_remembered_by_its_own_batch(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    guilty = item(form_fill, "x", guilty="after")
+    results = push(device, guilty, guilty)
+    assert [(each["index"], each["code"]) for each in results["errors"]] == [
+        (0, "handler_failed"), (1, "handler_failed"),
+    ]  # fmt: skip
+    assert results["success"] == []
+    assert stored(world, form_fill) == {"a": 0, "b": 0}
+
+
+def test_calls_that_a_failed_operation_has_asked_for_are_not_made(
+    app: Flask, device: FlaskClient, form_fill: FormFill
+) -> None:
+    calls: list[str] = []
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        context.after_commit(lambda: calls.append(operation.local_id))
+        context.change(operation.target, {"n": operation.local_id})
+        if operation.data.get("guilty"):
+            assign(operation, context)
+        return Outcome()
+
+    handler = SyncHandler(
+        type="careless", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=apply
+    )
+    register(app, handler)
+    results = push(device, item(form_fill, "before"), item(form_fill, "x", guilty=True), item(form_fill, "after"))
+    assert [each["local_id"] for each in results["errors"]] == ["x"]
+    assert calls == ["before", "after"]
 
 
 def test_a_breach_that_the_entity_has_a_sentence_for_is_invalid(
@@ -292,6 +327,26 @@ def test_a_rejection_after_changes_leaves_nothing_behind(
     (replayed,) = push(device, good)["success"]
     assert calls == ["good"], "a retry calls nothing"
     assert replayed["server_id"] == done["server_id"]
+
+
+def test_a_row_that_was_created_and_taken_back_is_not_found_by_its_client_id(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    client_id = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        values = {"form_template_id": form_fill.form_template_id, "data": {}, "client_id": client_id}
+        context.create(FormFill, operation.target, values)
+        raise Rejected("full", "The list is full")
+
+    handler = SyncHandler(
+        type="careless", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=apply
+    )
+    register(app, handler)
+    change = {"type": "form_fill", "local_id": "y", "data": {"id": client_id, "changes": {"a": 1}}}
+    results = push(device, item(form_fill, "x"), change)
+    assert [each["code"] for each in results["errors"]] == ["full", "not_found"]
+    assert len(world.all(FormFill)) == 1
 
 
 def test_a_failure_after_the_commit_is_no_failure_of_the_item(
