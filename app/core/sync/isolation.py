@@ -59,6 +59,7 @@ def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
                 _complete(attempt, item, answer)
             elif not answer.encoded:
                 complete(answer)
+    _refuse_aborted(attempt.session)
 
 
 def _complete(attempt: Attempt, item: Item, answer: Answer) -> None:
@@ -146,6 +147,13 @@ def _rejection_of(error: Exception, attempt: Attempt, item: Item) -> Rejected:
         if sentence is not None:
             return Rejected("invalid", str(sentence))
     return failed(item.handler, item.index, item.local_id, attempt.batch.registry)
+
+
+def _refuse_aborted(session: Session) -> None:
+    """Refuse to go on after an error of the database that a hook swallowed: COMMIT would roll back in silence."""
+    info = getattr(session.connection().connection.dbapi_connection, "info", None)
+    if info is not None and info.transaction_status.name == "INERROR":
+        raise RuntimeError("A hook swallowed an error of the database, after which nothing can be committed.")
 
 
 def _refuse_unrecorded(recorder: Recorder) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -290,6 +291,29 @@ def test_a_retry_is_answered_with_the_result_as_it_was_first_sent(
     (first,), (second,) = (push(device, item(form_fill, "x"))["success"] for _ in range(2))
     assert first["result"] == second["result"] == {"at": "2024-03-15T00:00:00+00:00", "list": [1, None]}
     assert second["replayed"]
+
+
+def test_work_is_not_acknowledged_after_a_hook_has_swallowed_an_error_of_the_database(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    entity, usual = FormFill.__entity__, FormFill.__entity__.expose
+
+    def expose(row: FormFill, fields: dict[str, Any]) -> dict[str, Any]:
+        if "guilty" in fields:
+            with suppress(Exception):
+                db.session.execute(text("SELECT nonsense FROM nowhere"))
+        return fields
+
+    install(app)
+    innocent = world.form_fill(world.get(Inspection, form_fill.inspection_id))
+    object.__setattr__(entity, "expose", expose)
+    try:
+        results = push(device, item(innocent, "first"), item(form_fill, "guilty"), item(innocent, "last"))
+    finally:
+        object.__setattr__(entity, "expose", usual)
+    applied = {each["local_id"] for each in results["success"]}
+    assert applied >= {"first", "last"}
+    assert applied == (stored(world, innocent).keys() | stored(world, form_fill).keys()) & {"first", "guilty", "last"}
 
 
 def test_a_refusal_of_very_many_fields_names_those_that_have_room(
