@@ -55,6 +55,18 @@ def test_status_and_notes_changed_by_two_people_merge_over_what_the_office_chang
     assert (row.status, row.notes, row.job) == ("completed", "theirs", "J-7")
 
 
+def test_changes_merge_over_a_reassignment(
+    world: World, other: FlaskClient, office: FlaskClient, inspection: Inspection
+) -> None:
+    """The ledger tells besides who has gained and lost sight of the inspection; these are no changes of the row."""
+    held = version_of(inspection)
+    colleague = world.user("colleague@example.com")
+    sent = {"assignee_id": colleague.id}
+    assert office.patch(f"/api/v1/inspections/{inspection.id}", json=sent).status_code == 200
+    (entry,) = push(other, visit(inspection, held, notes="mine", resolve_strategy="merge"))["success"]
+    assert (entry["message"], entry["data"]["notes"]) == ("Conflict merged", "mine")
+
+
 @pytest.mark.parametrize("strategy", [{}, {"resolve_strategy": "merge"}], ids=["without", "merge"])
 def test_a_conflict_of_inspections_names_the_fields_and_shows_the_base(
     device: FlaskClient, other: FlaskClient, inspection: Inspection, strategy: dict[str, str]
@@ -178,6 +190,13 @@ def test_a_version_that_never_existed_has_no_base_and_merges_nothing(
             data = conflict_of(push(device, item(form_fill, never, strategy=strategy, b=1)))
             assert (data["base_data"], data["conflicting_fields"]) == (None, ["b"]), milliseconds
     assert stored(world, form_fill) == {"a": 2, "b": 0}
+
+
+def test_a_merge_without_a_base_is_a_conflict_although_both_sides_say_the_same(
+    device: FlaskClient, form_fill: FormFill
+) -> None:
+    data = conflict_of(push(device, item(form_fill, "2020-01-01T00:00:00Z", strategy="merge", a=0)))
+    assert (data["base_data"], data["conflicting_fields"]) == (None, [])
 
 
 def test_merging_with_what_is_no_version_is_invalid(world: World, device: FlaskClient, form_fill: FormFill) -> None:
