@@ -77,6 +77,11 @@ def change_what_is_not_declared(operation: Operation, context: Context) -> None:
     context.change(db.session.get(Inspection, target_of(operation).inspection_id), {"notes": "undeclared"})
 
 
+def delete_what_is_not_declared(operation: Operation, context: Context) -> None:
+    others = db.session.query(FormFill).filter(FormFill.id != target_of(operation).id)
+    context.delete(others.first())
+
+
 def set_an_unknown_column(operation: Operation, context: Context) -> None:
     context.create(FormFill, operation.target, {"form_template_id": 1, "no_such_column": 1})
 
@@ -114,6 +119,7 @@ DEEDS: dict[str, Deed] = {
     "flushes": flush,
     "sends bad SQL": query_nonsense,
     "changes what it did not declare": change_what_is_not_declared,
+    "deletes what it did not declare": delete_what_is_not_declared,
     "sets an unknown column": set_an_unknown_column,
     "spoils its payload": spoil_the_payload,
     "looks at what is not loaded": look_at_what_is_not_loaded,
