@@ -16,6 +16,7 @@ from app.core.database.session import RestrictableSession, restricted
 from app.core.host.handlers import models_of
 from app.core.host.watch import HandlerTimeout
 from app.core.ledger.constraints import sentence_of
+from app.core.ledger.entries import StatedChange
 from app.core.ledger.record import Recorder
 from app.core.ledger.unit import is_repeatable
 from app.core.sync.answers import Answer, complete, load_shown
@@ -93,17 +94,21 @@ def _judge(attempt: Attempt, item: Item) -> Answer:
 def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
     """Judge and write one operation inside a savepoint: an exception of any kind is its own fault."""
     calls = len(attempt.calls)
+    stated: list[StatedChange] = []
     try:
         with attempt.session.begin_nested():
             with restricted():
                 answer = _judge(attempt, item)
             _refuse_unrecorded(attempt.recorder)
+            stated = attempt.recorder.stated
             attempt.recorder.write()
             _try_to_show(attempt, item, answer)
         return answer
     except Exception as error:
         if is_repeatable(error):
             raise
+        # The savepoint has taken back the changes that were written already; in memory they are still there.
+        attempt.recorder.stated = attempt.recorder.stated or stated
         _take_back(attempt, item, calls)
         return reject(item, _rejection_of(error, attempt, item))
 
