@@ -59,6 +59,11 @@ CONFIGURATION = {
     "operations": [
         # 200 whatever its items are: see `bad_items_are_invalid_entries`.
         {"include-name": "POST /api/v1/sync", "checks": {"negative_data_rejection": {"enabled": False}}},
+        # A body may also be refused for its length, before it is looked into.
+        {
+            "include-name": "POST /api/v1/auth/login",
+            "checks": {"negative_data_rejection": {"expected-statuses": ["400", "401", "413", "415", "429"]}},
+        },
         # Any text may be a cursor, as far as a schema can tell.
         {
             "include-name": "GET /api/v1/sync/changes",

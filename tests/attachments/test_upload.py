@@ -446,10 +446,10 @@ def test_a_retry_whose_rights_are_lost_meanwhile_shows_nothing_of_the_photo(
     first = upload(device, form_fill, local_id="up-1").json
     real = verify
 
-    def verify_and_lose_rights(data: bytes, limit: int) -> Any:
+    def verify_and_lose_rights(data: bytes, limit: int, wait: float) -> Any:
         with app.app_context(), writing(db.engine) as connection:
             connection.execute(db.update(Inspection).values(assignee_id=None))
-        return real(data, limit)
+        return real(data, limit, wait)
 
     monkeypatch.setattr(module, "verify", verify_and_lose_rights)
     retry = upload(device, form_fill, local_id="up-1").json

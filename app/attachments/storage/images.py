@@ -30,6 +30,9 @@ TAILS = [
     for filler in (0x00, 0x55, 0xAA)
 ]
 
+#: How many of the zeros at the end of a file may belong to the image.
+MOST_LAST_ZEROS = 2
+
 #: Modes of pictures with nothing but grey, and of pictures that a profile of each kind is for.
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
 MODES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}
@@ -107,11 +110,10 @@ def _checksum(data: bytes, facts: jpeg.Jpeg, tail: bytes) -> int:
 
 
 def _with_end(data: bytes, facts: jpeg.Jpeg, tail: bytes = b"") -> bytes:
-    """The image with an end mark. Zeros behind it are no part of it, and a last byte 0xFF is half a marker."""
+    """The image with an end mark. Many zeros behind it are no part of it, and a last byte 0xFF is half a marker."""
     image = data[: facts.end].rstrip(b"\0")
-    if image.endswith(b"\xff") and len(image) < facts.end:
-        # A stuffed zero: the byte 0xFF is data.
-        image += b"\0"
+    # The first zeros may be the last bytes of the image, for example the stuffed zero behind a byte 0xFF.
+    image += data[len(image) : min(len(image) + MOST_LAST_ZEROS, facts.end)]
     return image.rstrip(b"\xff") + tail + jpeg.END
 
 

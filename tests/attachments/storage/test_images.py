@@ -127,6 +127,13 @@ def test_a_jpeg_with_all_its_pixels_and_without_its_end_mark_is_an_image(name: s
     assert opened(thumbnail(data)).tobytes() == opened(thumbnail(whole)).tobytes()
 
 
+@pytest.mark.parametrize("end", ENDS, ids=["nothing", "half", "trailer", "zeros", "segment"])
+def test_the_last_pixels_of_a_jpeg_may_end_in_a_zero(end: bytes) -> None:
+    pictures = (encode(noise((16, 16)), "JPEG") for _ in range(20_000))
+    whole = next(data for data in pictures if data.endswith(b"\0\xff\xd9") and not data.endswith(b"\xff\0\xff\xd9"))
+    assert verify(whole[:-2] + end, MAX_PIXELS) == verify(whole, MAX_PIXELS)
+
+
 @pytest.mark.parametrize("end", [b"", b"\xff", bytes(5000), b"\xff\xe1\x40\0Exif"])
 def test_a_jpeg_without_its_end_mark_and_without_sixty_bytes_is_truncated(end: bytes) -> None:
     for make in JPEGS.values():

@@ -18,7 +18,7 @@ import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from marshmallow import INCLUDE, Schema, ValidationError, pre_load
+from marshmallow import INCLUDE, Schema, ValidationError, pre_load, validates_schema
 from sqlalchemy import text, update
 
 from app import policies
@@ -29,6 +29,7 @@ from app.core.host import watch
 from app.core.host.registry import Registered
 from app.errors import TryAgainError
 from app.http import metrics
+from app.http.body import MAX_DETAIL_KEY, MAX_DETAILS
 from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
 from app.testing import World, push, statements_of
@@ -341,22 +342,29 @@ def test_work_is_not_acknowledged_after_a_hook_has_swallowed_an_error_of_the_dat
     assert applied == (stored(world, innocent).keys() | stored(world, form_fill).keys()) & {"first", "guilty", "last"}
 
 
-def test_a_refusal_of_very_many_fields_names_those_that_have_room(
+def test_a_refusal_of_very_many_fields_names_a_few_of_them(
     app: Flask, device: FlaskClient, form_fill: FormFill
 ) -> None:
     install(app, schema=Schema)
-    many = {
-        "type": "careless",
-        "local_id": "many",
-        "data": {"id": form_fill.id, **dict.fromkeys(map(str, range(9999)))},
-    }
-    long = {"type": "careless", "local_id": "long", "data": {"id": form_fill.id, "x" * 100_000: 1}}
-    errors = push(device, many, long)["errors"]
+    many = {"id": form_fill.id, **dict.fromkeys(map(str, range(9999)))}
+    long = {"id": form_fill.id, "x" * 100_000: 1}
+    items = [{"type": "careless", "local_id": str(len(data)), "data": data} for data in (many, long)]
+    errors = push(device, *items)["errors"]
     assert [each["code"] for each in errors] == ["invalid", "invalid"]
-    named = len(errors[0]["details"])
-    assert 100 < named < 9999
-    assert errors[0]["message"] == f"{9999 - named} more fields were refused than `details` has room for."
-    assert (errors[1]["details"], errors[1]["message"][:6]) == ({}, "1 more")
+    assert len(errors[0]["details"]) == MAX_DETAILS
+    assert list(errors[1]["details"]) == ["x" * MAX_DETAIL_KEY]
+
+
+def test_a_refusal_keeps_the_messages_that_have_room(app: Flask, device: FlaskClient, form_fill: FormFill) -> None:
+    class LoudSchema(Schema):
+        @validates_schema
+        def refuse(self, data: Any, **_: Any) -> None:
+            raise ValidationError({"quiet": ["no"], "loud": ["NO" * 100_000]})
+
+    install(app, schema=LoudSchema)
+    (error,) = push(device, {"type": "careless", "local_id": "1", "data": {"id": form_fill.id}})["errors"]
+    assert (error["code"], error["details"]) == ("invalid", {"quiet": ["no"]})
+    assert error["message"] == "1 more fields were refused than `details` has room for."
 
 
 def test_a_conflict_over_a_value_that_is_no_json_fails_alone(
