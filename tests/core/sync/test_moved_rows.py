@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -14,8 +15,9 @@ from sqlalchemy import update
 from app import policies
 from app.core.database.engine import db
 from app.core.host.registry import Registered
+from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import RaceError, is_repeatable, unit_of_work
-from app.models import Attachment, FormFill, Inspection
+from app.models import Attachment, FormFill, Inspection, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id, via
 from app.testing import push
 from tests.conftest import World
@@ -94,6 +96,38 @@ def test_a_pointer_that_moves_before_its_row_is_locked_repeats_the_unit(
     # On SQLite the batch looks at nothing before its turn, when nobody else writes.
     warnings = [(each.message, each.__dict__.get("reason")) for each in caplog.records]
     assert warnings == ([("unit repeated", "form_fill_id of Attachment changed meanwhile")] if database else [])
+
+
+def test_a_row_of_another_inspection_that_appears_before_its_lock_repeats_the_unit(
+    app: Flask,
+    database: str,
+    world: World,
+    device: FlaskClient,
+    inspection: Inspection,
+    form_fill: FormFill,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The batch waits for an inspection while a form fill that it names is made below one that it has not locked."""
+    other = world.inspection(world.get(User, inspection.owner_id), world.get(User, inspection.assignee_id))
+    values = {"form_template_id": form_fill.form_template_id, "data": {}, "client_id": str(uuid4())}
+
+    def create(recorder: Recorder) -> None:
+        db.session.get_one(Inspection, inspection.id, with_for_update=True)
+        recorder.create(FormFill, values, db.session.get_one(Inspection, other.id))
+
+    def create_below_other() -> None:
+        with app.app_context():
+            record("test.create", Origin(door="cli"), create)
+
+    items = [
+        {"type": "inspection", "local_id": "waits", "data": {"id": inspection.id, "notes": "x"}},
+        {"type": "form_fill", "local_id": "edit", "data": {"id": values["client_id"], "changes": {"a": 1}}},
+    ]
+    with caplog.at_level(logging.WARNING):
+        _, results = race(app, create_below_other, lambda: push(device, *items))
+    assert [entry["local_id"] for entry in results["success"]] == ["waits", "edit"]
+    warnings = [each.__dict__.get("reason") for each in caplog.records if each.message == "unit repeated"]
+    assert warnings == (["A row of another inspection appeared meanwhile"] if database else [])
 
 
 def test_a_race_is_a_reason_to_repeat_the_unit() -> None:
