@@ -85,7 +85,6 @@ def _conditional(request: Request, content_type: str, tag: str, size: int) -> Re
     response.set_etag(tag)
     response.content_length = size
     response.headers["Cache-Control"] = CACHING
-    response.headers["X-Content-Type-Options"] = "nosniff"
     # A file may be a picture and a page at once; opened as a page, it can do nothing.
     response.headers["Content-Security-Policy"] = "sandbox"
     # The range is left out at first, because Werkzeug would check it before the ETags (RFC 9110, section 13.2.2).

@@ -1,4 +1,4 @@
-"""Bounded queues: whoever waits too long for a turn is told to try again, and holds no thread any longer."""
+"""Bounded queues: a request that waits too long for its turn gets 503, and no longer holds its thread."""
 
 from __future__ import annotations
 
