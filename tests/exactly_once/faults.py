@@ -16,7 +16,7 @@ from sqlalchemy import event
 
 from app.attachments.storage.local import LocalStorage
 from app.core.database.engine import db
-from app.core.database.postgresql import SENDERS
+from app.core.database.messages import SENDERS
 from app.errors import StorageError
 
 #: What the database's statements may be sent as.

@@ -22,6 +22,7 @@ from app import create_app, policies
 from app.config import load_settings
 from app.core.database.engine import db
 from app.core.host.registry import Registered
+from app.core.ledger.unit import unit_of_work
 from app.errors import StorageError
 from app.http.logs import HANDLER_NAME, configure_logging
 from app.models import FormFill, LedgerOperation, User
@@ -295,7 +296,7 @@ def test_what_fails_says_where_but_not_with_what(
 @pytest.mark.database("sqlite")
 def test_the_text_of_a_database_error_has_no_parameters(app: Flask) -> None:
     with app.app_context(), pytest.raises(DBAPIError) as caught:
-        insert_nonsense()
+        unit_of_work(lambda _unit_id: insert_nonsense())
     assert CANARY not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, literal_column, select, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from app.core.database import database_of, postgresql
+from app.core.database import database_of, messages, postgresql
 from app.core.database.engine import db
 from app.core.database.read import Read
 from app.core.database.transactions import SNAPSHOT, WRITES, snapshot
@@ -258,7 +258,7 @@ def test_of_statements_sent_together_the_first_ones_error_is_told(
     app: Flask, monkeypatch: pytest.MonkeyPatch, slow: int | None
 ) -> None:
     reads = [Read(statement=select(literal_column(each)), parameters={}) for each in ("1 / 0", "1", "7")]
-    send = postgresql.send_read
+    send = messages.send_read
 
     def send_late(*arguments: Any) -> Any:
         # PostgreSQL has told the error by then.
@@ -266,7 +266,7 @@ def test_of_statements_sent_together_the_first_ones_error_is_told(
             time.sleep(0.1)
         return send(*arguments)
 
-    monkeypatch.setattr(postgresql, "send_read", send_late)
+    monkeypatch.setattr(messages, "send_read", send_late)
     with app.app_context():
         for _ in range(20 if slow is None else 1):
             with pytest.raises(DataError, match="division by zero"):

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     JSON,
     Column,
@@ -45,21 +44,15 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
 from sqlalchemy.engine import Dialect
-from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
+from app.core.database.messages import SENDERS, Reads, compiled
 from app.core.database.read import Read
-from app.core.database.transactions import SNAPSHOT, WRITES
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
-
-T = TypeVar("T")
-
-#: Turns a value of the driver's into a column's.
-Decode = Callable[[Any], Any]
 
 #: Seconds for which a connection that was just used is taken to be alive.
 REST_SECONDS = 1.0
@@ -137,10 +130,15 @@ class PostgreSQL:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATIONS_LOCK})
             yield
 
+    @contextmanager
+    def lent(self, connection: Connection) -> Iterator[None]:
+        """Each statement is judged as it is sent (`app.core.database.messages`)."""
+        yield
+
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
-        statement, _ = _compiled(reads[-1].statement, connection.dialect)
-        connection.exec_driver_sql(statement, _Reads(reads))
+        statement, _ = compiled(reads[-1].statement, connection.dialect)
+        connection.exec_driver_sql(statement, Reads(reads))
 
     def write(self, connection: Connection, writes: Sequence[Write]) -> None:
         """One statement, whose parts see the state before it."""
@@ -224,115 +222,6 @@ def _array_of(kind: TypeEngine[Any], values: ValueSet) -> ColumnElement[Any]:
     plan for fewer to be so much better.
     """
     return sql_cast(select(values.parameter(ARRAY(kind))).scalar_subquery(), ARRAY(kind))
-
-
-# How statements are sent.
-
-
-class _Reads(dict[str, Any]):
-    """The parameters of a statement that stands for several reads, which are sent in its place."""
-
-    def __init__(self, reads: Sequence[Read]) -> None:
-        super().__init__()
-        self.reads = reads
-
-
-def send_statement(
-    cursor: psycopg.Cursor[Any],
-    statement: str,
-    parameters: Mapping[str, Any] | Sequence[Any],
-    context: ExecutionContext,
-) -> bool:
-    """For the engine: send BEGIN, if it is due, and the statement, or the reads in its place, in one message.
-
-    Each begins when the one before it has ended, as if they were sent one by one: it sees no state older than the locks
-    that were taken before it.
-    """
-    connection, begin = cursor.connection, _due_begin(cursor, statement, context)
-    if isinstance(parameters, _Reads):
-        sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
-        sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
-        answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
-        for query, answer in zip(parameters.reads, answers, strict=True):
-            query.rows = _rows_of(query, answer, context.dialect)
-        return True
-    if begin is None:
-        return False
-    # Without parameters, it may be several statements in one text, which cannot be sent with others.
-    if not parameters or isinstance(cursor, psycopg.ServerCursor):
-        connection.execute(begin)
-        return False
-    _send_in_one_message(
-        connection, [partial(connection.execute, begin), partial(cursor.execute, statement, parameters)]
-    )
-    return True
-
-
-def _begin_first(cursor: psycopg.Cursor[Any], statement: str, *arguments: Any) -> bool:
-    """For the engine: send BEGIN, if it is due, before a statement that cannot go with it."""
-    begin = _due_begin(cursor, statement, arguments[-1])
-    if begin is not None:
-        cursor.connection.execute(begin)
-    return False
-
-
-#: How statements are sent: the function that is called in place of the driver's, by the name of SQLAlchemy's event.
-SENDERS = {"do_execute": send_statement, "do_executemany": _begin_first, "do_execute_no_params": _begin_first}
-
-
-def _due_begin(cursor: psycopg.Cursor[Any], statement: str, context: ExecutionContext) -> str | None:
-    """The statement that has still to be sent to begin the transaction; None: there is none, or it has begun."""
-    options = context.execution_options
-    if WRITES in options:
-        begin = "BEGIN READ WRITE"
-    elif SNAPSHOT in options:
-        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ"
-    elif isinstance(cursor, psycopg.ServerCursor) or statement.startswith("SAVEPOINT"):
-        # Neither is possible without a transaction.
-        begin = "BEGIN"
-    else:
-        return None
-    return begin if cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE else None
-
-
-def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Callable[[], T]]) -> list[T]:
-    """The answers. Raises the first statement's error if there are several."""
-    if len(sends) == 1:
-        return [sends[0]()]
-    try:
-        with connection.pipeline():
-            return [send() for send in sends]
-    except psycopg.errors.PipelineAborted as error:
-        # This statement was given up because an earlier one failed: its error is the one to be told.
-        raise error.__context__ or error from None
-
-
-def send_read(connection: psycopg.Connection[Any], dialect: Dialect, query: Read) -> psycopg.Cursor[Any]:
-    """Hand a query to the driver."""
-    statement, constants = _compiled(query.statement, dialect)
-    return connection.execute(statement, {**constants, **query.parameters})
-
-
-def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list[list[Any]]:
-    """The rows that PostgreSQL has found for a query."""
-    rows, result = cursor.fetchall(), cursor.pgresult
-    assert result is not None
-    decoders = _decoders(query.statement, dialect, tuple(map(result.ftype, range(result.nfields))))
-    return [[decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in rows]
-
-
-@lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
-    """A statement as the driver takes it, and the parameters that have a value of their own."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled), {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
-
-
-@lru_cache(maxsize=512)
-def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
-    """The functions that make values of the columns that PostgreSQL sent, each with the number of its type."""
-    types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
-    return [kind.result_processor(dialect, code) for kind, code in zip(types, codes, strict=True)]
 
 
 def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:

@@ -29,11 +29,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.orm import Session
 
 from app.core.database.protocol import MigrationError
 from app.core.database.read import Read
-from app.core.database.transactions import WRITES
+from app.core.database.session import is_restricted, refuse_statement
+from app.core.database.transactions import WRITES, OutsideUnitError
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
@@ -42,6 +44,9 @@ from app.core.database.write import Encode, Write, columns_with_rows, encoder, o
 TURN_SECONDS = 0.001
 #: The same for a writer that has just come: those that have waited for some time ask more often, and mostly come first.
 NEWCOMER_SECONDS = 0.003
+
+#: A connection reads only, except in a transaction that is going to write.
+ONLY_READS, WRITES_TOO = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
 
 LAST_IDS = text("SELECT name, seq FROM sqlite_sequence")
 
@@ -61,6 +66,7 @@ class SQLite:
         """Durable, with foreign keys; transactions begin as `app.core.database.transactions` says."""
         event.listen(engine, "connect", _open)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _explain_refusal)
 
     def directory(self, engine: Engine) -> Path | None:
         """The file's directory."""
@@ -73,6 +79,16 @@ class SQLite:
             with _keeping_ids(connection):
                 yield
             _check_references(connection)
+
+    @contextmanager
+    def lent(self, connection: Connection) -> Iterator[None]:
+        """The connection only reads, as it does outside a unit of work."""
+        raw = _driver_of(connection)
+        raw.execute(ONLY_READS)
+        try:
+            yield
+        finally:
+            raw.execute(WRITES_TOO)
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """One statement a query."""
@@ -146,14 +162,17 @@ def _open(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    connection.execute(ONLY_READS)
 
 
 def _begin(connection: Connection) -> None:
     # A transaction that began with a read cannot be upgraded once another has committed (trap 25).
+    raw = _driver_of(connection)
     if WRITES not in connection.get_execution_options():
+        raw.execute(ONLY_READS)
         connection.exec_driver_sql("BEGIN")
         return
-    raw = _driver_of(connection)
+    raw.execute(WRITES_TOO)
     (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
     raw.execute("PRAGMA busy_timeout = 0")
     try:
@@ -163,6 +182,17 @@ def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         raw.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _explain_refusal(failure: ExceptionContext) -> None:
+    """A statement that writes was sent where a connection only reads; a read-only file refuses to begin instead."""
+    name = getattr(failure.original_exception, "sqlite_errorname", "")
+    if name != "SQLITE_READONLY" or failure.connection is None or failure.statement is None:
+        return
+    if is_restricted():
+        refuse_statement(failure.statement)
+    if WRITES not in failure.connection.get_execution_options():
+        raise OutsideUnitError("A session was to write outside a unit of work, where it only reads.")
 
 
 def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:

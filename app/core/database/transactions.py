@@ -1,7 +1,8 @@
 """How a transaction begins: it may write, or it is a snapshot. Everything else only reads, query by query.
 
-On PostgreSQL a connection is in AUTOCOMMIT and reads only (`default_transaction_read_only`), so that a session outside
-a unit of work begins and ends no transaction, and a statement that writes is refused by PostgreSQL itself.
+Outside a unit of work the database itself refuses a statement that writes: a connection has
+`default_transaction_read_only` on PostgreSQL, and `PRAGMA query_only` on SQLite. On PostgreSQL it is in AUTOCOMMIT, so
+that a session outside a unit of work begins and ends no transaction.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ WRITES = "fieldpost_writes"
 
 #: Execution option of a connection that is going to read: all its queries see the same state.
 SNAPSHOT = "fieldpost_snapshot"
+
+
+class OutsideUnitError(Exception):
+    """A session was to write outside a unit of work."""
 
 
 def begin_writing(session: Session) -> None:

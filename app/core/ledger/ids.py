@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.database import database_of
 from app.core.database.rows import table_of
+from app.core.database.session import unrestricted
 
 
 class Ids:
@@ -45,7 +46,8 @@ class Ids:
         models = {table_of(model).name: model for model in counts}
         wanted = {name: counts[model] for name, model in models.items()}
         taken = {name: self._last[model] for name, model in models.items()}
-        reserved = database_of(self._session).reserve(self._session, wanted, taken)
+        with unrestricted():
+            reserved = database_of(self._session).reserve(self._session, wanted, taken)
         self._reserved |= {models[name]: iter(keys) for name, keys in reserved.items()}
 
 

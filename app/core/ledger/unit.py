@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.core.database.engine import db
 from app.core.database.session import RestrictableSession
-from app.core.database.transactions import begin_writing, may_write
+from app.core.database.transactions import OutsideUnitError, begin_writing, may_write
 from app.errors import TryAgainError
 from app.models import LedgerOperation
 
@@ -41,10 +41,6 @@ TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
 
 class RaceError(Exception):
     """Rows have changed since the unit looked them up without a lock: repeat the unit."""
-
-
-class OutsideUnitError(Exception):
-    """A session was to write outside a unit of work."""
 
 
 def unit_of_work(work: Callable[[str], T]) -> T:

@@ -1,0 +1,149 @@
+"""How statements reach PostgreSQL: in as few messages as possible, BEGIN with the first one, a plugin's by a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Select
+from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.interfaces import ExecutionContext
+
+from app.core.database.read import Read
+from app.core.database.session import is_about_savepoints, is_restricted, refuse_statement
+from app.core.database.transactions import SNAPSHOT, WRITES
+
+T = TypeVar("T")
+
+#: Turns a value of the driver's into a column's.
+Decode = Callable[[Any], Any]
+
+#: The cursor through which a plugin's query goes.
+LENT = "fieldpost_lent"
+
+
+class Reads(dict[str, Any]):
+    """The parameters of a statement that stands for several reads, which are sent in its place."""
+
+    def __init__(self, reads: Sequence[Read]) -> None:
+        super().__init__()
+        self.reads = reads
+
+
+def send_statement(
+    cursor: psycopg.Cursor[Any],
+    statement: str,
+    parameters: Mapping[str, Any] | Sequence[Any],
+    context: ExecutionContext,
+) -> bool:
+    """For the engine: send BEGIN, if it is due, and the statement, or the reads in its place, in one message.
+
+    Each begins when the one before it has ended, as if they were sent one by one: it sees no state older than the locks
+    that were taken before it.
+    """
+    connection, begin = cursor.connection, _due_begin(cursor, statement, context)
+    if is_restricted() and not is_about_savepoints(statement) and not isinstance(cursor, psycopg.ServerCursor):
+        _send_for_plugin(cursor, statement, parameters)
+        return True
+    if isinstance(parameters, Reads):
+        sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
+        sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
+        answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
+        for query, answer in zip(parameters.reads, answers, strict=True):
+            query.rows = _rows_of(query, answer, context.dialect)
+        return True
+    if begin is None:
+        return False
+    # Without parameters, it may be several statements in one text, which cannot be sent with others.
+    if not parameters or isinstance(cursor, psycopg.ServerCursor):
+        connection.execute(begin)
+        return False
+    _send_in_one_message(
+        connection, [partial(connection.execute, begin), partial(cursor.execute, statement, parameters)]
+    )
+    return True
+
+
+def _send_for_plugin(cursor: psycopg.Cursor[Any], statement: str, parameters: Any) -> None:
+    """Send a plugin's query, in one message, through a cursor of PostgreSQL's: it opens them for queries alone."""
+    sends: list[Callable[[], Any]] = [
+        partial(cursor.connection.execute, f"DECLARE {LENT} CURSOR FOR {statement}", parameters),
+        partial(cursor.execute, f"FETCH ALL FROM {LENT}"),
+        partial(cursor.connection.execute, f"CLOSE {LENT}"),
+    ]
+    try:
+        _send_in_one_message(cursor.connection, sends)
+    except psycopg.errors.FeatureNotSupported:
+        refuse_statement(statement)
+
+
+def _begin_first(cursor: psycopg.Cursor[Any], statement: str, *arguments: Any) -> bool:
+    """For the engine: send BEGIN, if it is due, before a statement that cannot go with it."""
+    if is_restricted():
+        refuse_statement(statement)
+    begin = _due_begin(cursor, statement, arguments[-1])
+    if begin is not None:
+        cursor.connection.execute(begin)
+    return False
+
+
+#: How statements are sent: the function that is called in place of the driver's, by the name of SQLAlchemy's event.
+SENDERS = {"do_execute": send_statement, "do_executemany": _begin_first, "do_execute_no_params": _begin_first}
+
+
+def _due_begin(cursor: psycopg.Cursor[Any], statement: str, context: ExecutionContext) -> str | None:
+    """The statement that has still to be sent to begin the transaction; None: there is none, or it has begun."""
+    options = context.execution_options
+    if WRITES in options:
+        begin = "BEGIN READ WRITE"
+    elif SNAPSHOT in options:
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+    elif isinstance(cursor, psycopg.ServerCursor) or statement.startswith("SAVEPOINT"):
+        # Neither is possible without a transaction.
+        begin = "BEGIN"
+    else:
+        return None
+    return begin if cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE else None
+
+
+def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Callable[[], T]]) -> list[T]:
+    """The answers. Raises the first statement's error if there are several."""
+    if len(sends) == 1:
+        return [sends[0]()]
+    try:
+        with connection.pipeline():
+            return [send() for send in sends]
+    except psycopg.errors.PipelineAborted as error:
+        # This statement was given up because an earlier one failed: its error is the one to be told.
+        raise error.__context__ or error from None
+
+
+def send_read(connection: psycopg.Connection[Any], dialect: Dialect, query: Read) -> psycopg.Cursor[Any]:
+    """Hand a query to the driver."""
+    statement, constants = compiled(query.statement, dialect)
+    return connection.execute(statement, {**constants, **query.parameters})
+
+
+def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list[list[Any]]:
+    """The rows that PostgreSQL has found for a query."""
+    rows, result = cursor.fetchall(), cursor.pgresult
+    assert result is not None
+    decoders = _decoders(query.statement, dialect, tuple(map(result.ftype, range(result.nfields))))
+    return [[decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in rows]
+
+
+@lru_cache(maxsize=512)
+def compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+    """A statement as the driver takes it, and the parameters that have a value of their own."""
+    text = statement.compile(dialect=dialect)
+    return str(text), {name: bind.effective_value for name, bind in text.binds.items() if not bind.required}
+
+
+@lru_cache(maxsize=512)
+def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
+    """The functions that make values of the columns that PostgreSQL sent, each with the number of its type."""
+    types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
+    return [kind.result_processor(dialect, code) for kind, code in zip(types, codes, strict=True)]
