@@ -1,6 +1,6 @@
 """Accounts: signing in, and the administration of users (contract, section 1).
 
-The current user is Flask-Login's; it is read from the bearer token.
+The signed-in user is the one of the access token, and nothing else signs in to the API.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import limits
 from flask import Flask, Request, g
-from flask_login import LoginManager
 from limits.errors import ConfigurationError as LimitsError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
@@ -17,12 +16,13 @@ from limits.strategies import FixedWindowRateLimiter
 from app.accounts import bearer, tokens
 from app.accounts.routes import LIMITER, blueprint
 from app.config import Settings
-from app.errors import ConfigurationError, UnauthorizedError
+from app.errors import ConfigurationError
 from app.models import User
+from app.web import SIGN_IN
 
 
 def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
-    """Set up tokens, the login routes and Flask-Login's request loader. Raises `ConfigurationError`."""
+    """Set up tokens, the login routes and the check of access tokens. Raises `ConfigurationError`."""
     try:
         limits.parse(settings.login_rate)
     except ValueError:
@@ -32,7 +32,7 @@ def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
     # Called by the one route that needs it; an extension would check at every request.
     app.extensions[LIMITER] = FixedWindowRateLimiter(_open_storage(settings.rate_limit_storage))
     bearer.init_bearer(app, settings)
-    LoginManager(app).request_loader(load_user)
+    app.extensions[SIGN_IN] = user_of_token
     app.register_blueprint(blueprint, url_prefix=prefix)
 
 
@@ -51,13 +51,9 @@ def _open_storage(address: str) -> Storage:
     )
 
 
-def load_user(request: Request) -> User | None:
-    """The user of the request's access token, or None; the reason is kept for the sign-in guard in `app.web`."""
-    try:
-        claims = bearer.read_token(bearer.bearer_token(request), bearer.ACCESS)
-        user, device_id = tokens.check_access(claims)
-    except UnauthorizedError as fault:
-        g.token_fault = fault
-        return None
+def user_of_token(request: Request) -> User:
+    """The user of the request's access token, for the sign-in guard in `app.web`. Raises `UnauthorizedError`."""
+    claims = bearer.read_token(bearer.bearer_token(request), bearer.ACCESS)
+    user, device_id = tokens.check_access(claims)
     g.sign_in_id, g.device_id = claims.sign_in_id, device_id
     return user

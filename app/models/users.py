@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flask_login import UserMixin
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,7 +16,7 @@ from app.plugin_api import Entity
 ROLES = ("admin", "technician", "user")
 
 
-class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
+class User(Versioned, db.Model):  # type: ignore[name-defined, misc]
     """Somebody who signs in. `email` is stored in lower case."""
 
     __tablename__ = "users"
@@ -26,7 +25,7 @@ class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
         name="user",
         label="User",
         noun="user",
-        fields=("email", "name", "role", "active"),
+        unrecorded=("password_hash",),
         identity=(),
         constraints={"uq_users_email": "This e-mail address is taken"},
     )
@@ -37,11 +36,6 @@ class User(Versioned, UserMixin, db.Model):  # type: ignore[name-defined, misc]
     role: Mapped[str] = mapped_column(String(16))
     active: Mapped[bool] = mapped_column(default=True)
     password_hash: Mapped[str] = mapped_column(String(255))
-
-    @property
-    def is_active(self) -> bool:
-        """Flask-Login's question; a deactivated user is nobody from the next call on."""
-        return self.active
 
 
 class SignIn(db.Model):  # type: ignore[name-defined, misc]
