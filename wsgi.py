@@ -1,10 +1,12 @@
 """The WSGI entry point: `gunicorn wsgi:app`, `flask --app wsgi …`."""
 
 import sys
+from threading import Thread
 
 import click
 
 from app import create_app
+from app.core.host.drift import tell_drift
 from app.core.host.migrations import require_migrations
 from app.core.host.watch import watchdog
 from app.errors import StartError
@@ -18,6 +20,8 @@ try:
     if click.get_current_context(silent=True) is None:
         require_migrations(app)
         watchdog.ends_worker = True
+        # Nobody has to wait for a warning.
+        Thread(target=tell_drift, args=(app,), daemon=True).start()
 except StartError as error:
     print(f"Fieldpost cannot start. {error}", file=sys.stderr)
     sys.exit(APP_LOAD_ERROR)

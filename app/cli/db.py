@@ -10,6 +10,8 @@ from flask_migrate.cli import db as db_group
 
 from app.cli.failures import reported_failures
 from app.core.database import MigrationError
+from app.core.database.engine import db
+from app.core.host.drift import find_drift
 from app.core.host.migrations import upgrade
 
 #: Flask-Migrate's command, which knows only the core's migrations.
@@ -31,6 +33,9 @@ def upgrade_command(context: click.Context, /, **options: Any) -> None:
         raise click.ClickException(f"Nothing was migrated. {error}") from None
     for chain in chains:
         click.echo(f"{chain.name}: at migration {', '.join(sorted(chain.needed())) or 'none'}")
+    with db.engine.connect() as connection:
+        for drift in find_drift(connection):
+            click.echo(drift, err=True)
 
 
 def extend_db_group() -> None:

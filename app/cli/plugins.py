@@ -16,6 +16,7 @@ from sqlalchemy import func, inspect, select
 
 from app.core.database.engine import db
 from app.core.host.checks.plugins import PLUGIN_NAME
+from app.core.host.drift import find_drift
 from app.core.host.migrations import CORE, UPGRADE, add_revision, missing, take_back, version_table
 from app.core.host.registry import Registered, Registry, current_registry
 from app.models import LedgerEntry, LedgerOperation
@@ -45,13 +46,14 @@ def plugins_group(context: click.Context) -> None:
 @plugins_group.command("check")
 @with_appcontext
 def check_command() -> None:
-    """Make all checks of a start; exits with 1 if the server would not start with the present plugins."""
-    # This command runs in an application that has started, so that only the migrations are left to check.
+    """Make all checks of a start, and compare models and tables; exits with 1 if anything is wrong."""
+    # This command runs in an application that has started, so that only the database is left to check.
     registry = current_registry()
     with db.engine.connect() as connection:
-        sentences = missing(connection)
+        sentences = [f"{sentence} Run `{UPGRADE}`." for sentence in missing(connection)]
+        sentences += map(str, find_drift(connection))
     for sentence in sentences:
-        click.echo(f"{sentence} Run `{UPGRADE}`.", err=True)
+        click.echo(sentence, err=True)
     if sentences:
         sys.exit(1)
     click.echo(f"{len(registry.handlers)} types and {len(registry.installed)} plugins are all right.")

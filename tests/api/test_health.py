@@ -28,7 +28,7 @@ def test_being_alive_asks_nothing_of_the_database(app: Flask, monkeypatch: pytes
 
 def test_a_server_with_everything_is_ready(app: Flask) -> None:
     answer = app.test_client().get("/readyz")
-    checks = {"database": "ok", "migrations": "ok", "storage": "ok"}
+    checks = {"database": "ok", "migrations": "ok", "models": "ok", "storage": "ok"}
     assert (answer.status_code, answer.json) == (200, {"success": True, "status": "ready", "checks": checks})
 
 
@@ -36,7 +36,7 @@ def test_a_database_without_its_migrations_is_not_ready(app: Flask) -> None:
     with app.app_context():
         downgrade(revision="base")
     fault = _not_ready(app, "Not ready: migrations")
-    assert fault["checks"] == {"database": "ok", "migrations": "not migrated", "storage": "ok"}
+    assert fault["checks"] == {"database": "ok", "migrations": "not migrated", "models": "ok", "storage": "ok"}
 
 
 def test_a_database_that_a_newer_release_has_migrated_is_ready(app: Flask) -> None:
@@ -49,15 +49,15 @@ def test_a_database_that_a_newer_release_has_migrated_is_ready(app: Flask) -> No
 def test_a_database_that_does_not_answer_is_not_ready(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     with app.app_context():
         monkeypatch.setattr(type(db.engine), "connect", _broken)
-    fault = _not_ready(app, "Not ready: database, migrations")
-    assert fault["checks"] == {"database": "failed", "migrations": "failed", "storage": "ok"}
+    fault = _not_ready(app, "Not ready: database, migrations, models")
+    assert fault["checks"] == {"database": "failed", "migrations": "failed", "models": "failed", "storage": "ok"}
     assert "sesame" not in str(fault)
 
 
 def test_a_storage_that_cannot_be_written_is_not_ready(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(app.extensions["fieldpost.storage"]), "check", _broken)
     fault = _not_ready(app, "Not ready: storage")
-    assert fault["checks"] == {"database": "ok", "migrations": "ok", "storage": "failed"}
+    assert fault["checks"] == {"database": "ok", "migrations": "ok", "models": "ok", "storage": "failed"}
 
 
 def test_asking_leaves_nothing_in_the_storage(app: Flask) -> None:

@@ -142,7 +142,7 @@ def test_without_the_bucket_one_can_sync_but_the_server_is_not_ready(
     answer = app.test_client().get("/readyz")
     assert (answer.status_code, json_of(answer)["checks"]) == (
         503,
-        {"database": "ok", "migrations": "ok", "storage": "failed"},
+        {"database": "ok", "migrations": "ok", "models": "ok", "storage": "failed"},
     )
 
 

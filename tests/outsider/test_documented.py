@@ -74,10 +74,10 @@ def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:
 
 def refuses_to_start_without_a_migration(site: Site) -> None:
     result = site.run("gunicorn", "wsgi:app")
+    assert "The plugin meter_reading states migrations, but there are none in " in result.stderr
     assert (
-        "The plugin meter_reading states migrations, but has none yet. Write the first: "
-        "`flask --app wsgi plugins revision meter_reading --message 'first table'`."
-    ) in result.stderr
+        "write the first: `flask --app wsgi plugins revision meter_reading --message 'first table'`." in result.stderr
+    )
 
 
 def test_its_code_is_in_good_style(tmp_path: Path) -> None:

@@ -304,7 +304,10 @@ def test_on_a_full_disk_nothing_is_recorded_the_server_is_not_ready_and_goes_on_
     # One can still look.
     assert device.get("/api/v1/sync/status")[0] == 200
     status, answer = device.get("/readyz")
-    assert (status, answer["checks"]) == (503, {"database": "failed", "migrations": "ok", "storage": "failed"})
+    assert (status, answer["checks"]) == (
+        503,
+        {"database": "failed", "migrations": "ok", "models": "ok", "storage": "failed"},
+    )
     assert locations(environment)[1] is None
     assert query(environment, "SELECT count(*) FROM attachments") == [(0,)]
 

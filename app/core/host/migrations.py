@@ -95,8 +95,11 @@ class Chain:
         """How the version of the tables differs from the one that is needed; None if it does not."""
         present, needed = self.present(connection), self.needed()
         if not needed:
-            write = f"flask --app wsgi plugins revision {self.name} --message 'first table'"
-            sentence = f"The plugin {self.name} states migrations, but has none yet. Write the first: `{write}`."
+            sentence = (
+                f"The plugin {self.name} states migrations, but there are none in {self.directory}. If you are its "
+                f"author, write the first: `flask --app wsgi plugins revision {self.name} --message 'first table'`. "
+                "Otherwise its distribution was built without them, and needs a newer release."
+            )
             return Difference(sentence=sentence, is_behind=True)
         if present == needed:
             return None
@@ -118,6 +121,11 @@ def plugin_chains(registry: Registry) -> list[Chain]:
         for name, plugin in sorted(registry.plugins.items())
         if plugin.migrations is not None
     ]
+
+
+def all_chains() -> list[Chain]:
+    """The core's migrations, and those of every installed plugin."""
+    return [core_chain(), *plugin_chains(current_registry())]
 
 
 def version_table(plugin: str) -> str:
@@ -143,7 +151,7 @@ def wrong_migrations(registry: Registry) -> Iterator[Finding]:
 
 def upgrade() -> list[Chain]:
     """Run all migrations that are missing, the core's first, in one transaction. Returns the chains."""
-    chains = [core_chain(), *plugin_chains(current_registry())]
+    chains = all_chains()
     with locked_connection() as connection:
         for chain in chains:
             try:
@@ -214,8 +222,7 @@ def require_migrations(app: Flask) -> None:
 
 def _differences(connection: Connection) -> list[Difference]:
     """The chains whose version in the database is not the one of this release."""
-    chains = (core_chain(), *plugin_chains(current_registry()))
-    differences = (chain.difference(connection) for chain in chains)
+    differences = (chain.difference(connection) for chain in all_chains())
     return [difference for difference in differences if difference is not None]
 
 
