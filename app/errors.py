@@ -7,6 +7,7 @@ Three kinds that never mix (contract, sections 0 and 3)::
     │   ├── ConfigurationError     a setting that cannot work
     │   └── PluginError            a plugin that cannot be loaded
     ├── Rejected                   outcome of one operation: an entry in `errors`
+    ├── NoFieldError               a handler's bug: it set what is no field
     ├── StorageError               the storage did not do what was asked (disk full, unreachable)
     └── RequestError               answers the whole request, with a status and a code
         ├── BadJsonError           400 bad_json
@@ -25,7 +26,7 @@ Any module may import this one; it imports none of ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -64,6 +65,19 @@ class Rejected(Exception):
         self.message = message or error
         self.retryable = retryable
         self.details = details
+
+
+class NoFieldError(TypeError):
+    """A change of something that is no field: nobody would see it, and a merge would write over it in silence.
+
+    The text names the fields that there are, and not the name that was tried, which may be a device's.
+    """
+
+    def __init__(self, label: str, fields: Iterable[str]) -> None:
+        super().__init__(
+            f"{label} was to change something that is no field. Its fields are {', '.join(fields) or 'none'}: all of "
+            "its columns that `unrecorded` does not name."
+        )
 
 
 class StorageError(Exception):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from flask import current_app
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "OLDEST_API_VERSION",
+    "ActingUser",
     "ById",
     "Children",
     "Context",
@@ -63,14 +65,27 @@ Model: TypeAlias = type[Any]
 #: A marshmallow schema class.
 SchemaClass: TypeAlias = "type[Schema]"
 
-#: Who may: `(user, row) -> bool`. Asked in memory for every operation; it must not query.
+#: Who may: `(user, row) -> bool`. Asked in memory for every operation, with an `ActingUser`; it must not query.
 Policy: TypeAlias = Callable[[Any, Row], bool]
+
+
+class ActingUser(NamedTuple):
+    """The user who sent a batch, as policies and `apply` see them. Nobody can edit it."""
+
+    id: int
+    email: str
+    name: str
+    #: `admin`, `technician` or `user`.
+    role: str
+    #: Always True while a batch is applied.
+    active: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entity:
     """How the rows of one model are recorded, merged, shown and fed. Stands on the model as `__entity__`.
 
+    The fields of a row are the columns of its model, without `unrecorded` and the core's, and the keys of its document.
     The model also has `id`, `inspection_id`, `created_at` and `updated_at` (`app.models.Syncable` brings them).
     """
 
@@ -80,9 +95,10 @@ class Entity:
     label: str
     #: Its name in refusals: `"Not authorized to update this <noun>"`.
     noun: str
-    #: Columns that are recorded and merged one by one.
-    fields: tuple[str, ...] = ()
-    #: A JSON column whose keys are fields too. A key that is also in `fields` means the column.
+    #: Columns that the ledger does not keep, answers do not show, and only `context.create` sets. All other columns
+    #: are fields: recorded, shown, and merged one by one.
+    unrecorded: tuple[str, ...] = ()
+    #: A JSON column whose keys are fields too. A key that is also the name of a field means the column.
     document: str | None = None
     #: Columns that never change, and must agree when a create meets its `client_id` again.
     identity: tuple[str, ...] = ("inspection_id",)
@@ -98,6 +114,18 @@ class Entity:
     counted: str | None = None
     #: Name of a database constraint -> sentence of the `invalid` entry that a breach of it becomes.
     constraints: Mapping[str, str] = field(default_factory=dict)
+
+
+#: The columns that a model has for the core, and that are no fields.
+CORE_COLUMNS = frozenset({"id", "client_id", "inspection_id", "created_at", "updated_at"})
+
+
+@cache
+def recorded_columns(model: Model) -> tuple[str, ...]:
+    """The columns of `model` that are fields, in their order."""
+    entity: Entity = model.__entity__
+    others = {*CORE_COLUMNS, *entity.unrecorded, entity.document}
+    return tuple(column.key for column in model.__mapper__.column_attrs if column.key not in others)
 
 
 @dataclass(frozen=True)
@@ -181,7 +209,7 @@ class Context(Protocol):
     """All that `apply` may do. Everything is undone if the operation is rejected."""
 
     #: The user, read inside this transaction.
-    user: Any
+    user: ActingUser
     #: The device named at sign-in, or None.
     device_id: str | None
     #: The time of this batch, UTC, whole milliseconds.
@@ -193,7 +221,7 @@ class Context(Protocol):
         """A new row of `model` below `parent`, its id set at once. `values`: columns, the document as a whole."""
 
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
-        """Set fields of `row`. Values equal to the present ones change nothing and make no version."""
+        """Set fields of `row`, and nothing else. Values equal to the present ones make no version."""
 
     def delete(self, row: Row) -> None:
         """Delete `row`, or mark it deleted where its model has `deleted_at`."""
@@ -278,16 +306,17 @@ class Plugin:
 def edit(operation: Operation, context: Context) -> Outcome:
     """The `apply` of most types: create the row, or change the target, with `operation.changes`.
 
-    A name that is none of the entity's `fields` is a key of its document, where it has one.
+    A name that is no column of the entity's fields is a key of its document, where it has one.
     """
     if operation.target is not None:
         context.change(operation.target, operation.changes)
         return Outcome()
-    values, entity = dict(operation.changes), operation.model.__entity__
-    if entity.document is not None:
-        document = {name: values.pop(name) for name in operation.changes if name not in entity.fields}
-        values[entity.document] = document
-    return Outcome(row=context.create(operation.model, operation.parent, values))
+    model: Any = operation.model
+    values, name_of_document = dict(operation.changes), model.__entity__.document
+    if name_of_document is not None:
+        columns = recorded_columns(model)
+        values[name_of_document] = {name: values.pop(name) for name in operation.changes if name not in columns}
+    return Outcome(row=context.create(model, operation.parent, values))
 
 
 def plugin_settings(name: str) -> Mapping[str, Any]:

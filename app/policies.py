@@ -5,20 +5,23 @@ A policy is `(user, row) -> bool`, decided in memory from the row's inspection. 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, or_, true
 
 from app.models import Inspection, User
-from app.plugin_api import Row
+from app.plugin_api import ActingUser, Row
+
+#: A user as the server knows them, or as plugins do.
+Somebody: TypeAlias = User | ActingUser
 
 
-def is_admin(user: User | None) -> bool:
+def is_admin(user: Somebody | None) -> bool:
     """Whether the user is an active administrator: may do everything."""
     return user is not None and user.active and user.role == "admin"
 
 
-def change(user: User | None, row: Row) -> bool:
+def change(user: Somebody | None, row: Row) -> bool:
     """Whether the user may change an inspection and the rows below it: administrator, owner, assigned technician."""
     root: Any = row.inspection
     if user is None or not user.active or root is None:

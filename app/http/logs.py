@@ -20,7 +20,7 @@ from flask import Flask, Response, g, has_request_context, request
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from app.config import Settings
-from app.errors import StartError, StorageError
+from app.errors import NoFieldError, StartError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,7 @@ def _log_request(response: Response) -> Response:
 
 
 def _user_id() -> int | None:
-    # Not `current_user`, which would query the database.
-    return getattr(g.get("_login_user"), "id", None)
+    return getattr(g.get("user"), "id", None)
 
 
 def _add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -129,7 +128,7 @@ def _name_of(error: BaseException) -> str:
 def _safe_message(error: BaseException) -> str:
     """The part of an exception's message that cannot quote anybody's data; empty if no part is safe."""
     match error:
-        case StorageError() | StartError():
+        case StorageError() | StartError() | NoFieldError():
             return str(error)
         case psycopg.Error():
             return " ".join(filter(None, (error.sqlstate, error.diag.constraint_name))) or _connection_message(error)

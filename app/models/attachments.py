@@ -46,11 +46,13 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
         name="attachment",
         label="Attachment",
         noun="attachment",
-        fields=("form_fill_id", "kind", "field_name", "sha256", "deleted_at"),
+        unrecorded=(
+            "position", "filename", "content_type", "byte_size", "width", "height", "storage_key", "uploaded_by_id",
+        ),
         document="data",
         identity=("inspection_id", "form_fill_id"),
         record=attachment_record,
-    )
+    )  # fmt: skip
 
     #: A random UUID: unguessable, and never given twice, not even after a restore.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from app.clock import to_wire
-from app.plugin_api import Entity
+from app.plugin_api import Entity, recorded_columns
 
 #: A row's fields, or columns, by name.
 Fields: TypeAlias = dict[str, Any]
@@ -48,7 +48,7 @@ def fields_of(row: Row) -> Fields:
     """A row's recorded fields as JSON values: the keys of its document, and its columns."""
     entity = entity_of(row)
     document = getattr(row, entity.document) if entity.document else {}
-    return {**document, **{name: as_json(getattr(row, name)) for name in entity.fields}}
+    return {**document, **{name: as_json(getattr(row, name)) for name in recorded_columns(type(row))}}
 
 
 def as_json(value: Any) -> Any:

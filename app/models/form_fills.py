@@ -60,6 +60,7 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
         name="form_fill",
         label="FormFill",
         noun="form",
+        unrecorded=("form_template_id",),
         document="data",
         identity=("inspection_id", "form_template_id"),
         loads=("attachments", "form_template"),

@@ -21,7 +21,6 @@ class FormTemplate(Versioned, db.Model):  # type: ignore[name-defined, misc]
         name="form_template",
         label="FormTemplate",
         noun="form template",
-        fields=("name", "form_structure"),
         identity=(),
     )
 

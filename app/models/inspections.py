@@ -58,16 +58,12 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         name="inspection",
         label="Inspection",
         noun="inspection",
-        fields=(
-            "date", "status", "notes", "system_category", "interval_category", "job",
-            "property", "customer", "form_template_id", "owner_id", "assignee_id",
-        ),
         identity=(),
         loads=("form_template",),
         record=inspection_record,
         expose=exposed_fields,
         counted="total_inspections",
-    )  # fmt: skip
+    )
 
     # These two stand before the columns, since a column named `property` hides the decorator from then on.
     @property

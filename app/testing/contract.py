@@ -13,6 +13,8 @@ from sqlalchemy import String, inspect
 
 from app.clock import to_wire
 from app.config import API_PREFIX
+from app.core.database.engine import db
+from app.core.host.drift import find_drift
 from app.core.host.registry import current_registry
 from app.core.sync.items import Routed, read_items
 from app.core.sync.prepare import prepare
@@ -80,6 +82,11 @@ class HandlerContract:
         assert registry.handlers[self.handler.type].handler is self.handler, "state it as an entry point"
         for name in (self.handler.type, *self.handler.aliases):
             assert registry.routes[name] is self.handler
+
+    def test_its_tables_are_those_of_its_models(self, app: Flask) -> None:
+        """Otherwise the offline package and the deletion of an inspection may fail for everybody."""
+        with app.app_context(), db.engine.connect() as connection:
+            assert [str(drift) for drift in find_drift(connection)] == []
 
     def test_its_examples_are_valid(self, app: Flask) -> None:
         assert self.handler.examples, "an author of an app learns from examples"
@@ -282,6 +289,16 @@ class HandlerContract:
         (last,) = push(client, self.change(target, 2))["success"]
         assert "data" in last, "version and content come together"
         assert entry["updated_at"] < again["updated_at"] < last["updated_at"]
+
+    def test_a_merge_writes_over_nothing(self, scene: Scene) -> None:
+        """Two changes of the same fields cannot be merged: one of them would be lost in silence."""
+        self.needs_versions()
+        target, version = self.changed_meanwhile(scene)
+        stored = self.stored(scene)
+        stale = self.change(target, 1, updated_at=version, resolve_strategy="merge")
+        results = push(scene.client(self.allowed[-1]), stale)
+        assert results["conflicts"], "the fields that `payload` changes must be fields of the entity"
+        assert self.stored(scene) == stored
 
     def test_ones_own_chain_in_one_batch_is_no_conflict(self, scene: Scene) -> None:
         self.needs_versions()

@@ -91,7 +91,7 @@ FINDINGS = [
     ("Imposter", "the entity name 'form_fill' is taken. Choose another one."),
     ("Imposter", "`counted` is 'last_sync', which is taken in the status. Choose another one."),
     ("Muddled", "'Muddled Name' cannot be an entity's name. Use lower-case letters, digits and underscores."),
-    ("Muddled", "its entity names colour, which are no columns. Correct `fields` or `identity`."),
+    ("Muddled", "its entity names colour, which are no columns. Correct `unrecorded` or `identity`."),
     (
         "Muddled",
         "JSON has no type for the values of price (Numeric()), which its entity records. Use Float, an",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from sqlalchemy import select
 from app import policies
 from app.core.database.engine import db
 from app.core.host.registry import Registered
+from app.errors import NoFieldError
 from app.models import FormFill, Inspection
-from app.plugin_api import Context, Operation, Outcome, Row, SyncHandler, by_id, edit
+from app.plugin_api import Context, Operation, Outcome, Row, SyncHandler, by_id, edit, recorded_columns
 from app.testing import HandlerContract, Scene, World, push
 
 
@@ -56,12 +57,12 @@ class NoteContract(HandlerContract):
         return {"id": target.id, "note": f"{number}"}
 
 
-def contract_for(app: Flask, handler: SyncHandler) -> NoteContract:
+def contract_for(app: Flask, handler: SyncHandler, kind: type[NoteContract] | None = None) -> NoteContract:
     """The contract of a handler that is installed in this application."""
     registry = app.extensions["fieldpost.registry"]
     registry.handlers["note"] = Registered(handler=handler, entry_point="x:y", distribution="x", version="1")
     registry.routes["note"] = handler
-    found = NoteContract()
+    found = (kind or NoteContract)()
     found.handler = handler  # type: ignore[misc]
     return found
 
@@ -108,6 +109,61 @@ def test_a_mistake_fails_the_test_that_is_about_it(app: Flask, mistake: str) -> 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_handler_without_it_passes(app: Flask, mistake: str) -> None:
     MISTAKES[mistake][1](contract_for(app, good), Scene(app))
+
+
+class InspectionNoteContract(NoteContract):
+    def target(self, world: World, inspection: Inspection) -> Row:
+        return inspection
+
+    def payload(self, target: Row, number: int) -> dict[str, Any]:
+        return {"id": target.id, "notes": f"{number}"}
+
+
+class NotesSchema(Schema):
+    notes = fields.String(required=True)
+
+
+@pytest.fixture
+def notes_are_forgotten() -> Iterator[None]:
+    """The column `notes` of inspections is no field."""
+    object.__setattr__(Inspection.__entity__, "unrecorded", ("notes",))
+    recorded_columns.cache_clear()
+    yield
+    object.__setattr__(Inspection.__entity__, "unrecorded", ())
+    recorded_columns.cache_clear()
+
+
+@pytest.mark.usefixtures("notes_are_forgotten")
+def test_a_change_of_what_is_no_field_fails_with_a_line_that_names_the_fields(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = replace(good, schema=NotesSchema, target=by_id(Inspection), examples=())
+    contract, scene = contract_for(app, handler, InspectionNoteContract), Scene(app)
+    with pytest.raises(ValueError, match="not enough values to unpack"):
+        contract.test_a_merge_writes_over_nothing(scene)
+    (failure,) = [record for record in caplog.records if record.getMessage() == "handler failed"]
+    assert failure.exc_info is not None
+    assert isinstance(failure.exc_info[1], NoFieldError)
+    assert "Inspection was to change something that is no field. Its fields are date, status, sys" in str(
+        failure.exc_info[1]
+    )
+
+
+def test_a_merge_that_writes_over_a_change_fails_the_test_that_is_about_it(app: Flask) -> None:
+    def overwrite(operation: Operation, context: Context) -> Outcome:
+        context.change(operation.target, {"notes": operation.data["notes"]})
+        return Outcome()
+
+    handler = replace(
+        good,
+        schema=NotesSchema,
+        target=by_id(Inspection),
+        apply=overwrite,
+        changes=lambda data: {"said": data["notes"]},
+        examples=(),
+    )
+    with pytest.raises(AssertionError, match="must be fields of the entity"):
+        contract_for(app, handler, InspectionNoteContract).test_a_merge_writes_over_nothing(Scene(app))
 
 
 def test_a_failed_assertion_of_the_helpers_shows_its_values(app: Flask) -> None:

@@ -12,6 +12,7 @@ from app.core.database.write import Write
 from app.core.ledger.entries import Remembered, StatedChange
 from app.models import LedgerEntry, LedgerOperation
 from app.models.entities import Fields, Row, entity_of
+from app.plugin_api import recorded_columns
 
 
 def created_rows(stated: Iterable[StatedChange], deleted: Collection[Row]) -> list[Row]:
@@ -44,17 +45,18 @@ def _updates(stated: Sequence[StatedChange]) -> Iterator[Write]:
     additions: dict[Row, Fields] = {}
     for change in stated:
         names.setdefault(type(change.row), set()).update(change.previous)
-        entity, added = entity_of(change.row), additions.setdefault(change.row, {})
-        if entity.document is not None and entity.document in change.previous:
-            added |= {name: sides["new"] for name, sides in change.changes.items() if name not in entity.fields}
+        document, added = entity_of(change.row).document, additions.setdefault(change.row, {})
+        if document is not None and document in change.previous:
+            columns = recorded_columns(type(change.row))
+            added |= {name: sides["new"] for name, sides in change.changes.items() if name not in columns}
     for model, rows in _by_model(additions).items():
-        columns, document = sorted(names[model]), entity_of(model).document
+        changed, document = sorted(names[model]), entity_of(model).document
         yield Write(
             kind="update",
             table=table_of(model),
-            names=tuple(columns),
-            rows=[{name: getattr(row, name) for name in ("id", *columns)} for row in rows],
-            document=document if document in columns else None,
+            names=tuple(changed),
+            rows=[{name: getattr(row, name) for name in ("id", *changed)} for row in rows],
+            document=document if document in changed else None,
             additions=[additions[row] for row in rows],
         )
 

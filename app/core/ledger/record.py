@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import bindparam, select
-from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Session, make_transient_to_detached
 
 from app.clock import MILLISECOND, now, to_wire
@@ -27,10 +26,10 @@ from app.core.ledger.ids import Ids
 from app.core.ledger.plan import created_rows, ledger_writes, row_writes
 from app.core.ledger.unit import unit_of_work
 from app.core.values import is_same
-from app.errors import UnauthorizedError
+from app.errors import NoFieldError, UnauthorizedError
 from app.models import LedgerState, User
 from app.models.entities import Fields, Row, as_json, entity_of, fields_of
-from app.plugin_api import Entity
+from app.plugin_api import recorded_columns
 
 T = TypeVar("T")
 RowT = TypeVar("RowT", bound=Row)
@@ -108,11 +107,11 @@ class Recorder:
     def change(self, row: Row, values: Mapping[str, Any]) -> bool:
         """Set fields of `row`; whether anything changed. Equal values make no version (contract, 3.1(5)).
 
-        A name is a column where the entity lists it; otherwise it is a key of the document, or, for an entity without
-        a document, any column, whose values the ledger then withholds (a password).
+        A name is a column where it is a field; otherwise it is a key of the document, or, for an entity without a
+        document, a column that is not recorded, whose values the ledger then withholds (a password).
         """
         entity = entity_of(row)
-        columns, keys = _divide(entity, values)
+        columns, keys = _divide(type(row), values)
         updates, changes = _column_changes(row, columns) if columns else ({}, {})
         if keys:
             document = getattr(row, str(entity.document))
@@ -263,22 +262,23 @@ def _operation(action: str, first: StatedChange, moment: datetime) -> Remembered
     )
 
 
-def _divide(entity: Entity, values: Mapping[str, Any]) -> tuple[Fields, Fields]:
+def _divide(model: type, values: Mapping[str, Any]) -> tuple[Fields, Fields]:
     """Those of `values` that are columns, and those that are keys of the document."""
-    if entity.document is None:
+    if entity_of(model).document is None:
         return dict(values), {}
-    columns = {name: value for name, value in values.items() if name in entity.fields}
+    fields = recorded_columns(model)
+    columns = {name: value for name, value in values.items() if name in fields}
     return columns, {name: value for name, value in values.items() if name not in columns}
 
 
 def _column_changes(row: Row, values: Fields) -> tuple[Fields, Changes]:
     """The columns of `values` that differ from the row's, and the changes that the ledger keeps of them."""
-    fields, columns = entity_of(row).fields, sqlalchemy_inspect(type(row)).column_attrs
+    entity, fields = entity_of(row), recorded_columns(type(row))
     updates: Fields = {}
     changes: Changes = {}
     for name, value in values.items():
-        if name not in columns:
-            raise TypeError(f"{entity_of(row).label} has no field {name!r}; it has {', '.join(fields)}.")
+        if name not in fields and name not in entity.unrecorded:
+            raise NoFieldError(entity.label, fields)
         old, new = as_json(getattr(row, name)), as_json(value)
         if not is_same(old, new):
             updates[name] = value

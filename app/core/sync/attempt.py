@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from app.core.sync.rows import Rows
 from app.http.metrics import Tally
 from app.models import UserSync
 from app.models.entities import Row, entity_of
+from app.plugin_api import ActingUser
 
 
 @dataclass(kw_only=True)
@@ -90,6 +92,13 @@ class Attempt:
         self.tally = Tally()
         self.answers: list[Answer] = []
         structlog.contextvars.bind_contextvars(batch=unit_id)
+
+    @cached_property
+    def user(self) -> ActingUser:
+        """The user who sent the batch, as plugins see them: they cannot edit the role by which items are judged."""
+        user = self.recorder.user
+        assert user is not None
+        return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
     def write(self) -> None:
         """Write everything that the operations have stated, and when the user has synced."""

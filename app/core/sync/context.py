@@ -7,31 +7,27 @@ from datetime import datetime
 from typing import Any
 
 from app.core.host.read_only import protect, read_only
-from app.core.ledger.record import Recorder
-from app.core.sync.rows import Rows
+from app.core.sync.attempt import Attempt
+from app.errors import NoFieldError
 from app.models.entities import entity_of
-from app.plugin_api import Row
+from app.plugin_api import Row, recorded_columns
 
 
 class OperationContext:
     """States an operation's changes to the recorder, and lets it touch only what was locked for it."""
 
     def __init__(
-        self,
-        recorder: Recorder,
-        rows: Rows,
-        changeable: Iterable[Row],
-        client_id: str | None,
-        settings: Mapping[str, Any],
+        self, attempt: Attempt, changeable: Iterable[Row], client_id: str | None, settings: Mapping[str, Any]
     ) -> None:
-        self.user = recorder.user
+        recorder = attempt.recorder
+        self.user = attempt.user
         self.device_id = recorder.origin.device_id
         self.now: datetime = recorder.now
         self.settings = settings
         #: Calls to make once the batch is durable.
         self.calls: list[Callable[[], None]] = []
         self._recorder = recorder
-        self._rows = rows
+        self._rows = attempt.rows
         self._changeable = set(changeable)
         self._client_id = client_id
 
@@ -52,6 +48,7 @@ class OperationContext:
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
         """Set fields of a row that the operation declared as its target, in `rows`, or created."""
         self._require(row)
+        _require_fields(row, values)
         if self._recorder.change(row, {name: read_only(value) for name, value in values.items()}):
             protect(row)
         self._rows.forget_children(type(row))
@@ -71,3 +68,10 @@ class OperationContext:
                 f"This {entity_of(row).label} was not declared as a row to change, so it is not locked: name it in "
                 "the handler's `rows`."
             )
+
+
+def _require_fields(row: Row, values: Iterable[str]) -> None:
+    """Refuse names that are no fields: nobody would see such a change, and a merge would write over it in silence."""
+    entity, fields = entity_of(row), recorded_columns(row.__class__)
+    if entity.document is None and not set(values).issubset(fields):
+        raise NoFieldError(entity.label, fields)

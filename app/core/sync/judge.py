@@ -89,7 +89,7 @@ def reject(item: Item, rejected: Rejected) -> Answer:
 
 
 def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
-    operation, changeable = targets.find(attempt.rows, attempt.recorder.user, item)
+    operation, changeable = targets.find(attempt.rows, attempt.user, item)
     verdict = _decide(attempt, item, operation) if item.handler.versioned else Verdict(changes=operation.changes)
     if isinstance(verdict, Answer):
         return verdict
@@ -102,7 +102,7 @@ def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
 def _call(attempt: Attempt, item: Routed, operation: Operation, changeable: list[Row]) -> Outcome:
     """Let the handler apply the operation, and keep the calls that it wants made after the commit."""
     settings = attempt.batch.registry.settings_of(item.handler)
-    context = OperationContext(attempt.recorder, attempt.rows, changeable, item.keys.client_id, settings)
+    context = OperationContext(attempt, changeable, item.keys.client_id, settings)
     started = perf_counter()
     try:
         outcome = item.handler.apply(operation, context)

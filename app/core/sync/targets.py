@@ -10,15 +10,14 @@ from app.core.sync.keys import Reference
 from app.core.sync.refusals import invalid
 from app.core.sync.rows import Rows
 from app.errors import Rejected
-from app.models import User
 from app.models.entities import Row, entity_of
-from app.plugin_api import ById, Children, Operation, Policy, Target
+from app.plugin_api import ActingUser, ById, Children, Operation, Policy, Target
 
 #: The rows that a handler's `rows` or `reads` name.
 NamedRows: TypeAlias = dict[str, Row | list[Row] | None]
 
 
-def find(rows: Rows, user: User | None, item: Routed) -> tuple[Operation, list[Row]]:
+def find(rows: Rows, user: ActingUser, item: Routed) -> tuple[Operation, list[Row]]:
     """The operation of an item, all of it that `apply` is given, and the rows that it may change.
 
     Raises `Rejected` where a row is not there, does not agree with the payload, or is not the user's to change.
@@ -44,7 +43,7 @@ def find(rows: Rows, user: User | None, item: Routed) -> tuple[Operation, list[R
     return operation, [row for row in (target, parent, *others) if row is not None]
 
 
-def _target_and_parent(rows: Rows, user: User | None, item: Routed) -> tuple[Row | None, Row | None]:
+def _target_and_parent(rows: Rows, user: ActingUser, item: Routed) -> tuple[Row | None, Row | None]:
     """The row to act on, and the row below which to create."""
     policy, keys = item.handler.policy, item.keys
     if keys.parent is not None:
@@ -60,7 +59,7 @@ def _target_and_parent(rows: Rows, user: User | None, item: Routed) -> tuple[Row
     return target, None
 
 
-def _own_row(rows: Rows, user: User | None, item: Routed, parent: Row) -> Row | None:
+def _own_row(rows: Rows, user: ActingUser, item: Routed, parent: Row) -> Row | None:
     """The row that an earlier create with the same client_id has made."""
     if item.keys.client_id is None:
         return None
@@ -116,6 +115,6 @@ def _require(rows: Rows, reference: Reference) -> Row:
     return row
 
 
-def _ask(policy: Policy, user: User | None, row: Row) -> None:
+def _ask(policy: Policy, user: ActingUser, row: Row) -> None:
     if not policy(user, row):
         raise Rejected("forbidden", f"Not authorized to update this {entity_of(row).noun}")

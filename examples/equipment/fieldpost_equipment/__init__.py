@@ -3,8 +3,8 @@
 from typing import Any
 
 from app import policies
-from app.models import Attachment, Inspection, User
-from app.plugin_api import Plugin, SyncHandler, by_id, children, edit, via
+from app.models import Attachment, Inspection
+from app.plugin_api import ActingUser, Plugin, SyncHandler, by_id, children, edit, via
 from fieldpost_equipment.apply import check, move, record_item, retire
 from fieldpost_equipment.commands import collect, commands
 from fieldpost_equipment.models import Check, Item, Room
@@ -22,7 +22,7 @@ plugin = Plugin(
 )
 
 
-def may_retire(user: User, row: Any) -> bool:
+def may_retire(user: ActingUser, row: Any) -> bool:
     """The owner of the inspection and administrators, not whoever is sent there."""
     return policies.is_admin(user) or (policies.change(user, row) and row.inspection.owner_id == user.id)
 

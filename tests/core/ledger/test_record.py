@@ -17,7 +17,7 @@ from app.api.administration.inspections import change_inspection, create_inspect
 from app.clock import MILLISECOND
 from app.core.database.engine import db
 from app.core.ledger.record import Origin, Recorder, record
-from app.errors import UnauthorizedError
+from app.errors import NoFieldError, UnauthorizedError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
 from app.models.entities import fields_of
 from app.testing import push, statements_of
@@ -131,7 +131,7 @@ def test_a_password_is_changed_but_not_told(app: Flask, world: World, tech: User
 
 def test_a_field_that_is_none_is_refused(app: Flask, world: World, inspection: Inspection) -> None:
     recorded = world.recorded()
-    with pytest.raises(TypeError, match="no_such_field"):
+    with pytest.raises(NoFieldError, match="Its fields are date, status,"):
         unit(app, lambda recorder: recorder.change(db.session.get_one(Inspection, inspection.id), {"no_such_field": 1}))
     assert world.recorded() == recorded
 

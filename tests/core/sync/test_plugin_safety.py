@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -30,7 +31,7 @@ from app.core.host.registry import Registered
 from app.errors import TryAgainError
 from app.http import metrics
 from app.http.body import MAX_DETAIL_KEY, MAX_DETAILS
-from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
+from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id, edit
 from app.testing import World, push, statements_of
 from tests.core.sync.conftest import stored
@@ -82,6 +83,10 @@ def edit_a_new_row_in_place(operation: Operation, context: Context) -> None:
     row.data["list"].append("unrecorded")
 
 
+#: It begins like a query.
+WITH_UPDATE = "WITH x AS (SELECT 1) UPDATE inspections SET notes = 'unrecorded'"
+WITH_VALUE = "WITH x AS (SELECT 1) UPDATE inspections SET notes = :notes"
+
 DEEDS: dict[str, Deed] = {
     "commits": lambda *_: db.session.commit(),
     "rolls back": lambda *_: db.session.rollback(),
@@ -91,6 +96,15 @@ DEEDS: dict[str, Deed] = {
     "rolls back and swallows": swallowed(lambda *_: db.session.rollback()),
     "writes": lambda *_: db.session.execute(update(Inspection).values(notes="unrecorded")),
     "writes and swallows": swallowed(lambda *_: db.session.execute(update(Inspection).values(notes="unrecorded"))),
+    "writes in a WITH": lambda *_: db.session.execute(text(WITH_UPDATE)),
+    "writes in a WITH and swallows": swallowed(lambda *_: db.session.execute(text(WITH_UPDATE))),
+    "writes in a WITH with a value": lambda *_: db.session.execute(text(WITH_VALUE), {"notes": "unrecorded"}),
+    "writes in a WITH with values": lambda *_: db.session.connection().execute(
+        text(WITH_VALUE), [{"notes": "unrecorded"}, {"notes": "again"}]
+    ),
+    "writes in a second statement": lambda *_: db.session.execute(text("SELECT 1; UPDATE inspections SET notes = 'x'")),
+    "makes a table": lambda *_: db.session.execute(text("SELECT * INTO stolen FROM users")),
+    "writes to explain it": lambda *_: db.session.execute(text("EXPLAIN ANALYZE UPDATE inspections SET notes = 'x'")),
     "writes on the connection": lambda *_: db.session.connection().execute(text("DELETE FROM form_fills")),
     "ends the transaction in SQL": lambda *_: db.session.execute(text("COMMIT")),
     "edits in place": lambda operation, _: target_of(operation).data.update(unrecorded=True),
@@ -174,6 +188,42 @@ def test_a_handler_may_change_and_delete_the_rows_that_it_has_created(
     (entry,) = push(device, item(form_fill, "x"))["success"]
     assert entry["data"] == {"x": 1}
     assert [row.data for row in world.all(FormFill) if row.id != form_fill.id] == [{"x": 1}]
+
+
+def promote(operation: Operation, context: Context) -> None:
+    """Give the user more rights than they have, in every way that there is."""
+    user: Any = context.user
+    with suppress(AttributeError):
+        user.role = "admin"
+    with suppress(AttributeError):
+        object.__setattr__(user, "role", "admin")
+    with suppress(AttributeError):
+        user.__dict__["role"] = "admin"
+    row = db.session.get(User, user.id)
+    assert row is not None
+    row.__dict__["role"] = "admin"
+
+
+@pytest.mark.parametrize("where", ["apply", "policy"])
+def test_no_plugin_can_change_how_later_items_are_judged(
+    app: Flask, world: World, device: FlaskClient, owner: User, form_fill: FormFill, where: str
+) -> None:
+    def apply(operation: Operation, context: Context) -> Outcome:
+        if where == "apply":
+            promote(operation, context)
+        return edit(operation, context)
+
+    def policy(user: Any, row: Any) -> bool:
+        if where == "policy":
+            promote(Operation, SimpleNamespace(user=user))  # type: ignore[arg-type]
+        return policies.change(user, row)
+
+    install(app, apply=apply, policy=policy)
+    strange = world.form_fill(world.inspection(owner), data={})
+    later = {"type": "form_fill", "local_id": "2", "data": {"id": strange.id, "changes": {"x": 1}}}
+    results = push(device, item(form_fill, "x"), later)
+    assert [each["code"] for each in results["errors"]] == ["forbidden"]
+    assert stored(world, strange) == {}
 
 
 def test_a_handler_may_look_things_up_and_use_savepoints(

@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 from app.core.host.checks.values import columns_by_name, function_findings, is_name
 from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registry, core_tables, is_core, mapped_models
-from app.plugin_api import Entity
+from app.plugin_api import Entity, recorded_columns
 
 #: Keys that `GET /sync/status` answers itself.
 STATUS_KEYS = ("user_id", "pending_inspections", "completed_inspections", "last_sync", "server_time")
@@ -43,10 +43,10 @@ BLOCKING_KEY = Kind(
 )
 NO_NAME = Kind("{name!r} cannot be an entity's name", "Use lower-case letters, digits and underscores.")
 LONG_IDS = Kind("its ids are longer than the ledger keeps", "Use String(36).")
-NO_COLUMNS = Kind("its entity names {names}, which are no columns", "Correct `fields` or `identity`.")
+NO_COLUMNS = Kind("its entity names {names}, which are no columns", "Correct `unrecorded` or `identity`.")
 NO_JSON = Kind(
     "JSON has no type for the values of {names}, which its entity records",
-    "Use Float, an Integer that counts the smallest unit, or String.",
+    "Use Float, an Integer that counts the smallest unit, or String; or name it in `unrecorded`.",
 )
 NO_DOCUMENT = Kind("its document {name!r} is no JSON column", "Use app.models.JSONValue.")
 NO_RELATIONSHIPS = Kind("its entity loads {names}, which are no relationships", "Correct `loads`.")
@@ -150,10 +150,10 @@ def _column_findings(where: str, model: type, entity: Entity, table: Table) -> I
     columns, key = columns_by_name(model), table.c.id.type
     if isinstance(key, String) and not 0 < (key.length or 0) <= ID_LENGTH:
         yield LONG_IDS.at(where)
-    unknown = _missing((*entity.fields, *entity.identity), columns)
+    unknown = _missing((*entity.unrecorded, *entity.identity), columns)
     if unknown:
         yield NO_COLUMNS.at(where, names=unknown)
-    strange = [name for name in entity.fields if name in columns and not _is_json(columns[name].type)]
+    strange = [name for name in recorded_columns(model) if not _is_json(columns[name].type)]
     if strange:
         yield NO_JSON.at(where, names=", ".join(f"{name} ({columns[name].type!r})" for name in strange))
     if entity.document is not None and not isinstance(getattr(columns.get(entity.document), "type", None), JSON):

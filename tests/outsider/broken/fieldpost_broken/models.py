@@ -51,7 +51,7 @@ class Muddled(Syncable, db.Model):
     __table_args__ = (KEEP_IDS,)
     __entity__ = entity(
         "Muddled Name",
-        fields=("colour", "price"),
+        unrecorded=("colour",),
         document="name",
         loads=("friends",),
         record=lambda: {},

@@ -15,7 +15,7 @@ class Room(Syncable, db.Model):
 
     __tablename__ = "equipment_rooms"
     __table_args__ = (KEEP_IDS,)
-    __entity__ = Entity(name="equipment_room", label="Room", noun="room", fields=("name", "item_count"))
+    __entity__ = Entity(name="equipment_room", label="Room", noun="room")
 
     name: Mapped[str] = mapped_column(String(64))
     item_count: Mapped[int] = mapped_column(default=0)
@@ -30,7 +30,6 @@ class Item(Syncable, db.Model):
         name="equipment",
         label="Equipment",
         noun="piece of equipment",
-        fields=("tag", "serial", "room_id"),
         document="details",
         counted="total_equipment",
         constraints={
@@ -78,7 +77,8 @@ class Check(Syncable, db.Model):
         name="equipment_check",
         label="Check",
         noun="check",
-        fields=("score",),
+        # It never changes, and devices get it with the record.
+        unrecorded=("item_id",),
         identity=("inspection_id", "item_id"),
         loads=("item",),
         record=record_of_check,
