@@ -48,6 +48,11 @@ def on_starting(_server: Any) -> None:
     shared.make_directory()
 
 
+def on_reload(_server: Any) -> None:
+    """Run when the server starts new workers, with plugins that may have been mended."""
+    shared.forget()
+
+
 def post_fork(_server: Any, _worker: Any) -> None:
     """Run in each worker before it loads the application."""
     tuning.return_large_memory()

@@ -12,8 +12,10 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from app.core.host.endings import DIRECTORY, forget_endings, keep_endings
+
 #: The environment variable that prometheus_client reads.
-NAME = "PROMETHEUS_MULTIPROC_DIR"
+NAME = DIRECTORY
 
 
 def make_directory() -> None:
@@ -27,8 +29,14 @@ def remove_directory() -> None:
 
 
 def close_worker(process_id: int) -> None:
-    """Forget the connections that an ended worker had open. Its counts stay."""
+    """Forget the connections that an ended worker had open, and keep in mind at which items it ended."""
+    keep_endings(Path(os.environ[NAME]), process_id)
     import_module("prometheus_client.multiprocess").mark_process_dead(process_id)
+
+
+def forget() -> None:
+    """Forget at which items workers have ended, because the server loads its plugins again."""
+    forget_endings(Path(os.environ[NAME]))
 
 
 def is_first_to_fail() -> bool:

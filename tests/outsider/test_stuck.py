@@ -14,6 +14,7 @@ from tests.outsider.test_installed import Client, Site
 
 #: A handler that does whatever its payload says, and does not come back.
 STUCK = """
+import os
 import time
 
 from app import policies
@@ -22,8 +23,13 @@ from app.plugin_api import SyncHandler, by_id, edit
 from marshmallow import Schema, fields
 
 
+def read(way):
+    if way == "exit early":
+        os._exit(1)
+
+
 class StuckSchema(Schema):
-    way = fields.String(required=True)
+    way = fields.String(required=True, validate=read)
 
 
 def spin():
@@ -31,7 +37,14 @@ def spin():
         pass
 
 
-WAYS = {"no": lambda: None, "spin": spin, "sleep": lambda: time.sleep(600), "count": lambda: sum(range(10**13))}
+WAYS = {
+    "no": lambda: None,
+    "spin": spin,
+    "sleep": lambda: time.sleep(600),
+    "count": lambda: sum(range(10**13)),
+    "exit": lambda: os._exit(1),
+    "exit early": lambda: None,
+}
 
 
 def apply(operation, context):
@@ -95,3 +108,26 @@ def test_what_cannot_be_interrupted_ends_with_its_worker_and_nothing_is_applied(
     assert location(client) == "no", "the batch was rolled back"
     assert batch(client, "no")["success"][0]["replayed"] is True
     assert client.sync(("form_fill", "again", {"id": 1, "changes": {"Location_row_1": "again"}}))["success"]
+
+
+@pytest.mark.database("sqlite")
+def test_an_item_that_ends_workers_is_not_tried_a_third_time(client: Client) -> None:
+    """Otherwise the device would send the batch again for ever, and nothing behind the item would ever arrive."""
+    for way in ("exit", "exit early", "sleep"):
+        items: list[tuple[str, str, dict[str, Any]]] = [
+            ("form_fill", f"before {way}", {"id": 1, "changes": {"Location_row_1": way}}),
+            ("stuck", f"harmless {way}", {"id": 1, "way": "no"}),
+            ("stuck", way, {"id": 1, "way": way}),
+            ("form_fill", f"after {way}", {"id": 1, "changes": {"Remarks": way}}),
+        ]
+        for _ in range(2):
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+                client.sync(*items)
+            client.wait()
+        results = client.sync(*items)
+        assert [(each["index"], each["code"], each["retryable"]) for each in results["errors"]] == [
+            (2, "handler_failed", True)
+        ]
+        assert [each["index"] for each in results["success"]] == [0, 1, 3]
+    # Whoever else sends the same has not ended a worker yet; this device goes on with what is behind.
+    assert client.sync(("stuck", "later", {"id": 1, "way": "no"}))["success"]

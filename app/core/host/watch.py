@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from app.core.host.endings import Marks, marks_of_process
 from app.errors import RequestError
 from app.http import metrics
 from app.http.deadlines import deadlines
@@ -63,8 +64,13 @@ BUGS = (Exception, HandlerTimeout)
 class Watch:
     """Watches the plugins' code that one thread runs: `with watch(handler): …` around each piece of it."""
 
-    def __init__(self, seconds: float) -> None:
-        """`seconds`: the time for each piece of code."""
+    def __init__(self, seconds: float, user_id: int | None = None, marks: Marks | None = None) -> None:
+        """`seconds`: the time for each piece of code. `user_id`: whose batch it is; `marks`: where items are marked."""
+        self._user_id = user_id
+        self._marks = marks
+        self._slot = marks.slot() if marks else None
+        self._endings = marks.endings() if marks else Counter()
+        self._item = ""
         self.thread = threading.get_ident()
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -80,12 +86,19 @@ class Watch:
         """Whether a handler's code has been interrupted so often that it is not tried again in this batch."""
         return handler is not None and self._strikes[handler.type] >= MOST_STRIKES
 
-    def __call__(self, handler: SyncHandler | None) -> Watch:
-        """Say whose code runs next."""
+    def endings(self, item: str) -> int:
+        """How many workers have ended while a plugin's code ran for this item (a fingerprint) of the user's."""
+        return self._endings[self._mark(item)] if self._endings else 0
+
+    def __call__(self, handler: SyncHandler | None, item: str = "") -> Watch:
+        """Say whose code runs next, and for which item: its fingerprint."""
         self._type = "" if handler is None else handler.type
+        self._item = item
         return self
 
     def __enter__(self) -> None:
+        if self._slot is not None and self._item:
+            self._slot.put(self._mark(self._item))
         self._started = time.monotonic()
         self._is_interrupted = False
         self._deadline = self._started + self._seconds
@@ -93,6 +106,8 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if self._slot is not None:
+            self._slot.clear()
         with self._lock:
             self._deadline = None
         if self._is_interrupted:
@@ -127,9 +142,14 @@ class Watch:
         finally:
             self._lock.release()
 
+    def _mark(self, item: str) -> str:
+        return f"{self._user_id} {item}"
+
     def _interrupt(self, present: float) -> None:
         logger.error("handler out of time", extra={"type": self._type, "stack": _stack(self.thread)})
         if self._is_interrupted:
+            if watchdog.ends_worker and self._marks is not None:
+                self._marks.blame(self._slot)
             watchdog.end_worker()
         self._is_interrupted = True
         self._deadline = present + self._seconds
@@ -155,9 +175,9 @@ watchdog = Watchdog()
 
 
 @contextmanager
-def watched(seconds: float) -> Iterator[Watch]:
-    """A watch for the plugins' code of one batch, in this thread."""
-    watch = Watch(seconds)
+def watched(seconds: float, user_id: int | None = None) -> Iterator[Watch]:
+    """A watch for the plugins' code of one batch of the user's, in this thread."""
+    watch = Watch(seconds, user_id, marks_of_process())
     with deadlines.within(seconds, watch.check):
         yield watch
 

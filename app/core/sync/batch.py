@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def process_batch(batch: Batch) -> dict[str, Any]:
     """Apply a batch and return its answer. Raises `RequestError` where nothing was recorded."""
     started = perf_counter()
-    with watched(current_settings().handler_seconds) as batch.watch:
+    with watched(current_settings().handler_seconds, batch.origin.user_id) as batch.watch:
         batch.items = prepare(batch.items, batch.registry, batch.watch)
         attempt = _apply(batch)
         metrics.count_batch(_tally(attempt), perf_counter() - started)

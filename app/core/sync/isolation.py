@@ -6,12 +6,14 @@ second pass each operation runs and is written inside a savepoint of its own (ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.core.database import database_of
 from app.core.database.session import RestrictableSession, restricted
 from app.core.host.handlers import models_of
 from app.core.host.watch import HandlerTimeout
@@ -35,10 +37,18 @@ class DirtySessionError(Exception):
     """A handler assigned to a row, or added one, behind its context's back."""
 
 
+@contextmanager
+def _lent(session: Session) -> Iterator[None]:
+    """Let a plugin's code have the session, to look things up."""
+    connection = session.connection()
+    with restricted(), database_of(connection).lent(connection):
+        yield
+
+
 def judge_together(attempt: Attempt) -> list[Answer]:
     """Judge all operations. An exception of any kind ends the attempt."""
     attempt.session.info[_UNFLUSHED] = True
-    with restricted():
+    with _lent(attempt.session):
         answers = [_judge(attempt, item) for item in attempt.batch.items]
     _refuse_unrecorded(attempt.recorder)
     return answers
@@ -54,7 +64,7 @@ def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
     """Complete and encode the answers, with the hooks of the entities whose rows they show."""
     pairs = list(pairs)
     load_shown(attempt.session, [answer for _, answer in pairs])
-    with restricted():
+    with _lent(attempt.session):
         for item, answer in pairs:
             if answer.row is not None:
                 _complete(attempt, item, answer)
@@ -66,7 +76,7 @@ def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
 def _complete(attempt: Attempt, item: Item, answer: Answer) -> None:
     """Let the hooks complete an answer; one that was complete before later operations may stay as it was."""
     try:
-        with attempt.batch.watch(item.handler):
+        with attempt.batch.watch(item.handler, item.fingerprint):
             complete(answer)
     except HandlerTimeout:
         _note_late(attempt, item)
@@ -84,7 +94,7 @@ def _judge(attempt: Attempt, item: Item) -> Answer:
     if item.handler is not None and (item.index in batch.late or batch.watch.has_given_up(item.handler)):
         item.fault = not_tried()
     try:
-        with batch.watch(item.handler):
+        with batch.watch(item.handler, item.fingerprint):
             return judge(attempt, item)
     except HandlerTimeout:
         _note_late(attempt, item)
@@ -97,7 +107,7 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
     stated: list[StatedChange] = []
     try:
         with attempt.session.begin_nested():
-            with restricted():
+            with _lent(attempt.session):
                 answer = _judge(attempt, item)
             _refuse_unrecorded(attempt.recorder)
             stated = attempt.recorder.stated

@@ -15,9 +15,9 @@ from marshmallow import Schema, ValidationError
 from app.core.host.handlers import core_keys
 from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, UNWATCHED, Watch
-from app.core.sync.items import Item, Routed, fresh_copy
+from app.core.sync.items import Item, Routed, fingerprint, fresh_copy
 from app.core.sync.keys import read_keys
-from app.core.sync.refusals import failed, invalid, not_tried
+from app.core.sync.refusals import failed, invalid, not_tried, suspected
 from app.core.values import JsonObject
 from app.errors import Rejected
 from app.http.body import details_of, find_unstorable
@@ -25,6 +25,9 @@ from app.plugin_api import SyncHandler
 
 #: The most bytes, as JSON, of the messages about one payload: there is one for each unknown key.
 MAX_DETAIL_BYTES = 32 * 1024
+
+#: At how many endings of a worker an item is not tried again.
+MOST_ENDINGS = 2
 
 
 def prepare(items: Iterable[Item], registry: Registry, watch: Watch = UNWATCHED) -> list[Item]:
@@ -50,6 +53,8 @@ def _read_core(item: Routed, registry: Registry, watch: Watch) -> None:
     """Let the handler upcast the payload, and take the core's keys out of it."""
     if watch.has_given_up(item.handler):
         item.fault = not_tried()
+    elif watch.endings(item.fingerprint) >= MOST_ENDINGS:
+        item.fault = suspected(item.handler, item.index, item.local_id, registry)
     elif item.handler.upcast is not None:
         _guarded(item, _upcast, registry, watch)
     if item.fault is not None:
@@ -74,7 +79,7 @@ def _guarded(item: Routed, read: Callable[[Routed], None], registry: Registry, w
         item.fault = not_tried()
         return
     try:
-        with watch(item.handler):
+        with watch(item.handler, item.fingerprint):
             item.fault = _fault_of(read, item)
     except BUGS:
         item.fault = failed(item.handler, item.index, item.local_id, registry)
@@ -107,8 +112,12 @@ def _refusal(details: JsonObject) -> Rejected:
 def _load(group: list[Routed], is_partial: bool, registry: Registry, watch: Watch) -> None:
     """Load all payloads at once; one by one where that fails, since one bad item spoils the whole (trap 19)."""
     handler = group[0].handler
+    together = fingerprint("".join(item.fingerprint for item in group).encode())
+    if watch.endings(together):
+        _load_carefully(group, is_partial, registry, watch)
+        return
     try:
-        with watch(handler):
+        with watch(handler, together):
             loaded = _schema(handler, is_partial).load([item.payload for item in group], many=True)
             # A schema's own code may return another number of elements.
             pairs = list(zip(group, loaded, strict=True))
@@ -118,6 +127,15 @@ def _load(group: list[Routed], is_partial: bool, registry: Registry, watch: Watc
     else:
         for item, data in pairs:
             item.data = data
+
+
+def _load_carefully(group: list[Routed], is_partial: bool, registry: Registry, watch: Watch) -> None:
+    """Load payloads one by one: a worker has ended while it loaded all of them, for one that nobody knows yet."""
+    for item in group:
+        if watch.endings(item.fingerprint):
+            item.fault = suspected(item.handler, item.index, item.local_id, registry)
+        else:
+            _guarded(item, partial(_load_one, is_partial), registry, watch)
 
 
 def _load_one(is_partial: bool, item: Routed) -> None:

@@ -40,5 +40,12 @@ def failed(handler: SyncHandler | None, index: int, local_id: object, registry: 
 
 
 def not_tried() -> Rejected:
-    """The rejection of an operation whose handler does not end, so that it is not tried again in this batch."""
+    """The rejection of an operation whose handler does not end, or ends the worker, so that it is not tried again."""
     return Rejected("handler_failed", "Internal error", retryable=True)
+
+
+def suspected(handler: SyncHandler, index: int, local_id: object, registry: Registry) -> Rejected:
+    """The rejection of an operation at which workers have ended: it would take the whole batch along once more."""
+    extra = {**registry.origin_of(handler), "index": index, "local_id": local_id}
+    logger.error("item not tried, since workers have ended at it", extra=extra)
+    return not_tried()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +29,7 @@ from app.api import offline_data
 from app.core.database.engine import db
 from app.core.database.transactions import snapshot
 from app.core.host import watch
+from app.core.host.endings import Marks, keep_endings
 from app.core.host.registry import Registered
 from app.errors import TryAgainError
 from app.http import metrics
@@ -616,6 +619,57 @@ def test_being_watched_sends_no_statement(app: Flask, device: FlaskClient, form_
     with statements_of(app) as found:
         push(device, item(form_fill, "y"))
     assert not [each for each in found if "SAVEPOINT" in each]
+
+
+# Code that ends the worker
+
+
+@pytest.mark.parametrize("part", ["schema", "upcast", "policy", "apply"])
+def test_an_item_at_which_two_workers_have_ended_is_not_tried_again(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, tmp_path: Path, part: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """`tests/outsider/test_stuck.py` does it with real workers."""
+    endings: list[list[str]] = []
+
+    def end_worker() -> None:
+        endings.append(keep_endings(tmp_path, os.getpid()))
+
+    def end_if_guilty(data: Any) -> Any:
+        if data.get("guilty"):
+            end_worker()
+        return data
+
+    def policy(user: Any, row: Any) -> bool:
+        if row.id == guilty.id:
+            end_worker()
+        return True
+
+    class EndingSchema(AnySchema):
+        @validates_schema
+        def end(self, data: Any, **_: Any) -> None:
+            end_if_guilty(data)
+
+    def apply(operation: Operation, context: Context) -> Outcome:
+        end_if_guilty(operation.data)
+        return edit(operation, context)
+
+    guilty = world.form_fill(world.get(Inspection, form_fill.inspection_id))
+    parts = {"schema": EndingSchema, "upcast": end_if_guilty, "policy": policy, "apply": apply}
+    install(app, **{part: parts[part]})
+    for number in range(3):
+        marks = Marks(tmp_path)
+        monkeypatch.setattr(watch, "marks_of_process", lambda found=marks: found)
+        tried = len(endings)
+        sent = [item(form_fill, "first"), item(guilty, "x", guilty=True), item(form_fill, "last")]
+        # Each time as if the batch had not been applied.
+        results = push(device, *({**each, "local_id": f"{each['local_id']} {number}"} for each in sent))
+        assert (len(endings) > tried) == (number < 2)
+    assert [(each["index"], each["code"], each["retryable"]) for each in results["errors"]] == [
+        (1, "handler_failed", True)
+    ]
+    assert [each["index"] for each in results["success"]] == [0, 2]
+    assert len([each for each in endings if each]) == 2
 
 
 # Types that are no more
