@@ -57,7 +57,7 @@ def check_command() -> None:
     if sentences:
         sys.exit(1)
     click.echo(f"{len(registry.handlers)} types and {len(registry.installed)} plugins are all right.")
-    for sentence in _open_routes(registry):
+    for sentence in (*_open_routes(registry), *_effects(registry)):
         click.echo(sentence)
 
 
@@ -70,6 +70,13 @@ def _open_routes(registry: Registry) -> Iterator[str]:
         if is_public and rule.endpoint.partition(".")[0] in names:
             methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
             yield f"Open to everybody: {methods} {rule.rule}"
+
+
+def _effects(registry: Registry) -> Iterator[str]:
+    """The effects of plugins' blueprints beyond their own routes."""
+    for name, sentences in registry.reach.items():
+        for sentence in sentences:
+            yield f"{name}: {sentence}"
 
 
 @plugins_group.command("new")

@@ -95,7 +95,7 @@ def _drifts(owners: dict[str, str], difference: Any) -> Iterator[Drift]:
             yield Drift(owner=owners[table], what=f"the column {table}.{column} is {sides}")
         return
     kind, part = difference[0], difference[-1]
-    name = part.name if kind.endswith("_table") else part.table.name if part.table is not None else difference[2]
+    name = part.name if kind.endswith("_table") else part.table.name
     noun = _noun(kind, part)
     if noun and kind.startswith(LACKS):
         is_fatal = kind in {"add_table", "add_column"}

@@ -10,6 +10,7 @@ from flask import Blueprint, Flask
 from werkzeug.routing import Rule
 
 from app.core.host.findings import Finding, Kind
+from app.core.host.reach import Reach
 from app.core.host.registry import Registry
 
 #: Flask's own commands. Those that distributions register under `flask.commands` come before ours, too.
@@ -30,7 +31,9 @@ def mount_blueprints(app: Flask, registry: Registry, prefix: str) -> list[Findin
     findings: list[Finding] = []
     for installed in registry.installed.values():
         if installed.plugin.blueprint is not None:
+            reach = Reach(app, prefix)
             findings += _mount_blueprint(app, installed.plugin.blueprint, prefix, str(installed), taken)
+            registry.reach[installed.plugin.name] = list(reach.told())
     return findings
 
 

@@ -65,6 +65,8 @@ class Registry:
     settings: dict[str, Values] = field(default_factory=dict)
     #: Removed type -> hint for devices that still send it.
     removed: dict[str, str] = field(default_factory=dict)
+    #: Plugin name -> a sentence for each effect of its blueprint beyond its own routes.
+    reach: dict[str, list[str]] = field(default_factory=dict)
     #: Top-level package -> distribution.
     packages: dict[str, str] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Table, text
 from app.core.database.engine import db
 from app.core.database.rows import table_of
 from app.core.database.transactions import writing
-from app.core.host.drift import find_drift, tell_drift
+from app.core.host.drift import Drift, find_drift, tell_drift
 from app.models import FormFill, Inspection
 from app.testing import HandlerContract
 from tests.support.answers import json_of
@@ -77,6 +77,14 @@ def test_tables_and_constraints_are_compared_too(app: Flask, monkeypatch: pytest
         "the database has the constraint uq_inspections_job on inspections (job), which its model lacks",
         "the database lacks the table user_syncs",
     ]
+
+
+def test_the_author_of_a_plugin_is_told_the_command_that_writes_what_is_missing() -> None:
+    drift = Drift(owner="meter", what="the database lacks the column meter.extra")
+    assert str(drift) == (
+        "The models of meter differ from their migrations: the database lacks the column meter.extra. "
+        "Write the missing migration: `flask --app wsgi plugins revision meter --message '…'`."
+    )
 
 
 @pytest.mark.database("sqlite")

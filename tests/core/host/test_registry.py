@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeEngine
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import create_app, policies
 from app.core.database.types import UTCDateTime
@@ -330,6 +331,39 @@ def test_the_same_route_of_two_plugins_is_a_finding_whatever_its_arguments_are_c
     (finding,) = mount_blueprints(app, registry, "/api/v1")
     assert "'second'" in finding.where
     assert "GET /api/v1/notes/<note_id> is already answered by 'first." in finding.what
+
+
+def test_what_a_blueprint_does_beyond_its_own_routes_is_told_to_the_operator(app: Flask, stranger: ModuleType) -> None:
+    modest, greedy = (Blueprint(each, "stranger") for each in ("modest", "greedy"))
+    modest.get("/notes")(dict)
+    modest.before_request(lambda: None)
+    greedy.get("/<path:rest>")(lambda rest: {})
+    greedy.before_app_request(lambda: None)
+    greedy.after_app_request(lambda answer: answer)
+    greedy.teardown_app_request(lambda _error: None)
+    greedy.app_errorhandler(LookupError)(lambda _error: {})
+
+    @greedy.record
+    def take_over(_state: object) -> None:
+        app.view_functions["health.healthz"] = dict
+        app.before_request_funcs[None].pop(0)
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+
+    registry = filled(*(entry(stranger, each.name, plugin(each.name, blueprint=each)) for each in (modest, greedy)))
+    app.extensions["fieldpost.registry"] = registry
+    assert mount_blueprints(app, registry, "/api/v1") == []
+    assert registry.reach["modest"] == []
+    told = app.test_cli_runner().invoke(args=["plugins", "check"]).output.splitlines()
+    assert [line for line in told if line.startswith("greedy: ")] == [
+        "greedy: Runs code before each request to any route.",
+        "greedy: Takes away code that ran before each request, such as the sign-in guard.",
+        "greedy: Runs code after each request to any route.",
+        "greedy: Runs code at the end of each request to any route.",
+        "greedy: Replaces the view health.healthz.",
+        "greedy: Answers errors of any route.",
+        "greedy: Wraps the whole server.",
+        "greedy: Answers all addresses that nobody else answers: /api/v1/<path:rest>.",
+    ]
 
 
 def test_a_plugins_commands_are_flasks(app: Flask, stranger: ModuleType) -> None:
