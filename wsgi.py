@@ -5,6 +5,8 @@ import sys
 import click
 
 from app import create_app
+from app.core.database.engine import require_sound
+from app.core.database.sqlite_file import SQLiteFile
 from app.core.host.migrations import require_migrations
 from app.core.host.watch import watchdog
 from app.errors import StartError
@@ -16,8 +18,9 @@ try:
     app = create_app()
     # Not on the command line, where `flask db upgrade` must work, and nobody starts an ended process again.
     if click.get_current_context(silent=True) is None:
+        require_sound(app)
         require_migrations(app)
-        watchdog.ends_worker = True
+        watchdog.ends_worker = SQLiteFile.ends_worker = True
 except StartError as error:
     print(f"Fieldpost cannot start. {error}", file=sys.stderr)
     sys.exit(APP_LOAD_ERROR)
