@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 from app.core.settings import parse_settings
@@ -63,8 +64,14 @@ def post_worker_init(_worker: Any) -> None:
     tuning.spare_application()
 
 
-def worker_exit(server: Any, _worker: Any) -> None:
-    """Let one worker alone report that the application cannot be loaded: gunicorn falls over a second report."""
+def worker_exit(server: Any, worker: Any) -> None:
+    """Close the database, and let one worker alone report that the application cannot be loaded.
+
+    gunicorn falls over a second report.
+    """
+    application = getattr(worker, "wsgi", None)
+    if application is not None:
+        import_module("app.core.database.engine").close_connections(application)
     error = sys.exc_info()[1]
     if isinstance(error, SystemExit) and error.code == server.APP_LOAD_ERROR and not shared.is_first_to_fail():
         # Its own exit code would be 4, even if this hook raised an error.

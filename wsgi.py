@@ -6,6 +6,8 @@ from threading import Thread
 import click
 
 from app import create_app
+from app.core.database.engine import require_sound
+from app.core.database.sqlite_file import SQLiteFile
 from app.core.host.drift import tell_drift
 from app.core.host.migrations import require_migrations
 from app.core.host.watch import watchdog
@@ -18,8 +20,9 @@ try:
     app = create_app()
     # Not on the command line, where `flask db upgrade` must work, and nobody starts an ended process again.
     if click.get_current_context(silent=True) is None:
+        require_sound(app)
         require_migrations(app)
-        watchdog.ends_worker = True
+        watchdog.ends_worker = SQLiteFile.ends_worker = True
         # Nobody has to wait for a warning.
         Thread(target=tell_drift, args=(app,), daemon=True).start()
 except StartError as error:

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from flask import Blueprint, Response, jsonify
-from sqlalchemy import text
 
 from app.attachments.storage import current_storage
 from app.core.database import database_of
@@ -70,7 +69,7 @@ def _checks() -> Iterator[tuple[str, str]]:
 
 def _check_database() -> None:
     with db.engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
+        database_of(db.engine).check(connection)
     directory = database_of(db.engine).directory(db.engine)
     if directory is not None:
         # PostgreSQL's operator watches its disk. This disk is ours, and may be another than the storage's.

@@ -55,7 +55,9 @@ Fault = Callable[[Flask, Fuse, pytest.MonkeyPatch], Any]
 def break_connection(connection: Any) -> None:
     """Pull the plug between us and PostgreSQL, or let SQLite's file refuse; raises what the driver then raises."""
     if isinstance(connection, sqlite3.Connection):
-        raise sqlite3.OperationalError("disk I/O error")
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
     connection.execute("SELECT 1")

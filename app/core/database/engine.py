@@ -58,3 +58,16 @@ def prepare_engine(app: Flask) -> None:
         engine = db.engine
     event.listen(engine, "before_cursor_execute", refuse_writing)
     database_of(engine).prepare(engine)
+
+
+def require_sound(app: Flask) -> None:
+    """Raise `StartError` if the database's file is damaged, as far as a short look can tell."""
+    with app.app_context():
+        engine = db.engine
+    database_of(engine).require_sound(engine)
+
+
+def close_connections(app: Flask) -> None:
+    """Close the connections that are not in use: SQLite's last one copies the log into the file and removes it."""
+    with app.app_context():
+        db.engine.dispose()

@@ -115,6 +115,13 @@ class PostgreSQL:
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", _ping_after_rest)
 
+    def require_sound(self, engine: Engine) -> None:
+        """PostgreSQL looks after its files itself."""
+
+    def check(self, connection: Connection) -> None:
+        """The statement is answered."""
+        connection.execute(text("SELECT 1"))
+
     def directory(self, engine: Engine) -> Path | None:
         """The server's disk is its operator's."""
         return None

@@ -34,6 +34,12 @@ class Database(Protocol):
     def prepare(self, engine: Engine) -> None:
         """Attach the listeners that open connections and begin transactions."""
 
+    def require_sound(self, engine: Engine) -> None:
+        """Raise `StartError` if the database's file is damaged, as far as a short look can tell."""
+
+    def check(self, connection: Connection) -> None:
+        """Raise an error unless the database can serve."""
+
     def directory(self, engine: Engine) -> Path | None:
         """The directory of the database's file; None where the database is a server's."""
 

@@ -35,6 +35,7 @@ from sqlalchemy.orm import Session
 from app.core.database.protocol import MigrationError
 from app.core.database.read import Read
 from app.core.database.session import is_restricted, refuse_statement
+from app.core.database.sqlite_file import FILE, SQLiteFile, require_sound
 from app.core.database.transactions import WRITES, OutsideUnitError
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
@@ -64,9 +65,21 @@ class SQLite:
 
     def prepare(self, engine: Engine) -> None:
         """Durable, with foreign keys; transactions begin as `app.core.database.transactions` says."""
+        file = SQLiteFile(engine)
         event.listen(engine, "connect", _open)
+        event.listen(engine, "connect", file.note_opened)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "handle_error", _explain_refusal)
+
+    def require_sound(self, engine: Engine) -> None:
+        """A short look at the file's pages."""
+        require_sound(engine)
+
+    def check(self, connection: Connection) -> None:
+        """The file is still the one that was opened, and no statement has met damage in it."""
+        file = _file_of(connection)
+        file.check()
+        file.check_damage(_driver_of(connection))
 
     def directory(self, engine: Engine) -> Path | None:
         """The file's directory."""
@@ -172,10 +185,13 @@ def _begin(connection: Connection) -> None:
         raw.execute(ONLY_READS)
         connection.exec_driver_sql("BEGIN")
         return
+    file = _file_of(connection)
+    file.check()
     raw.execute(WRITES_TOO)
     (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
-    raw.execute("PRAGMA busy_timeout = 0")
     try:
+        file.bound_log(raw)
+        raw.execute("PRAGMA busy_timeout = 0")
         _wait_for_turn(raw, patience / 1000)
         if not raw.in_transaction:
             # An obstacle is raised as SQLAlchemy's own error.
@@ -211,6 +227,10 @@ def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:
 
 def _driver_of(connection: Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+def _file_of(connection: Connection) -> SQLiteFile:
+    return cast("SQLiteFile", connection.info[FILE])
 
 
 @contextmanager

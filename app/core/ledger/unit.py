@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.core.database.engine import db
 from app.core.database.session import RestrictableSession
+from app.core.database.sqlite_file import DAMAGED, primary_code
 from app.core.database.transactions import OutsideUnitError, begin_writing, may_write
 from app.errors import TryAgainError
 from app.models import LedgerOperation
@@ -32,8 +34,18 @@ READ_ONLY = "25006"
 
 #: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
 #: available, statement timed out, the server going down or starting, any broken connection (class 08), a full disk
-#: or too many connections (class 53), a server that has become a replica.
-REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", READ_ONLY)
+#: or too many connections (class 53), a disk that fails, a server that has become a replica.
+REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", "58030", READ_ONLY)
+
+#: SQLite's codes for a file that is locked, full, failing, out of reach or damaged.
+UNAVAILABLE_CODES = DAMAGED | {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+}
 
 #: Breached inside a unit where another one got there first (rule 5 of docs/architecture.md).
 TWIN_CONSTRAINT = "uq_ledger_operations_user_id_device_id_local_id_fingerprint"
@@ -123,19 +135,9 @@ def is_twin(error: IntegrityError) -> bool:
 
 
 def is_unavailable(error: DBAPIError) -> bool:
-    """Whether the database cannot be reached or written now: locked, full, or the connection was never made."""
-    sentence = str(error.orig)
-    return any(
-        sign in sentence
-        for sign in (
-            "locked",
-            "disk is full",
-            "disk I/O error",
-            "unable to open database",
-            "connection",
-            "readonly",
-        )
-    )
+    """Whether SQLite cannot be read or written now, or the connection to PostgreSQL was never made."""
+    code = primary_code(error.orig)
+    return "connection" in str(error.orig) if code is None else code in UNAVAILABLE_CODES
 
 
 def _reason(error: Exception) -> str:
