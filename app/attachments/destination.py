@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.attachments.filenames import last_component
 from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import InvalidError, RequestError
 from app.http.body import find_unstorable
 
 FIELD_NAME_LENGTH = 255
 LOCAL_ID_LENGTH = 255
+
+#: An id as text. Apps that know numbers of one kind only write `11.0`.
+WHOLE_NUMBER = re.compile(r"[0-9]{1,16}(\.0)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +24,8 @@ class Destination:
 
     #: `photo` or `signature`.
     kind: str
-    #: An id, or a client_id in lower case; None if the sent text is neither.
-    form_fill: int | str | None
+    #: An id, or a client_id in lower case.
+    form_fill: int | str
     field_name: str
     #: The device's name for the file. It is only displayed, and never becomes a path (trap 15).
     filename: str | None
@@ -34,7 +39,7 @@ def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
     Raises `RequestError`s with status 400.
     """
     form_fill_id, field_name = sent.get("form_fill_id", "").strip(), sent.get("field_name", "")
-    if not form_fill_id or not field_name.strip():
+    if not form_fill_id or not field_name:
         raise missing_parameters("form_fill_id, field_name", "Send both, none of them empty.")
     _check_text("field_name", field_name, FIELD_NAME_LENGTH)
     local_id = sent.get("local_id") or None
@@ -49,9 +54,14 @@ def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
     )
 
 
-def missing_parameters(names: str, message: str) -> RequestError:
-    """The error for an upload without its required parameters."""
-    return RequestError(f"Required parameters: {names}", message, code="invalid")
+def missing_parameters(names: str, message: str, **extra: bool) -> RequestError:
+    """The error for an upload without its required parameters, or one that cannot be read."""
+    return RequestError(f"Required parameters: {names}", message, code="invalid", extra=extra)
+
+
+def invalid_parameters(message: str, **details: list[str]) -> RequestError:
+    """The error for parameters that are there and wrong; `details` maps them to sentences."""
+    return RequestError("Invalid parameters", message, code="invalid", extra={"details": details} if details else {})
 
 
 def _check_text(name: str, value: str, longest: int) -> None:
@@ -62,14 +72,18 @@ def _check_text(name: str, value: str, longest: int) -> None:
         raise InvalidError(extra={"details": {name: [reason]}})
 
 
-def _form_fill(sent: str) -> int | str | None:
-    if sent.isascii() and sent.isdecimal():
-        number = int(sent) if len(sent) <= 16 else 0
-        return number if 0 < number <= MAX_INTEGER else None
-    return sent.lower() if UUID_FORM.fullmatch(sent) else None
+def _form_fill(sent: str) -> int | str:
+    if WHOLE_NUMBER.fullmatch(sent):
+        number = int(sent.removesuffix(".0"))
+        if 0 < number <= MAX_INTEGER:
+            return number
+    if not UUID_FORM.fullmatch(sent):
+        sentence = "Not the id of a form fill: send its number, or its client_id (a UUID)."
+        raise invalid_parameters(f"form_fill_id: {sentence}", form_fill_id=[sentence])
+    return sent.lower()
 
 
 def _display_name(filename: str | None) -> str | None:
     """The last component of the device's path, without characters that cannot be printed."""
-    name = (filename or "").replace("\\", "/").rpartition("/")[2]
+    name = last_component(filename or "")
     return "".join(character for character in name if character.isprintable())[:255].strip() or None

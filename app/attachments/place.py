@@ -20,6 +20,8 @@ from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 #: The names and types of fields that take one signature; a new signature replaces the old one (contract, section 4).
 SIGNATURE_FIELDS = {"signature", "signature_field", "signature_annex"}
 
+ON_THE_WAY = "No form fill has this client_id. Send the form fill with POST /sync first, then the same upload again."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -66,8 +68,13 @@ def lock_place(session: Session, destination: Destination) -> Place | None:
     return Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
 
 
-def require_rights(user: User | None, form_fill: FormFill | None) -> None:
-    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill."""
+def require_rights(user: User | None, form_fill: FormFill | None, destination: Destination) -> None:
+    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill.
+
+    The create of a form fill with a client_id may still be on the way, so that waiting can help (contract, section 0).
+    """
+    if form_fill is None and isinstance(destination.form_fill, str):
+        raise NotFoundError("FormFill not found", ON_THE_WAY, extra={"retryable": True})
     if form_fill is None:
         raise NotFoundError("FormFill not found")
     if not policies.change(user, form_fill):

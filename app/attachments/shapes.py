@@ -33,11 +33,11 @@ STORED = Named(
 
 def upload_form(part: str) -> JsonSchema:
     """The parts of an upload whose image is in the part `part`."""
-    number_or_client_id = {"type": "string", "minLength": 1, "pattern": f"^([0-9]{{1,16}}|{UUID_FORM.pattern})$"}
+    number_or_client_id = {"type": "string", "minLength": 1, "pattern": f"^([0-9]{{1,16}}(\\.0)?|{UUID_FORM.pattern})$"}
     return obj(
         ("local_id",),
         form_fill_id=with_description(number_or_client_id, "The form fill's id, or the client_id that a device made."),
-        field_name={"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": FIELD_NAME_LENGTH},
+        field_name={"type": "string", "minLength": 1, "maxLength": FIELD_NAME_LENGTH},
         local_id={"type": "string", "maxLength": LOCAL_ID_LENGTH, "description": "Makes a retry certain."},
         **{part: {"type": "string", "format": "binary", "description": "A JPEG or PNG, judged by its content."}},
     )

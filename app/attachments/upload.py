@@ -81,7 +81,7 @@ def store_image(
 
 def check_destination(user: User, destination: Destination) -> None:
     """Raise `NotFoundError` or `ForbiddenError` if the user's image would be refused at present."""
-    require_rights(user, find_form_fill(db.session(), destination))
+    require_rights(user, find_form_fill(db.session(), destination), destination)
     db.session.remove()
 
 
@@ -143,7 +143,7 @@ class _Unit:
 
     def _store(self, recorder: Recorder) -> Stored:
         place = lock_place(recorder.session, self.destination)
-        require_rights(recorder.user, None if place is None else place.form_fill)
+        require_rights(recorder.user, None if place is None else place.form_fill, self.destination)
         assert place is not None
         kind = place.kind_of(self.destination)
         present = [attachment for attachment in place.attachments if attachment.kind == kind]

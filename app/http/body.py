@@ -69,6 +69,10 @@ class CutOffError(BadJsonError):
 
     error = "The body is cut off"
 
+    def __init__(self, error: str | None = None, message: str | None = None) -> None:
+        # The same request may arrive whole (contract, section 0).
+        super().__init__(error, message, extra={"retryable": True})
+
 
 def read_json(request: Request) -> Any:
     """The request's JSON body, with every value checked. Raises `RequestError`s: 400, 408, 413, 415."""
