@@ -80,7 +80,7 @@ class CredentialsSchema(Schema):
 @public
 @described(
     body=CredentialsSchema,
-    examples={"a device": {"email": "technician@example.com", "password": "fieldpost-demo"}},
+    examples={"a device": {"email": "technician@example.com", "password": "the technician's own"}},
     answer=TOKENS,
     answer_headers=UNCACHED,
     errors=("wrong_credentials", "too_many_requests"),
