@@ -5,50 +5,22 @@ The current user is Flask-Login's; it is read from the bearer token.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import limits
 from flask import Flask, Request, g
 from flask_login import LoginManager
-from limits.errors import ConfigurationError as LimitsError
-from limits.storage import Storage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 
-from app.accounts import bearer, tokens
-from app.accounts.routes import LIMITER, blueprint
+from app.accounts import bearer, own_account, routes, throttle, tokens
 from app.config import Settings
-from app.errors import ConfigurationError, UnauthorizedError
+from app.errors import UnauthorizedError
 from app.models import User
 
 
 def init_auth(app: Flask, settings: Settings, prefix: str) -> None:
-    """Set up tokens, the login routes and Flask-Login's request loader. Raises `ConfigurationError`."""
-    try:
-        limits.parse(settings.login_rate)
-    except ValueError:
-        raise ConfigurationError(
-            f"FIELDPOST_LOGIN_RATE={settings.login_rate!r} is no rate. Use words like `10 per minute`, or unset it."
-        ) from None
-    # Called by the one route that needs it; an extension would check at every request.
-    app.extensions[LIMITER] = FixedWindowRateLimiter(_open_storage(settings.rate_limit_storage))
+    """Set up tokens, limits, the routes and Flask-Login's request loader. Raises `ConfigurationError`."""
+    throttle.init_throttle(app, settings)
     bearer.init_bearer(app, settings)
     LoginManager(app).request_loader(load_user)
-    app.register_blueprint(blueprint, url_prefix=prefix)
-
-
-def _open_storage(address: str) -> Storage:
-    """The store in which failed sign-ins are counted."""
-    with suppress(LimitsError, ValueError):
-        storage = storage_from_string(address)
-        # Stores for asyncio are of another class.
-        if isinstance(storage, Storage):
-            return storage
-    # The message leaves out the address, which may contain a password.
-    kind = address.partition(":")[0]
-    raise ConfigurationError(
-        f"FIELDPOST_RATE_LIMIT_STORAGE cannot be used: {kind!r} is unknown, or its package is not installed. "
-        'Set it to redis://host:6379 and run pip install "fieldpost[redis]", or unset it.'
-    )
+    app.register_blueprint(routes.blueprint, url_prefix=prefix)
+    app.register_blueprint(own_account.blueprint, url_prefix=prefix)
 
 
 def load_user(request: Request) -> User | None:

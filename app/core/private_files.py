@@ -45,10 +45,10 @@ def create_before_sqlite(path: Path) -> None:
 
 
 def is_open_to_others(path: Path) -> bool:
-    """Whether other users of the machine have any rights on it. False if it is not there."""
+    """Whether other users of the machine have any rights on it. False if it is not there, or out of reach."""
     try:
         return bool(S_IMODE(path.stat().st_mode) & OTHERS)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -59,8 +59,10 @@ def test_a_password_is_never_shown(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"password": "short"}, "A password has 10 to 1024 characters"),
-        ({"password": ""}, "A password has 10 to 1024 characters"),
+        ({"password": "short"}, "A password has 8 to 128 characters"),
+        ({"password": "Password1!"}, "This password is easy to guess"),
+        ({"password": "ada@example.com"}, "This password is easy to guess"),
+        ({"password": ""}, "A password has 8 to 128 characters"),
         ({"role": "boss"}, "'boss' is not one of 'admin', 'technician', 'user'"),
         ({"email": "ada"}, "'ada' is no e-mail address"),
     ],
