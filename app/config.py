@@ -1,6 +1,6 @@
 """The settings of an application: read from the environment, completed and checked.
 
-`app.core.settings` lists them all. Imports nothing else of ours but `app.errors`.
+`app.core.settings` lists them all. Of ours it imports only parts of the lowest floor.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from flask import current_app
 from sqlalchemy import URL
 
+from app.core.private_files import make_private_directory, write_private
 from app.core.settings import Settings, environment_name, names_of_settings, parse_settings
 from app.errors import ConfigurationError
 
@@ -63,7 +64,7 @@ def _complete(settings: Settings) -> Settings:
 
 def _made(data_dir: Path) -> Path:
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_private_directory(data_dir)
     except OSError as error:
         raise ConfigurationError(
             f"The data directory {data_dir} cannot be made: {error.strerror}. "
@@ -137,13 +138,9 @@ def _kept_key(data_dir: Path, shared: bool) -> str:
 def _make_key(path: Path) -> None:
     """Write the key under another name and link it into place, so that other processes see no file or a whole one."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
+        write_private(draft, secrets.token_urlsafe(48).encode())
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-LIGHT = ["app", "app.errors", "app.config", "app.clock", "app.core.settings"]
+LIGHT = ["app", "app.errors", "app.config", "app.clock", "app.core.private_files", "app.core.settings"]
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -43,11 +43,19 @@ def server(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+def commands(server: str, tmp_path: Path) -> list[tuple[str, str]]:
+    """The blocks of the first sync, for this server and its data directory."""
+    return [
+        (language, text.replace("http://127.0.0.1:8000", server).replace("instance/", f"{tmp_path}/data/"))
+        for language, text in blocks("A first sync")
+    ]
+
+
 def test_the_first_sync_works_as_the_readme_says(server: str, tmp_path: Path) -> None:
     script, expected = [], []
-    for language, text in blocks("A first sync"):
+    for language, text in commands(server, tmp_path):
         if language == "sh":
-            script.append(text.replace("http://127.0.0.1:8000", server))
+            script.append(text)
         else:
             # The answer of the command before: told apart from the next by a line of its own.
             script[-1] += "\necho; echo ---"
@@ -63,10 +71,7 @@ def test_the_first_sync_works_as_the_readme_says(server: str, tmp_path: Path) ->
 
 
 def test_sending_the_batch_again_replays_it(server: str, tmp_path: Path) -> None:
-    commands = [
-        text.replace("http://127.0.0.1:8000", server) for language, text in blocks("A first sync") if language == "sh"
-    ]
-    sign_in, sync = commands[:2]
+    sign_in, sync = [text for language, text in commands(server, tmp_path) if language == "sh"][:2]
     script = "\n".join([sign_in, sync, "echo; echo ---", sync])
     result = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     again = json.loads(result.stdout.split("---")[1])["results"]["success"]

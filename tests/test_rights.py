@@ -104,7 +104,8 @@ ADMINISTRATION: dict[str, tuple[Call, int, int]] = {
 
 #: Whoever is signed in; what they show is tested beside each.
 EVERYBODY = {
-    "GET /auth/me", "POST /auth/logout", "GET /form_templates", "GET /form_templates/<row_id:form_template_id>",
+    "GET /auth/me", "POST /auth/logout", "POST /auth/password", "GET /auth/sign_ins",
+    "DELETE /auth/sign_ins/<sign_in_id>", "GET /form_templates", "GET /form_templates/<row_id:form_template_id>",
     "GET /inspections", "POST /sync", "GET /sync/changes", "GET /sync/status", "GET /sync/types",
     "POST /sync/verify_attachments",
 }  # fmt: skip

@@ -1,20 +1,54 @@
-"""Passwords: argon2id hashes, made and checked a few at a time (contract, section 1)."""
+"""Passwords: which of them may be set, and argon2id hashes, made and checked a few at a time (contract, section 1)."""
 
 from __future__ import annotations
 
-from threading import BoundedSemaphore
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
+from threading import BoundedSemaphore, Lock
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-#: Characters of a password: long enough for NIST SP 800-63B, short enough to hash quickly.
-SHORTEST, LONGEST = 10, 1024
+#: Characters of a password (NIST SP 800-63B): enough of them, and few enough to be hashed and estimated quickly.
+SHORTEST, LONGEST = 8, 128
+
+#: A password that is found in fewer guesses is easy to guess: the lists of common passwords, words and names, the year
+#: behind them, rows of the keyboard. zxcvbn calls it its second lowest score.
+GUESSES = 1_000_000
+
+#: The characters at the front that are estimated. zxcvbn takes seconds for 72 digits and signs that stand for letters.
+ESTIMATED = 24
 
 #: argon2id with the parameters of OWASP's password storage cheat sheet: 19 MiB, two passes, one lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 #: Each hash takes 19 MiB. The limit keeps a flood of sign-ins from taking the machine's memory.
 _slots = BoundedSemaphore(2)
+
+#: zxcvbn keeps the hints of its caller in a global place.
+_one_estimate = Lock()
+
+
+def fault_of(password: str, hints: Iterable[str] = ()) -> str | None:
+    """The reason why nobody may have this password; None if it can be set. `hints` are texts about its owner."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        return f"A password has {SHORTEST} to {LONGEST} characters."
+    words = {word for hint in ("fieldpost", *hints) for word in (hint, *hint.split("@"), *re.split(r"\W+", hint))}
+    with _one_estimate:
+        estimate = _estimator()(password[:ESTIMATED], user_inputs=[*words - {""}])
+    if estimate["guesses"] < GUESSES:
+        return "This password is easy to guess. Take three or four words that do not belong together."
+    return None
+
+
+@cache
+def _estimator() -> Callable[..., dict[str, Any]]:
+    """zxcvbn, loaded when a password is first set: its lists take 14 MB, and most workers never need them."""
+    estimator: Callable[..., dict[str, Any]] = import_module("zxcvbn").zxcvbn
+    return estimator
 
 
 def hash_password(password: str) -> str:

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 
-import limits
-from flask import Blueprint, Response, current_app, g, jsonify, request
-from limits import RateLimitItem
-from limits.strategies import RateLimiter
+from flask import Blueprint, Response, g, jsonify, request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates
 from sqlalchemy import select
 
-from app.accounts import bearer, tokens
+from app.accounts import bearer, throttle, tokens
 from app.accounts.passwords import LONGEST, is_password
-from app.config import current_settings
 from app.core.database.engine import db
 from app.core.values import UUID_FORM, JsonObject
-from app.errors import InvalidError, RequestError, UnauthorizedError
+from app.errors import InvalidError, UnauthorizedError
 from app.http.body import MAX_DETAILS, details_of, read_json
+from app.http.logs import log_security_event
 from app.models import User
 from app.openapi.error_codes import WITH_TOKEN
 from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, with_description
 from app.web import described, public, signed_in_user
 
 blueprint = Blueprint("auth", __name__)
-
-#: The key of the limiter of failed sign-ins in `app.extensions`.
-LIMITER = "fieldpost.login_limiter"
-
-#: An address may fail this many times as often as one person, because a whole office may share it.
-PEOPLE_BEHIND_AN_ADDRESS = 10
 
 #: The answer of a sign-in and of a refresh.
 TOKENS = Named(
@@ -46,15 +36,6 @@ TOKENS = Named(
     ),
 )
 UNCACHED: dict[str, JsonSchema] = {"Cache-Control": TEXT}
-
-
-class TooManyTriesError(RequestError):
-    """The login rate is used up."""
-
-    status = 429
-    code = "too_many_requests"
-    error = "Too many failed sign-ins"
-    message = "Wait for the time in Retry-After, then sign in again."
 
 
 class CredentialsSchema(Schema):
@@ -80,7 +61,7 @@ class CredentialsSchema(Schema):
 @public
 @described(
     body=CredentialsSchema,
-    examples={"a device": {"email": "technician@example.com", "password": "fieldpost-demo"}},
+    examples={"a device": {"email": "technician@example.com", "password": "the technician's own"}},
     answer=TOKENS,
     answer_headers=UNCACHED,
     errors=("wrong_credentials", "too_many_requests"),
@@ -89,17 +70,22 @@ def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
     credentials = _read_credentials()
     email = credentials["email"].strip().lower()
-    _refuse_too_many(email)
+    with throttle.counted(email, UnauthorizedError):
+        return _uncached(_sign_in(email, credentials["password"], credentials["device_id"]))
+
+
+def _sign_in(email: str, password: str, device_id: str | None) -> JsonObject:
+    """The answer with the tokens. Raises `UnauthorizedError` with `wrong_credentials`."""
     user = db.session.scalar(select(User).where(User.email == email))
     # No connection is held while a password is hashed.
     db.session.remove()
     signed_in = None
-    if is_password(credentials["password"], user and user.password_hash) and user is not None and user.active:
-        signed_in = tokens.start_sign_in(user, credentials["device_id"])
+    if is_password(password, user and user.password_hash) and user is not None and user.active:
+        signed_in = tokens.start_sign_in(user, device_id)
     if signed_in is None:
-        _count_failure(email)
+        log_security_event("sign-in failed", account_id=user and user.id)
         raise UnauthorizedError("wrong_credentials", "Check the e-mail address and the password.")
-    return _uncached(signed_in)
+    return signed_in
 
 
 @blueprint.post("/auth/refresh")
@@ -147,29 +133,3 @@ def _uncached(body: JsonObject) -> Response:
     response = jsonify(body)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _login_limits(email: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
-    """The limits of failures: for an e-mail from one address, so that a stranger elsewhere locks nobody out."""
-    rate = limits.parse(current_settings().login_rate)
-    office = type(rate)(rate.amount * PEOPLE_BEHIND_AN_ADDRESS, rate.multiples)
-    address = request.remote_addr or "unknown"
-    return [(rate, ("login", address, email)), (office, ("login", address))]
-
-
-def _refuse_too_many(email: str) -> None:
-    limiter = _limiter()
-    for rate, keys in _login_limits(email):
-        if not limiter.test(rate, *keys):
-            wait = max(1, round(limiter.get_window_stats(rate, *keys).reset_time - time.time()))
-            raise TooManyTriesError(headers={"Retry-After": str(wait)})
-
-
-def _count_failure(email: str) -> None:
-    for rate, keys in _login_limits(email):
-        _limiter().hit(rate, *keys)
-
-
-def _limiter() -> RateLimiter:
-    limiter: RateLimiter = current_app.extensions[LIMITER]
-    return limiter

@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.accounts.administrators import lock_users, require_still_admin
-from app.accounts.passwords import LONGEST, SHORTEST, hash_password
+from app.accounts.passwords import fault_of, hash_password
 from app.accounts.tokens import end_sign_ins
 from app.clock import to_wire
+from app.core.database.engine import db
 from app.core.ledger.constraints import sentence_of
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.values import JsonObject, Values
@@ -34,9 +35,9 @@ def serialize_account(user: User) -> JsonObject:
 
 
 def add_user(origin: Origin, *, email: str, name: str, role: str, password: str, active: bool = True) -> User:
-    """Add a user. Raises `InvalidError` if the address is taken or the password too short or too long."""
+    """Add a user. Raises `InvalidError` if the address is taken or the password cannot be set."""
     values = {"email": email.strip().lower(), "name": name, "role": role, "active": active}
-    values["password_hash"] = _hashed(password)
+    values["password_hash"] = _hashed(password, email, name)
 
     def work(recorder: Recorder) -> User:
         require_still_admin(recorder)
@@ -62,7 +63,7 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
     password = values.pop("password", None)
     if password is not None:
         # Hashed outside the unit of work, because it takes long.
-        values["password_hash"] = _hashed(password)
+        values["password_hash"] = _hashed(password, *_hints(user_id))
 
     def work(recorder: Recorder) -> User:
         require_still_admin(recorder)
@@ -87,10 +88,38 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
     return record("user_change", origin, work, lock_first=lock_first)
 
 
-def _hashed(password: str) -> str:
-    if not SHORTEST <= len(password) <= LONGEST:
-        message = f"A password has {SHORTEST} to {LONGEST} characters."
-        raise InvalidError(extra={"details": {"password": [message]}})
+def change_own_password(origin: Origin, user: User, password: str, sign_in_id: str) -> None:
+    """Give a user, as read when the former password was checked, another one. All sign-ins but `sign_in_id` end.
+
+    Raises `InvalidError` if the password cannot be set, or if the former one is no longer the user's.
+    """
+    password_hash = _hashed(password, user.email, user.name, key="new_password")
+
+    def work(recorder: Recorder) -> None:
+        present = _locked(recorder.session, user.id)
+        if present is None or present.password_hash != user.password_hash:
+            raise InvalidError(extra={"details": {"current_password": ["It was changed a moment ago."]}})
+        end_sign_ins(recorder.session, user.id, except_id=sign_in_id)
+        recorder.change(present, {"password_hash": password_hash})
+
+    def lock_first(session: Session) -> None:
+        _locked(session, user.id)
+
+    record("user_change", origin, work, lock_first=lock_first)
+
+
+def _hints(user_id: int) -> tuple[str, ...]:
+    """The words about a user that make a password easy to guess."""
+    row = db.session.execute(select(User.email, User.name).where(User.id == user_id)).first()
+    db.session.remove()
+    return () if row is None else tuple(row)
+
+
+def _hashed(password: str, *hints: str, key: str = "password") -> str:
+    """The password's hash. Raises `InvalidError` that names `key` if the password cannot be set."""
+    fault = fault_of(password, hints)
+    if fault is not None:
+        raise InvalidError(extra={"details": {key: [fault]}})
     return hash_password(password)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
@@ -15,15 +17,16 @@ from app.api.administration.inspections import create_inspection
 from app.cli.failures import reported_failures
 from app.clock import now
 from app.config import current_settings
+from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.ledger.record import Origin
+from app.core.private_files import write_private
 from app.models import User
 
 ORIGIN = Origin(door="cli")
 
-#: Everybody who reads this file knows this password, so it is used only if nobody else can connect.
-LOOPBACK_PASSWORD = "fieldpost-demo"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+#: The file in the data directory that keeps the passwords: a line for each person, `email password`.
+PASSWORDS = "demo_passwords"
 
 PEOPLE = (("admin@example.com", "Ada Admin", "admin"), ("technician@example.com", "Theo Technician", "technician"))
 
@@ -49,28 +52,62 @@ PLACES = (
 
 
 @click.command("demo")
-@click.option("--if-empty", is_flag=True, help="Do nothing, without an error, where there are users already.")
+@click.option("--if-empty", is_flag=True, help="Do nothing, without an error, where demo data has no place.")
+@click.option("--anyway", is_flag=True, help="Add the demo data on PostgreSQL and behind a trusted proxy too.")
 @with_appcontext
 @reported_failures()
-def demo_command(if_empty: bool) -> None:
+def demo_command(if_empty: bool, anyway: bool) -> None:
     """Add an administrator, a technician, a form template and three inspections; print how to sign in."""
+    obstacle = _obstacle(anyway)
+    if obstacle is None:
+        _add_demo_data()
+    elif if_empty:
+        click.echo(f"{obstacle} No demo data was added.")
+    else:
+        raise click.ClickException(f"{obstacle} No demo data was added.")
+
+
+def _obstacle(anyway: bool) -> str | None:
+    """The reason why demo data has no place on this server, with the cure; None if it has one."""
+    settings = current_settings()
     if db.session.scalar(select(User.id).limit(1)) is not None:
-        if if_empty:
-            click.echo("There are users already; no demo data was added.")
-            return
-        raise click.ClickException("There are users already; demo data is for an empty database only.")
-    is_local = current_settings().host in LOOPBACK
-    passwords = [LOOPBACK_PASSWORD if is_local else secrets.token_urlsafe(12) for _ in PEOPLE]
+        return "There are users already; demo data is for an empty database only."
+    cure = "`users create` adds the first administrator, `demo --anyway` the demo data."
+    if database_of(db.engine).directory(db.engine) is None and not anyway:
+        return f"This server uses PostgreSQL, so it is probably not for trying things out. {cure}"
+    if settings.trusted_proxies and not anyway:
+        return f"This server is behind a proxy (FIELDPOST_TRUSTED_PROXIES), so strangers may reach it. {cure}"
+    return None
+
+
+def _add_demo_data() -> None:
+    passwords = {email: secrets.token_urlsafe(12) for email, _, _ in PEOPLE}
+    # Kept first: a password that is not known is of no use to anybody.
+    place = _keep(passwords)
     admin, technician = (
-        add_user(ORIGIN, email=email, name=name, role=role, password=password)
-        for (email, name, role), password in zip(PEOPLE, passwords, strict=True)
+        add_user(ORIGIN, email=email, name=name, role=role, password=passwords[email]) for email, name, role in PEOPLE
     )
     template = add_template(ORIGIN, {"name": "Sprinkler riser", "form_structure": FORM_STRUCTURE})
     for days, (name, address, interval) in enumerate(PLACES, 1):
         _add_inspection(admin.id, technician.id, template.id, days, (name, address, interval))
     click.echo("Demo data is ready. Sign in as")
-    for (email, _, role), password in zip(PEOPLE, passwords, strict=True):
-        click.echo(f"  {email}  {password}  ({role})")
+    for email, _, role in PEOPLE:
+        click.echo(f"  {email}  {passwords[email]}  ({role})")
+    click.echo(f"The passwords are kept in {place}, which only you can read.")
+
+
+def _keep(passwords: Mapping[str, str]) -> Path:
+    """Write the passwords to their file, in place of those of an earlier database."""
+    path = current_settings().data_dir / PASSWORDS
+    try:
+        path.unlink(missing_ok=True)
+        write_private(path, "".join(f"{email} {password}\n" for email, password in passwords.items()).encode())
+    except OSError as error:
+        raise click.ClickException(
+            f"The demo passwords cannot be kept in {path}: {error.strerror}. No demo data was added. "
+            "Let this user write the data directory, or set FIELDPOST_DATA_DIR to another one."
+        ) from error
+    return path
 
 
 def _add_inspection(owner_id: int, assignee_id: int, template_id: int, days: int, place: tuple[str, str, str]) -> None:

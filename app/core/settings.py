@@ -60,7 +60,8 @@ class Settings:
 
     access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
     refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)
-    login_rate: str = setting("10 per minute", "Sign-ins tried for one e-mail address from one network address")
+    login_rate: str = setting("10 per minute", "Failed sign-ins on one account from one network")
+    account_login_rate: str = setting("100 per hour", "Failed sign-ins on one account from all networks together")
     rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")
     retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app.config import current_settings
 from app.core.ledger.unit import is_outside_unit, is_repeatable
 from app.errors import RequestError, StorageError, TooLargeError, TryAgainError
+from app.http.logs import log_security_event
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ def init_errors(app: Flask) -> None:
 
 
 def _answer_error(error: RequestError) -> Response:
+    if error.status == 403:
+        log_security_event("forbidden", method=request.method, path=request.path[:200])
     response = jsonify(error.body(g.get("request_id")))
     response.status_code = error.status
     response.headers.extend(error.headers)

@@ -23,6 +23,7 @@ from app.config import Settings
 from app.errors import NoFieldError, StartError, StorageError
 
 logger = logging.getLogger(__name__)
+security = logging.getLogger("fieldpost.security")
 
 #: Marks our handler, so that a second application in the same process replaces it.
 HANDLER_NAME = "fieldpost"
@@ -65,6 +66,14 @@ def init_request_log(app: Flask) -> None:
     app.before_request(_start)
     app.after_request(_log_request)
     app.teardown_request(_forget)
+
+
+def log_security_event(event: str, **facts: object) -> None:
+    """Log something that an attack brings about, with the client's address, for operators and for fail2ban.
+
+    Never log what was typed as an e-mail address, because it may be a password.
+    """
+    security.warning(event, extra={"address": request.remote_addr, **facts})
 
 
 def _start() -> None:

@@ -33,6 +33,7 @@ from app.feed.routes import blueprint as feed_blueprint
 from app.http import logs
 from app.http.cors import init_cors
 from app.http.metrics import init_metrics
+from app.serving.permissions import keep_private
 from app.web import init_web
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
     _configure(app, settings)
     db.init_app(app)
     prepare_engine(app)
+    keep_private(app, settings)
     Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
     Compress(app)
     # Before the sign-in guard: a browser asks for permission without a token.

@@ -80,6 +80,15 @@ def test_every_answer_of_a_day_is_as_described(
     call("DELETE", f"/inspections/{inspection}", token)
     call("GET", "/sync/changes", token)
     call("GET", f"/inspections/{inspection}/offline_data", token)
+    other = {"current_password": PASSWORD, "new_password": "another horse on another battery"}
+    call("POST", "/auth/password", token, json=other)
+    call("POST", "/auth/password", token, json=other)
+    for sign_in in call("GET", "/auth/sign_ins", token)["data"]["sign_ins"]:
+        assert sign_in["is_current"]
+    own = call("POST", "/auth/login", json={"email": admin.email, "password": other["new_password"]})["access_token"]
+    (key,) = [each["id"] for each in call("GET", "/auth/sign_ins", own)["data"]["sign_ins"] if each["is_current"]]
+    for _ in range(2):
+        call("DELETE", f"/auth/sign_ins/{key}", token)
     call("POST", "/auth/logout", token)
     call("GET", "/auth/me", token)
     called = {(method, address) for method, address, status in seen if status < 300}

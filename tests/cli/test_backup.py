@@ -217,6 +217,24 @@ def test_only_the_owner_can_read_a_backup(app: Flask, tech: User, target: Path) 
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+@pytest.mark.database("sqlite")
+@pytest.mark.parametrize("replace", [[], ["--replace"]])
+def test_only_the_owner_can_read_what_is_restored(
+    app: Flask, form_fill: FormFill, device: FlaskClient, target: Path, tmp_path: Path, replace: list[str]
+) -> None:
+    upload(device, form_fill)
+    done(app, "backup", target)
+    directory = tmp_path / "elsewhere"
+    before = os.umask(0o022)
+    try:
+        done(create_app({"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": ""}), "restore", target, *replace)
+    finally:
+        os.umask(before)
+    assert (directory / "attachments").exists()
+    for path in (directory, *directory.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
 def test_a_database_with_people_in_it_is_not_replaced_unasked(
     app: Flask, world: World, form_fill: FormFill, device: FlaskClient, target: Path
 ) -> None:

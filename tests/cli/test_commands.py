@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,8 +59,10 @@ def test_a_password_is_never_shown(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"password": "short"}, "A password has 10 to 1024 characters"),
-        ({"password": ""}, "A password has 10 to 1024 characters"),
+        ({"password": "short"}, "A password has 8 to 128 characters"),
+        ({"password": "Password1!"}, "This password is easy to guess"),
+        ({"password": "ada@example.com"}, "This password is easy to guess"),
+        ({"password": ""}, "A password has 8 to 128 characters"),
         ({"role": "boss"}, "'boss' is not one of 'admin', 'technician', 'user'"),
         ({"email": "ada"}, "'ada' is no e-mail address"),
     ],
@@ -156,11 +160,11 @@ def test_a_database_without_tables_is_told_with_what_to_do(app: Flask, command: 
 
 
 def test_demo_data_can_be_worked_with_at_once(app: Flask, world: World) -> None:
-    result = run(app, "demo")
+    result = run(app, "demo", "--anyway")
     assert result.exit_code == 0, result.output
-    for email in ("admin@example.com", "technician@example.com"):
-        assert f"{email}  fieldpost-demo" in result.output
-        assert login(app, email, "fieldpost-demo") == 200
+    passwords = printed_passwords(result.output)
+    assert set(passwords) == {"admin@example.com", "technician@example.com"}
+    assert {login(app, email, password) for email, password in passwords.items()} == {200}
     people = {user.role: user.id for user in world.all(User)}
     inspections = world.all(Inspection)
     assert len(inspections) == len(world.all(FormFill)) == 3
@@ -171,16 +175,50 @@ def test_demo_data_can_be_worked_with_at_once(app: Flask, world: World) -> None:
     assert {operation.door for operation in world.all(LedgerOperation)} == {"cli"}
 
 
-def test_demo_passwords_are_random_where_others_can_connect(environment: dict[str, str]) -> None:
-    app = create_app({**environment, "HOST": "0.0.0.0"})
-    output = run(app, "demo").output
-    passwords = dict(re.findall(r"^  (\S+@\S+)  (\S+)  \(", output, re.MULTILINE))
-    assert "fieldpost-demo" not in output
+def printed_passwords(output: str) -> dict[str, str]:
+    return dict(re.findall(r"^  (\S+@\S+)  (\S+)  \(", output, re.MULTILINE))
+
+
+def test_demo_passwords_are_random_and_kept_where_only_the_owner_reads_them(app: Flask, tmp_path: Path) -> None:
+    kept = tmp_path / "demo_passwords"
+    kept.write_text("admin@example.com of-an-earlier-database\n")
+    passwords = printed_passwords(run(app, "demo", "--anyway").output)
     assert len(set(passwords.values())) == 2
-    for email, password in passwords.items():
-        assert len(password) >= 16
-        assert login(app, email, password) == 200
-        assert login(app, email, "fieldpost-demo") == 401
+    assert {len(password) for password in passwords.values()} == {16}
+    assert dict(line.split() for line in kept.read_text().splitlines()) == passwords
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_without_a_place_for_its_passwords_demo_adds_nothing(app: Flask, world: World, tmp_path: Path) -> None:
+    (tmp_path / "demo_passwords").mkdir()
+    result = run(app, "demo", "--anyway")
+    assert result.exit_code == 1
+    assert f"cannot be kept in {tmp_path / 'demo_passwords'}" in result.output
+    assert world.all(User) == []
+
+
+@pytest.mark.database("postgresql")
+def test_demo_data_is_not_for_postgresql_unless_it_is_told_so(app: Flask, world: World) -> None:
+    no_demo_data(app, world, "This server uses PostgreSQL")
+
+
+@pytest.mark.database("sqlite")
+def test_demo_data_is_not_for_a_server_behind_a_proxy_unless_it_is_told_so(
+    environment: dict[str, str], world: World
+) -> None:
+    no_demo_data(create_app({**environment, "FIELDPOST_TRUSTED_PROXIES": "1"}), world, "This server is behind a proxy")
+
+
+def no_demo_data(app: Flask, world: World, reason: str) -> None:
+    """Neither by itself, which is an error, nor at a start, which is none."""
+    for options, exit_code in (([], 1), (["--if-empty"], 0)):
+        result = run(app, "demo", *options)
+        assert result.exit_code == exit_code
+        assert reason in result.output
+        assert "No demo data was added." in result.output
+    assert world.all(User) == []
+    assert run(app, "demo", "--if-empty", "--anyway").exit_code == 0
+    assert len(world.all(User)) == 2
 
 
 def test_demo_data_is_for_an_empty_database_only(app: Flask, world: World) -> None:
@@ -194,5 +232,8 @@ def test_demo_data_is_for_an_empty_database_only(app: Flask, world: World) -> No
 def test_demo_if_empty_leaves_a_database_in_use_alone_and_says_so(app: Flask, world: World) -> None:
     world.user()
     result = run(app, "demo", "--if-empty")
-    assert (result.exit_code, result.output) == (0, "There are users already; no demo data was added.\n")
+    assert result.exit_code == 0
+    assert result.output == (
+        "There are users already; demo data is for an empty database only. No demo data was added.\n"
+    )
     assert len(world.all(User)) == 1

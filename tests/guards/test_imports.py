@@ -25,6 +25,7 @@ FLOORS = [
         "app.errors",
         "app.config",
         "app.clock",
+        "app.core.private_files",
         "app.core.settings",
         "app.core.values",
         "app.http.deadlines",

@@ -245,7 +245,7 @@ def own_port(tmp_path: Path, database: str) -> Iterator[tuple[str, str]]:
     environment = environment_of(
         tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, FIELDPOST_METRICS_PORT=str(port)
     )
-    result = flask(environment, "demo")
+    result = flask(environment, "demo", "--anyway")
     assert result.returncode == 0, result.stderr
     with running(environment) as address:
         yield address, f"http://127.0.0.1:{port}"

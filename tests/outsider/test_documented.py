@@ -43,7 +43,7 @@ def site(fresh: Environment, tmp_path: Path) -> Site:
         path.write_text(text)
     found = Site(fresh, tmp_path, "")
     found.flask("db", "upgrade")
-    found.flask("demo")
+    found.flask("demo", "--anyway")
     return found
 
 

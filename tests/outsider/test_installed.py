@@ -16,7 +16,7 @@ import pytest
 
 from tests.outsider.conftest import EQUIPMENT, Environment
 from tests.support.databases import SECRET_KEY
-from tests.support.servers import ROOT, environment_of, stop
+from tests.support.servers import ROOT, demo_password, environment_of, stop
 
 #: gunicorn's exit code for an application that cannot be loaded.
 CANNOT_LOAD = 4
@@ -27,7 +27,7 @@ CHOSEN = (
     "or (TestCheck and statements) or (TestRetire and may)"
 )
 
-ADMIN = {"email": "admin@example.com", "password": "fieldpost-demo"}
+ADMIN = "admin@example.com"
 
 
 class Site:
@@ -58,7 +58,8 @@ class Site:
         command = [str(self.environment.python), "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
         process = subprocess.Popen(command, cwd=ROOT, env=self.variables)
         try:
-            yield Client(process, int(self.variables["PORT"]))
+            directory = Path(self.variables["FIELDPOST_DATA_DIR"])
+            yield Client(process, int(self.variables["PORT"]), demo_password(directory, ADMIN))
         finally:
             stop(process)
 
@@ -66,12 +67,12 @@ class Site:
 class Client:
     """A device's HTTP."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, password: str) -> None:
         self.address = f"http://127.0.0.1:{port}"
         self.process = process
         self.token = ""
         self.wait()
-        self.token = self.call("POST", "/api/v1/auth/login", ADMIN)["access_token"]
+        self.token = self.call("POST", "/api/v1/auth/login", {"email": ADMIN, "password": password})["access_token"]
 
     def wait(self) -> None:
         """Until the server answers."""
@@ -111,7 +112,7 @@ class Client:
 def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
     journal = {"FIELDPOST_EQUIPMENT_JOURNAL": str(tmp_path / "journal"), "FIELDPOST_EQUIPMENT_MOST_DETAILS": "2"}
     found = Site(fresh, tmp_path, database, **journal)
-    found.flask("demo")
+    found.flask("demo", "--anyway")
     return found
 
 

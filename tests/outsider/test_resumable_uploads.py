@@ -76,7 +76,7 @@ def node() -> Callable[..., list[str]]:
 def site(installed: Environment, database: str, tmp_path: Path) -> Site:
     found = Site(installed, tmp_path, database)
     found.flask("db", "upgrade")
-    found.flask("demo")
+    found.flask("demo", "--anyway")
     return found
 
 

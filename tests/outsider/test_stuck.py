@@ -70,7 +70,7 @@ def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
     (metadata / "entry_points.txt").write_text("[fieldpost.sync_handlers]\nstuck = stuck:handler\n")
     found = Site(fresh, tmp_path, database)
     found.variables |= {"FIELDPOST_HANDLER_SECONDS": "1", "GUNICORN_CMD_ARGS": "--timeout 4"}
-    found.flask("demo")
+    found.flask("demo", "--anyway")
     return found
 
 

@@ -33,14 +33,14 @@ from werkzeug.test import encode_multipart
 from app.models import FormFill
 from tests.support.databases import SECRET_KEY, sqlite_file
 from tests.support.pictures import jpeg
-from tests.support.servers import ROOT, environment_of, flask, running, start, stop
+from tests.support.servers import ROOT, demo_password, environment_of, flask, running, start, stop
 
 #: The database plays no part in these.
 about_http = pytest.mark.database("sqlite")
 
 LIMITS = {"FIELDPOST_MAX_BATCH_BYTES": "65536", "FIELDPOST_BODY_SECONDS": "2"}
 
-TECHNICIAN = {"email": "technician@example.com", "password": "fieldpost-demo"}
+TECHNICIAN = "technician@example.com"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_demo(environment: dict[str, str]) -> None:
-    result = flask(environment, "demo")
+    result = flask(environment, "demo", "--anyway")
     assert result.returncode == 0, result.stderr
 
 
@@ -73,7 +73,9 @@ class Device:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.port = int(environment["PORT"])
-        self.token = self.call("/api/v1/auth/login", TECHNICIAN)[1]["access_token"]
+        password = demo_password(Path(environment["FIELDPOST_DATA_DIR"]), TECHNICIAN)
+        body = {"email": TECHNICIAN, "password": password}
+        self.token = self.call("/api/v1/auth/login", body)[1]["access_token"]
 
     def call(self, path: str, body: Any) -> tuple[int, Any]:
         """Status and JSON of a POST."""

@@ -25,20 +25,19 @@ from tests.support.databases import SECRET_KEY
 from tests.support.fronts import front
 from tests.support.lines import HttpLine, Witness
 from tests.support.pictures import jpeg
-from tests.support.servers import environment_of, flask, free_port, start, stop
+from tests.support.servers import demo_password, environment_of, flask, free_port, start, stop
 
 pytestmark = pytest.mark.database("postgresql")
 
 ADMIN, TECHNICIAN = "admin@example.com", "technician@example.com"
-PASSWORD = "fieldpost-demo"
 
 
 class Device:
     """A device that asks whichever port it is told to."""
 
-    def __init__(self, port: int, email: str = TECHNICIAN) -> None:
+    def __init__(self, port: int, email: str, password: str) -> None:
         self.tokens: dict[str, Any] = {}
-        status, self.tokens = self.call(port, "POST", "/auth/login", {"email": email, "password": PASSWORD})
+        status, self.tokens = self.call(port, "POST", "/auth/login", {"email": email, "password": password})
         assert status == 200, self.tokens
 
     def call(
@@ -104,7 +103,7 @@ def ports(shared: dict[str, str], tmp_path: Path) -> Iterator[list[int]]:
 def nodes(shared: dict[str, str], directory: Path) -> Iterator[tuple[list[int], Nodes]]:
     """Two nodes, whatever they keep for themselves in directories of their own."""
     environments = [environment_of(directory / name, **shared) for name in ("one", "other")]
-    result = flask(environments[0], "demo")
+    result = flask(environments[0], "demo", "--anyway")
     assert result.returncode == 0, result.stderr
     with ThreadPoolExecutor() as pool:
         processes: Nodes = list(pool.map(start, environments))
@@ -116,9 +115,15 @@ def nodes(shared: dict[str, str], directory: Path) -> Iterator[tuple[list[int], 
                 stop(process)
 
 
-def test_what_one_node_did_the_other_knows(ports: list[int]) -> None:
+def password(directory: Path, email: str) -> str:
+    """The password of somebody in the demo data that `nodes` has made."""
+    return demo_password(directory / "one", email)
+
+
+def test_what_one_node_did_the_other_knows(ports: list[int], tmp_path: Path) -> None:
     one, other = ports
-    device, admin = Device(one), Device(other, ADMIN)
+    device = Device(one, TECHNICIAN, password(tmp_path, TECHNICIAN))
+    admin = Device(other, ADMIN, password(tmp_path, ADMIN))
 
     # An operation: the retry is recognised, and the feed goes on from the other's cursor.
     status, answer = device.call(one, "GET", "/sync/changes")
@@ -157,7 +162,7 @@ def test_what_one_node_did_the_other_knows(ports: list[int]) -> None:
     assert device.call(other, "POST", "/auth/refresh", token="refresh_token")[0] == 401
 
     # A leaver.
-    again = Device(one)
+    again = Device(one, TECHNICIAN, password(tmp_path, TECHNICIAN))
     me = again.call(one, "GET", "/auth/me")[1]["user"]["id"]
     assert admin.call(other, "PATCH", f"/users/{me}", {"active": False})[0] == 200
     assert again.call(one, "GET", "/auth/me")[0] == 401
@@ -170,7 +175,7 @@ def test_the_reference_device_carries_on_when_one_of_two_nodes_is_killed(
     with nodes(shared, tmp_path) as (ports, processes), front(ports) as port:
         line = Witness(HttpLine(port))
         device = device_of_an_app.Device(line)
-        device.sign_in(TECHNICIAN, PASSWORD)
+        device.sign_in(TECHNICIAN, password(tmp_path, TECHNICIAN))
         device.sync()
         killer = threading.Timer(0.5, kill_tree, [processes[0]])
         killer.start()
@@ -189,7 +194,7 @@ def test_the_reference_device_carries_on_when_one_of_two_nodes_is_killed(
         assert device.store.set_aside == []
         assert device.form_fill(1)["Location_row_1"] == f"value {number}"
         again = device_of_an_app.Device(HttpLine(ports[1]))
-        again.sign_in(TECHNICIAN, PASSWORD)
+        again.sign_in(TECHNICIAN, password(tmp_path, TECHNICIAN))
         again.sync()
         assert again.form_fill(1)["Location_row_1"] == f"value {number}"
         assert len(again.store.rows["attachment"]) == 2
@@ -224,7 +229,7 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
 def test_failed_sign_ins_are_counted_together_in_redis(shared: dict[str, str], tmp_path: Path, redis_port: int) -> None:
     limits = {"FIELDPOST_LOGIN_RATE": "4 per hour", "FIELDPOST_RATE_LIMIT_STORAGE": f"redis://127.0.0.1:{redis_port}"}
     with nodes({**shared, **limits}, tmp_path) as (ports, _):
-        device = Device(ports[0], ADMIN)
+        device = Device(ports[0], ADMIN, password(tmp_path, ADMIN))
         device.tokens = {}
         wrong = {"email": TECHNICIAN, "password": "not the password"}
         statuses = [device.call(ports[number % 2], "POST", "/auth/login", wrong)[0] for number in range(6)]

@@ -18,7 +18,7 @@ from flask import Flask
 from sqlalchemy import Engine, event, make_url
 
 from app import create_app
-from app.accounts.routes import LIMITER
+from app.accounts.throttle import LIMITER
 from app.attachments.storage import open_storage
 from app.clock import Clock
 from app.config import load_settings, names_of_settings

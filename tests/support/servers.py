@@ -52,6 +52,12 @@ def flask(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> s
     return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False)
 
 
+def demo_password(directory: Path, email: str) -> str:
+    """The password that `flask demo` has made for this person, with this data directory."""
+    lines = (directory / "demo_passwords").read_text().splitlines()
+    return dict(line.split() for line in lines)[email]
+
+
 def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
     """Start gunicorn, with Fieldpost unless the arguments say otherwise, and wait until it answers."""
     command = [sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]

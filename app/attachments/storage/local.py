@@ -12,6 +12,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from app.attachments.storage.protocol import KEY, MissingObjectError, Pieces, StoredObject, checked
+from app.core.private_files import make_private_directory, write_private
 from app.errors import StorageError
 from app.http.metrics import storage_errors
 
@@ -35,7 +36,7 @@ class LocalStorage:
         with _refusals(f"{key} could not be stored"):
             self._make_directory(path.parent)
             with _removed_on_failure(draft):
-                _write_durably(draft, data)
+                write_private(draft, data)
                 draft.rename(path)
             with _removed_on_failure(path):
                 _sync_directory(path.parent)
@@ -70,7 +71,7 @@ class LocalStorage:
             probe = self._path(f"00/probe.{secrets.token_hex(8)}.tmp")
             self._make_directory(probe.parent)
             with _removed_on_failure(probe):
-                _write_durably(probe, PROBE)
+                write_private(probe, PROBE)
             probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
@@ -84,7 +85,8 @@ class LocalStorage:
         if directory in self._durable and directory.exists():
             return
         made = [path for path in (directory, *directory.parents) if not path.exists()]
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.root)
+        make_private_directory(directory)
         for path in {directory, self.root, *made}:
             _sync_directory(path.parent)
         self._durable.add(directory)
@@ -134,13 +136,6 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         raise
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_directory(directory: Path) -> None:

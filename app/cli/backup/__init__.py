@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from app.clock import now, to_wire
 from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
+from app.core.private_files import write_private
 
 __all__ = ["BackupError", "Manifest", "backup", "begin_new_history", "restore"]
 
@@ -156,10 +156,7 @@ def _keep_key(key: bytes) -> None:
     path = current_settings().data_dir / KEY
     draft = path.with_name(f"{KEY}.restored")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
+    write_private(draft, key)
     draft.replace(path)
 
 

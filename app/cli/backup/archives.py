@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-#: Permissions: only the owner may read a backup, which contains everybody's data and perhaps the key.
-OWNER_ONLY_DIRECTORY, OWNER_ONLY = 0o700, 0o600
+from app.core.private_files import DIRECTORY, FILE, create_private
 
 
 class BackupError(Exception):
@@ -42,13 +41,13 @@ def create_archive(target: Path) -> Iterator[Archive]:
     draft = target.with_name(f"{target.name}.unfinished")
     try:
         if target.suffix == ".tar":
-            with _private(draft) as file, tarfile.open(fileobj=file, mode="w") as tar:
+            with create_private(draft) as file, tarfile.open(fileobj=file, mode="w") as tar:
                 yield _Tar(tar)
                 tar.close()
                 file.flush()
                 os.fsync(file.fileno())
         else:
-            draft.mkdir(OWNER_ONLY_DIRECTORY)
+            draft.mkdir(DIRECTORY)
             yield _Directory(draft)
         draft.rename(target)
         _sync(target.absolute().parent)
@@ -79,9 +78,9 @@ class _Directory:
 
     def add(self, name: str, source: BinaryIO, size: int) -> None:
         path = self._root / name
-        path.parent.mkdir(OWNER_ONLY_DIRECTORY, parents=True, exist_ok=True)
+        path.parent.mkdir(DIRECTORY, parents=True, exist_ok=True)
         source.seek(0)
-        with _private(path) as file:
+        with create_private(path) as file:
             shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())
@@ -111,7 +110,7 @@ class _Tar:
     def add(self, name: str, source: BinaryIO, size: int) -> None:
         source.seek(0)
         member = tarfile.TarInfo(name)
-        member.size, member.mode = size, OWNER_ONLY
+        member.size, member.mode = size, FILE
         self._tar.addfile(member, source)
 
     def read(self, name: str) -> bytes:
@@ -132,10 +131,6 @@ class _Tar:
         if file is None:
             raise KeyError(name)
         return file  # type: ignore[return-value]
-
-
-def _private(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "wb")
 
 
 def _remove(path: Path) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from app.cli.backup.archives import BackupError
 from app.core.database import database_of
 from app.core.database.transactions import writing
+from app.core.private_files import create_before_sqlite
 
 #: The step by which every id sequence is moved on: more ids than can have been given since the backup. A batch reserves
 #: an id for each of its up to a thousand items, so a thousand batches would use up a million.
@@ -172,6 +173,7 @@ def _tools(engine: Engine) -> Tools:
 def _opened(engine: Engine) -> Iterator[sqlite3.Connection]:
     """A connection of its own, outside the pool and without its listeners."""
     assert engine.url.database is not None
+    create_before_sqlite(Path(engine.url.database))
     with closing(sqlite3.connect(engine.url.database, isolation_level=None)) as connection:
         yield connection
 

@@ -126,6 +126,10 @@ class PostgreSQL:
         """The server's disk is its operator's."""
         return None
 
+    def files(self, engine: Engine) -> Sequence[Path]:
+        """The files are the server's."""
+        return ()
+
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
         """The driver begins and ends the transaction itself, as Alembic expects it."""

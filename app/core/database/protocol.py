@@ -43,6 +43,9 @@ class Database(Protocol):
     def directory(self, engine: Engine) -> Path | None:
         """The directory of the database's file; None where the database is a server's."""
 
+    def files(self, engine: Engine) -> Sequence[Path]:
+        """All files that the database may consist of, there or not; none where it is a server's."""
+
     def migrating(self, connection: Connection) -> AbstractContextManager[None]:
         """A transaction that may change tables. Nobody else migrates meanwhile; no time limit counts.
 

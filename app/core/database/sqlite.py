@@ -39,6 +39,7 @@ from app.core.database.sqlite_file import FILE, SQLiteFile, require_sound
 from app.core.database.transactions import WRITES, OutsideUnitError
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
+from app.core.private_files import create_before_sqlite
 
 #: Pause in seconds before a writer asks again whether it is its turn. SQLite's own waiting doubles its pauses up to
 #: 0.1 s, in which nobody may be writing, and those who waited longest ask least.
@@ -66,6 +67,7 @@ class SQLite:
     def prepare(self, engine: Engine) -> None:
         """Durable, with foreign keys; transactions begin as `app.core.database.transactions` says."""
         file = SQLiteFile(engine)
+        event.listen(engine, "do_connect", _create)
         event.listen(engine, "connect", _open)
         event.listen(engine, "connect", file.note_opened)
         event.listen(engine, "begin", _begin)
@@ -84,6 +86,10 @@ class SQLite:
     def directory(self, engine: Engine) -> Path | None:
         """The file's directory."""
         return Path(engine.url.database or "").parent
+
+    def files(self, engine: Engine) -> Sequence[Path]:
+        """The database, its log, the log's index, and the journal of another journal mode."""
+        return [Path(f"{engine.url.database}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")]
 
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
@@ -167,6 +173,10 @@ class SQLite:
     def cluster(self, session: Session) -> str:
         """There are no transaction ids."""
         return ""
+
+
+def _create(_dialect: Dialect, _record: object, arguments: Sequence[str], _parameters: object) -> None:
+    create_before_sqlite(Path(arguments[0]))
 
 
 def _open(connection: sqlite3.Connection, _record: object) -> None:
