@@ -1,4 +1,4 @@
-"""Bearer tokens: signed claims with a place in a sign-in's family. Flask-JWT-Extended encodes and decodes them."""
+"""Bearer tokens: signed claims about a user and a sign-in. Flask-JWT-Extended encodes and decodes them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ class Claims:
 
     user_id: int
     sign_in_id: str
-    #: The number of refreshes between the sign-in and this token.
-    generation: int
-    #: The number of its pair within the generation: each repeated refresh issues another pair.
-    attempt: int
+    #: The token's own id. That of a refresh token is the id of a `RefreshToken`.
+    token_id: str
 
 
 def init_bearer(app: Flask, settings: Settings) -> None:
@@ -74,7 +72,10 @@ def bearer_token(request: Request) -> str:
 
 
 def make_tokens(claims: Claims) -> JsonObject:
-    """`{"access_token", "refresh_token", "token_type", "expires_in"}` with these claims; `expires_in` in seconds."""
+    """`{"access_token", "refresh_token", "token_type", "expires_in"}` with the claims of the refresh token.
+
+    The access token gets an id of its own. `expires_in` is in seconds.
+    """
     settings, subject = current_settings(), str(claims.user_id)
     access_life = timedelta(seconds=settings.access_token_seconds)
     refresh_life = timedelta(days=settings.refresh_token_days)
@@ -84,7 +85,9 @@ def make_tokens(claims: Claims) -> JsonObject:
             subject, additional_claims=_extra_claims(claims, access_life), additional_headers=headers
         ),
         "refresh_token": create_refresh_token(
-            subject, additional_claims=_extra_claims(claims, refresh_life), additional_headers=headers
+            subject,
+            additional_claims={**_extra_claims(claims, refresh_life), "jti": claims.token_id},
+            additional_headers=headers,
         ),
         "token_type": "Bearer",
         "expires_in": settings.access_token_seconds,
@@ -96,8 +99,6 @@ def _extra_claims(claims: Claims, life: timedelta) -> JsonObject:
     moment = now()
     return {
         "sid": claims.sign_in_id,
-        "gen": claims.generation,
-        "att": claims.attempt,
         "iat": moment.timestamp(),
         "exp": (moment + life).timestamp(),
     }
@@ -108,12 +109,7 @@ def read_token(encoded: str, kind: str) -> Claims:
     settings = current_settings()
     try:
         payload = _verified(encoded, settings.secret_key, settings.secret_key_previous)
-        claims = Claims(
-            user_id=int(payload["sub"]),
-            sign_in_id=str(payload["sid"]),
-            generation=int(payload["gen"]),
-            attempt=int(payload["att"]),
-        )
+        claims = Claims(user_id=int(payload["sub"]), sign_in_id=str(payload["sid"]), token_id=str(payload["jti"]))
         expiry = float(payload["exp"])
     except (PyJWTError, JWTExtendedException, KeyError, ValueError, TypeError):
         raise UnauthorizedError("token_invalid", "This is not a token of this server. Sign in again.") from None

@@ -1,20 +1,22 @@
 """Sign-ins as families of tokens: rotation, the grace for a lost answer, revocation (contract, section 1).
 
-A family has generations: a sign-in issues generation 0, and each refresh the next one. If the answer of a refresh is
-lost, the device repeats it with the same token. Each repetition is another *attempt* at the next generation, and
-replaces the attempt before. The first use of a token of the next generation makes that generation the present one. From
-then on a refresh token of an older generation, or of a replaced attempt, can only come from a copy: the family is
-revoked.
+A refresh *uses* the refresh token that it is made with, and gives it a successor. Requests with an access token use
+nothing. Two tabs may refresh with one token at once, or an answer may be lost. A used token may therefore be used again
+for `FIELDPOST_REFRESH_REUSE_SECONDS`, and after that until one of its successors has been used. Each use gives another
+successor, and all of them stay valid, each with successors of its own.
+
+A token that may not be used again is spent, and its row is deleted. A refresh token without a row can only come from a
+copy: the family is revoked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import Delete, Result, Update, bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -28,10 +30,10 @@ from app.core.database.rows import detached, row_columns
 from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject
 from app.errors import UnauthorizedError
-from app.models import SignIn, User
+from app.models import RefreshToken, SignIn, User
 
-#: The place of a token in its family.
-PRESENT, NEXT, OLDER, REPLACED = "present", "next", "older", "replaced"
+#: No row that a statement changes is read again from the session.
+UNSYNCHRONIZED = {"synchronize_session": False}
 
 _users, _sign_ins = User.__table__.c, SignIn.__table__.c
 
@@ -40,9 +42,6 @@ class _Family(NamedTuple):
     """The columns of `SignIn` that are read for every request."""
 
     device_id: str | None
-    generation: int
-    attempt: int
-    next_attempt: int
     revoked_at: datetime | None
 
 
@@ -62,13 +61,9 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
         if present is None or not present.active or present.password_hash != user.password_hash:
             return None
         moment = now()
-        sign_in = SignIn(
-            id=str(uuid4()), user_id=user.id, device_id=device_id, created_at=moment, last_used_at=moment,
-            generation=0, attempt=0, next_attempt=0,
-        )  # fmt: skip
+        sign_in = SignIn(id=str(uuid4()), user_id=user.id, device_id=device_id, created_at=moment, last_used_at=moment)
         db.session.add(sign_in)
-        db.session.flush()
-        return Claims(user_id=user.id, sign_in_id=sign_in.id, generation=0, attempt=0)
+        return _issue(sign_in, predecessor_id=None)
 
     claims = unit_of_work(work)
     return None if claims is None else _answer(claims, user, device_id)
@@ -82,22 +77,12 @@ def refresh(claims: Claims) -> JsonObject:
         sign_in = _locked_sign_in(claims)
         if user is None or not user.active or sign_in is None:
             return None
-        place = _place(sign_in, claims)
-        if place in (OLDER, REPLACED):
+        if not _use(claims):
             # Committed instead of raised, so that the copied token is of no further use.
             sign_in.revoked_at = now()
             return None
-        if place == NEXT:
-            _promote(sign_in, claims)
-        sign_in.next_attempt += 1
         sign_in.last_used_at = now()
-        following = Claims(
-            user_id=user.id,
-            sign_in_id=sign_in.id,
-            generation=sign_in.generation + 1,
-            attempt=sign_in.next_attempt,
-        )
-        return _answer(following, user, sign_in.device_id)
+        return _answer(_issue(sign_in, predecessor_id=claims.token_id), user, sign_in.device_id)
 
     tokens = unit_of_work(work)
     if tokens is None:
@@ -115,11 +100,8 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
     if values is None:
         raise _revoked()
     user, family = detached(User, values), _Family._make(values[-len(_Family._fields) :])
-    place = _place(family, claims)
-    if family.revoked_at is not None or not user.active or place == REPLACED:
+    if family.revoked_at is not None or not user.active:
         raise _revoked()
-    if place == NEXT:
-        _use_first_time(claims)
     return user, family.device_id
 
 
@@ -142,17 +124,20 @@ def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -
     statement = update(SignIn).where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
     if except_id is not None:
         statement = statement.where(SignIn.id != except_id)
-    session.execute(statement.values(revoked_at=now()), execution_options={"synchronize_session": False})
+    session.execute(statement.values(revoked_at=now()), execution_options=UNSYNCHRONIZED)
 
 
 def remove_ended_sign_ins() -> int:
-    """Delete sign-ins that are revoked or expired, and return how many. Their tokens stay revoked."""
+    """Delete sign-ins that are revoked or expired, and return how many. Their tokens stay revoked.
+
+    Expired refresh tokens of the other sign-ins go with them: those of lost answers are never used.
+    """
     oldest = now() - timedelta(days=current_settings().refresh_token_days)
 
     def work(_unit_id: str) -> int:
+        _execute(delete(RefreshToken).where(RefreshToken.issued_at < oldest))
         ended = or_(SignIn.revoked_at.is_not(None), SignIn.last_used_at < oldest)
-        result = db.session.execute(delete(SignIn).where(ended), execution_options={"synchronize_session": False})
-        return int(result.rowcount)  # type: ignore[attr-defined]
+        return int(_execute(delete(SignIn).where(ended)).rowcount)  # type: ignore[attr-defined]
 
     return unit_of_work(work)
 
@@ -161,53 +146,37 @@ def end_sign_in(sign_in_id: str) -> None:
     """Revoke one sign-in: its tokens stop working at once."""
 
     def work(_unit_id: str) -> None:
-        db.session.execute(
-            update(SignIn).where(SignIn.id == sign_in_id).values(revoked_at=now()),
-            execution_options={"synchronize_session": False},
-        )
+        _execute(update(SignIn).where(SignIn.id == sign_in_id).values(revoked_at=now()))
 
     unit_of_work(work)
 
 
-def _use_first_time(claims: Claims) -> None:
-    """Make the token's generation the present one, because the answer with it has arrived."""
-
-    def work(_unit_id: str) -> bool:
-        sign_in = _locked_sign_in(claims)
-        place = None if sign_in is None else _place(sign_in, claims)
-        if sign_in is not None and place == NEXT:
-            _promote(sign_in, claims)
-        return place in (PRESENT, NEXT, OLDER)
-
-    if not unit_of_work(work):
-        raise _revoked()
-
-
-class _Numbers(Protocol):
-    """The numbers of a family, in a `SignIn` or a `_Family`."""
-
-    @property
-    def generation(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def next_attempt(self) -> int: ...
+def _use(claims: Claims) -> bool:
+    """Use a refresh token of a locked family; False if it is spent, or none of this family."""
+    latest = now() - timedelta(seconds=current_settings().refresh_reuse_seconds)
+    spent = (RefreshToken.sign_in_id == claims.sign_in_id, RefreshToken.has_used_successor)
+    _execute(delete(RefreshToken).where(*spent, RefreshToken.first_used_at < latest))
+    token = db.session.get(RefreshToken, claims.token_id, populate_existing=True)
+    if token is None or token.sign_in_id != claims.sign_in_id:
+        return False
+    if token.first_used_at is None:
+        token.first_used_at = now()
+        predecessor = RefreshToken.id == token.predecessor_id
+        _execute(update(RefreshToken).where(predecessor).values(has_used_successor=True))
+    return True
 
 
-def _place(family: _Numbers, claims: Claims) -> str:
-    """The place of a token in its family.
-
-    Of older generations only the number is known; their access tokens work until they expire.
-    """
-    if claims.generation < family.generation:
-        return OLDER
-    if claims.generation == family.generation:
-        return PRESENT if claims.attempt == family.attempt else REPLACED
-    return NEXT if claims.attempt == family.next_attempt else REPLACED
+def _issue(sign_in: SignIn, predecessor_id: str | None) -> Claims:
+    """The claims of a new refresh token of the family, stored with the caller's unit of work."""
+    token_id = str(uuid4())
+    # There is no relationship that would tell the session which of the two rows comes first.
+    db.session.flush()
+    db.session.add(RefreshToken(id=token_id, sign_in_id=sign_in.id, predecessor_id=predecessor_id, issued_at=now()))
+    return Claims(user_id=sign_in.user_id, sign_in_id=sign_in.id, token_id=token_id)
 
 
-def _promote(sign_in: SignIn, claims: Claims) -> None:
-    sign_in.generation, sign_in.attempt, sign_in.next_attempt = claims.generation, claims.attempt, 0
+def _execute(statement: Update | Delete) -> Result[Any]:
+    return db.session.execute(statement, execution_options=UNSYNCHRONIZED)
 
 
 def _locked_user(user_id: int) -> User | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from app.api import attachments, form_fills, form_templates, history, inspections, offline_data, users
-from app.api.blueprint import RowIdConverter
+from app.api.blueprint import RowIdConverter, RowKeyConverter, refuse_wrong_ids
 from app.openapi import routes as openapi
 
 BLUEPRINTS = (
@@ -22,6 +22,7 @@ BLUEPRINTS = (
 
 def register_api(app: Flask, prefix: str) -> None:
     """Register the REST blueprints below `prefix`."""
-    app.url_map.converters["row_id"] = RowIdConverter
+    app.url_map.converters |= {"row_id": RowIdConverter, "row_key": RowKeyConverter}
+    app.before_request(refuse_wrong_ids)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint, url_prefix=prefix)

@@ -9,17 +9,28 @@ from marshmallow import ValidationError, fields, validate
 from sqlalchemy import or_, select
 
 from app import policies
+from app.api.blueprint import wrong_id
 from app.api.fields import BodySchema
 from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, UUID_FORM, Values
+from app.core.values import MAX_INTEGER, UUID_FORM, Values, read_key, read_text_id
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
 from app.models.serialize import serialize
-from app.openapi.shapes import ATTACHMENT, FORM_FILL_KEY, ROW_ID, TEXT, array_of, obj, one_of, with_description
+from app.openapi.shapes import (
+    ATTACHMENT,
+    FORM_FILL_KEY,
+    ROW_ID,
+    TEXT,
+    TEXT_OF_ID,
+    array_of,
+    obj,
+    one_of,
+    with_description,
+)
 from app.web import answer, described, signed_in_user
 
 blueprint = Blueprint("attachments", __name__)
@@ -32,14 +43,10 @@ class FormFillKey(fields.Field[int | str]):
     """A form fill's id, or its client_id in lower case."""
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int | str:
-        if isinstance(value, float) and value.is_integer():
-            # In JSON Schema, and so in our OpenAPI document, 1.0 is an integer.
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_INTEGER:
-            return value
-        if isinstance(value, str) and UUID_FORM.fullmatch(value):
-            return value.lower()
-        raise ValidationError("Not a valid id.")
+        try:
+            return read_key(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class PhotoSchema(BodySchema):
@@ -52,7 +59,7 @@ class PhotoSchema(BodySchema):
                 {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INTEGER},
                 {"type": "string", "pattern": f"^{UUID_FORM.pattern}$"},
             ],
-            "description": "An id, or a client_id.",
+            "description": f"An id, or a client_id. {TEXT_OF_ID}",
         },
     )
     field_name = fields.String(required=True, validate=validate.Length(1, 255))
@@ -92,7 +99,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
         302: {"description": "Where to fetch the bytes", "headers": {"Location": {"schema": TEXT}}},
         304: {"description": "The device has them"},
     },
-    errors=("not_found", "precondition_failed", "range_not_satisfiable"),
+    errors=("invalid", "not_found", "precondition_failed", "range_not_satisfiable"),
 )
 def get_attachment(attachment_id: str) -> Response:
     """The stored bytes, or with `?variant=thumbnail` a small JPEG; ranges and ETags as in RFC 9110."""
@@ -105,9 +112,9 @@ def get_attachment(attachment_id: str) -> Response:
     return send_attachment(request, attachment, variant)
 
 
-@blueprint.get("/form_fills/<key>/attachments")
+@blueprint.get("/form_fills/<row_key:key>/attachments")
 @described(path={"key": FORM_FILL_KEY}, data=obj(attachments=array_of(ATTACHMENT)), errors=("not_found",))
-def list_attachments(key: str) -> Response:
+def list_attachments(key: int | str) -> Response:
     """A form fill's attachments with sizes and SHA-256, in order of upload."""
     form_fill_id = visible_form_fill(key)
     statement = (
@@ -186,12 +193,20 @@ def _statuses(asked: Iterable[Values]) -> dict[tuple[int | str, str, str], str]:
 
 def _visible(attachment_id: str) -> Attachment:
     """The attachment. Raises `NotFoundError` if it is deleted or below an inspection that the user may not see."""
+    _check_id(attachment_id)
     statement = (
         select(Attachment)
         .join(Inspection, Inspection.id == Attachment.inspection_id)
         .where(Attachment.id == attachment_id, Attachment.deleted_at.is_(None), policies.visible(signed_in_user()))
     )
-    attachment: Attachment | None = None if "\0" in attachment_id else db.session.scalar(statement)
+    attachment: Attachment | None = db.session.scalar(statement)
     if attachment is None:
         raise NotFoundError("Attachment not found")
     return attachment
+
+
+def _check_id(attachment_id: str) -> None:
+    try:
+        read_text_id(attachment_id)
+    except ValueError:
+        raise wrong_id("attachment_id") from None

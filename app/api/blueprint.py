@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import cast
+from typing import Any, cast
 
-from werkzeug.routing import IntegerConverter, Map
+from flask import request
+from werkzeug.routing import IntegerConverter, Map, UnicodeConverter
 
 from app.accounts.administrators import require_admin
-from app.api.fields import NUMBER_FORM
-from app.core.values import MAX_INTEGER
+from app.core.values import MAX_INTEGER, NO_ID, read_id, read_key
+from app.errors import InvalidError
 from app.openapi.description import View
 from app.web import signed_in_user
 
-#: No row has this id.
-NO_ID = 0
+
+class NoId(int):
+    """Stands for an id in an address that is none, until `refuse_wrong_ids` answers it."""
 
 
 class RowIdConverter(IntegerConverter):
-    """A row's id in an address. Anything else becomes `NO_ID`, so that the view answers 404.
+    """A row's id in an address.
 
-    Werkzeug's own converter would refuse the match, and the answer would be 405 for all methods but GET.
+    Werkzeug's own converter would refuse the match of any other text, and the answer would be 404 or 405.
     """
 
     regex = "[^/]+"
+    errors = ("invalid",)
 
     def __init__(self, map: Map) -> None:
         super().__init__(map, min=1, max=MAX_INTEGER)
 
     def to_python(self, value: str) -> int:
-        """The id, or `NO_ID`."""
-        number = int(value) if NUMBER_FORM.fullmatch(value) else NO_ID
-        return number if number <= MAX_INTEGER else NO_ID
+        """The id, or `NoId`."""
+        try:
+            return read_id(value)
+        except ValueError:
+            return NoId()
+
+
+class RowKeyConverter(UnicodeConverter):
+    """The id or client_id of a row in an address."""
+
+    errors = ("invalid",)
+
+    def to_python(self, value: str) -> Any:
+        """An id, a client_id in lower case, or `NoId`."""
+        try:
+            return read_key(value)
+        except ValueError:
+            return NoId()
+
+
+def refuse_wrong_ids() -> None:
+    """Raise `InvalidError` for an address with an id that is none."""
+    wrong = [name for name, value in (request.view_args or {}).items() if isinstance(value, NoId)]
+    if wrong:
+        raise wrong_id(*wrong)
+
+
+def wrong_id(*names: str) -> InvalidError:
+    """The error for an id in an address that is none."""
+    return InvalidError(message="Correct the address.", extra={"details": {name: [NO_ID] for name in names}})
 
 
 def admins_only(view: View) -> View:

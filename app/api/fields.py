@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values
+from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values, read_id
 from app.http.body import find_unstorable
-from app.openapi.shapes import JsonSchema
+from app.openapi.shapes import TEXT_OF_ID, JsonSchema
 
 DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -27,9 +27,20 @@ def text(longest: int = 255, **options: Any) -> fields.String:
     return fields.String(validate=validate.Length(max=longest), allow_none=True, **options)
 
 
-def row_id(**options: Any) -> fields.Integer:
+class IdField(fields.Integer):
+    """The id of a row: a number, or its text."""
+
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> int:
+        try:
+            return read_id(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+def row_id(**options: Any) -> IdField:
     """The id of a row, in a body."""
-    return fields.Integer(strict=True, validate=validate.Range(1, MAX_INTEGER), **options)
+    metadata = {"description": TEXT_OF_ID}
+    return IdField(validate=validate.Range(1, MAX_INTEGER), metadata=metadata, **options)
 
 
 class StrictBoolean(fields.Boolean):

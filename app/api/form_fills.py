@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from flask import Response
-from sqlalchemy import ColumnElement, false, select
+from sqlalchemy import select
 
 from app import policies
 from app.api.administration.inspections import serialize_rows
-from app.api.fields import NUMBER_FORM
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, UUID_FORM
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
 from app.openapi.shapes import FORM_FILL, FORM_FILL_KEY, obj
@@ -18,30 +16,23 @@ from app.web import RestBlueprint, answer, described, signed_in_user
 blueprint = RestBlueprint("form_fills", __name__, description="The filled forms of inspections")
 
 
-@blueprint.get("/form_fills/<key>")
+@blueprint.get("/form_fills/<row_key:key>")
 @described(path={"key": FORM_FILL_KEY}, data=obj(form_fill=FORM_FILL), errors=("not_found",))
-def get_form_fill(key: str) -> Response:
+def get_form_fill(key: int | str) -> Response:
     """One form fill with its form structure, by its id or by the client_id that a device made."""
     (form_fill,) = serialize_rows(db.session(), FormFill, [visible_form_fill(key)])
     return answer({"form_fill": form_fill}, "Form fill retrieved successfully")
 
 
-def visible_form_fill(key: str) -> int:
+def visible_form_fill(key: int | str) -> int:
     """The id of the form fill that an address names. Raises `NotFoundError` unless the user may see it."""
+    column = FormFill.client_id if isinstance(key, str) else FormFill.id
     statement = (
         select(FormFill.id)
         .join(Inspection, Inspection.id == FormFill.inspection_id)
-        .where(_named(key), policies.visible(signed_in_user()))
+        .where(column == key, policies.visible(signed_in_user()))
     )
     form_fill_id: int | None = db.session.scalar(statement)
     if form_fill_id is None:
         raise NotFoundError("FormFill not found")
     return form_fill_id
-
-
-def _named(key: str) -> ColumnElement[bool]:
-    """The condition for the form fill with this id or client_id; other text matches none."""
-    if UUID_FORM.fullmatch(key):
-        return FormFill.client_id == key.lower()
-    is_id = NUMBER_FORM.fullmatch(key) is not None and int(key) <= MAX_INTEGER
-    return FormFill.id == int(key) if is_id else false()

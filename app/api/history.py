@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from flask import Response
-from sqlalchemy import Column, String, inspect, select
+from sqlalchemy import String, inspect, select
 
 from app import policies
-from app.api.fields import NUMBER_FORM
+from app.api.blueprint import wrong_id
 from app.api.form_fills import visible_form_fill
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.ledger.history import describe_entries, entries_of
-from app.core.values import MAX_INTEGER, Values
+from app.core.values import Values, read_id, read_text_id
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
 from app.models.entities import entity_of
@@ -67,18 +67,18 @@ ENTRY = Named(
 HISTORY = page_of("history", ENTRY)
 
 
-@blueprint.get("/form_fills/<key>/history")
+@blueprint.get("/form_fills/<row_key:key>/history")
 @described(path={"key": FORM_FILL_KEY}, data=HISTORY, errors=("not_found",))
 @blueprint.query(PageSchema)
-def form_fill_history(query: Values, key: str) -> Response:
+def form_fill_history(query: Values, key: RowId) -> Response:
     """The changes of a form fill, named by its id or client_id."""
     return _history(FormFill, key, query, visible_form_fill)
 
 
-@blueprint.get("/inspections/<key>/history")
+@blueprint.get("/inspections/<row_id:key>/history")
 @described(path={"key": ID_IN_ADDRESS}, data=HISTORY, errors=("not_found",))
 @blueprint.query(PageSchema)
-def inspection_history(query: Values, key: str) -> Response:
+def inspection_history(query: Values, key: RowId) -> Response:
     """The changes of an inspection itself."""
     return _history(Inspection, key, query, partial(_visible, Inspection))
 
@@ -90,7 +90,7 @@ def inspection_history(query: Values, key: str) -> Response:
         "key": with_description(TEXT, "The row's id."),
     },
     data=HISTORY,
-    errors=("not_found",),
+    errors=("invalid", "not_found"),
 )
 @blueprint.query(PageSchema)
 def entity_history(query: Values, name: str, key: str) -> Response:
@@ -98,45 +98,41 @@ def entity_history(query: Values, name: str, key: str) -> Response:
     model: Model | None = current_registry().models.get(name)
     if model is None or not hasattr(model, "inspection_id"):
         raise NotFoundError("There is no such entity")
-    return _history(model, key, query, partial(_visible, model))
+    return _history(model, _row_id(model, key), query, partial(_visible, model))
 
 
-def _visible(model: Model, key: str) -> RowId:
-    """The id of the row that an address names. Raises `NotFoundError` unless the user may see it."""
-    column = inspect(model).primary_key[0]
-    statement = select(model.id).where(column == _typed(column, key), policies.visible(signed_in_user()))
+def _visible(model: Model, row_id: RowId) -> RowId:
+    """The id, if it is that of a row which the user may see. Otherwise raises `NotFoundError`."""
+    statement = select(model.id).where(inspect(model).primary_key[0] == row_id, policies.visible(signed_in_user()))
     if model is not Inspection:
         statement = statement.join(Inspection, Inspection.id == model.inspection_id)
-    row_id: RowId | None = db.session.scalar(statement)
-    if row_id is None:
+    if db.session.scalar(statement) is None:
         raise NotFoundError(f"{entity_of(model).label} not found")
     return row_id
 
 
-def _deleted(model: Model, key: str) -> RowId | None:
-    """The id of a row that has a history but cannot be seen any more; None for all but administrators."""
-    row_id = _typed(inspect(model).primary_key[0], key)
-    newest = entries_of(entity_of(model).name, row_id).limit(1)
-    return row_id if policies.is_admin(signed_in_user()) and db.session.scalar(newest) is not None else None
+def _is_deleted(model: Model, key: RowId) -> bool:
+    """Whether a row has a history but cannot be seen any more; False for all but administrators."""
+    newest = entries_of(entity_of(model).name, key).limit(1)
+    return policies.is_admin(signed_in_user()) and db.session.scalar(newest) is not None
 
 
-def _typed(column: Column[Any], key: str) -> RowId:
-    """The key in the column's type; a key that cannot be an id becomes one that no row has."""
-    if isinstance(column.type, String):
-        return key.replace("\0", "")
-    number = int(key) if NUMBER_FORM.fullmatch(key) else 0
-    return number if number <= MAX_INTEGER else 0
+def _row_id(model: Model, key: str) -> RowId:
+    """The id in an address, of the type that the model's ids have. Raises `InvalidError`."""
+    try:
+        return read_text_id(key) if isinstance(inspect(model).primary_key[0].type, String) else read_id(key)
+    except ValueError:
+        raise wrong_id("key") from None
 
 
-def _history(model: Model, key: str, query: Values, find: Callable[[str], RowId]) -> Response:
-    """A page of the history of the row that `find` returns for the key, or of a deleted row."""
+def _history(model: Model, key: RowId, query: Values, find: Callable[[RowId], RowId]) -> Response:
+    """A page of the history of the row that `find` returns for the key, or of a deleted row with this id."""
     try:
         row_id = find(key)
     except NotFoundError:
-        deleted_id = _deleted(model, key)
-        if deleted_id is None:
+        if not _is_deleted(model, key):
             raise
-        row_id = deleted_id
+        row_id = key
     statement = entries_of(entity_of(model).name, row_id)
     page = read_page(db.session(), statement, query, "history", partial(describe_entries, db.session()))
     return answer(page, "History retrieved successfully")

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates
 
 from app.api.administration.inspections import OBJECTS
-from app.api.fields import BodySchema, ChangeSchema, DateField, QueryNumber, QueryText, row_id, text
+from app.api.fields import BodySchema, ChangeSchema, DateField, IdField, QueryText, row_id, text
 from app.api.paging import PageSchema
 from app.core.values import MAX_INTEGER, Values
 from app.models import STATUSES
@@ -53,7 +53,7 @@ class InspectionChangeSchema(DetailsSchema, ChangeSchema):
     date = DateField()
 
 
-class AssigneeField(QueryNumber):
+class AssigneeField(IdField):
     """A user's id, or `none`, which becomes None: inspections that nobody is assigned to."""
 
     def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> Any:

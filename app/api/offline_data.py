@@ -7,17 +7,15 @@ import hashlib
 import orjson
 import rfc8785
 from flask import Response
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from app import policies
 from app.api.administration.inspections import models_below
-from app.api.fields import NUMBER_FORM
 from app.clock import now, to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
-from app.core.values import MAX_INTEGER, JsonObject
+from app.core.values import JsonObject
 from app.errors import NotFoundError
 from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
@@ -44,7 +42,7 @@ blueprint = RestBlueprint("offline_data", __name__, description="Packages for de
 PACKAGE_VERSION = 1
 
 
-@blueprint.get("/inspections/<key>/offline_data")
+@blueprint.get("/inspections/<row_id:key>/offline_data")
 @described(
     path={"key": ID_IN_ADDRESS},
     data=obj(
@@ -62,7 +60,7 @@ PACKAGE_VERSION = 1
     ),
     errors=("not_found",),
 )
-def get_offline_data(key: str) -> Response:
+def get_offline_data(key: int) -> Response:
     """The inspection, its form fills with structures and photos, and a cursor from which the feed goes on."""
     # One snapshot for the rows and the cursor, so that package and feed leave no gap.
     with snapshot(db.session()):
@@ -70,9 +68,9 @@ def get_offline_data(key: str) -> Response:
     return answer(data, "Offline data retrieved successfully")
 
 
-def _package(session: Session, user: User, key: str) -> JsonObject:
+def _package(session: Session, user: User, key: int) -> JsonObject:
     """The answer's data. Raises `NotFoundError`."""
-    statement = select_shown(Inspection).where(_named(key), policies.visible(user))
+    statement = select_shown(Inspection).where(Inspection.id == key, policies.visible(user))
     inspection = session.scalar(statement)
     if inspection is None:
         raise NotFoundError("InspectionNotFound")
@@ -84,12 +82,6 @@ def _package(session: Session, user: User, key: str) -> JsonObject:
         "cursor": write_cursor(start_cursor(session, user)),
     }
     return {**content, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
-
-
-def _named(key: str) -> ColumnElement[bool]:
-    """The condition for the id in the address; other text matches nothing."""
-    number = int(key) if NUMBER_FORM.fullmatch(key) else 0
-    return Inspection.id == (number if number <= MAX_INTEGER else 0)
 
 
 def _form_fills(session: Session, inspection_id: int) -> list[JsonObject]:

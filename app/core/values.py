@@ -28,6 +28,11 @@ MAX_INTEGER = 2**53 - 1
 #: RFC 9562, section 4: the text form of a UUID, in either case.
 UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
+#: An id as text. Apps whose numbers are all of one kind write 11.0.
+ID_FORM = re.compile(r"-?[0-9]{1,16}(\.0+)?", re.ASCII)
+
+NO_ID = "Not a valid id."
+
 #: RFC 3339, section 5.6, with its permitted liberties: lower case, a space for the T, no offset (meaning UTC).
 PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 
@@ -35,6 +40,35 @@ NO_TIMESTAMP = "Not a valid RFC 3339 timestamp, such as 2024-03-15T10:30:00.000Z
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def read_id(value: object) -> int:
+    """The id that a JSON value or a text names: `11`, `11.0` and `"11"` are the same (contract, section 0).
+
+    Raises `ValueError` with a sentence for the client if it is no whole number within ±`MAX_INTEGER`.
+    """
+    if isinstance(value, str) and ID_FORM.fullmatch(value):
+        value = int(value.partition(".")[0])
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_INTEGER:
+        raise ValueError(NO_ID)
+    return value
+
+
+def read_key(value: object) -> int | str:
+    """The id, or the client_id in lower case, by which a value names a row that a device may have made.
+
+    Raises `ValueError` with a sentence for the client if it is neither.
+    """
+    return value.lower() if isinstance(value, str) and UUID_FORM.fullmatch(value) else read_id(value)
+
+
+def read_text_id(value: object) -> str:
+    """The id of a row whose ids are texts. Raises `ValueError` with a sentence for the client."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(NO_ID)
+    return value
 
 
 def parse_timestamp(text: object) -> datetime:

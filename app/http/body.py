@@ -1,8 +1,9 @@
 """The body reader: bytes in, bounded and clean JSON out. Every request body is read here.
 
 It returns only JSON that every reader understands alike and both databases can store: within the limits of contract
-section 0, without NUL and lone surrogates, with integers within ±(2**53 − 1). Comments say where that differs from the
-defaults of the libraries (traps 3 to 8).
+section 0, without NUL and lone surrogates, with integers within ±(2**53 − 1). What is wrong with one value refuses one
+item of a batch, and the whole body of any other call. Comments say where that differs from the defaults of the
+libraries (traps 3 to 8).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from socket import SHUT_RD, socket
 from typing import Any, NoReturn
 
@@ -37,12 +38,21 @@ PIECE = 256 * 1024
 #: A gzip body usually has one member. RFC 1952 allows more, and a bomb has thousands of empty ones.
 MAX_MEMBERS = 100
 
-#: A text that orjson accepts and that contains none of these is clean, so its values need no check: an integer out of
-#: range has at least 16 digits, and NUL and surrogates come only as escapes.
+#: A text that orjson accepts and that contains none of these is clean, except that it may be too deep. Its values need
+#: no check: an integer out of range has at least 16 digits, and NUL and surrogates come only as escapes.
 SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
 
 #: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+#: The parts of JSON that say how deep a place is nested; a string, which may contain brackets, counts as one. The
+#: repetitions give nothing back, so that the time is linear in the length.
+TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+OPENING, CLOSING = ("[", "{"), ("]", "}")
+#: At most half a second's work.
+MAX_TOKENS = 1_000_000
+#: Far more than an integer has that can be kept, and far fewer than Python refuses to read.
+MAX_DIGITS = 1000
 
 #: Types of JSON arrays and objects.
 CONTAINERS = (dict, list)
@@ -77,7 +87,7 @@ class CutOffError(BadJsonError):
 def read_json(request: Request) -> Any:
     """The request's JSON body, with every value checked. Raises `RequestError`s: 400, 408, 413, 415."""
     value, is_suspect = read_envelope(request)
-    reason = find_unstorable(value) if is_suspect else None
+    reason = find_unstorable(value, depth=current_settings().max_json_depth) if is_suspect else None
     if reason is not None:
         raise BadJsonError("The body has a value that cannot be kept", reason)
     return value
@@ -95,8 +105,7 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
         if not is_identity(encoding):
             raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported here", "Send the body as it is.")
     body = decode(read_body(request, limit), encoding, limit)
-    is_suspect = SUSPECT.search(body) is not None
-    return parse_json(body, depth=settings.max_json_depth, is_suspect=is_suspect), is_suspect
+    return parse_json(body, depth=settings.max_json_depth)
 
 
 def _is_public(request: Request) -> bool:
@@ -206,26 +215,67 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def parse_json(body: bytes, *, depth: int, is_suspect: bool = True) -> Any:
-    """One JSON document, nested at most `depth` deep; the last of two equal keys wins. Raises `BadJsonError`.
+def parse_json(body: bytes, *, depth: int) -> tuple[Any, bool]:
+    """One JSON document, and whether `find_unstorable` must look for a value that cannot be kept.
 
-    One byte order mark before it is skipped.
+    The last of two equal keys wins, and one byte order mark before the document is skipped. Raises `BadJsonError` if
+    the bytes are no JSON. Everything else that is wrong with a value is left to `find_unstorable`, so that it refuses
+    one item and not the batch: integers stay exact, infinite numbers and lone surrogates are kept, and so are
+    containers that are nested more than `depth` deep, without their content.
+    """
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    if SUSPECT.search(body) is None:
+        with suppress(ValueError):
+            value = orjson.loads(body)
+            return value, _depth(value) > depth
+    return _parse_slowly(body, depth), True
 
-    `is_suspect`: whether `SUSPECT` was found in it. Then integers stay exact and lone surrogates are kept, so that
-    `find_unstorable` can name the item that they belong to. orjson would turn integers of 2**64 and more into floats,
-    and refuse the whole batch for one surrogate (trap 6).
+
+def _parse_slowly(body: bytes, depth: int) -> Any:
+    """The document as the standard library reads it.
+
+    orjson would turn integers of 2**64 and more into floats, and refuse the whole batch for one surrogate, one infinite
+    number or one deep value (trap 6).
     """
     try:
         # Decoded here, because the standard library would also accept UTF-16, and surrogates in UTF-8.
-        body = body.removeprefix(BYTE_ORDER_MARK)
-        value = json.loads(body.decode(), parse_constant=_refuse_constant) if is_suspect else orjson.loads(body)
+        text = body.decode()
+        try:
+            return _load(text)
+        except RecursionError:
+            return _load(_without_deep_content(text, depth + 1))
     except (ValueError, RecursionError) as error:
         # The parser's message names the place. UnicodeDecodeError's would quote the data.
         place = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise BadJsonError(message=f"The JSON cannot be read: {place}.") from None
-    if _depth(value) > depth:
-        raise BadJsonError(message=f"The JSON is nested more than {depth} deep.")
-    return value
+
+
+def _load(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded_integer)
+
+
+def _bounded_integer(digits: str) -> int:
+    """An integer, exact as far as it can be kept. Python would refuse thousands of digits."""
+    return int(digits[:MAX_DIGITS])
+
+
+def _without_deep_content(text: str, depth: int) -> str:
+    """`text` with empty containers at `depth`, where the parser of the standard library would recurse too far.
+
+    Their content is not read: it belongs to a value that is refused. Only so many tokens are looked at, because a
+    compressed body has millions of them.
+    """
+    kept, start, level = [], 0, 0
+    for token in islice(TOKEN.finditer(text), MAX_TOKENS):
+        if token[0] in OPENING:
+            level += 1
+            if level == depth:
+                kept.append(text[start : token.end()])
+        elif token[0] in CLOSING:
+            if level == depth:
+                start = token.start()
+            level -= 1
+    return "".join([*kept, text[start:]])
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -242,9 +292,10 @@ def _depth(value: object) -> int:
     return depth
 
 
-def find_unstorable(value: object) -> str | None:
-    """A sentence about the first part of `value` that cannot be stored, with its path; None if all can be.
+def find_unstorable(value: object, *, depth: int | None = None) -> str | None:
+    """A sentence about the first part of `value` that cannot be kept, with its path; None if all can be.
 
+    `depth` is the most levels of arrays and objects that it may have.
     A path is built for that one part alone. With the path of every value, a long key above a long array takes their
     product in memory: a gigabyte for 210 kB of JSON.
     """
@@ -257,6 +308,8 @@ def find_unstorable(value: object) -> str | None:
     while walks:
         for key, child in walks[-1]:
             reason = _why_unstorable(child)
+            if isinstance(child, CONTAINERS) and len(walks) == depth:
+                reason = "arrays and objects are nested too deep here"
             if reason is not None:
                 return f"{_path([*keys, key])}: {reason}."
             if isinstance(child, CONTAINERS):
@@ -299,7 +352,7 @@ def _why_unstorable(node: object) -> str | None:
         case dict():
             return next((f"a key: {reason}" for key in node if (reason := _why_unstorable_text(key))), None)
         case float() if not math.isfinite(node):
-            return "the number is not finite"
+            return "the number is beyond the range of a double"
     return None
 
 

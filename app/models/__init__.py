@@ -8,7 +8,7 @@ from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
 from app.models.inspections import PENDING_STATUSES, STATUSES, Inspection
 from app.models.ledger import LedgerEntry, LedgerOperation, LedgerState
-from app.models.users import ROLES, SignIn, User, UserSync
+from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
 __all__ = [
     "KEEP_IDS",
@@ -24,6 +24,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerOperation",
     "LedgerState",
+    "RefreshToken",
     "SignIn",
     "Syncable",
     "UTCDateTime",

@@ -39,7 +39,7 @@ class User(Versioned, db.Model):  # type: ignore[name-defined, misc]
 
 
 class SignIn(db.Model):  # type: ignore[name-defined, misc]
-    """One sign-in: a family of tokens. Each refresh makes the family's next generation (`app.accounts.tokens`)."""
+    """One sign-in, with the family of tokens that came from it (`app.accounts.tokens`)."""
 
     __tablename__ = "sign_ins"
 
@@ -51,11 +51,25 @@ class SignIn(db.Model):  # type: ignore[name-defined, misc]
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    #: The newest generation of which a token has been used, and which of its attempts that was.
-    generation: Mapped[int] = mapped_column(default=0)
-    attempt: Mapped[int] = mapped_column(default=0)
-    #: How often the next generation has been issued; only the last of these may still be used.
-    next_attempt: Mapped[int] = mapped_column(default=0)
+
+
+class RefreshToken(db.Model):  # type: ignore[name-defined, misc]
+    """A refresh token that may still be used. Each use gives a successor; spent tokens have no row.
+
+    The token itself is not stored: its claims name this row.
+    """
+
+    __tablename__ = "refresh_tokens"
+
+    #: Random, so that a token cannot be guessed from another.
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sign_in_id: Mapped[str] = mapped_column(ForeignKey("sign_ins.id", ondelete="CASCADE"), index=True)
+    #: The token that gave this one, which may be spent by now; None for the first of a sign-in.
+    predecessor_id: Mapped[str | None] = mapped_column(String(36))
+    issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    first_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: Whether one of its successors has been used: the answer with that one has certainly arrived.
+    has_used_successor: Mapped[bool] = mapped_column(default=False)
 
 
 class UserSync(db.Model):  # type: ignore[name-defined, misc]

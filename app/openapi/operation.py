@@ -151,6 +151,7 @@ def _error_codes(route: Route, description: Description, takes_query: bool, body
     if body is not None:
         names += WITH_BODY if JSON in body["content"] else WITH_FORM
     names += WITH_QUERY if takes_query else ()
+    names += [name for converter in route.rule._converters.values() for name in getattr(converter, "errors", ())]
     codes = dict.fromkeys(ERROR_CODES[name] if isinstance(name, str) else name for name in names)
     return sorted(codes, key=lambda code: (code.status, code.code))
 

@@ -195,16 +195,10 @@ class HandlerContract:
     def test_deep_nesting_is_no_failure_of_the_server(self, scene: Scene) -> None:
         target = self.target(scene.world, scene.inspection)
         deep: Any = "end"
-        for _ in range(25):
-            deep = [deep]
-        self.assert_refused(scene, self.allowed[-1], [self.change(target, no_such_key=deep)], "invalid")
-        for _ in range(25):
-            deep = [deep]
-        answer = scene.client(self.allowed[-1]).post(
-            f"{API_PREFIX}/sync", json={"sync_items": [self.change(target, no_such_key=deep)]}
-        )
-        assert answer.status_code == 400
-        assert answer.json["code"] == "bad_json"  # type: ignore[index]
+        for _ in range(2):
+            for _ in range(25):
+                deep = [deep]
+            self.assert_refused(scene, self.allowed[-1], [self.change(target, no_such_key=deep)], "invalid")
 
     def test_a_bad_item_does_not_touch_its_neighbours(self, scene: Scene) -> None:
         target = self.target(scene.world, scene.inspection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from typing import Any
 
@@ -11,57 +10,21 @@ import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from app import create_app
-from app.accounts import tokens
-from app.accounts.bearer import Claims
 from app.accounts.tokens import end_sign_ins
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
 from app.errors import ConfigurationError
 from app.models import SignIn, User
+from tests.accounts.calls import DEVICE, LOGIN, LOGOUT, ME, REFRESH, bearer, code_of, log_in, me, refresh
 from tests.conftest import PASSWORD, SettableClock, World
 from tests.support.answers import json_of
-
-LOGIN, REFRESH, LOGOUT, ME = (f"/api/v1/auth/{each}" for each in ("login", "refresh", "logout", "me"))
-
-DEVICE = "0D2F8E6C-8d7b-4d0e-9a53-1f2e3d4c5b6a"
 
 
 @pytest.fixture
 def user(world: World) -> User:
     return world.user()
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def log_in(client: FlaskClient, user: User, **more: object) -> dict[str, Any]:
-    answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD, **more})
-    assert answer.status_code == 200, answer.json
-    tokens: dict[str, Any] = json_of(answer)
-    return tokens
-
-
-def code_of(answer: TestResponse) -> tuple[int, str]:
-    """Status and code of a 401, its fixed parts checked."""
-    body = json_of(answer)
-    if answer.status_code == 401:
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-        assert body["success"] is False
-        assert body["error"] == "Unauthorized"
-        assert body["message"]
-    return answer.status_code, body.get("code")
-
-
-def me(client: FlaskClient, token: str) -> tuple[int, str]:
-    return code_of(client.get(ME, headers=bearer(token)))
-
-
-def refresh(client: FlaskClient, token: str) -> TestResponse:
-    return client.post(REFRESH, headers=bearer(token))
 
 
 def test_a_sign_in_answers_what_the_contract_says(client: FlaskClient, user: User) -> None:
@@ -204,7 +167,7 @@ def test_a_call_without_a_usable_token_is_401(client: FlaskClient, user: User, h
 
 def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = None, **changes: object) -> str:
     """A token like ours with some claims changed; None takes a claim out."""
-    claims = {"sub": "1", "sid": "x", "gen": 0, "att": 0, "jti": "j", "type": "access", "iat": 1, "exp": 4e9}
+    claims = {"sub": "1", "sid": "x", "jti": "j", "type": "access", "iat": 1, "exp": 4e9}
     claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
     return jwt.encode(claims, key or app.extensions["fieldpost.settings"].secret_key, "HS256", headers=headers)
 
@@ -212,7 +175,7 @@ def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = N
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sub": None}, {"sub": "x"}, {"sub": 1}, {"sid": None}, {"gen": None}, {"gen": "x"}, {"att": None},
+        {"sub": None}, {"sub": "x"}, {"sub": 1}, {"sid": None},
         {"exp": None}, {"exp": "soon"}, {"type": "refresh"}, {"type": None, "exp": None}, {"type": "other"},
         {"key": "another key that is long enough to be one"},
     ],
@@ -224,7 +187,7 @@ def test_a_token_with_wrong_claims_or_signature_is_token_invalid_and_never_422(
 
 
 def test_an_unsigned_token_is_refused(app: Flask, client: FlaskClient) -> None:
-    claims = {"sub": "1", "sid": "x", "gen": 0, "att": 0, "type": "access", "exp": 4e9}
+    claims = {"sub": "1", "sid": "x", "type": "access", "exp": 4e9}
     assert me(client, jwt.encode(claims, "", "none")) == (401, "token_invalid")
 
 
@@ -269,42 +232,6 @@ def test_a_refresh_answers_like_a_sign_in_with_new_tokens(client: FlaskClient, u
     assert second["access_token"] != first["access_token"]
     assert second["refresh_token"] != first["refresh_token"]
     assert me(client, second["access_token"])[0] == 200
-
-
-def test_the_old_refresh_token_works_until_its_successor_is_used(client: FlaskClient, user: User) -> None:
-    first = log_in(client, user)
-    lost = [json_of(refresh(client, first["refresh_token"])) for _ in range(3)]
-    assert me(client, first["access_token"])[0] == 200, "the old access token still works"
-    kept = json_of(refresh(client, first["refresh_token"]))
-    for each in lost:
-        assert me(client, each["access_token"]) == (401, "token_revoked"), "each use replaced the unused successor"
-    assert me(client, kept["access_token"])[0] == 200
-    assert code_of(refresh(client, first["refresh_token"])) == (401, "token_revoked")
-
-
-@pytest.mark.parametrize("used", ["access_token", "refresh_token"])
-def test_any_use_of_the_old_refresh_token_after_its_successor_revokes_the_family(
-    client: FlaskClient, user: User, used: str
-) -> None:
-    first = log_in(client, user)
-    second = json_of(refresh(client, first["refresh_token"]))
-    if used == "access_token":
-        assert me(client, second["access_token"])[0] == 200
-        newest = second
-    else:
-        newest = json_of(refresh(client, second["refresh_token"]))
-    assert code_of(refresh(client, first["refresh_token"])) == (401, "token_revoked")
-    for each in (first, second, newest):
-        assert me(client, each["access_token"]) == (401, "token_revoked")
-        assert code_of(refresh(client, each["refresh_token"])) == (401, "token_revoked")
-
-
-def test_a_replaced_refresh_token_revokes_the_family(client: FlaskClient, user: User) -> None:
-    first = log_in(client, user)
-    replaced = json_of(refresh(client, first["refresh_token"]))
-    kept = json_of(refresh(client, first["refresh_token"]))
-    assert code_of(refresh(client, replaced["refresh_token"])) == (401, "token_revoked")
-    assert me(client, kept["access_token"]) == (401, "token_revoked")
 
 
 def test_a_revoked_family_leaves_other_sign_ins_alone(client: FlaskClient, user: User) -> None:
@@ -357,39 +284,6 @@ def test_the_previous_key_is_accepted_while_it_is_changed(
     assert me(changing, old_token)[0] == 200
     assert me(changed, old_token) == (401, "token_invalid")
     assert me(changed, log_in(changing, user)["access_token"])[0] == 200
-
-
-def test_a_refresh_on_two_connections_at_once_signs_nobody_out(app: Flask, client: FlaskClient, user: User) -> None:
-    first = log_in(client, user)
-    answers: list[TestResponse] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(refresh(app.test_client(), first["refresh_token"])))
-        for _ in range(4)
-    ]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert [each.status_code for each in answers] == [200] * 4
-    statuses = sorted(me(client, json_of(each)["access_token"])[0] for each in answers)
-    assert statuses == [200, 401, 401, 401], "the last one issued counts"
-
-
-def test_two_requests_at_once_with_a_new_token_are_both_answered(
-    app: Flask, client: FlaskClient, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first use of a token makes its generation the present one; a second request may be on its way by then."""
-    new = json_of(refresh(client, log_in(client, user)["refresh_token"]))["access_token"]
-    name, read = "app.accounts.tokens._holder", tokens._holder
-
-    def read_and_be_overtaken(claims: Claims) -> Any:
-        values = read(claims)
-        monkeypatch.setattr(name, read)
-        assert me(app.test_client(), new)[0] == 200
-        return values
-
-    monkeypatch.setattr(name, read_and_be_overtaken)
-    assert me(client, new)[0] == 200
 
 
 def test_what_a_sign_in_does_leaves_no_password_or_token_in_the_database(

@@ -63,9 +63,25 @@ def test_the_manifest_lists_what_proves_that_all_photos_arrived(device: FlaskCli
         assert [each["byte_size"] for each in listed] == [len(photos[0]), len(photos[2])]
 
 
-@pytest.mark.parametrize("key", ["4711", "x", "0", "9" * 40, "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f9999"])
+@pytest.mark.parametrize("key", ["4711", "0", "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f9999"])
 def test_no_manifest_of_what_is_not_there(device: FlaskClient, key: str) -> None:
     assert device.get(f"{API}/form_fills/{key}/attachments").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "address", ["form_fills/x/attachments", f"form_fills/{'9' * 40}/attachments", "attachments/%00"]
+)
+def test_what_is_no_id_is_invalid(device: FlaskClient, address: str) -> None:
+    answer: Any = device.get(f"{API}/{address}").json
+    assert (answer["code"], list(answer["details"].values())) == ("invalid", [["Not a valid id."]])
+
+
+def test_an_id_may_be_a_number_of_any_kind_or_its_text(device: FlaskClient, form_fill: FormFill) -> None:
+    upload(device, form_fill, photo := jpeg(colour="red"))
+    keys = (form_fill.id, float(form_fill.id), str(form_fill.id), f"{form_fill.id}.0")
+    answer: Any = device.post(VERIFY, json=[{**asked(form_fill.id, photo), "form_fill_id": key} for key in keys]).json
+    assert [entry["status"] for entry in answer["data"]["attachments"]] == ["stored"] * 4
+    assert device.get(f"{API}/form_fills/{form_fill.id}.0/attachments").status_code == 200
 
 
 def test_each_photo_is_stored_missing_or_deleted(device: FlaskClient, form_fill: FormFill) -> None:

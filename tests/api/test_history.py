@@ -99,11 +99,20 @@ def test_history_comes_in_pages_newest_first(device: FlaskClient, form_fill: For
 
 
 @pytest.mark.parametrize(
-    "path", ["/form_fills/4711/history", "/inspections/x/history", "/entities/user/1/history", "/entities/x/1/history",
-             "/entities/attachment/%00/history"]
-)  # fmt: skip
+    "path",
+    [
+        *("/form_fills/4711/history", "/inspections/4711/history", "/entities/user/1/history"),
+        *("/entities/x/1/history", "/entities/attachment/x/history"),
+    ],
+)
 def test_no_history_of_what_is_not_there_or_not_below_an_inspection(office: FlaskClient, path: str) -> None:
     assert office.get(API + path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["form_fills/x", "inspections/x", "entities/form_fill/1.5", "entities/attachment/%00"])
+def test_what_is_no_id_is_invalid(office: FlaskClient, path: str) -> None:
+    answer = office.get(f"{API}/{path}/history")
+    assert (answer.status_code, json_of(answer)["details"]) == (400, {"key": ["Not a valid id."]})
 
 
 def test_history_is_for_those_who_may_read_the_row(world: World, stranger: User, form_fill: FormFill) -> None:

@@ -20,6 +20,9 @@ from app.plugin_api import SyncHandler
 
 LOCAL_ID_LENGTH = 255
 
+#: The levels of arrays and objects around an item. The limit on nesting counts from the outermost object of the body.
+LEVELS_AROUND_AN_ITEM = 2
+
 #: A value of a client's that is echoed: it is no container.
 Echo: TypeAlias = str | int | float | None
 
@@ -99,7 +102,7 @@ def _read_item(index: int, element: object, registry: Registry, is_suspect: bool
     if not isinstance(element, dict):
         return Refused(index=index, type=None, local_id=None, rejected=invalid(None, "An item is an object."))
     type_, local_id = (_echo(element.get(name), is_suspect) for name in ("type", "local_id"))
-    fault = find_unstorable(element) if is_suspect else None
+    fault = find_unstorable(element, depth=_item_depth()) if is_suspect else None
     if fault is not None:
         return Refused(index=index, type=type_, local_id=local_id, rejected=invalid(None, fault))
     if isinstance(type_, str) and isinstance(local_id, str) and 0 < len(local_id) <= LOCAL_ID_LENGTH:
@@ -111,6 +114,10 @@ def _read_item(index: int, element: object, registry: Registry, is_suspect: bool
         details["local_id"] = [f"Send a string of 1 to {LOCAL_ID_LENGTH} characters."]
     rejected = invalid(details, "The item lacks what every item has.")
     return Refused(index=index, type=type_, local_id=local_id, rejected=rejected)
+
+
+def _item_depth() -> int:
+    return current_settings().max_json_depth - LEVELS_AROUND_AN_ITEM
 
 
 def _echo(value: Any, is_suspect: bool) -> Echo:

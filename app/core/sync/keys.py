@@ -13,7 +13,7 @@ from sqlalchemy import String, inspect
 from app.core.host.handlers import takes_client_id
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.refusals import REQUIRED, invalid
-from app.core.values import UUID_FORM, parse_timestamp
+from app.core.values import UUID_FORM, parse_timestamp, read_id, read_key, read_text_id
 from app.models.entities import entity_of
 from app.plugin_api import ById, SyncHandler
 
@@ -69,7 +69,7 @@ def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
         target=target,
         parent=parent,
         client_id=client_id,
-        identity=_identity(payload, handler, client_id, references),
+        identity=_identity(payload, handler, client_id),
         references=references,
         version=version,
         sent_version=payload.get("updated_at") if handler.versioned else None,
@@ -111,20 +111,24 @@ def _read_parent(payload: Payload, target: ById, parent: ById) -> Reference | No
     return _read_reference(payload, parent, required=True)
 
 
-def _identity(
-    payload: Payload, handler: SyncHandler, client_id: str | None, references: Mapping[str, Reference | None]
-) -> Payload:
+def _identity(payload: Payload, handler: SyncHandler, client_id: str | None) -> Payload:
     """The columns that never change, as the payload names them."""
     names = entity_of(handler.target.model).identity
     identity = {name: payload[name] for name in names if payload.get(name) is not None}
     if client_id is not None:
         identity["client_id"] = client_id
-    for name, target in _further_rows(handler):
-        reference = references[name]
-        if reference is not None and reference.is_client_id:
-            # The row that a client_id names is only known once the rows are loaded.
-            identity |= {key: reference for key in target.keys if key in identity}
+    rows = [target for _, target in _further_rows(handler)]
+    if handler.target.parent is not None:
+        rows.append(handler.target.parent)
+    for target in rows:
+        identity |= {key: _named(target, key, identity[key]) for key in target.keys if key in identity}
     return identity
+
+
+def _named(target: ById, key: str, value: object) -> object:
+    """The id that a value names. The row that a client_id names is only known once the rows are loaded."""
+    reference = _reference(target.model, key, value)
+    return reference if reference.is_client_id else reference.key
 
 
 def _read_reference(payload: Payload, target: ById, *, required: bool) -> Reference | None:
@@ -141,14 +145,13 @@ def _read_reference(payload: Payload, target: ById, *, required: bool) -> Refere
 
 
 def _reference(model: type, key: str, value: object) -> Reference:
-    if _has_text_key(model):
-        if isinstance(value, str):
-            return Reference(model, value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        return Reference(model, value)
-    elif isinstance(value, str) and hasattr(model, "client_id") and UUID_FORM.fullmatch(value):
-        return Reference(model, value.lower(), is_client_id=True)
-    raise invalid({key: ["Not a valid id."]})
+    try:
+        if _has_text_key(model):
+            return Reference(model, read_text_id(value))
+        row_key = read_key(value) if hasattr(model, "client_id") else read_id(value)
+    except ValueError as error:
+        raise invalid({key: [str(error)]}) from None
+    return Reference(model, row_key, is_client_id=isinstance(row_key, str))
 
 
 @cache

@@ -14,14 +14,20 @@ from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.items import LOCAL_ID_LENGTH
 from app.core.values import MAX_INTEGER
 from app.openapi.conversion import Conversion
-from app.openapi.shapes import TEXT, JsonSchema, Named, nullable, one_of, with_description
+from app.openapi.shapes import TEXT, TEXT_OF_ID, JsonSchema, Named, nullable, one_of, with_description
 from app.plugin_api import ById, SyncHandler
 
 #: A key that must not be sent; null means the same. It has a type because generators make a class of the type null.
 NEVER_SENT: JsonSchema = {"type": ["integer", "null"], "format": "int64", "const": None}
 
 #: An id. It may be less than 1, because a number that names no row is `not_found`, never `invalid`.
-INTEGER: JsonSchema = {"type": "integer", "format": "int64", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+INTEGER: JsonSchema = {
+    "type": "integer",
+    "format": "int64",
+    "minimum": -MAX_INTEGER,
+    "maximum": MAX_INTEGER,
+    "description": TEXT_OF_ID,
+}
 #: The name of a row whose entity has client_ids.
 ROW_REFERENCE = Named(
     "RowReference", with_description({"oneOf": [INTEGER, {"type": "string"}]}, "An id, or a client_id.")
