@@ -12,7 +12,7 @@ from flask import Response
 from marshmallow import ValidationError, fields, validate, validates
 from sqlalchemy import select
 
-from app.api.administration.form_templates import add_template, serialize_template
+from app.api.administration.form_templates import add_template
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
@@ -21,6 +21,7 @@ from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
 from app.models import FormTemplate
 from app.models.attachments import KINDS
+from app.models.serialize import serialize
 from app.openapi.shapes import FORM_TEMPLATE, obj, page_of
 from app.web import RestBlueprint, answer, described, origin_of_request
 
@@ -83,7 +84,7 @@ def list_form_templates(query: Values) -> Response:
 def create_form_template(body: Values) -> Response:
     """A new form template."""
     created = add_template(origin_of_request(), body)
-    return answer({"form_template": serialize_template(created)}, "Form template created successfully", 201)
+    return answer({"form_template": serialize(created)}, "Form template created successfully", 201)
 
 
 @blueprint.get("/form_templates/<row_id:form_template_id>")
@@ -93,8 +94,8 @@ def get_form_template(form_template_id: int) -> Response:
     template = db.session.get(FormTemplate, form_template_id)
     if template is None:
         raise NotFoundError("FormTemplate not found")
-    return answer({"form_template": serialize_template(template)}, "Form template retrieved successfully")
+    return answer({"form_template": serialize(template)}, "Form template retrieved successfully")
 
 
 def _serialize_all(templates: Sequence[FormTemplate]) -> list[JsonObject]:
-    return [serialize_template(template) for template in templates]
+    return [serialize(template) for template in templates]

@@ -23,7 +23,7 @@ from app.feed.page import PageDraft
 from app.feed.position import check_cursor, last_mark, newest_mark, snapshot_text
 from app.feed.visibility import Visibility
 from app.feed.walk import walk
-from app.models import Attachment, FormFill, Inspection, User
+from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.models.entities import entity_of
 from app.plugin_api import Model
 
@@ -41,7 +41,7 @@ class Page:
 
 def feed_models(models: Sequence[Model]) -> list[Model]:
     """The models whose rows are fed, parents first: the core's, then plugins' by the name of their entity."""
-    core: list[Model] = [Inspection, FormFill, Attachment]
+    core: list[Model] = [User, FormTemplate, Inspection, FormFill, Attachment]
     others = [model for model in models if model not in core and hasattr(model, "inspection_id")]
     return core + sorted(others, key=lambda model: entity_of(model).name)
 
@@ -53,10 +53,12 @@ def next_page(
     models: Sequence[Model],
     cursor: Cursor | None,
     limit: int,
+    *,
+    has_structures: bool = False,
 ) -> Page:
     """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first page.
 
-    All its queries must see the same state, so call it inside `app.core.database.transactions.snapshot`.
+    `has_structures`: whether form fills carry the structures of their templates. All its queries must see the same state, so call it inside `app.core.database.transactions.snapshot`.
     Raises `ExpiredError` if the cursor cannot be continued.
     """
     limit_xid = horizon(session)
@@ -69,7 +71,7 @@ def next_page(
     visibility = Visibility(session=session, user_id=user.id, visible=visible)
     names = [entity_of(model).name for model in models]
     ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid)
-    draft = PageDraft(session=session, visibility=visibility, models=models, limit=limit)
+    draft = PageDraft(session=session, visibility=visibility, models=models, limit=limit, has_structures=has_structures)
     cursor, has_more = (walk if cursor.is_walk else follow)(draft, ledger, cursor)
     return Page(changes=draft.changes(), cursor=replace(cursor, newest=newest_mark(session)), has_more=has_more)
 

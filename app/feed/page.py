@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.core.values import JsonObject
 from app.feed.cursor import Key
 from app.feed.visibility import Visibility
+from app.models import FormFill, LedgerEntry
 from app.models.entities import entity_of
+from app.models.form_fills import slim_record
 from app.models.serialize import encode, select_shown, undeleted
 from app.plugin_api import Model
 
@@ -30,6 +32,8 @@ class PageDraft:
     models: Sequence[Model]
     #: How many rows the page may name.
     limit: int
+    #: Whether form fills carry the structures of their templates.
+    has_structures: bool
     #: Model -> ids, each once.
     named: dict[Model, dict[Key, None]] = field(default_factory=dict)
 
@@ -67,13 +71,34 @@ class PageDraft:
 
     def _changes_of(self, model: Model) -> Iterator[JsonObject]:
         keys, name = self.named.get(model, {}), entity_of(model).name
-        visible = (self.visibility.of_row(model), *undeleted(model))
-        statement = select_shown(model).where(model.id.in_(list(keys)), *visible)
-        rows = {row.id: row for row in self.session.scalars(statement)} if keys else {}
+        records = self._records(model, keys) if keys else {}
+        client_ids = self._client_ids(model, [key for key in keys if key not in records])
         for key in sorted(keys):
-            row = rows.get(key)
-            if row is None:
-                yield {"entity": name, "op": "remove", "id": key, "updated_at": None}
+            if key in records:
+                yield {"entity": name, "op": "upsert", "id": key, **records[key]}
             else:
-                version = to_wire(row.updated_at)
-                yield {"entity": name, "op": "upsert", "id": key, "updated_at": version, "record": encode(row)}
+                yield {"entity": name, "op": "remove", "id": key, "updated_at": None, **client_ids.get(key, {})}
+
+    def _records(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
+        """Id -> `updated_at` and `record` of the rows that are visible."""
+        is_slim = model is FormFill and not self.has_structures
+        visible = (self.visibility.of_row(model), *undeleted(model))
+        statement = select_shown(model, ("attachments",) if is_slim else None).where(model.id.in_(list(keys)), *visible)
+        record = slim_record if is_slim else None
+        return {
+            row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row, record)}
+            for row in self.session.scalars(statement)
+        }
+
+    def _client_ids(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
+        """Id -> `{"client_id"}` of rows that go, of models whose rows may have one."""
+        if not keys or not hasattr(model, "client_id"):
+            return {}
+        present = select(model.id, model.client_id).where(model.id.in_(keys))
+        deleted = select(LedgerEntry.entity_id, LedgerEntry.client_id).where(
+            LedgerEntry.entity == entity_of(model).name,
+            LedgerEntry.entity_id.in_([str(key) for key in keys]),
+            LedgerEntry.client_id.is_not(None),
+        )
+        names = {str(key): client_id for query in (present, deleted) for key, client_id in self.session.execute(query)}
+        return {key: {"client_id": names.get(str(key))} for key in keys}

@@ -22,7 +22,7 @@ from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEnt
 from app.testing import push, statements_of
 from tests.conftest import SignIn, World
 from tests.core.sync.conftest import edit
-from tests.core.sync.copies import Copy, assign, of
+from tests.core.sync.copies import KNOWN, Copy, assign, of
 from tests.support.databases import feed_held_back, settle
 
 #: How many courses of events are tried; more by `TEST_SEEDS`.
@@ -57,6 +57,15 @@ class Office:
         attachments = [each for each in self.world.all(Attachment) if each.deleted_at is None]
         return found | {("attachment", each.id) for each in attachments if each.inspection_id in roots}
 
+    def known_to(self, user: User) -> set[tuple[str, Any]]:
+        """The users and form templates that the user should hold."""
+        seen = [each for each in self.world.all(Inspection) if ("inspection", each.id) in self.visible(user)]
+        people = {user.id} | {person for each in seen for person in (each.owner_id, each.assignee_id) if person}
+        if user.role == "admin":
+            people = {each.id for each in self.world.all(User)}
+        templates = {("form_template", each.id) for each in self.world.all(FormTemplate)}
+        return templates | {("user", person) for person in people}
+
     def happen(self, dice: random.Random) -> None:
         """Something, as it comes through one of the doors."""
         inspections, forms = self.world.all(Inspection), self.world.all(FormFill)
@@ -90,7 +99,8 @@ class Office:
 
     def add(self, dice: random.Random) -> None:
         """A form fill is made below an old inspection, from a device."""
-        data = {"inspection_id": dice.choice(self.world.all(Inspection)).id, "form_template_id": self.template.id}
+        below = dice.choice(self.world.all(Inspection)).id
+        data = {"inspection_id": below, "form_template_id": self.template.id, "client_id": str(uuid4())}
         assert push(self.admin, {"type": "form_fill", "local_id": str(uuid4()), "data": data})["success"]
 
     def remove(self, dice: random.Random) -> None:
@@ -146,9 +156,10 @@ def test_whatever_happens_between_pages_each_device_holds_what_its_user_sees(
     for copy, user in zip(copies, office.users, strict=True):
         copy.read()
         assert copy.rows.keys() == office.visible(user), office.names
+        assert copy.known.keys() == office.known_to(user), office.names
         fresh = Copy(copy.client)
         fresh.read()
-        assert copy.rows == fresh.rows, office.names
+        assert (copy.rows, copy.known) == (fresh.rows, fresh.known), office.names
 
 
 @pytest.fixture
@@ -221,7 +232,8 @@ def test_a_page_takes_as_many_statements_for_one_change_as_for_many(
         assign(office.admin, inspection, anna)
         settle(app)
         with statements_of(app) as statements:
-            assert len(copy.page()["changes"]) == 1 + 2 * number
+            below = [each for each in copy.page()["changes"] if each["entity"] not in KNOWN]
+        assert len(below) == 1 + 2 * number
         counts.append(len(statements))
         copy.read()
     assert counts[0] == counts[1]
@@ -322,15 +334,14 @@ def test_pages_of_one_row_edited_often_end(office: Office, owner: User, anna: Us
 def test_nothing_that_does_not_concern_the_user_is_read_twice(
     app: Flask, office: Office, owner: User, world: World, sign_in: SignIn, role: str
 ) -> None:
-    """Users and templates are in the ledger too, and are not fed."""
+    """Other users are in the ledger too, and administrators alone hear of all of them."""
     copy = Copy(sign_in(world.user("late@example.com", role)))
     copy.read()
     for number in range(5):
         world.user(f"another{number}@example.com")
-        world.template()
     settle(app)
     data = copy.page()
-    assert (data["changes"], data["has_more"]) == ([], False)
+    assert (len(data["changes"]), data["has_more"]) == (5 if role == "admin" else 0, False)
     with app.app_context():
         mark = read_cursor(str(copy.cursor)).mark
     assert mark.id == max(each.id for each in world.all(LedgerEntry))
