@@ -6,7 +6,8 @@ They never change, because form fills show their data by them. A new version is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from functools import partial
 
 from flask import Response
 from marshmallow import ValidationError, fields, validate, validates
@@ -16,6 +17,7 @@ from app.api.administration.form_templates import add_template
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
+from app.config import current_settings
 from app.core.database.engine import db
 from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
@@ -30,8 +32,12 @@ blueprint = RestBlueprint("form_templates", __name__, description="Which fields 
 #: The endings of the keys that the server puts into a form fill's data (contract, section 4).
 SERVER_SUFFIXES = tuple(f"_{kind}_attachment_id" for kind in KINDS)
 
-MOST_FIELDS = 500
-MOST_OPTIONS = 500
+
+def _bound(setting: str, values: Sized) -> None:
+    """Raise `ValidationError` unless there are at most as many values as a setting says."""
+    limit = getattr(current_settings(), setting)
+    if len(values) > limit:
+        raise ValidationError(f"There are {len(values)}; at most {limit} are taken.")
 
 
 class FieldSchema(BodySchema):
@@ -42,7 +48,9 @@ class FieldSchema(BodySchema):
     label_name = text()
     section_name = text()
     #: The options to choose from. Their shape is agreed between template and app.
-    options = fields.List(fields.Raw(allow_none=True), allow_none=True, validate=validate.Length(max=MOST_OPTIONS))
+    options = fields.List(
+        fields.Raw(allow_none=True), allow_none=True, validate=partial(_bound, "max_template_options")
+    )
 
     @validates("name")
     def check_name(self, name: str, data_key: str) -> None:
@@ -55,7 +63,11 @@ class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
     name = line(required=True)
-    form_structure = fields.List(fields.Nested(FieldSchema), required=True, validate=validate.Length(1, MOST_FIELDS))
+    form_structure = fields.List(
+        fields.Nested(FieldSchema),
+        required=True,
+        validate=[validate.Length(1), partial(_bound, "max_template_fields")],
+    )
 
     @validates("form_structure")
     def check_names(self, structure: Sequence[Values], data_key: str) -> None:

@@ -93,19 +93,19 @@ class RelevantEntries:
         gains = sorted(cast(list[FeedEntry], list(self.session.execute(statement))), key=position_of)
         return {entry.inspection_id: position_of(entry) for entry in gains}
 
-    def losers(self, inspection_ids: Collection[int], cursor: Cursor) -> list[tuple[int, int]]:
+    def losers(self, inspection_ids: Collection[int], cursor: Cursor) -> Sequence[Any]:
         """(inspection, user) for each user who has lost sight of one of these inspections since the cursor."""
         statement = select(LedgerEntry.inspection_id, LedgerEntry.viewer_id).where(
             LedgerEntry.action == "loss", *self._since(inspection_ids, cursor)
         )
-        return [(inspection_id, viewer_id) for inspection_id, viewer_id in self.session.execute(statement)]
+        return self.session.execute(statement).all()
 
-    def deleted_below(self, inspection_ids: Collection[int], cursor: Cursor) -> list[tuple[int, str, str]]:
+    def deleted_below(self, inspection_ids: Collection[int], cursor: Cursor) -> Sequence[Any]:
         """(inspection, entity, id) for each row of these inspections that was deleted since the cursor."""
         statement = select(LedgerEntry.inspection_id, LedgerEntry.entity, LedgerEntry.entity_id).where(
             LedgerEntry.action == "delete", *self._since(inspection_ids, cursor)
         )
-        return [(inspection_id, entity, key) for inspection_id, entity, key in self.session.execute(statement)]
+        return self.session.execute(statement).all()
 
     def _since(self, inspection_ids: Collection[int], cursor: Cursor) -> list[ColumnElement[bool]]:
         """The conditions for entries below these inspections, decided or not, that the device may not have been told.

@@ -25,7 +25,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
     """Name the rows of the next entries in `draft`; returns the cursor after them, and whether there is more."""
     # First the rest of the entry that the cursor stands inside, if there is one; then the entries after it.
     inside = [] if cursor.stage is None else [ledger.at(cursor.mark)]
-    entries = inside + ledger.after(cursor.mark, draft.limit + 1)
+    entries = inside + ledger.after(cursor.mark, draft.request.limit + 1)
     rows = _EntryRows(
         draft=draft,
         sight=sight_of(draft, ledger, cursor, entries),
@@ -41,7 +41,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
                 return cursor if stage is None else replace(cursor, mark=mark_of(entry), stage=stage, after=after), True
             stage, after = entity_of(model).name, key
         cursor = replace(cursor, mark=mark_of(entry), stage=None, after=None)
-    if len(entries) > draft.limit and ledger.after(cursor.mark, 1):
+    if len(entries) > draft.request.limit and ledger.after(cursor.mark, 1):
         return cursor, True
     # The device is up to date. The cursor moves to the end of the ledger, so that entries that do not concern this user
     # are not read again, and are not pruned under the cursor.

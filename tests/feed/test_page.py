@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -26,7 +27,7 @@ from tests.core.sync.copies import KNOWN, Copy, assign, of
 from tests.support.databases import feed_held_back, settle
 
 #: How many courses of events are tried; more by `TEST_SEEDS`.
-SEEDS = int(os.environ.get("TEST_SEEDS", "2"))
+SEEDS = int(os.environ.get("TEST_SEEDS", "3"))
 
 
 @dataclass
@@ -139,6 +140,8 @@ def test_whatever_happens_between_pages_each_device_holds_what_its_user_sees(
     # Few inspections are looked up one by one, many are not; and ids are read a few at a time.
     monkeypatch.setattr(visibility, "FEW", (visibility.FEW, 0)[seed % 2])
     monkeypatch.setattr(feed, "PAGE_SLACK", 1 + seed % 4)
+    # And of some pages only a few rows fit.
+    monkeypatch.setattr(feed, "PAGE_BYTES", (feed.PAGE_BYTES, 3000)[seed // 2 % 2])
     dice = random.Random(seed)
     for _ in range(6):
         office.happen(dice)
@@ -237,6 +240,41 @@ def test_a_page_takes_as_many_statements_for_one_change_as_for_many(
         counts.append(len(statements))
         copy.read()
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("query", ["", "&structures=1"])
+def test_a_page_ends_where_its_bytes_are_too_many_and_nothing_is_left_out(
+    office: Office, owner: User, device: FlaskClient, anna: User, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_BYTES", 50_000)
+    inspection = office.world.inspection(owner, anna)
+    forms = [
+        office.world.form_fill(inspection, office.template, data={"a": "ü" * 1000 * (number % 9)})
+        for number in range(40)
+    ]
+    walked, followed = Copy(device, query=query), Copy(office.clients[1], query=query)
+    followed.read()
+    for form in forms:
+        push(office.admin, edit(form, b=1))
+    settle(office.app)
+    for copy in (walked, followed):
+        pages: list[dict[str, Any]] = []
+        while not pages or pages[-1]["has_more"]:
+            pages.append(copy.page())
+        sizes = [len(orjson.dumps(page)) for page in pages]
+        assert len(pages) >= 6, "of 300 kB"
+        assert max(sizes) < 50_000
+        assert {key for key in copy.rows if key[0] == "form_fill"} == {("form_fill", form.id) for form in forms}
+
+
+def test_a_row_that_is_larger_than_a_page_comes_alone(
+    office: Office, owner: User, device: FlaskClient, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_BYTES", 1)
+    office.world.form_fill(office.world.inspection(owner, anna), office.template, data={"a": "x" * 1000})
+    copy = Copy(device)
+    assert [len(copy.page()["changes"]) for _ in range(5)] == [1] * 5
+    assert copy.rows.keys() == office.visible(anna)
 
 
 def test_what_was_changed_before_it_came_into_sight_comes_after_its_inspection(

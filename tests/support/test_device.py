@@ -212,13 +212,13 @@ def test_created_edited_and_photographed_without_ever_being_online(
 def test_a_batch_that_is_too_large_is_cut_between_rows(
     app: Flask, world: World, make_device: MakeDevice, tech: User, inspection: Inspection, environment: dict[str, str]
 ) -> None:
-    forms = [world.form_fill(inspection, data={}) for _ in range(4)]
+    forms = [world.form_fill(inspection, data={}) for _ in range(10)]
     device = make_device(tech, strategy=None)
     device.pull()
     for form in forms:
-        device.edit(form.id, a="x" * 3_000_000)
+        device.edit(form.id, a="x" * 900_000)
     device.sync()
-    assert [world.get(FormFill, form.id).data["a"][:1] for form in forms] == ["x"] * 4
+    assert [world.get(FormFill, form.id).data["a"][:1] for form in forms] == ["x"] * 10
     assert device.store.queue == []
 
 
