@@ -6,21 +6,24 @@ They never change, because form fills show their data by them. A new version is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from functools import partial
 
 from flask import Response
 from marshmallow import ValidationError, fields, validate, validates
 from sqlalchemy import select
 
-from app.api.administration.form_templates import add_template, serialize_template
+from app.api.administration.form_templates import add_template
 from app.api.blueprint import admins_only
 from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
+from app.config import current_settings
 from app.core.database.engine import db
 from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
 from app.models import FormTemplate
 from app.models.attachments import KINDS
+from app.models.serialize import serialize
 from app.openapi.shapes import FORM_TEMPLATE, obj, page_of
 from app.web import RestBlueprint, answer, described, origin_of_request
 
@@ -29,8 +32,12 @@ blueprint = RestBlueprint("form_templates", __name__, description="Which fields 
 #: The endings of the keys that the server puts into a form fill's data (contract, section 4).
 SERVER_SUFFIXES = tuple(f"_{kind}_attachment_id" for kind in KINDS)
 
-MOST_FIELDS = 500
-MOST_OPTIONS = 500
+
+def _bound(setting: str, values: Sized) -> None:
+    """Raise `ValidationError` unless there are at most as many values as a setting says."""
+    limit = getattr(current_settings(), setting)
+    if len(values) > limit:
+        raise ValidationError(f"There are {len(values)}; at most {limit} are taken.")
 
 
 class FieldSchema(BodySchema):
@@ -41,7 +48,9 @@ class FieldSchema(BodySchema):
     label_name = text()
     section_name = text()
     #: The options to choose from. Their shape is agreed between template and app.
-    options = fields.List(fields.Raw(allow_none=True), allow_none=True, validate=validate.Length(max=MOST_OPTIONS))
+    options = fields.List(
+        fields.Raw(allow_none=True), allow_none=True, validate=partial(_bound, "max_template_options")
+    )
 
     @validates("name")
     def check_name(self, name: str, data_key: str) -> None:
@@ -54,7 +63,11 @@ class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
     name = line(required=True)
-    form_structure = fields.List(fields.Nested(FieldSchema), required=True, validate=validate.Length(1, MOST_FIELDS))
+    form_structure = fields.List(
+        fields.Nested(FieldSchema),
+        required=True,
+        validate=[validate.Length(1), partial(_bound, "max_template_fields")],
+    )
 
     @validates("form_structure")
     def check_names(self, structure: Sequence[Values], data_key: str) -> None:
@@ -83,7 +96,7 @@ def list_form_templates(query: Values) -> Response:
 def create_form_template(body: Values) -> Response:
     """A new form template."""
     created = add_template(origin_of_request(), body)
-    return answer({"form_template": serialize_template(created)}, "Form template created successfully", 201)
+    return answer({"form_template": serialize(created)}, "Form template created successfully", 201)
 
 
 @blueprint.get("/form_templates/<row_id:form_template_id>")
@@ -93,8 +106,8 @@ def get_form_template(form_template_id: int) -> Response:
     template = db.session.get(FormTemplate, form_template_id)
     if template is None:
         raise NotFoundError("FormTemplate not found")
-    return answer({"form_template": serialize_template(template)}, "Form template retrieved successfully")
+    return answer({"form_template": serialize(template)}, "Form template retrieved successfully")
 
 
 def _serialize_all(templates: Sequence[FormTemplate]) -> list[JsonObject]:
-    return [serialize_template(template) for template in templates]
+    return [serialize(template) for template in templates]

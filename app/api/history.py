@@ -31,6 +31,7 @@ from app.openapi.shapes import (
     OBJECT,
     TEXT,
     TIME,
+    TRUE,
     Named,
     nullable,
     obj,
@@ -49,6 +50,7 @@ blueprint = RestBlueprint("history", __name__, description="Who changed what, wh
 ENTRY = Named(
     "HistoryEntry",
     obj(
+        ("is_cut",),
         id=ID,
         action=TEXT,
         recorded_at=TIME,
@@ -62,6 +64,7 @@ ENTRY = Named(
         changes=with_description(
             nullable(OBJECT), 'Field → `{"old", "new"}`; a missing `old` says that the field was absent.'
         ),
+        is_cut=with_description(TRUE, "The page had no room for `changes`: ask with a smaller `per_page`."),
     ),
 )
 HISTORY = page_of("history", ENTRY)

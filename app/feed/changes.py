@@ -19,11 +19,11 @@ from app.core.values import JsonObject
 from app.feed.cursor import Cursor
 from app.feed.entries import RelevantEntries
 from app.feed.follow import follow
-from app.feed.page import PageDraft
+from app.feed.page import PageDraft, PageRequest
 from app.feed.position import check_cursor, last_mark, newest_mark, snapshot_text
 from app.feed.visibility import Visibility
 from app.feed.walk import walk
-from app.models import Attachment, FormFill, Inspection, User
+from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.models.entities import entity_of
 from app.plugin_api import Model
 
@@ -41,7 +41,7 @@ class Page:
 
 def feed_models(models: Sequence[Model]) -> list[Model]:
     """The models whose rows are fed, parents first: the core's, then plugins' by the name of their entity."""
-    core: list[Model] = [Inspection, FormFill, Attachment]
+    core: list[Model] = [User, FormTemplate, Inspection, FormFill, Attachment]
     others = [model for model in models if model not in core and hasattr(model, "inspection_id")]
     return core + sorted(others, key=lambda model: entity_of(model).name)
 
@@ -52,7 +52,7 @@ def next_page(
     visible: ColumnElement[bool],
     models: Sequence[Model],
     cursor: Cursor | None,
-    limit: int,
+    request: PageRequest,
 ) -> Page:
     """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first page.
 
@@ -69,9 +69,21 @@ def next_page(
     visibility = Visibility(session=session, user_id=user.id, visible=visible)
     names = [entity_of(model).name for model in models]
     ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid)
-    draft = PageDraft(session=session, visibility=visibility, models=models, limit=limit)
-    cursor, has_more = (walk if cursor.is_walk else follow)(draft, ledger, cursor)
+    draft = PageDraft(session=session, visibility=visibility, models=models, request=request)
+    draft, cursor, has_more = _filled(draft, ledger, cursor)
     return Page(changes=draft.changes(), cursor=replace(cursor, newest=newest_mark(session)), has_more=has_more)
+
+
+def _filled(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[PageDraft, Cursor, bool]:
+    """The page with its rows named, the cursor after them, and whether there is more."""
+    fill = walk if cursor.is_walk else follow
+    following, has_more = fill(draft, ledger, cursor)
+    fitting = draft.fitting()
+    if fitting < len(draft.order):
+        # Too much to read: the same rows again, up to the last that fits.
+        draft = replace(draft, request=replace(draft.request, limit=fitting), named={}, order=[])
+        following, has_more = fill(draft, ledger, cursor)
+    return draft, following, has_more
 
 
 def start_cursor(session: Session, user: User) -> Cursor:

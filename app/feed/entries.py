@@ -1,4 +1,5 @@
-"""The entries of the ledger that concern a user: changes below visible inspections, and changes of visibility.
+"""The entries of the ledger that concern a user: changes below visible inspections, changes of visibility, and changes
+of form templates and users.
 
 Each statement finds its entries in an index, no matter how large the ledger is and how far back the cursor stands.
 """
@@ -9,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.core.database import database_of
@@ -20,10 +21,13 @@ from app.feed.visibility import Visibility
 from app.models import LedgerEntry
 
 #: The columns that the feed reads. The changed values are for the history only.
-COLUMNS = ("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id")
+COLUMNS = ("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id", "viewer_id")
 
-#: Actions on rows. The others, `gain` and `loss`, say that a user sees an inspection from now on, or no longer.
+#: Actions on rows.
 CHANGES = ("create", "change", "delete")
+
+#: These say that a user sees an inspection from now on, or no longer.
+SIGHT = ("gain", "loss")
 
 
 class FeedEntry(Protocol):
@@ -43,6 +47,8 @@ class FeedEntry(Protocol):
     def entity_id(self) -> str: ...
     @property
     def inspection_id(self) -> int: ...
+    @property
+    def viewer_id(self) -> int | None: ...
 
 
 def entry_columns(model: Any) -> list[Any]:
@@ -71,7 +77,8 @@ class RelevantEntries:
         statement = self._below_few(mark, count) if self.visibility.is_of_few else self._below_many(mark, count)
         entries = cast(list[FeedEntry], list(self.session.execute(statement)))
         if not self.visibility.is_of_all:
-            entries = sorted([*entries, *self._of_visibility(mark, count)], key=position_of)
+            others = [*self._of_visibility(mark, count), *self._below_none(mark, count)]
+            entries = sorted([*entries, *others], key=position_of)
         return entries[:count]
 
     def last_gains(self, mark: Mark) -> dict[int, tuple[int, int]]:
@@ -85,6 +92,28 @@ class RelevantEntries:
         )
         gains = sorted(cast(list[FeedEntry], list(self.session.execute(statement))), key=position_of)
         return {entry.inspection_id: position_of(entry) for entry in gains}
+
+    def losers(self, inspection_ids: Collection[int], cursor: Cursor) -> Sequence[Any]:
+        """(inspection, user) for each user who has lost sight of one of these inspections since the cursor."""
+        statement = select(LedgerEntry.inspection_id, LedgerEntry.viewer_id).where(
+            LedgerEntry.action == "loss", *self._since(inspection_ids, cursor)
+        )
+        return self.session.execute(statement).all()
+
+    def deleted_below(self, inspection_ids: Collection[int], cursor: Cursor) -> Sequence[Any]:
+        """(inspection, entity, id) for each row of these inspections that was deleted since the cursor."""
+        statement = select(LedgerEntry.inspection_id, LedgerEntry.entity, LedgerEntry.entity_id).where(
+            LedgerEntry.action == "delete", *self._since(inspection_ids, cursor)
+        )
+        return self.session.execute(statement).all()
+
+    def _since(self, inspection_ids: Collection[int], cursor: Cursor) -> list[ColumnElement[bool]]:
+        """The conditions for entries below these inspections, decided or not, that the device may not have been told.
+
+        A cursor that stands inside an entry stands behind others of the same unit: then all are taken.
+        """
+        below_these = LedgerEntry.inspection_id.in_(inspection_ids)
+        return [below_these] if cursor.stage else [below_these, beyond(self.session, LedgerEntry, cursor.mark)]
 
     def gained_during(self, walk: Cursor) -> set[int]:
         """The inspections that came into the user's sight after the walk had begun."""
@@ -110,7 +139,9 @@ class RelevantEntries:
     def _below_many(self, mark: Mark, count: int) -> Select[Any]:
         """The next visible changes: the ledger is read in its order, and each entry is tested."""
         changed = select(*entry_columns(LedgerEntry)).where(*self._changed(LedgerEntry, mark))
-        if not self.visibility.is_of_all:
+        if self.visibility.is_of_all:
+            changed = changed.where(LedgerEntry.viewer_id.is_(None))
+        else:
             changed = changed.where(self.visibility.of_row(LedgerEntry))
         return _first(changed, LedgerEntry, count)
 
@@ -135,12 +166,20 @@ class RelevantEntries:
         )
         return cast(Sequence[FeedEntry], self.session.execute(_first(statement, LedgerEntry, count)).all())
 
+    def _below_none(self, mark: Mark, count: int) -> Sequence[FeedEntry]:
+        """The next entries about rows below no inspection: form templates and users."""
+        statement = select(*entry_columns(LedgerEntry)).where(
+            LedgerEntry.inspection_id.is_(None), *self._changed(LedgerEntry, mark)
+        )
+        return cast(Sequence[FeedEntry], self.session.execute(_first(statement, LedgerEntry, count)).all())
+
     def _changed(self, model: Any, mark: Mark) -> list[ColumnElement[bool]]:
-        """The conditions for decided changes of fed rows after `mark`."""
+        """The conditions for decided changes of fed rows after `mark`, and of other users' sight."""
         return [
             beyond(self.session, model, mark),
             *below(model, self.horizon),
-            model.action.in_(CHANGES),
+            model.action.in_((*CHANGES, *SIGHT)),
+            or_(model.viewer_id.is_(None), model.viewer_id != self.visibility.user_id),
             model.entity.in_(self.entities),
         ]
 

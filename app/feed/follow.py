@@ -15,9 +15,9 @@ from app.feed.cursor import Cursor, Key
 from app.feed.entries import FeedEntry, RelevantEntries, mark_of, position_of
 from app.feed.page import PageDraft
 from app.feed.position import last_mark
-from app.models import Attachment, FormFill
+from app.feed.sight import Sight, sight_of
+from app.models import Attachment, FormFill, User
 from app.models.entities import entity_of
-from app.models.serialize import undeleted
 from app.plugin_api import Model
 
 
@@ -25,9 +25,13 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
     """Name the rows of the next entries in `draft`; returns the cursor after them, and whether there is more."""
     # First the rest of the entry that the cursor stands inside, if there is one; then the entries after it.
     inside = [] if cursor.stage is None else [ledger.at(cursor.mark)]
-    entries = inside + ledger.after(cursor.mark, draft.limit + 1)
-    gains, forms = ledger.last_gains(cursor.mark), _forms_of_attachments(draft, entries)
-    rows = _EntryRows(draft=draft, gains=gains, forms=forms)
+    entries = inside + ledger.after(cursor.mark, draft.request.limit + 1)
+    rows = _EntryRows(
+        draft=draft,
+        sight=sight_of(draft, ledger, cursor, entries),
+        forms=_forms_of_attachments(draft, entries),
+        people=_visible_people(draft, entries),
+    )
     for entry in entries:
         # A cursor that stands inside an entry stands inside the first one; it leaves the entry below.
         stage, after = cursor.stage, cursor.after
@@ -37,7 +41,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
                 return cursor if stage is None else replace(cursor, mark=mark_of(entry), stage=stage, after=after), True
             stage, after = entity_of(model).name, key
         cursor = replace(cursor, mark=mark_of(entry), stage=None, after=None)
-    if len(entries) > draft.limit and ledger.after(cursor.mark, 1):
+    if len(entries) > draft.request.limit and ledger.after(cursor.mark, 1):
         return cursor, True
     # The device is up to date. The cursor moves to the end of the ledger, so that entries that do not concern this user
     # are not read again, and are not pruned under the cursor.
@@ -49,43 +53,41 @@ class _EntryRows:
     """Which rows an entry of the ledger brings."""
 
     draft: PageDraft
-    #: Inspection -> position of the entry that brought it into sight last.
-    gains: Mapping[int, tuple[int, int]]
+    sight: Sight
     #: Attachment -> its form fill.
     forms: Mapping[str, int]
+    #: Those of the users with entries of their own whom the user sees.
+    people: frozenset[Key]
 
     def of(self, entry: FeedEntry, stage: str | None, after: Key | None) -> Iterator[tuple[Model, Key]]:
         """The rows that an entry brings, parents first, starting after (`stage`, `after`)."""
-        if entry.action == "gain":
-            if not self._is_covered(entry):
-                yield from self._whole_inspection(entry.inspection_id, stage, after)
+        is_covered = self._is_covered(entry)
+        if entry.viewer_id is not None and entry.viewer_id != self.draft.visibility.user_id:
+            # Somebody else is on the inspection from now on, or no longer.
+            if not is_covered:
+                yield User, entry.viewer_id
+        elif entry.action == "gain" and not is_covered:
+            yield from self.sight.whole(entry.inspection_id, stage, after)
+        elif entry.action == "loss" and not is_covered:
+            yield from self.sight.lost(entry.inspection_id, stage, after)
         # An entry that brings the inspection into sight again brings all its rows, so changes and losses before it are
         # left out. Deletions are not: the device may still hold the row from before the loss.
-        elif entry.action == "delete" or not self._is_covered(entry):
+        elif entry.viewer_id is None and (entry.action == "delete" or not is_covered):
             yield from self._row(entry, stage)
 
     def _is_covered(self, entry: FeedEntry) -> bool:
         """Whether a later entry brings the whole inspection into sight."""
-        return position_of(entry) < self.gains.get(entry.inspection_id, position_of(entry))
-
-    def _whole_inspection(
-        self, inspection_id: int, stage: str | None, after: Key | None
-    ) -> Iterator[tuple[Model, Key]]:
-        """All visible rows of an inspection."""
-        draft = self.draft
-        for model in draft.models_from(stage):
-            last = after if entity_of(model).name == stage else None
-            visible = (model.inspection_id == inspection_id, draft.visibility.of_row(model), *undeleted(model))
-            for keys in draft.ids(select(model.id).where(*visible), model, last):
-                for key in keys:
-                    yield model, key
+        return position_of(entry) < self.sight.gains.get(entry.inspection_id, position_of(entry))
 
     def _row(self, entry: FeedEntry, stage: str | None) -> Iterator[tuple[Model, Key]]:
         """The changed row; before an attachment the form fill whose `data` names it, unless a later entry brings it."""
         model = next(model for model in self.draft.models if entity_of(model).name == entry.entity)
+        key: Key = inspect(model).primary_key[0].type.python_type(entry.entity_id)
+        if model is User and key not in self.people:
+            return
         if model is Attachment and stage is None and entry.entity_id in self.forms and not self._is_covered(entry):
             yield FormFill, self.forms[entry.entity_id]
-        yield model, inspect(model).primary_key[0].type.python_type(entry.entity_id)
+        yield model, key
 
 
 def _forms_of_attachments(draft: PageDraft, entries: Sequence[FeedEntry]) -> dict[str, int]:
@@ -95,3 +97,12 @@ def _forms_of_attachments(draft: PageDraft, entries: Sequence[FeedEntry]) -> dic
         return {}
     statement = select(Attachment.id, Attachment.form_fill_id).where(Attachment.id.in_(ids))
     return dict(draft.session.execute(statement).all())
+
+
+def _visible_people(draft: PageDraft, entries: Sequence[FeedEntry]) -> frozenset[Key]:
+    """The users about whom there are entries, and who appear on what the user sees."""
+    ids = {int(entry.entity_id) for entry in entries if entry.entity == entity_of(User).name}
+    if not ids:
+        return frozenset()
+    statement = select(User.id).where(User.id.in_(ids), draft.visibility.of_row(User))
+    return frozenset(draft.session.scalars(statement))

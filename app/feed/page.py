@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.core.values import JsonObject
 from app.feed.cursor import Key
+from app.feed.sizes import sizes_of
 from app.feed.visibility import Visibility
+from app.models import FormFill, LedgerEntry
 from app.models.entities import entity_of
+from app.models.form_fills import slim_record
 from app.models.serialize import encode, select_shown, undeleted
 from app.plugin_api import Model
 
+#: How many bytes of content a page may have, unless a single row has more (contract, section 6).
+PAGE_BYTES = 8 * 1024 * 1024
+
 #: How many ids are read beyond the room that a page has left: rows that the page names already take no room.
 PAGE_SLACK = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageRequest:
+    """What a device asks of a page."""
+
+    #: How many rows the page may name.
+    limit: int
+    #: Whether form fills carry the structures of their templates.
+    has_structures: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +44,36 @@ class PageDraft:
     visibility: Visibility
     #: The models whose rows are fed, parents first.
     models: Sequence[Model]
-    #: How many rows the page may name.
-    limit: int
+    request: PageRequest
     #: Model -> ids, each once.
-    named: dict[Model, dict[Key, None]] = field(default_factory=dict)
+    named: dict[Model, set[Key]] = field(default_factory=dict)
+    #: The same rows in the order in which they were named.
+    order: list[tuple[Model, Key]] = field(default_factory=list)
 
     @property
     def room(self) -> int:
         """How many more rows the page can name."""
-        return self.limit - sum(len(keys) for keys in self.named.values())
+        return self.request.limit - len(self.order)
 
     def name(self, model: Model, key: Key) -> bool:
         """Name a row in this page. False if there is no room for it."""
-        keys = self.named.setdefault(model, {})
-        if key not in keys and self.room == 0:
+        keys = self.named.setdefault(model, set())
+        if key in keys:
+            return True
+        if self.room == 0:
             return False
-        keys[key] = None
+        keys.add(key)
+        self.order.append((model, key))
         return True
+
+    def fitting(self) -> int:
+        """How many of the named rows, in the order of their naming, fit into a page by their bytes; one does always."""
+        sizes, total = sizes_of(self.session, self.named, has_structures=self.request.has_structures), 0
+        for count, (model, key) in enumerate(self.order):
+            total += sizes.get((entity_of(model).name, str(key)), 0)
+            if total > PAGE_BYTES and count:
+                return count
+        return len(self.order)
 
     def models_from(self, stage: str | None) -> Sequence[Model]:
         """The models from the entity `stage` on; all models without one."""
@@ -66,14 +95,35 @@ class PageDraft:
         return [change for model in self.models for change in self._changes_of(model)]
 
     def _changes_of(self, model: Model) -> Iterator[JsonObject]:
-        keys, name = self.named.get(model, {}), entity_of(model).name
-        visible = (self.visibility.of_row(model), *undeleted(model))
-        statement = select_shown(model).where(model.id.in_(list(keys)), *visible)
-        rows = {row.id: row for row in self.session.scalars(statement)} if keys else {}
+        keys, name = self.named.get(model, set()), entity_of(model).name
+        records = self._records(model, keys) if keys else {}
+        client_ids = self._client_ids(model, [key for key in keys if key not in records])
         for key in sorted(keys):
-            row = rows.get(key)
-            if row is None:
-                yield {"entity": name, "op": "remove", "id": key, "updated_at": None}
+            if key in records:
+                yield {"entity": name, "op": "upsert", "id": key, **records[key]}
             else:
-                version = to_wire(row.updated_at)
-                yield {"entity": name, "op": "upsert", "id": key, "updated_at": version, "record": encode(row)}
+                yield {"entity": name, "op": "remove", "id": key, "updated_at": None, **client_ids.get(key, {})}
+
+    def _records(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
+        """Id -> `updated_at` and `record` of the rows that are visible."""
+        is_slim = model is FormFill and not self.request.has_structures
+        visible = (self.visibility.of_row(model), *undeleted(model))
+        statement = select_shown(model, ("attachments",) if is_slim else None).where(model.id.in_(list(keys)), *visible)
+        record = slim_record if is_slim else None
+        return {
+            row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row, record)}
+            for row in self.session.scalars(statement)
+        }
+
+    def _client_ids(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
+        """Id -> `{"client_id"}` of rows that go, of models whose rows may have one."""
+        if not keys or not hasattr(model, "client_id"):
+            return {}
+        present = select(model.id, model.client_id).where(model.id.in_(keys))
+        deleted = select(LedgerEntry.entity_id, LedgerEntry.client_id).where(
+            LedgerEntry.entity == entity_of(model).name,
+            LedgerEntry.entity_id.in_([str(key) for key in keys]),
+            LedgerEntry.client_id.is_not(None),
+        )
+        names = {str(key): client_id for query in (present, deleted) for key, client_id in self.session.execute(query)}
+        return {key: {"client_id": names.get(str(key))} for key in keys}

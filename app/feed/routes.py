@@ -13,6 +13,7 @@ from app.core.host.registry import current_registry
 from app.errors import InvalidError
 from app.feed.changes import feed_models, next_page
 from app.feed.cursor import read_cursor, write_cursor
+from app.feed.page import PageRequest
 from app.feed.shapes import CHANGES
 from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, signed_in_user
@@ -31,6 +32,10 @@ blueprint = Blueprint("feed", __name__)
             TEXT, "The cursor of the page before. Without one, or with an empty one, a walk over everything begins."
         ),
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "structures": with_description(
+            {"type": "string", "enum": ["0", "1"], "default": "0"},
+            "`1`: form fills carry the `form_structure` of their templates, for apps that keep no form templates.",
+        ),
     },
     data=CHANGES,
     errors=("cursor_expired",),
@@ -39,9 +44,10 @@ def changes() -> Response:
     """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user = signed_in_user()
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
+    wanted = PageRequest(limit=limit, has_structures=request.args.get("structures") == "1")
     cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
     with snapshot(db.session()):
-        page = next_page(db.session(), user, policies.visible(user), models, cursor, limit)
+        page = next_page(db.session(), user, policies.visible(user), models, cursor, wanted)
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from app.openapi.shapes import (
     ATTACHMENT,
     BOOLEAN,
+    FORM_FIELD,
     FORM_FILL,
+    FORM_TEMPLATE,
     ID,
     INSPECTION,
     OBJECT,
+    ROLE,
     ROW_ID,
     TEXT,
     TIME,
+    UUID,
     JsonSchema,
     Named,
     array_of,
@@ -27,9 +31,27 @@ def _upsert(entity: JsonSchema, key: JsonSchema, record: JsonSchema) -> JsonSche
     return obj(entity=entity, op=constant("upsert"), id=key, updated_at=TIME, record=record)
 
 
+#: A user who appears on an inspection, by name.
+PERSON = Named("Person", obj(id=ID, name=TEXT, role=ROLE))
+
+#: A form fill names its template by id.
+FED_FORM_FILL = Named(
+    "FedFormFill",
+    {
+        **FORM_FILL,
+        "properties": {
+            **FORM_FILL["properties"],
+            "form_structure": with_description(array_of(FORM_FIELD), "Only with `structures=1`."),
+        },
+        "required": [name for name in FORM_FILL["required"] if name != "form_structure"],
+    },
+)
+
 UPSERTS = (
+    Named("UserUpsert", _upsert(constant("user"), ID, PERSON)),
+    Named("FormTemplateUpsert", _upsert(constant("form_template"), ID, FORM_TEMPLATE)),
     Named("InspectionUpsert", _upsert(constant("inspection"), ID, INSPECTION)),
-    Named("FormFillUpsert", _upsert(constant("form_fill"), ID, FORM_FILL)),
+    Named("FormFillUpsert", _upsert(constant("form_fill"), ID, FED_FORM_FILL)),
     Named("AttachmentUpsert", _upsert(constant("attachment"), TEXT, ATTACHMENT)),
 )
 
@@ -56,12 +78,14 @@ REMOVAL = Named(
     "Removal",
     with_description(
         obj(
+            ("client_id",),
             entity=with_description(TEXT, "Ignore the entities that you do not know."),
             op=constant("remove"),
             id=ROW_ID,
             updated_at=with_description(nullable(TIME), "Always null."),
+            client_id=with_description(nullable(UUID), "Of entities whose rows devices may make."),
         ),
-        "A row that is gone or no longer visible, with everything below it.",
+        "A row that is gone or no longer visible. The rows below it come as removals of their own.",
     ),
 )
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, Subquery, false, func, select
+from sqlalchemy import ColumnElement, Subquery, exists, false, func, or_, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import True_
 
-from app.models import Inspection
+from app.models import Inspection, User
 from app.plugin_api import Model
 
 #: Up to this many visible inspections are looked up one by one, in a few microseconds each. With more, the table is
@@ -49,6 +49,8 @@ class Visibility:
 
     def of_row(self, model: Model) -> ColumnElement[bool]:
         """The condition for visible rows of `model`, as a test of each row."""
+        if not hasattr(model, "inspection_id"):
+            return self._of_people() if model is User else true()
         if model is Inspection:
             # The function hides the columns from the planner, which would otherwise use their indexes.
             condition: ColumnElement[bool] = func.coalesce(self.visible, false())
@@ -58,9 +60,19 @@ class Visibility:
 
     def of_table(self, model: Model) -> ColumnElement[bool]:
         """The condition for visible rows of `model`, for reading a whole table."""
-        if not self.is_of_few:
+        if not self.is_of_few or not hasattr(model, "inspection_id"):
             return self.of_row(model)
         if model is Inspection:
             return self.visible
         condition: ColumnElement[bool] = model.inspection_id.in_(select(self.roots().c.id))
         return condition
+
+    def _of_people(self) -> ColumnElement[bool]:
+        """The condition for the user themselves and for owners and assignees of visible inspections."""
+        if self.is_of_all:
+            return true()
+        people = (Inspection.owner_id, Inspection.assignee_id)
+        if self.is_of_few:
+            named = [select(person).where(self.visible) for person in people]
+            return or_(User.id == self.user_id, *(User.id.in_(statement) for statement in named))
+        return or_(User.id == self.user_id, *(exists().where(person == User.id, self.visible) for person in people))

@@ -41,7 +41,7 @@ def _ids_at_beginning(
     """The ids of rows that were there, and visible, when the walk began. The feed brings the others."""
     statement = select(model.id).where(draft.visibility.of_table(model), *undeleted(model))
     gained = ledger.gained_during(cursor)
-    if gained:
+    if gained and hasattr(model, "inspection_id"):
         statement = statement.where(model.inspection_id.not_in(gained))
     for keys in draft.ids(statement, model, after):
         new = ledger.created_during(cursor, entity_of(model).name, keys)

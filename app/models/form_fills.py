@@ -37,8 +37,8 @@ def conflict_details(form_fill: FormFill) -> JsonObject:
     return {"server_form_structure": form_fill.form_template.form_structure}
 
 
-def form_fill_record(form_fill: FormFill) -> JsonObject:
-    """A form fill as it goes to a device (contract, section 6)."""
+def slim_record(form_fill: FormFill) -> JsonObject:
+    """A form fill as the feed shows it: it names its form template by its id (contract, section 6)."""
     return {
         "id": form_fill.id,
         "client_id": form_fill.client_id,
@@ -47,8 +47,12 @@ def form_fill_record(form_fill: FormFill) -> JsonObject:
         "data": exposed_data(form_fill, form_fill.data),
         "created_at": to_wire(form_fill.created_at),
         "updated_at": to_wire(form_fill.updated_at),
-        "form_structure": form_fill.form_template.form_structure,
     }
+
+
+def form_fill_record(form_fill: FormFill) -> JsonObject:
+    """A form fill with its structure, as it stands in an offline package (contract, section 6)."""
+    return {**slim_record(form_fill), "form_structure": form_fill.form_template.form_structure}
 
 
 class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]

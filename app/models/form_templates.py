@@ -5,11 +5,23 @@ from __future__ import annotations
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue
 from app.core.values import JsonObject
 from app.models.base import Versioned
 from app.plugin_api import Entity
+
+
+def form_template_record(template: FormTemplate) -> JsonObject:
+    """A form template with its structure."""
+    return {
+        "id": template.id,
+        "name": template.name,
+        "form_structure": template.form_structure,
+        "created_at": to_wire(template.created_at),
+        "updated_at": to_wire(template.updated_at),
+    }
 
 
 class FormTemplate(Versioned, db.Model):  # type: ignore[name-defined, misc]
@@ -22,6 +34,7 @@ class FormTemplate(Versioned, db.Model):  # type: ignore[name-defined, misc]
         label="FormTemplate",
         noun="form template",
         identity=(),
+        record=form_template_record,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -90,6 +90,8 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
     version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: `{field: {"old": value, "new": value}}`; a key that is missing says that the field was absent.
     changes: Mapped[dict[str, JsonObject]] = mapped_column(JSONValue)
+    #: The client_id of a row that was deleted, where it had one: devices may know the row by it alone.
+    client_id: Mapped[str | None] = mapped_column(String(36))
 
 
 #: The two tables that are written by each change and pruned together.

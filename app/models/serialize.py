@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 
 import orjson
 from sqlalchemy import ColumnElement, Select, select
@@ -17,9 +18,12 @@ from app.plugin_api import Model, Row
 logger = logging.getLogger(__name__)
 
 
-def select_shown(model: Model) -> Select[Row]:
-    """Select rows of `model` with the relationships that `serialize` reads: one query each, never one for each row."""
-    options = [subqueryload(getattr(model, name)) for name in entity_of(model).loads]
+def select_shown(model: Model, loads: Iterable[str] | None = None) -> Select[Row]:
+    """Select rows of `model` with the relationships that `serialize` reads: one query each, never one for each row.
+
+    `loads`: the names of these relationships, if they are not all that the entity names.
+    """
+    options = [subqueryload(getattr(model, name)) for name in (entity_of(model).loads if loads is None else loads)]
     return select(model).options(*options).execution_options(populate_existing=True)
 
 
@@ -40,10 +44,13 @@ def serialize(row: Row) -> JsonObject:
         return _unreadable(row, error)
 
 
-def encode(row: Row) -> orjson.Fragment:
-    """The same as JSON, so that a value which is no JSON makes its own row unreadable, and not the whole answer."""
+def encode(row: Row, record: Callable[[Row], JsonObject] | None = None) -> orjson.Fragment:
+    """The same as JSON, so that a value which is no JSON makes its own row unreadable, and not the whole answer.
+
+    `record`: shows the row in place of its entity's hook.
+    """
     try:
-        return orjson.Fragment(orjson.dumps(_record_of(row)))
+        return orjson.Fragment(orjson.dumps((record or _record_of)(row)))
     except BaseException as error:  # a plugin's code may raise anything
         return orjson.Fragment(orjson.dumps(_unreadable(row, error)))
 

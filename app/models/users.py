@@ -9,11 +9,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, UTCDateTime
+from app.core.values import JsonObject
 from app.models.base import Versioned, choice_constraint
 from app.plugin_api import Entity
 
 #: The roles of contract section 2.
 ROLES = ("admin", "technician", "user")
+
+
+def user_record(user: User) -> JsonObject:
+    """A user as a device needs one, to name the people of an inspection (contract, section 6)."""
+    return {"id": user.id, "name": user.name, "role": user.role}
 
 
 class User(Versioned, db.Model):  # type: ignore[name-defined, misc]
@@ -27,6 +33,7 @@ class User(Versioned, db.Model):  # type: ignore[name-defined, misc]
         noun="user",
         unrecorded=("password_hash",),
         identity=(),
+        record=user_record,
         constraints={"uq_users_email": "This e-mail address is taken"},
     )
 

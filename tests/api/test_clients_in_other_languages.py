@@ -143,7 +143,8 @@ def test_a_change_is_narrowed_by_what_happened(clients: Clients, language: str, 
     {
         "kotlin": ["InspectionUpsertValue(val value: InspectionUpsert) : Upsert", "OtherUpsertValue("],
         "dart": [
-            "FullType(OneOf, [FullType(InspectionUpsert), FullType(FormFillUpsert), FullType(AttachmentUpsert), "
+            "FullType(OneOf, [FullType(UserUpsert), FullType(FormTemplateUpsert), FullType(InspectionUpsert), "
+            "FullType(FormFillUpsert), FullType(AttachmentUpsert), "
             "FullType(OtherUpsert), ])"
         ],
         "swift": [
@@ -153,7 +154,10 @@ def test_a_change_is_narrowed_by_what_happened(clients: Clients, language: str, 
             "self = .typeInspectionUpsert(value) } "
             "else if let value = try? container.decode(OtherUpsert.self) {",
         ],
-        "typescript": ["export type Upsert = AttachmentUpsert | FormFillUpsert | InspectionUpsert | OtherUpsert;"],
+        "typescript": [
+            "export type Upsert = AttachmentUpsert | FormFillUpsert | FormTemplateUpsert | InspectionUpsert "
+            "| OtherUpsert | UserUpsert;"
+        ],
     }.items(),
 )
 def test_an_upsert_is_narrowed_by_its_entity_and_takes_unknown_ones(

@@ -99,7 +99,7 @@ def test_a_bad_field_is_refused_and_its_place_named(world: World, office: FlaskC
     "body",
     [
         {"form_structure": []},
-        {"form_structure": [{"name": f"f{n}", "type": "text"} for n in range(501)]},
+        {"form_structure": [{"name": f"f{n}", "type": "text"} for n in range(2001)]},
         {"form_structure": [{"name": "twice", "type": "text"}, {"name": "twice", "type": "photo"}]},
         {"form_structure": {}},
         {"form_structure": None},
@@ -116,8 +116,27 @@ def test_a_bad_form_template_is_refused_and_its_key_named(world: World, office: 
 
 
 def test_the_largest_form_template_is_taken(office: FlaskClient) -> None:
-    structure = [{"name": f"f{n}", "type": "t" * 64} for n in range(500)]
+    structure = [{"name": f"f{n}", "type": "t" * 64} for n in range(2000)]
+    structure[0]["options"] = [*range(2000)]  # type: ignore[assignment]
     assert office.post(TEMPLATES, json={"name": "n" * 255, "form_structure": structure}).status_code == 201
+
+
+class TestSmallTemplates:
+    """With limits of three fields, and of two options a field."""
+
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        limits = {"FIELDPOST_MAX_TEMPLATE_FIELDS": "3", "FIELDPOST_MAX_TEMPLATE_OPTIONS": "2"}
+        return environment | limits
+
+    @pytest.mark.parametrize(("count", "options", "refused"), [(3, 2, False), (4, 2, True), (3, 3, True)])
+    def test_a_larger_template_is_refused_with_the_limit(
+        self, office: FlaskClient, count: int, options: int, refused: bool
+    ) -> None:
+        structure = [{"name": f"f{n}", "type": "choice", "options": [*range(options)]} for n in range(count)]
+        answer = office.post(TEMPLATES, json={"name": "T", "form_structure": structure})
+        assert answer.status_code == (400 if refused else 201)
+        assert not refused or "at most" in str(details(answer))
 
 
 def test_a_repeated_name_is_told(office: FlaskClient) -> None:

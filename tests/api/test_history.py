@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.core.ledger import history as ledger_history
 from app.models import FormFill, Inspection, LedgerEntry, User
 from app.testing import push, sign_in
 from tests.api.conftest import API
@@ -20,6 +21,22 @@ DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 @pytest.fixture
 def form_fill(world: World, inspection: Inspection) -> FormFill:
     return world.form_fill(inspection, data={"a": 0, "n": None})
+
+
+def test_a_page_shows_as_many_changes_as_fit_and_says_where_they_are_cut(
+    device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_history, "PAGE_BYTES", 1000)
+    for number in range(4):
+        push(device, edit(form_fill, str(number), a="x" * 400 + str(number)))
+    path = f"/form_fills/{form_fill.id}/history"
+    page = history(device, path)
+    assert [entry.get("is_cut", False) for entry in page] == [False, True, True, True, True]
+    assert [entry["changes"] is None for entry in page] == [False, True, True, True, True]
+    assert [entry["action"] for entry in page] == [*["change"] * 4, "create"], "heads are told in any case"
+    alone = [history(device, f"{path}?per_page=1&page={number}")[0] for number in range(1, 6)]
+    assert [entry["id"] for entry in alone] == [entry["id"] for entry in page]
+    assert all(entry["changes"] for entry in alone)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -22,11 +23,11 @@ from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEnt
 from app.testing import push, statements_of
 from tests.conftest import SignIn, World
 from tests.core.sync.conftest import edit
-from tests.core.sync.copies import Copy, assign, of
+from tests.core.sync.copies import KNOWN, Copy, assign, of
 from tests.support.databases import feed_held_back, settle
 
 #: How many courses of events are tried; more by `TEST_SEEDS`.
-SEEDS = int(os.environ.get("TEST_SEEDS", "2"))
+SEEDS = int(os.environ.get("TEST_SEEDS", "3"))
 
 
 @dataclass
@@ -56,6 +57,15 @@ class Office:
         found |= {("form_fill", each.id) for each in self.world.all(FormFill) if each.inspection_id in roots}
         attachments = [each for each in self.world.all(Attachment) if each.deleted_at is None]
         return found | {("attachment", each.id) for each in attachments if each.inspection_id in roots}
+
+    def known_to(self, user: User) -> set[tuple[str, Any]]:
+        """The users and form templates that the user should hold."""
+        seen = [each for each in self.world.all(Inspection) if ("inspection", each.id) in self.visible(user)]
+        people = {user.id} | {person for each in seen for person in (each.owner_id, each.assignee_id) if person}
+        if user.role == "admin":
+            people = {each.id for each in self.world.all(User)}
+        templates = {("form_template", each.id) for each in self.world.all(FormTemplate)}
+        return templates | {("user", person) for person in people}
 
     def happen(self, dice: random.Random) -> None:
         """Something, as it comes through one of the doors."""
@@ -90,7 +100,8 @@ class Office:
 
     def add(self, dice: random.Random) -> None:
         """A form fill is made below an old inspection, from a device."""
-        data = {"inspection_id": dice.choice(self.world.all(Inspection)).id, "form_template_id": self.template.id}
+        below = dice.choice(self.world.all(Inspection)).id
+        data = {"inspection_id": below, "form_template_id": self.template.id, "client_id": str(uuid4())}
         assert push(self.admin, {"type": "form_fill", "local_id": str(uuid4()), "data": data})["success"]
 
     def remove(self, dice: random.Random) -> None:
@@ -129,6 +140,8 @@ def test_whatever_happens_between_pages_each_device_holds_what_its_user_sees(
     # Few inspections are looked up one by one, many are not; and ids are read a few at a time.
     monkeypatch.setattr(visibility, "FEW", (visibility.FEW, 0)[seed % 2])
     monkeypatch.setattr(feed, "PAGE_SLACK", 1 + seed % 4)
+    # And of some pages only a few rows fit.
+    monkeypatch.setattr(feed, "PAGE_BYTES", (feed.PAGE_BYTES, 3000)[seed // 2 % 2])
     dice = random.Random(seed)
     for _ in range(6):
         office.happen(dice)
@@ -146,9 +159,10 @@ def test_whatever_happens_between_pages_each_device_holds_what_its_user_sees(
     for copy, user in zip(copies, office.users, strict=True):
         copy.read()
         assert copy.rows.keys() == office.visible(user), office.names
+        assert copy.known.keys() == office.known_to(user), office.names
         fresh = Copy(copy.client)
         fresh.read()
-        assert copy.rows == fresh.rows, office.names
+        assert (copy.rows, copy.known) == (fresh.rows, fresh.known), office.names
 
 
 @pytest.fixture
@@ -221,10 +235,46 @@ def test_a_page_takes_as_many_statements_for_one_change_as_for_many(
         assign(office.admin, inspection, anna)
         settle(app)
         with statements_of(app) as statements:
-            assert len(copy.page()["changes"]) == 1 + 2 * number
+            below = [each for each in copy.page()["changes"] if each["entity"] not in KNOWN]
+        assert len(below) == 1 + 2 * number
         counts.append(len(statements))
         copy.read()
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("query", ["", "&structures=1"])
+def test_a_page_ends_where_its_bytes_are_too_many_and_nothing_is_left_out(
+    office: Office, owner: User, device: FlaskClient, anna: User, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_BYTES", 50_000)
+    inspection = office.world.inspection(owner, anna)
+    forms = [
+        office.world.form_fill(inspection, office.template, data={"a": "ü" * 1000 * (number % 9)})
+        for number in range(40)
+    ]
+    walked, followed = Copy(device, query=query), Copy(office.clients[1], query=query)
+    followed.read()
+    for form in forms:
+        push(office.admin, edit(form, b=1))
+    settle(office.app)
+    for copy in (walked, followed):
+        pages: list[dict[str, Any]] = []
+        while not pages or pages[-1]["has_more"]:
+            pages.append(copy.page())
+        sizes = [len(orjson.dumps(page)) for page in pages]
+        assert len(pages) >= 6, "of 300 kB"
+        assert max(sizes) < 50_000
+        assert {key for key in copy.rows if key[0] == "form_fill"} == {("form_fill", form.id) for form in forms}
+
+
+def test_a_row_that_is_larger_than_a_page_comes_alone(
+    office: Office, owner: User, device: FlaskClient, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_BYTES", 1)
+    office.world.form_fill(office.world.inspection(owner, anna), office.template, data={"a": "x" * 1000})
+    copy = Copy(device)
+    assert [len(copy.page()["changes"]) for _ in range(5)] == [1] * 5
+    assert copy.rows.keys() == office.visible(anna)
 
 
 def test_what_was_changed_before_it_came_into_sight_comes_after_its_inspection(
@@ -322,15 +372,14 @@ def test_pages_of_one_row_edited_often_end(office: Office, owner: User, anna: Us
 def test_nothing_that_does_not_concern_the_user_is_read_twice(
     app: Flask, office: Office, owner: User, world: World, sign_in: SignIn, role: str
 ) -> None:
-    """Users and templates are in the ledger too, and are not fed."""
+    """Other users are in the ledger too, and administrators alone hear of all of them."""
     copy = Copy(sign_in(world.user("late@example.com", role)))
     copy.read()
     for number in range(5):
         world.user(f"another{number}@example.com")
-        world.template()
     settle(app)
     data = copy.page()
-    assert (data["changes"], data["has_more"]) == ([], False)
+    assert (len(data["changes"]), data["has_more"]) == (5 if role == "admin" else 0, False)
     with app.app_context():
         mark = read_cursor(str(copy.cursor)).mark
     assert mark.id == max(each.id for each in world.all(LedgerEntry))

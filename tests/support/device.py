@@ -1,7 +1,8 @@
 """A device as an app should build one: what it keeps, what it sends, how it reads the answers (docs/clients.md).
 
-The example for authors of clients in other languages, and the client of our own tests. Everything that must survive
-a restart of the app is in `Store`, which is plain JSON. Transport and waiting are given from outside.
+The example for authors of clients in other languages, and the client of our own tests. It signs in, sends batches and
+photos, and reads the feed: no other call is needed. Everything that must survive a restart of the app is in `Store`,
+which is plain JSON. Transport and waiting are given from outside.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ API = "/api/v1"
 BATCH_ITEMS = 200
 
 #: Entities in the order in which they stand above each other.
-ENTITIES = ("inspection", "form_fill", "attachment")
+ENTITIES = ("user", "form_template", "inspection", "form_fill", "attachment")
 
 
 class Offline(Exception):
@@ -167,6 +168,18 @@ class Device:
             shown |= change.data.get("changes") or change.data.get("data") or {}
         return shown
 
+    def structure(self, key: Any) -> list[dict[str, Any]]:
+        """The fields of the form, as its form template lists them."""
+        held: dict[str, Any] = self.store.rows["form_fill"][str(self._id(key))]
+        structure: list[dict[str, Any]] = self._held("form_template", held["form_template_id"])["form_structure"]
+        return structure
+
+    def people(self, inspection_id: int) -> list[str]:
+        """The names of an inspection's owner and assignee."""
+        inspection = self._held("inspection", inspection_id)
+        ids = [inspection[role] for role in ("owner_id", "assignee_id") if inspection[role] is not None]
+        return [self._held("user", user_id)["name"] for user_id in ids]
+
     def edit(self, key: Any, **changes: Any) -> None:
         """Set fields of a form fill, named by its id or by the client_id that `create` returned."""
         self._add("form_fill", ["form_fill", key], {"changes": changes})
@@ -236,21 +249,6 @@ class Device:
                 self.store.rows[entity] = {key: held[key] for key in held if (entity, key) in listed}
             self.store.walked = None
 
-    def download(self, inspection_id: int) -> None:
-        """Fetch one inspection with everything below it, and a cursor where there is none yet."""
-        status, answer = self._send("GET", f"/inspections/{inspection_id}/offline_data")
-        if status != 200:
-            return
-        package = answer["data"]
-        self._hold("inspection", package["inspection"])
-        for record in package["form_fills"]:
-            photos = record.pop("photos")
-            self._hold("form_fill", record)
-            for photo in photos:
-                self._hold("attachment", {**photo, "form_fill_id": record["id"]})
-        # The oldest package's cursor: what changed since then is told by the feed.
-        self.store.cursor = self.store.cursor or package["sync_metadata"]["cursor"]
-
     def photo(self, attachment_id: str) -> bytes:
         """The bytes of an attachment that is held. Raises `Offline` where something else arrived."""
         found = self._request("GET", f"/attachments/{attachment_id}", b"", {})[2]
@@ -288,6 +286,9 @@ class Device:
         unsent = next((each for each in queued if each.sent is None), None)
         base = unsent.base if unsent is not None else self._version(row)
         self.store.queue.append(Change(type_, row, data, base))
+
+    def _held(self, entity: str, key: Any) -> dict[str, Any]:
+        return self.store.rows[entity][str(key)]
 
     def _queued(self, row: list[Any]) -> list[Change]:
         return [each for each in self.store.queue if self._is_same(each.row, row)]
@@ -434,14 +435,8 @@ class Device:
             self.store.walked.append([entity, str(key)])
 
     def _forget(self, entity: str, key: Any) -> None:
-        """Of an inspection or a form fill everything below goes too. Queued work stays."""
+        """The rows below it are named by themselves. Queued work stays."""
         self.store.rows[entity].pop(str(key), None)
-        below, column = {"inspection": ("form_fill", "inspection_id"), "form_fill": ("attachment", "form_fill_id")}.get(
-            entity, ("", "")
-        )
-        if below:
-            for record in [each for each in self.store.rows[below].values() if each.get(column) == key]:
-                self._forget(below, record["id"])
 
     # Requests
 

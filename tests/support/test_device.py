@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.feed import routes
-from app.models import Attachment, FormFill, Inspection, LedgerOperation, User
+from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerOperation, User
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.support.databases import feed_held_back, settle
 from tests.support.device import Device, Offline, SomebodyElse, Store
@@ -62,12 +62,17 @@ def applied(world: World) -> list[LedgerOperation]:
     return [each for each in world.all(LedgerOperation) if each.door == "sync"]
 
 
-def test_the_first_download_is_the_package_and_the_feed_goes_on_from_it(
+def test_the_first_download_is_a_walk_with_all_that_forms_need_and_the_feed_goes_on_from_it(
     app: Flask, world: World, make_device: MakeDevice, tech: User, form_fill: FormFill, sign_in: SignIn
 ) -> None:
     device = make_device(tech)
-    device.download(form_fill.inspection_id)
+    device.pull()
     assert held(device, "form_fill")[str(form_fill.id)]["data"] == {"a": "0", "b": "0"}
+    template = world.get(FormTemplate, form_fill.form_template_id)
+    assert device.structure(form_fill.id) == template.form_structure
+    inspection = world.get(Inspection, form_fill.inspection_id)
+    names = [world.get(User, person).name for person in (inspection.owner_id, inspection.assignee_id) if person]
+    assert device.people(inspection.id) == names
     other = world.user("admin@example.com", "admin")
     sign_in(other).post("/api/v1/sync", json={"sync_items": [item(form_fill, a="1")]})
     settle(app)
@@ -207,13 +212,13 @@ def test_created_edited_and_photographed_without_ever_being_online(
 def test_a_batch_that_is_too_large_is_cut_between_rows(
     app: Flask, world: World, make_device: MakeDevice, tech: User, inspection: Inspection, environment: dict[str, str]
 ) -> None:
-    forms = [world.form_fill(inspection, data={}) for _ in range(4)]
+    forms = [world.form_fill(inspection, data={}) for _ in range(10)]
     device = make_device(tech, strategy=None)
     device.pull()
     for form in forms:
-        device.edit(form.id, a="x" * 3_000_000)
+        device.edit(form.id, a="x" * 900_000)
     device.sync()
-    assert [world.get(FormFill, form.id).data["a"][:1] for form in forms] == ["x"] * 4
+    assert [world.get(FormFill, form.id).data["a"][:1] for form in forms] == ["x"] * 10
     assert device.store.queue == []
 
 
@@ -279,6 +284,8 @@ def test_what_was_sent_while_a_walk_was_under_way_is_not_discarded_at_its_end(
 def shown_to(client: FlaskClient) -> dict[str, dict[str, Any]]:
     """All that the server shows a user, as a device keeps it: from the packages, since devices read the feed."""
     found: dict[str, dict[str, Any]] = {"inspection": {}, "form_fill": {}, "attachment": {}}
+    templates: Any = client.get("/api/v1/form_templates?per_page=200").json
+    found["form_template"] = {str(each["id"]): each for each in templates["data"]["form_templates"]}
     listed: Any = client.get("/api/v1/inspections?per_page=200").json
     for each in listed["data"]["inspections"]:
         answer: Any = client.get(f"/api/v1/inspections/{each['id']}/offline_data").json
@@ -286,6 +293,7 @@ def shown_to(client: FlaskClient) -> dict[str, dict[str, Any]]:
         found["inspection"][str(each["id"])] = package["inspection"]
         for form in package["form_fills"]:
             found["attachment"] |= {photo["id"]: photo for photo in form.pop("photos")}
+            del form["form_structure"]
             found["form_fill"][str(form["id"])] = form
     return found
 
@@ -349,7 +357,8 @@ def test_devices_hold_in_the_end_exactly_what_their_users_may_see(
     settle(app)
     for day, user in zip(days, techs, strict=True):
         day.device.pull()
-        assert day.device.store.rows == shown_to(sign_in(user))
+        rows = {entity: held(day.device, entity) for entity in day.device.store.rows.keys() - {"user"}}
+        assert rows == shown_to(sign_in(user))
         fresh = make_device(user)
         fresh.pull()
         assert day.device.store.rows == fresh.store.rows

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from app.accounts.administrators import require_still_admin
-from app.clock import to_wire
 from app.core.ledger.record import Origin, Recorder, record
-from app.core.values import JsonObject, Values
+from app.core.values import Values
 from app.models import FormTemplate
-
-
-def serialize_template(template: FormTemplate) -> JsonObject:
-    """A form template with its structure."""
-    return {
-        "id": template.id,
-        "name": template.name,
-        "form_structure": template.form_structure,
-        "created_at": to_wire(template.created_at),
-        "updated_at": to_wire(template.updated_at),
-    }
 
 
 def add_template(origin: Origin, values: Values) -> FormTemplate:

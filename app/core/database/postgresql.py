@@ -23,6 +23,7 @@ import orjson
 import psycopg
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
+    Text,
     any_,
     event,
     func,
@@ -69,9 +71,9 @@ NEXT_IDS = text(
 #: The same for one table.
 NEXT_IDS_OF_ONE = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
 
-HORIZON = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
-CLUSTER = text("SELECT system_identifier::text FROM pg_control_system()")
+CLUSTER = "SELECT system_identifier::text FROM pg_control_system()"
 
 #: A transaction may still commit if it has a transaction id, prepared transactions included.
 UNDECIDED_SECONDS = text("""
@@ -209,9 +211,21 @@ class PostgreSQL:
         """A transaction that began earlier may commit later: ids alone are no order."""
         return tuple_(transaction, key) > tuple_(*place)
 
+    def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """JSONB is written out as text."""
+        return func.octet_length(sql_cast(column, Text))
+
     def horizon(self, session: Session) -> int | None:
         """The id of the oldest transaction still running."""
-        return int(session.scalar(HORIZON) or 0)
+        return int(session.scalar(text(HORIZON)) or 0)
+
+    def horizon_column(self) -> ColumnElement[int] | None:
+        """A subquery: it is run once, before the indexes are searched."""
+        return literal_column(f"({HORIZON})", BigInteger)
+
+    def cluster_column(self) -> ColumnElement[str]:
+        """A subquery, for the same reason."""
+        return literal_column(f"({CLUSTER})", Text)
 
     def snapshot_text(self, session: Session) -> str | None:
         """The snapshot as PostgreSQL writes it."""
@@ -223,7 +237,7 @@ class PostgreSQL:
 
     def cluster(self, session: Session) -> str:
         """In another cluster transaction ids start anew."""
-        return str(session.scalar(CLUSTER))
+        return str(session.scalar(text(CLUSTER)))
 
 
 def _array_of(kind: TypeEngine[Any], values: ValueSet) -> ColumnElement[Any]:

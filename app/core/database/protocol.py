@@ -99,8 +99,17 @@ class Database(Protocol):
     def after(self, transaction: ColumnLike, key: ColumnLike, place: tuple[int, int]) -> ColumnElement[bool]:
         """The condition for ledger rows after `place`: (transaction id, id), in the columns `transaction` and `key`."""
 
+    def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """How many bytes a JSON value or a text has, as text in UTF-8."""
+
     def horizon(self, session: Session) -> int | None:
         """The transaction id below which everything is decided; None: everything that can be seen is."""
+
+    def horizon_column(self) -> ColumnElement[int] | None:
+        """The horizon as a part of a statement; None: everything that can be seen is decided."""
+
+    def cluster_column(self) -> ColumnElement[str]:
+        """The identity of the cluster as a part of a statement."""
 
     def snapshot_text(self, session: Session) -> str | None:
         """Which transactions the session's snapshot shows; None: all up to the newest row of the ledger."""

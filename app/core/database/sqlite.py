@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     FromClause,
+    LargeBinary,
     Select,
     Subquery,
     Table,
@@ -25,9 +26,11 @@ from sqlalchemy import (
     event,
     func,
     inspect,
+    literal,
     select,
     text,
 )
+from sqlalchemy import cast as cast_column
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.orm import Session
@@ -158,9 +161,21 @@ class SQLite:
         """There is one writer: every transaction id is 0, and ids are the order."""
         return and_(transaction == 0, key > place[1])
 
+    def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """The length of a text is that of its characters, and that of a BLOB its bytes."""
+        return func.length(cast_column(column, LargeBinary))
+
     def horizon(self, session: Session) -> int | None:
         """There is one writer: everything that can be seen is decided."""
         return None
+
+    def horizon_column(self) -> ColumnElement[int] | None:
+        """As `horizon`."""
+        return None
+
+    def cluster_column(self) -> ColumnElement[str]:
+        """As `cluster`."""
+        return literal("")
 
     def snapshot_text(self, session: Session) -> str | None:
         """There is one writer: a snapshot shows all up to the newest row."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from app.clock import to_wire
 from app.core.database import Database, database_of
@@ -18,6 +18,12 @@ from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.record import Origin
 from app.core.values import JsonObject
 from app.models import LedgerEntry, LedgerOperation
+
+#: How many bytes of changes a page of a history may have, unless a single entry has more.
+PAGE_BYTES = 8 * 1024 * 1024
+
+#: In place of changes for which a page has no room.
+CUT: JsonObject = {"changes": None, "is_cut": True}
 
 
 def recall(
@@ -78,21 +84,42 @@ def entries_of(entity: str, key: Any) -> Select[Any]:
     )
 
 
-def describe_entries(session: Session, ids: Iterable[int]) -> list[JsonObject]:
+def describe_entries(session: Session, ids: Sequence[int]) -> list[JsonObject]:
     """These entries with who, when, from which device and through which operation (contract, section 7), newest first.
 
-    An operation may have been pruned a little earlier than its entries; then who it was is null.
+    An operation may have been pruned a little earlier than its entries; then who it was is null. `changes` are read as
+    long as a page has room for them; then they are null, and `is_cut` says so.
     """
+    changes = _changes_that_fit(session, ids)
     statement = (
         select(LedgerEntry, LedgerOperation)
         .outerjoin(
             LedgerOperation,
             and_(LedgerOperation.unit_id == LedgerEntry.unit_id, LedgerOperation.position == LedgerEntry.position),
         )
-        .where(LedgerEntry.id.in_(list(ids)))
+        .where(LedgerEntry.id.in_(ids))
+        .options(defer(LedgerEntry.changes, raiseload=True))
         .order_by(LedgerEntry.id.desc())
     )
-    return [_describe(entry, operation) for entry, operation in session.execute(statement)]
+    return [
+        {**_describe(entry, operation), **({"changes": changes[entry.id]} if entry.id in changes else CUT)}
+        for entry, operation in session.execute(statement)
+    ]
+
+
+def _changes_that_fit(session: Session, ids: Sequence[int]) -> dict[int, Any]:
+    """Entry -> `changes`, of the newest of these entries, as many as fit on a page; of one at least."""
+    size = database_of(session).byte_length(LedgerEntry.changes)
+    sizes = select(LedgerEntry.id, size).where(LedgerEntry.id.in_(ids)).order_by(LedgerEntry.id.desc())
+    fitting: list[int] = []
+    total = 0
+    for entry_id, length in session.execute(sizes):
+        total += length
+        if total > PAGE_BYTES and fitting:
+            break
+        fitting.append(entry_id)
+    statement = select(LedgerEntry.id, LedgerEntry.changes).where(LedgerEntry.id.in_(fitting))
+    return dict(session.execute(statement).all())
 
 
 def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> JsonObject:
@@ -108,5 +135,4 @@ def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> JsonObje
         "local_id": operation and operation.local_id,
         "version_before": None if before is None else to_wire(before),
         "version_after": None if after is None else to_wire(after),
-        "changes": entry.changes,
     }

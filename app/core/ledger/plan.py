@@ -76,6 +76,8 @@ def ledger_writes(
     """The ledger's new rows. `unit`: the columns that all of them share; `origin`: those that the operations share."""
     heads = [_operation_values(operation) for operation in operations]
     entries = [values for change in stated for values in _entry_values(change)]
+    if any("client_id" in values for values in entries):
+        entries = [{"client_id": None, **values} for values in entries]
     for values, tag in zip(entries, _tags(len(entries)), strict=True):
         values["tag"] = tag
     for model, rows, shared in ((LedgerOperation, heads, {**unit, **origin}), (LedgerEntry, entries, unit)):
@@ -103,7 +105,8 @@ def _entry_values(change: StatedChange) -> Iterator[Fields]:
         "version_after": change.version_after,
         "changes": change.changes,
     }
-    yield values
+    client_id = getattr(change.row, "client_id", None)
+    yield {**values, "client_id": client_id} if change.action == "delete" and client_id is not None else values
     for action, viewers in (("gain", change.gains), ("loss", change.losses)):
         for viewer in sorted(viewers):
             yield {**values, "action": action, "viewer_id": viewer, "changes": {}}

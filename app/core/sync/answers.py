@@ -30,6 +30,7 @@ ADVICE = {
     "invalid_type": "This server has no such type.",
     "not_found": "It is not there; the item was not applied. Set the item aside and show it.",
     "forbidden": "Set the item aside and show it: it is not yours to change.",
+    "answer_full": "Nothing of this item was applied. Keep it queued and send it again, with fewer items.",
     "handler_failed": "Nothing of this item was applied. Keep it queued and send it again unchanged.",
 }
 
@@ -70,16 +71,19 @@ def _head(item: Item) -> Entry:
     return {"index": item.index, "local_id": item.local_id, "type": item.type}
 
 
-def applied(item: Item, row: Row, operation: Remembered, others: Iterable[Row], *, is_known: bool) -> Answer:
+def applied(
+    item: Item, row: Row, operation: Remembered, others: Iterable[Row], *, is_known: bool, may_show: bool
+) -> Answer:
     """The entry of an applied operation (contract, section 3).
 
-    `is_known`: whether the client knew the version before, so that it needs no content with the new one.
+    `is_known`: whether the client knew the version before, so that it needs no content with the new one; `may_show`:
+    whether there is room for the content.
     """
     answer = Answer(group="success", entry={**_head(item), "server_id": row.id, "message": operation.message})
     if operation.version_after is not None:
         if is_known:
             answer.entry["updated_at"] = to_wire(row.updated_at)
-        else:
+        elif may_show:
             answer.show(row)
         _add_others(answer, others)
     _add_result(answer, operation)

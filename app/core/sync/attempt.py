@@ -18,6 +18,7 @@ from app.core.host.watch import UNWATCHED, Watch
 from app.core.ledger.entries import Key, Remembered, StatedChange
 from app.core.ledger.record import Origin, Recorder
 from app.core.sync.answers import Answer
+from app.core.sync.bounds import Shown
 from app.core.sync.conflicts import Change, Transition
 from app.core.sync.items import Item
 from app.core.sync.rows import Rows
@@ -87,6 +88,8 @@ class Attempt:
         #: The operations that were applied before, by an earlier batch or by this one.
         self.remembered: dict[Key, Remembered] = {}
         self.history = RowHistory()
+        #: The rows whose content the answers show.
+        self.shown = Shown()
         #: Calls to make once the batch is durable.
         self.calls: list[Callable[[], None]] = []
         self.tally = Tally()

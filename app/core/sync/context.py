@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
+
+from app.config import current_settings
 from app.core.host.read_only import protect, read_only
 from app.core.sync.attempt import Attempt
-from app.errors import NoFieldError
-from app.models.entities import entity_of
+from app.errors import NoFieldError, Rejected
+from app.models.entities import Fields, entity_of
 from app.plugin_api import Row, recorded_columns
 
 
@@ -38,6 +41,7 @@ class OperationContext:
         if self._client_id is not None and hasattr(model, "client_id"):
             values["client_id"], self._client_id = self._client_id, None
         row: Row = self._recorder.create(model, values, parent.inspection)
+        _bound_document(row, {})
         protect(row)
         if values.get("client_id") is not None:
             self._rows.add_client_id(row)
@@ -49,7 +53,9 @@ class OperationContext:
         """Set fields of a row that the operation declared as its target, in `rows`, or created."""
         self._require(row)
         _require_fields(row, values)
+        former = _document_of(row)
         if self._recorder.change(row, {name: read_only(value) for name, value in values.items()}):
+            _bound_document(row, former)
             protect(row)
         self._rows.forget_children(type(row))
 
@@ -75,3 +81,20 @@ def _require_fields(row: Row, values: Iterable[str]) -> None:
     entity, fields = entity_of(row), recorded_columns(row.__class__)
     if entity.document is None and not set(values).issubset(fields):
         raise NoFieldError(entity.label, fields)
+
+
+def _document_of(row: Row) -> Fields:
+    name = entity_of(row).document
+    return getattr(row, name) if name else {}
+
+
+def _bound_document(row: Row, former: Fields) -> None:
+    """Raise `Rejected` if a row's document has grown over its limit (contract, section 0)."""
+    document, limit = _document_of(row), current_settings().max_form_bytes
+    if not document or document is former:
+        return
+    size = len(orjson.dumps(document))
+    # One that is too large already, because the limit was higher once, may still shrink.
+    if size > limit and size > len(orjson.dumps(former)):
+        message = f"This change would make it {size} bytes of JSON; at most {limit} are kept."
+        raise Rejected("invalid", "Invalid payload", message, details={str(entity_of(row).document): [message]})

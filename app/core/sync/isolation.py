@@ -23,6 +23,7 @@ from app.core.ledger.record import Recorder
 from app.core.ledger.unit import is_repeatable
 from app.core.sync.answers import Answer, complete, load_shown
 from app.core.sync.attempt import Attempt
+from app.core.sync.bounds import MAX_ENTRY_BYTES, fit
 from app.core.sync.items import Item, key_of
 from app.core.sync.judge import judge, reject
 from app.core.sync.refusals import failed, not_tried
@@ -62,7 +63,7 @@ def judge_apart(attempt: Attempt) -> list[Answer]:
 
 def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
     """Complete and encode the answers, with the hooks of the entities whose rows they show."""
-    pairs = list(pairs)
+    pairs, room = list(pairs), MAX_ENTRY_BYTES
     load_shown(attempt.session, [answer for _, answer in pairs])
     with _lent(attempt.session):
         for item, answer in pairs:
@@ -70,6 +71,7 @@ def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
                 _complete(attempt, item, answer)
             elif not answer.encoded:
                 complete(answer)
+            room = fit(item, answer, room)
     _refuse_aborted(attempt.session)
 
 

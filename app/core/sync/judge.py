@@ -17,6 +17,7 @@ from app.core.ledger.entries import Remembered, StatedChange
 from app.core.sync import answers, targets
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
+from app.core.sync.bounds import crowded_out
 from app.core.sync.conflicts import base_of, lift, three_way
 from app.core.sync.context import OperationContext
 from app.core.sync.items import Item, Refused, Routed, key_of
@@ -137,7 +138,8 @@ def _finish(
     attempt.history.add(stated)
     attempt.remembered[key_of(item)] = remembered
     attempt.recorder.operations.append(remembered)
-    return answers.applied(item, row, remembered, others, is_known=verdict.is_known)
+    may_show = verdict.is_known or not is_versioned or attempt.shown.may_show(row)
+    return answers.applied(item, row, remembered, others, is_known=verdict.is_known, may_show=may_show)
 
 
 def _decide(attempt: Attempt, item: Routed, operation: Operation) -> Verdict | Answer:
@@ -170,6 +172,8 @@ def _resolve(
     changes, conflicting = three_way(base, present, local)
     if strategy == "merge" and base is not None and local and not conflicting:
         return Verdict(changes=changes, message=MESSAGES["merge"])
+    if not attempt.shown.may_show(target):
+        return crowded_out(item)
     return answers.conflict(item, target, local, base, conflicting)
 
 

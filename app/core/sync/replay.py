@@ -31,6 +31,8 @@ def replay(attempt: Attempt, item: Item, operation: Remembered) -> Answer:
     if row is None or operation.version_after is None:
         return answers.replayed(item, operation, server_id)
     attempt.history.add_replayed(row, operation)
+    if not attempt.shown.may_show(row):
+        return answers.replayed(item, operation, server_id)
     others = [_visible_row(attempt, *named) for named in (operation.result or {}).get("also", ())]
     return answers.replayed(item, operation, server_id, row, [other for other in others if other is not None])
 

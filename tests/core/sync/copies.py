@@ -15,7 +15,10 @@ from tests.support.databases import settle
 CHANGES = "/api/v1/sync/changes"
 
 #: Parents first.
-ORDER = ["inspection", "form_fill", "attachment"]
+ORDER = ["user", "form_template", "inspection", "form_fill", "attachment"]
+
+#: Entities of rows that stand below no inspection.
+KNOWN = ORDER[:2]
 
 #: Entity -> the key in a record that names its parent, and the parent's entity.
 PARENTS = {"form_fill": ("inspection_id", "inspection"), "attachment": ("form_fill_id", "form_fill")}
@@ -24,17 +27,21 @@ PARENTS = {"form_fill": ("inspection_id", "inspection"), "attachment": ("form_fi
 class Copy:
     """One device's copy."""
 
-    def __init__(self, client: FlaskClient, limit: int = 500) -> None:
+    def __init__(self, client: FlaskClient, limit: int = 500, query: str = "") -> None:
         self.client = client
         self.limit = limit
+        #: Further parameters of each page.
+        self.query = query
         self.cursor: str | None = None
         self.rows: dict[tuple[str, Any], dict[str, Any]] = {}
-        #: Every change of the last `read`, in order.
+        #: The same of users and form templates.
+        self.known: dict[tuple[str, Any], dict[str, Any]] = {}
+        #: Every change of the last `read`, in order, without those of users and form templates.
         self.changes: list[dict[str, Any]] = []
 
     def page(self) -> dict[str, Any]:
         """Read and apply one page; its `data`."""
-        query = f"?limit={self.limit}" + (f"&cursor={quote(self.cursor)}" if self.cursor else "")
+        query = f"?limit={self.limit}{self.query}" + (f"&cursor={quote(self.cursor)}" if self.cursor else "")
         answer = self.client.get(CHANGES + query)
         assert answer.status_code == 200, answer.text
         data: dict[str, Any] = json_of(answer)["data"]
@@ -54,27 +61,23 @@ class Copy:
         self.changes = []
         for _ in range(2000):
             data = self.page()
-            self.changes += data["changes"]
+            self.changes += [each for each in data["changes"] if each["entity"] not in KNOWN]
             if not data["has_more"]:
                 return [(each["op"], each["entity"], each["id"]) for each in self.changes]
         raise AssertionError("the feed does not end")
 
     def _apply(self, change: Mapping[str, Any]) -> None:
         entity, key = change["entity"], change["id"]
+        held = self.known if entity in KNOWN else self.rows
         if change["op"] == "upsert":
             if entity in PARENTS:
                 column, parent = PARENTS[entity]
                 assert (parent, change["record"][column]) in self.rows, "a row came before its parent"
-            self.rows[entity, key] = change["record"]
-            return
-        self.rows.pop((entity, key), None)
-        below = [
-            (name, row["id"])
-            for (name, _), row in self.rows.items()
-            if name in PARENTS and PARENTS[name][1] == entity and row[PARENTS[name][0]] == key
-        ]
-        for name, row_id in below:
-            self._apply({"op": "remove", "entity": name, "id": row_id})
+            held[entity, key] = change["record"]
+        else:
+            # The rows below it are named themselves.
+            gone = held.pop((entity, key), {})
+            assert change.get("client_id") == gone.get("client_id", change.get("client_id")), "as it was made"
 
 
 def of(op: str, row: Any) -> tuple[str, str, Any]:

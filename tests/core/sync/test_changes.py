@@ -33,8 +33,9 @@ def test_records_are_shaped_as_in_the_package(
     world: World, device: FlaskClient, form_fill: FormFill, inspection: Inspection
 ) -> None:
     world.attachment(form_fill)
-    copy = Copy(device)
+    copy, slim = Copy(device, query="&structures=1"), Copy(device)
     copy.read()
+    slim.read()
     answer = device.get(f"/api/v1/inspections/{inspection.id}/offline_data").json
     package: Any = answer["data"]  # type: ignore[index]
     (form,) = package["form_fills"]
@@ -46,6 +47,9 @@ def test_records_are_shaped_as_in_the_package(
         "attachment": {**photo, "form_fill_id": form_fill.id},
     }
     assert {each["updated_at"] for each in copy.changes} == {"2024-03-15T10:30:00.000Z"}
+    structure = shown["form_fill"].pop("form_structure")
+    assert {each["entity"]: each["record"] for each in slim.changes} == shown
+    assert slim.known["form_template", form_fill.form_template_id]["form_structure"] == structure
 
 
 def test_a_change_comes_once_in_its_present_state(device: FlaskClient, other: FlaskClient, form_fill: FormFill) -> None:
@@ -74,8 +78,57 @@ def test_an_assignment_brings_everything_below_however_old_in_pages_of_any_size(
     assert set(copy.rows) == {(row.__entity__.name, row.id) for row in rows}
     assert Counter(found).most_common(1)[0][1] == 1
     assign(office, inspection, None)
-    assert copy.read() == [of("remove", inspection)]
+    assert sorted(copy.read(), key=str) == sorted((of("remove", row) for row in rows), key=str)
     assert copy.rows == {}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 500])
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_rows_that_go_with_their_inspection_are_named_after_it_with_their_client_ids(
+    world: World, office: FlaskClient, device: FlaskClient, form_fill: FormFill, limit: int, is_deleted: bool
+) -> None:
+    client_id = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
+    data = {"inspection_id": form_fill.inspection_id, "form_template_id": form_fill.form_template_id}
+    item = {"type": "form_fill", "local_id": "new", "data": {**data, "client_id": client_id}}
+    (made,) = push(device, item)["success"]
+    photo = world.attachment(form_fill)
+    copy = Copy(device, limit)
+    copy.read()
+    address = f"/api/v1/inspections/{form_fill.inspection_id}"
+    answer = office.delete(address) if is_deleted else office.patch(address, json={"assignee_id": None})
+    assert answer.status_code == 200
+    copy.read()
+    assert [(each["op"], each["entity"], each["id"], each.get("client_id")) for each in copy.changes] == [
+        ("remove", "inspection", form_fill.inspection_id, None),
+        ("remove", "form_fill", form_fill.id, None),
+        ("remove", "form_fill", made["server_id"], client_id),
+        ("remove", "attachment", photo.id, None),
+    ]
+
+
+def test_a_device_learns_of_new_form_templates_and_of_the_people_on_its_inspections(
+    world: World, office: FlaskClient, sign_in: SignIn, owner: User
+) -> None:
+    anna, ben = (world.user(f"{name}@example.com", name=name) for name in ("anna", "ben"))
+    copies = {user.id: Copy(sign_in(user)) for user in (anna, ben, owner)}
+
+    def people(user: User) -> set[int]:
+        copies[user.id].read()
+        return {key for entity, key in copies[user.id].known if entity == "user"}
+
+    assert (people(anna), people(ben), people(owner)) == ({anna.id}, {ben.id}, {owner.id})
+    inspection = world.inspection(owner, anna)
+    assert (people(anna), people(ben), people(owner)) == ({anna.id, owner.id}, {ben.id}, {anna.id, owner.id})
+    assert copies[anna.id].known["user", owner.id] == {"id": owner.id, "name": owner.name, "role": owner.role}
+    assert office.patch(f"/api/v1/users/{owner.id}", json={"name": "Olga"}).status_code == 200
+    people(anna)
+    assert copies[anna.id].known["user", owner.id]["name"] == "Olga"
+    assign(office, inspection, ben)
+    assert (people(anna), people(ben), people(owner)) == ({anna.id}, {ben.id, owner.id}, {ben.id, owner.id})
+    template = world.template()
+    for copy in copies.values():
+        copy.read()
+        assert copy.known["form_template", template.id]["form_structure"] == template.form_structure
 
 
 def test_a_change_while_a_cursor_stands_inside_an_assignment_is_not_missed(

@@ -226,5 +226,6 @@ def shown_to(client: FlaskClient) -> dict[tuple[str, Any], Any]:
         found["inspection", each["id"]] = answer["data"]["inspection"]
         for form in answer["data"]["form_fills"]:
             found |= {("attachment", photo["id"]): photo for photo in form.pop("photos")}
+            del form["form_structure"]
             found["form_fill", form["id"]] = form
     return found

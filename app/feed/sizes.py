@@ -1,0 +1,47 @@
+"""The bytes of rows, asked of the database before their content is read: a page must not be too large for memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from sqlalchemy import JSON, ColumnElement, Select, String, cast, func, inspect, literal, select, union_all
+from sqlalchemy import Text as SQLText
+from sqlalchemy.orm import Session
+
+from app.core.database import Database, database_of
+from app.core.database.rows import table_of
+from app.feed.cursor import Key
+from app.models import FormFill, FormTemplate
+from app.models.entities import entity_of
+from app.plugin_api import Model
+
+#: About what a row has besides: its other columns and the names of keys.
+ROW_BYTES = 512
+
+
+def sizes_of(
+    session: Session, named: Mapping[Model, Collection[Key]], *, has_structures: bool
+) -> dict[tuple[str, str], int]:
+    """(entity, id) -> about how many bytes the row has as JSON; in one statement. Rows that are gone are left out."""
+    database = database_of(session)
+    queries = [_sizes(database, model, keys, has_structures) for model, keys in named.items() if keys]
+    if not queries:
+        return {}
+    return {(entity, key): int(size) for entity, key, size in session.execute(union_all(*queries))}
+
+
+def _sizes(database: Database, model: Model, keys: Collection[Key], has_structures: bool) -> Select[str, str, int]:
+    parts: list[ColumnElement[int]] = [
+        func.coalesce(database.byte_length(column), 0) for column in _large_columns(model)
+    ]
+    if model is FormFill and has_structures:
+        structure = select(database.byte_length(FormTemplate.form_structure))
+        parts.append(structure.where(FormTemplate.id == FormFill.form_template_id).scalar_subquery())
+    size = sum(parts, literal(ROW_BYTES))
+    key = inspect(model).primary_key[0]
+    return select(literal(entity_of(model).name), cast(key, String), size).where(key.in_(list(keys)))
+
+
+def _large_columns(model: Model) -> Iterator[ColumnElement[object]]:
+    """The columns whose values may be of any length."""
+    return (column for column in table_of(model).c if isinstance(column.type, JSON | SQLText))
