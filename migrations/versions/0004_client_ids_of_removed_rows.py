@@ -1,7 +1,7 @@
 """The ledger keeps the client_id of a row that was deleted, so that its removal can name the row to devices.
 
-Revision ID: 0006
-Revises: 0002
+Revision ID: 0004
+Revises: 0003
 """
 
 import sqlalchemy as sa
