@@ -13,6 +13,7 @@ import math
 import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice, repeat
 from typing import Any, NoReturn
 
