@@ -63,6 +63,7 @@ FINDINGS = [
     ("schema_made", "its schema is <NoteSchema(many=False)>. State a marshmallow Schema class, not an instance."),
     ("schema_raises", "making its schema raised KeyError: 'colour'. Mend RaisingSchema."),
     ("schema_greedy", "its schema has id, updated_at, which the core reads. Take it out of GreedySchema."),
+    ("schema_strange", "its schema has note, and Inspection has no such fields for `edit` to set. Correct NoteSchema"),
     ("policy_narrow", "its policy cannot be called with 2 arguments. docs/plugins.md says what it gets."),
     ("apply_waits", "its apply is a coroutine function, which nothing awaits. Write it with `def`."),
     ("changes_wide", "its changes cannot be called with 1 argument. docs/plugins.md says what it gets."),

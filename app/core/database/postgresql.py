@@ -143,11 +143,6 @@ class PostgreSQL:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATIONS_LOCK})
             yield
 
-    @contextmanager
-    def lent(self, connection: Connection) -> Iterator[None]:
-        """Each statement is judged as it is sent (`app.core.database.messages`)."""
-        yield
-
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
         statement, _ = compiled(reads[-1].statement, connection.dialect)

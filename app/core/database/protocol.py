@@ -52,12 +52,6 @@ class Database(Protocol):
         Raises `MigrationError` where the tables are not sound at its end.
         """
 
-    def lent(self, connection: Connection) -> AbstractContextManager[None]:
-        """A block in which a plugin's code has the connection, and the database itself refuses to write.
-
-        The refusal is a `RestrictionError`, in `app.core.database.session.restricted`.
-        """
-
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """Run the queries one after the other and keep their rows in each `Read.rows`.
 

@@ -2,8 +2,8 @@
 
 A handler that committed would make half a batch durable and give its locks away; one that rolled back would take
 other items' work along. Both are refused, and so is every statement that is no query: by its first word, and by the
-database itself, since a `WITH` may write too (`Database.lent`). The caller of `restricted` gets the refusal even where
-the handler swallowed it.
+database itself, since a `WITH` may write too (`sqlite.py`, `messages.py`). The caller of `restricted` gets the refusal
+even where the handler swallowed it.
 """
 
 from __future__ import annotations

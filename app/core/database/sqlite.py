@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,7 +33,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as cast_column
 from sqlalchemy.engine import Dialect
-from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.orm import Session
 
 from app.core.database.protocol import MigrationError
@@ -50,8 +50,8 @@ TURN_SECONDS = 0.001
 #: The same for a writer that has just come: those that have waited for some time ask more often, and mostly come first.
 NEWCOMER_SECONDS = 0.003
 
-#: A connection reads only, except in a transaction that is going to write.
-ONLY_READS, WRITES_TOO = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
+#: The beginning of a statement that writes no rows. SQLite itself is asked about all others, `WITH` among them.
+HARMLESS = re.compile(r"\s*(SELECT|VALUES|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA|EXPLAIN)\b", re.IGNORECASE)
 
 LAST_IDS = text("SELECT name, seq FROM sqlite_sequence")
 
@@ -74,7 +74,7 @@ class SQLite:
         event.listen(engine, "connect", _open)
         event.listen(engine, "connect", file.note_opened)
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "handle_error", _explain_refusal)
+        event.listen(engine, "before_cursor_execute", _refuse_writing)
 
     def require_sound(self, engine: Engine) -> None:
         """A short look at the file's pages."""
@@ -101,16 +101,6 @@ class SQLite:
             with _keeping_ids(connection):
                 yield
             _check_references(connection)
-
-    @contextmanager
-    def lent(self, connection: Connection) -> Iterator[None]:
-        """The connection only reads, as it does outside a unit of work."""
-        raw = _driver_of(connection)
-        raw.execute(ONLY_READS)
-        try:
-            yield
-        finally:
-            raw.execute(WRITES_TOO)
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """One statement a query."""
@@ -200,19 +190,15 @@ def _open(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-    connection.execute(ONLY_READS)
 
 
 def _begin(connection: Connection) -> None:
     # A transaction that began with a read cannot be upgraded once another has committed (trap 25).
-    raw = _driver_of(connection)
     if WRITES not in connection.get_execution_options():
-        raw.execute(ONLY_READS)
         connection.exec_driver_sql("BEGIN")
         return
-    file = _file_of(connection)
+    raw, file = _driver_of(connection), _file_of(connection)
     file.check()
-    raw.execute(WRITES_TOO)
     (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
     try:
         file.bound_log(raw)
@@ -225,15 +211,30 @@ def _begin(connection: Connection) -> None:
         raw.execute(f"PRAGMA busy_timeout = {patience}")
 
 
-def _explain_refusal(failure: ExceptionContext) -> None:
-    """A statement that writes was sent where a connection only reads; a read-only file refuses to begin instead."""
-    name = getattr(failure.original_exception, "sqlite_errorname", "")
-    if name != "SQLITE_READONLY" or failure.connection is None or failure.statement is None:
+def _refuse_writing(
+    connection: Connection, _cursor: object, statement: str, parameters: Any, _context: object, is_many: bool
+) -> None:
+    """Refuse to write outside a unit of work, and while a plugin's code has the session.
+
+    `PRAGMA query_only` would do it, too, but whoever sets it lets SQLite compile all its statements anew.
+    """
+    is_unit = WRITES in connection.get_execution_options()
+    if (is_unit and not is_restricted()) or HARMLESS.match(statement):
+        return
+    if not _writes(_driver_of(connection), statement, parameters[0] if is_many else parameters):
         return
     if is_restricted():
-        refuse_statement(failure.statement)
-    if WRITES not in failure.connection.get_execution_options():
-        raise OutsideUnitError("A session was to write outside a unit of work, where it only reads.")
+        refuse_statement(statement)
+    raise OutsideUnitError("A session was to write outside a unit of work, where it only reads.")
+
+
+def _writes(raw: sqlite3.Connection, statement: str, parameters: Any) -> bool:
+    """Whether the program that SQLite makes of a statement begins a transaction that writes."""
+    try:
+        program = raw.execute(f"EXPLAIN {statement}", parameters).fetchall()
+    except sqlite3.Error:
+        return False  # It makes none, and so will not run.
+    return any(operation == "Transaction" and writes for _, operation, _, writes, *_ in program)
 
 
 def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:

@@ -1,8 +1,8 @@
 """How a transaction begins: it may write, or it is a snapshot. Everything else only reads, query by query.
 
-Outside a unit of work the database itself refuses a statement that writes: a connection has
-`default_transaction_read_only` on PostgreSQL, and `PRAGMA query_only` on SQLite. On PostgreSQL it is in AUTOCOMMIT, so
-that a session outside a unit of work begins and ends no transaction.
+Outside a unit of work a statement that writes is refused: on SQLite before it is sent, on PostgreSQL by the database
+itself (`default_transaction_read_only`). On PostgreSQL a connection is in AUTOCOMMIT, so that a session outside a unit
+of work begins and ends no transaction.
 """
 
 from __future__ import annotations

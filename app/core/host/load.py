@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from app.core.host.checks.handlers import handler_clashes, handler_findings
+from app.core.host.checks.handlers import field_findings, handler_clashes, handler_findings
 from app.core.host.checks.models import STATUS_KEYS, entity_clashes, model_findings, table_clashes
 from app.core.host.checks.plugins import plugin_clashes, plugin_findings, removed_findings
 from app.core.host.findings import Finding, Kind
@@ -37,6 +37,9 @@ def load_plugins(registry: Registry, entries: Iterable[EntryPoint] | None = None
     for entry in sorted(entries, key=lambda entry: (entry.group, entry.name, entry.value)):
         findings += _load_entry(registry, entry)
     findings += _add_models(registry)
+    for registered in registry.handlers.values():
+        where = f"{HANDLERS} entry point {registered.handler.type!r} = {registered}"
+        findings += field_findings(where, registered.handler)
     findings += removed_findings(registry)
     for installed in registry.installed.values():
         registry.removed |= installed.plugin.removed

@@ -6,14 +6,12 @@ second pass each operation runs and is written inside a savepoint of its own (ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.core.database import database_of
 from app.core.database.session import RestrictableSession, restricted
 from app.core.host.handlers import models_of
 from app.core.host.watch import HandlerTimeout
@@ -38,18 +36,10 @@ class DirtySessionError(Exception):
     """A handler assigned to a row, or added one, behind its context's back."""
 
 
-@contextmanager
-def _lent(session: Session) -> Iterator[None]:
-    """Let a plugin's code have the session, to look things up."""
-    connection = session.connection()
-    with restricted(), database_of(connection).lent(connection):
-        yield
-
-
 def judge_together(attempt: Attempt) -> list[Answer]:
     """Judge all operations. An exception of any kind ends the attempt."""
     attempt.session.info[_UNFLUSHED] = True
-    with _lent(attempt.session):
+    with restricted():
         answers = [_judge(attempt, item) for item in attempt.batch.items]
     _refuse_unrecorded(attempt.recorder)
     return answers
@@ -65,7 +55,7 @@ def show(attempt: Attempt, pairs: Iterable[tuple[Item, Answer]]) -> None:
     """Complete and encode the answers, with the hooks of the entities whose rows they show."""
     pairs, room = list(pairs), MAX_ENTRY_BYTES
     load_shown(attempt.session, [answer for _, answer in pairs])
-    with _lent(attempt.session):
+    with restricted():
         for item, answer in pairs:
             if answer.row is not None:
                 _complete(attempt, item, answer)
@@ -109,7 +99,7 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
     stated: list[StatedChange] = []
     try:
         with attempt.session.begin_nested():
-            with _lent(attempt.session):
+            with restricted():
                 answer = _judge(attempt, item)
             _refuse_unrecorded(attempt.recorder)
             stated = attempt.recorder.stated

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import click
 import pytest
 from flask import Blueprint, Flask
-from marshmallow import Schema
+from marshmallow import Schema, fields, post_load
 from sqlalchemy import (
     ARRAY,
     Boolean,
@@ -36,6 +36,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import create_app, policies
 from app.core.database.types import UTCDateTime
+from app.core.host.checks.handlers import field_findings
 from app.core.host.checks.models import model_findings
 from app.core.host.findings import Finding, Kind, refuse
 from app.core.host.handlers import by_ids, core_keys, models_of, takes_client_id
@@ -165,6 +166,33 @@ def test_a_model_without_a_table_or_with_another_kind_of_entity_is_a_finding(str
     entries = [entry(stranger, "stray", handler("stray", reads={"x": by_id(stray, "x_id")}))]
     (finding,) = load_plugins(Registry(), entries)
     assert finding.what == "the model 'Stray' has no `__entity__ = Entity(…)`"
+
+
+class NotesSchema(Schema):
+    note = fields.String()
+
+
+class RenamingSchema(NotesSchema):
+    @post_load
+    def rename(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"notes": data["note"]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_found"),
+    [
+        ({}, True),
+        ({"schema": RenamingSchema}, False),
+        ({"changes": lambda data: {"notes": data["note"]}}, False),
+        ({"apply": lambda operation, context: None}, False),
+        ({"target": by_id(FormFill)}, False),
+    ],
+    ids=["as it is", "post_load", "changes", "another apply", "a document"],
+)
+def test_a_key_that_edit_cannot_set_is_a_finding(parts: dict[str, Any], is_found: bool) -> None:
+    given = {"schema": NotesSchema, "target": by_id(Inspection), **parts}
+    found = [finding.what for finding in field_findings("Here", handler("note", **given))]
+    assert found == ["its schema has note, and Inspection has no such fields for `edit` to set"] * is_found
 
 
 class Price(enum.Enum):

@@ -44,6 +44,12 @@ def test_the_database_itself_refuses_statements_that_write_outside_a_unit(
     assert world.get(User, user.id).name == user.name
 
 
+@pytest.mark.parametrize("statement", ["WITH x AS (SELECT 1) SELECT * FROM x", "/* why */ SELECT 1"])
+def test_a_query_outside_a_unit_may_begin_with_anything(app: Flask, statement: str) -> None:
+    with app.app_context():
+        assert db.session.scalar(text(statement)) == 1
+
+
 def test_a_unit_decides_on_rows_as_they_are_and_not_as_the_request_has_read_them(app: Flask, world: World) -> None:
     user = world.user()
     with app.app_context():

@@ -11,7 +11,7 @@ from app.core.host.checks.values import are_texts, columns_by_name, function_fin
 from app.core.host.findings import Finding, Kind
 from app.core.host.handlers import by_ids, core_keys, models_of
 from app.core.host.registry import Registry
-from app.plugin_api import OLDEST_API_VERSION, ById, Children, Entity, SyncHandler, Via
+from app.plugin_api import OLDEST_API_VERSION, ById, Children, Entity, SyncHandler, Via, edit, recorded_columns
 
 OTHER_NAME = Kind("its type is {type!r}", "Give type and entry point the same name.")
 TWICE_ALIAS = Kind("its aliases {aliases} name a type twice", "State each once.")
@@ -31,6 +31,9 @@ NO_COLUMN = Kind("{name!r} goes by the column {column!r}, which {model} does not
 NO_SCHEMA = Kind("its schema is {schema!r}", "State a marshmallow Schema class, not an instance.")
 BROKEN_SCHEMA = Kind("making its schema raised {error}: {reason}", "Mend {schema}.")
 GREEDY_SCHEMA = Kind("its schema has {keys}, which the core reads", "Take it out of {schema}.")
+NO_FIELDS = Kind(
+    "its schema has {keys}, and {model} has no such fields for `edit` to set", "Correct {schema}, or state `changes=`."
+)
 TAKEN_TYPE = Kind("the type {name!r} is already that of {owner}", "Uninstall one of the two, or rename a type.")
 NO_PLUGIN = Kind(
     "its distribution states no Plugin, and so counts as written for plugin API 1", "Install a newer release."
@@ -61,6 +64,27 @@ def handler_clashes(where: str, registry: Registry, handler: SyncHandler, distri
     stating = {installed.distribution for installed in registry.installed.values()}
     if OLDEST_API_VERSION > 1 and distribution not in stating:
         yield NO_PLUGIN.at(where)
+
+
+def field_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
+    """Keys of the payload that would fail each item that has them. Call it once all models are there."""
+    model: Any = handler.target.model
+    is_plain = handler.apply is edit and handler.changes is None and model.__entity__.document is None
+    if not is_plain or not hasattr(model, "__mapper__") or _may_rename(handler.schema):
+        return
+    fields = handler.schema(partial=handler.target.parent is not None).load_fields
+    names = {field.attribute or name for name, field in fields.items()}
+    # Only a new row gets a value for a column that is not recorded.
+    others = model.__entity__.unrecorded if handler.target.parent is not None else ()
+    keys = names.difference(recorded_columns(model), others)
+    if keys:
+        listed = ", ".join(sorted(keys))
+        yield NO_FIELDS.at(where, keys=listed, model=model.__name__, schema=handler.schema.__name__)
+
+
+def _may_rename(schema: Any) -> bool:
+    """Whether the schema has a `post_load`, which may return other keys than the schema has."""
+    return bool(schema._hooks.get("post_load"))
 
 
 def _name_findings(where: str, handler: SyncHandler, name: str) -> Iterator[Finding]:
