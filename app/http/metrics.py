@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -20,6 +22,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
 from app.core.database.engine import db
+from app.http import numbers
 
 #: The directory of the workers' numbers, set by `gunicorn.conf.py`. prometheus_client reads it at import.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,6 +38,8 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 # These would double the number of series, to say when each of them began.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+numbers.reserve_pages()
 
 own = CollectorRegistry()
 
@@ -104,6 +109,9 @@ def count_batch(tally: Tally, seconds: float) -> None:
 
 def init_metrics(app: Flask) -> None:
     """Count and time every request, and count the connections to the database."""
+    directory = shared_directory()
+    if directory is not None:
+        numbers.merge_ended(directory)
     app.before_request(_start)
     app.after_request(_count_request)
     with app.app_context():
@@ -153,8 +161,15 @@ def render(measured: Iterable[Metric]) -> bytes:
     """The metrics of all workers, and those `measured` just now, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Measured(measured))
-    if SHARED in os.environ:
+    directory = shared_directory()
+    if directory is not None:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
         registry.register(_Measured(own.collect()))
-    return generate_latest(registry)
+    with nullcontext() if directory is None else numbers.reading(directory):
+        return generate_latest(registry)
+
+
+def shared_directory() -> Path | None:
+    """The directory of all workers' numbers; None: there is one process."""
+    return Path(os.environ[SHARED]) if SHARED in os.environ else None

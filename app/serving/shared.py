@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from importlib import import_module
 from pathlib import Path
 
 from app.core.host.endings import DIRECTORY, forget_endings, keep_endings
@@ -29,9 +28,13 @@ def remove_directory() -> None:
 
 
 def close_worker(process_id: int) -> None:
-    """Forget the connections that an ended worker had open, and keep in mind at which items it ended."""
+    """Forget the connections that an ended worker had open, and keep in mind at which items it ended.
+
+    Its counts stay, and the next worker adds them up.
+    """
     keep_endings(Path(os.environ[NAME]), process_id)
-    import_module("prometheus_client.multiprocess").mark_process_dead(process_id)
+    for file in Path(os.environ[NAME]).glob(f"gauge_live*_{process_id}.db"):
+        file.unlink(missing_ok=True)
 
 
 def forget() -> None:

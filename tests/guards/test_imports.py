@@ -30,6 +30,7 @@ FLOORS = [
         "app.core.values",
         "app.http.deadlines",
         "app.http.json_provider",
+        "app.http.numbers",
         "app.http.request_ids",
         "app.openapi",
     },

@@ -1,16 +1,18 @@
-"""A real server whose SQLite file is replaced, removed or damaged under it: nothing acknowledged is lost."""
+"""A real server that loses nothing acknowledged: on a full disk, and when its SQLite file is replaced or damaged."""
 
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -19,11 +21,17 @@ import pytest
 
 from tests.serving.test_gunicorn import Device, demo, edit
 from tests.support.databases import SECRET_KEY
+from tests.support.pictures import jpeg
 from tests.support.servers import ROOT, environment_of, start, stop
 
 __all__ = ["demo"]
 
 WRITERS = 4
+
+#: The size of the small disk in bytes: the database, temporary files and a little more.
+SMALL = 16 * 1024 * 1024
+
+TOKEN = "a token for the numbers, and long enough"
 
 
 @dataclass
@@ -44,6 +52,102 @@ def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     yield Server(directory / "fieldpost.sqlite3", environment, Device(environment), process)
     if process.poll() is None:
         stop(process)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of its own with room for `SMALL` bytes, mounted for processes that `enter` it."""
+
+    path: Path
+    holder: int
+
+    @property
+    def enter(self) -> list[str]:
+        """The beginning of a command that runs where the disk is mounted."""
+        namespaces = ["nsenter", f"--target={self.holder}", "--user", "--preserve-credentials", "--mount"]
+        return [*namespaces, "sh", "-c", 'cd "$0" && exec "$@"', str(ROOT)]
+
+    @property
+    def seen(self) -> Path:
+        """The disk's path for all other processes."""
+        return Path(f"/proc/{self.holder}/root{self.path}")
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
+    place = tmp_path_factory.mktemp("small")
+    script = f"mount -t tmpfs -o size={SMALL} small {place} && echo mounted && exec sleep 600"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        # Not skipped: nothing else shows that a full disk ends no worker.
+        assert holder.stdout.readline() == "mounted\n", (
+            "This test mounts a tmpfs: allow user namespaces, or run as root."
+        )
+        yield SmallDisk(place, holder.pid)
+        holder.kill()
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room on a disk; the file that takes it."""
+    path = disk / "fill"
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return path
+
+
+def pids(process: subprocess.Popen[bytes]) -> set[str]:
+    """The workers of a server."""
+    return set(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+
+
+def summed(disk: Path) -> set[str]:
+    """The kinds of numbers of which those of ended workers are in one file."""
+    return {path.name.removesuffix("_ended.db") for path in disk.glob("tmp/fieldpost-metrics-*/*_ended.db")}
+
+
+def test_on_a_full_disk_the_server_answers_503_and_is_back_by_itself(
+    demo: Path, small_disk: SmallDisk, tmp_path: Path
+) -> None:
+    shutil.copytree(demo, small_disk.seen / "data")
+    (small_disk.seen / "tmp").mkdir()
+    environment = environment_of(
+        small_disk.path / "data",
+        FIELDPOST_SECRET_KEY=SECRET_KEY,
+        FIELDPOST_METRICS_TOKEN=TOKEN,
+        TMPDIR=str(small_disk.path / "tmp"),
+    )
+    process = start(environment, prefix=small_disk.enter)
+    try:
+        device, load = Device(environment), Load()
+        assert send_one(device, load) == 200
+        workers, full = pids(process), fill(small_disk.seen)
+        # Many routes and statuses, each of which is a new number.
+        for path in ("/readyz", "/metrics", "/api/v1/sync/status", "/api/v1/inspections", "/api/v1/none"):
+            assert device.get(path)[0] in {200, 401, 404, 503}
+        photo = {"form_fill_id": "1", "field_name": "Riser_Photo", "photo": jpeg() + bytes(600_000)}
+        for _ in range(8):
+            assert device.send(photo)[0] == 503
+            wait_for(lambda: send_one(device, load) == 503, "the log never needs room")
+        assert device.get("/readyz")[0] == 503
+        os.kill(int(workers.pop()), signal.SIGKILL)
+        wait_for(lambda: len(pids(process) - workers) == 1, "no worker is started on a full disk")
+        for _ in range(8):
+            assert device.send(photo)[0] == 503
+        full.unlink()
+        wait_for(lambda: device.get("/readyz")[0] == 200, "the server does not come back")
+        assert send_one(device, load) == 200
+        assert device.send(photo)[0] == 200
+        assert load.statuses == {200, 503}
+        # No worker has ended but the one that was killed. Its numbers are summed when another one starts.
+        assert workers < pids(process)
+        os.kill(int(workers.pop()), signal.SIGKILL)
+        wait_for(lambda: {"counter", "histogram"} == summed(small_disk.seen), "numbers of ended workers are not summed")
+    finally:
+        stop(process)
+    copy = shutil.copy(small_disk.seen / "data" / "fieldpost.sqlite3", tmp_path)
+    assert load.acknowledged.keys() <= recorded(Path(copy))
 
 
 @dataclass

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -58,9 +58,12 @@ def demo_password(directory: Path, email: str) -> str:
     return dict(line.split() for line in lines)[email]
 
 
-def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
-    """Start gunicorn, with Fieldpost unless the arguments say otherwise, and wait until it answers."""
-    command = [sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
+def start(environment: Mapping[str, str], *arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Start gunicorn, with Fieldpost unless the arguments say otherwise, and wait until it answers.
+
+    `prefix`: a command that becomes gunicorn, such as `nice`.
+    """
+    command = [*prefix, sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{environment['PORT']}/healthz"
     # A machine that runs many tests at once may take long.

@@ -53,6 +53,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.core.database.messages import SENDERS, Reads, compiled
 from app.core.database.read import Read
+from app.core.database.types import read_jsonb
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
@@ -92,7 +93,7 @@ class PostgreSQL:
     name = "postgresql"
 
     def options(self, seconds: int) -> dict[str, Any]:
-        """AUTOCOMMIT, read only, and no wait without an end."""
+        """AUTOCOMMIT, read only, no wait without an end, and numbers as they were sent."""
         milliseconds = seconds * 1000
         parameters = {
             "default_transaction_read_only": "on",
@@ -101,6 +102,7 @@ class PostgreSQL:
             "idle_in_transaction_session_timeout": milliseconds * 6,
         }
         return {
+            "json_deserializer": read_jsonb,
             # Otherwise the driver would send BEGIN by itself, in a message of its own.
             "isolation_level": "AUTOCOMMIT",
             "pool_timeout": seconds,

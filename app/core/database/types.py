@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 from sqlalchemy import JSON, BigInteger, DateTime, Integer
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from app.clock import cut
+from app.core.values import MAX_INTEGER
 
 #: Integer keys: 64 bits on PostgreSQL; SQLite gives its own 64-bit row ids only to a plain INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 #: A JSON value; JSONB on PostgreSQL.
 JSONValue = JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+#: An integer beyond `MAX_INTEGER` has as many digits.
+MANY_DIGITS = re.compile(rb"\d{16}")
 
 #: Every table's arguments: SQLite would hand the highest deleted id out again (trap 26).
 KEEP_IDS = {"sqlite_autoincrement": True}
@@ -47,3 +54,20 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def read_jsonb(text: bytes) -> Any:
+    """The value of a JSONB column.
+
+    PostgreSQL writes 1e16 as an integer that no client could send back (contract, section 0): it is a float again.
+    """
+    value = orjson.loads(text)
+    return _with_floats(value) if MANY_DIGITS.search(text) else value
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_floats(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(part) for part in value]
+    return float(value) if isinstance(value, int) and abs(value) > MAX_INTEGER else value
