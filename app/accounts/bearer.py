@@ -15,7 +15,7 @@ from jwt.exceptions import PyJWTError
 
 from app.clock import now
 from app.config import Settings, current_settings
-from app.core.values import JsonObject
+from app.core.values import MAX_INTEGER, JsonObject
 from app.errors import UnauthorizedError
 
 ACCESS, REFRESH = "access", "refresh"
@@ -109,10 +109,10 @@ def read_token(encoded: str, kind: str) -> Claims:
     try:
         payload = _verified(encoded, settings.secret_key, settings.secret_key_previous)
         claims = Claims(
-            user_id=int(payload["sub"]),
+            user_id=_subject(payload["sub"]),
             sign_in_id=str(payload["sid"]),
-            generation=int(payload["gen"]),
-            attempt=int(payload["att"]),
+            generation=_number(payload["gen"]),
+            attempt=_number(payload["att"]),
         )
         expiry = float(payload["exp"])
     except (PyJWTError, JWTExtendedException, KeyError, ValueError, TypeError):
@@ -125,6 +125,20 @@ def read_token(encoded: str, kind: str) -> Claims:
         advice = "Refresh it with POST /api/v1/auth/refresh." if kind == ACCESS else "Sign in again."
         raise UnauthorizedError("token_expired", f"The {kind} token has expired. {advice}")
     return claims
+
+
+def _subject(sent: str) -> int:
+    """The user's id, in ASCII digits: `int` would also take spaces, signs and the digits of other scripts."""
+    if not (sent.isascii() and sent.isdecimal()):
+        raise ValueError("not a user's id")
+    return _number(int(sent))
+
+
+def _number(sent: object) -> int:
+    """A whole number that the database can keep."""
+    if type(sent) is not int or not 0 <= sent <= MAX_INTEGER:
+        raise ValueError("not a number of ours")
+    return sent
 
 
 @lru_cache(maxsize=4096)

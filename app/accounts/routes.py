@@ -13,6 +13,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 from sqlalchemy import select
 
 from app.accounts import bearer, tokens
+from app.accounts.emails import normalized_email
 from app.accounts.passwords import LONGEST, is_password
 from app.config import current_settings
 from app.core.database.engine import db
@@ -88,7 +89,7 @@ class CredentialsSchema(Schema):
 def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
     credentials = _read_credentials()
-    email = credentials["email"].strip().lower()
+    email = normalized_email(credentials["email"])
     _refuse_too_many(email)
     user = db.session.scalar(select(User).where(User.email == email))
     # No connection is held while a password is hashed.
@@ -161,7 +162,9 @@ def _refuse_too_many(email: str) -> None:
     limiter = _limiter()
     for rate, keys in _login_limits(email):
         if not limiter.test(rate, *keys):
-            wait = max(1, round(limiter.get_window_stats(rate, *keys).reset_time - time.time()))
+            wait = round(limiter.get_window_stats(rate, *keys).reset_time - time.time())
+            # The limiter knows only the time of day. Nobody waits longer than the window, even if the clock was set.
+            wait = min(max(1, wait), rate.get_expiry())
             raise TooManyTriesError(headers={"Retry-After": str(wait)})
 
 

@@ -167,7 +167,7 @@ FOREIGN = [b"\xff\xe1\x40\0Exif", b"PK\x03\x04 in parts \xff\xd9", b"%s", b"\xff
 
 
 @pytest.mark.parametrize("trailer", FOREIGN, ids=["segment", "end mark", "second picture", "frame"])
-@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("name", [name for name in JPEGS if name != "progressive"])
 def test_what_is_missing_before_a_foreign_trailer_is_noticed(name: str, trailer: bytes) -> None:
     whole = JPEGS[name]()
     other = trailer.replace(b"%s", jpeg()) + b"and the rest"
