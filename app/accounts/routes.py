@@ -9,6 +9,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 from sqlalchemy import select
 
 from app.accounts import bearer, throttle, tokens
+from app.accounts.emails import normalized_email
 from app.accounts.passwords import LONGEST, is_password
 from app.core.database.engine import db
 from app.core.values import UUID_FORM, JsonObject
@@ -69,7 +70,7 @@ class CredentialsSchema(Schema):
 def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
     credentials = _read_credentials()
-    email = credentials["email"].strip().lower()
+    email = normalized_email(credentials["email"])
     with throttle.counted(email, UnauthorizedError):
         return _uncached(_sign_in(email, credentials["password"], credentials["device_id"]))
 

@@ -156,7 +156,9 @@ def _count(groups: _Groups) -> None:
 
 
 def _seconds_left(limit: _Limit) -> int:
-    return max(1, round(_limiter().get_window_stats(limit.rate, *limit.keys).reset_time - time.time()))
+    wait = round(_limiter().get_window_stats(limit.rate, *limit.keys).reset_time - time.time())
+    # The limiter knows only the time of day. Nobody waits longer than the window, even if the clock was set.
+    return min(max(1, wait), limit.rate.get_expiry())
 
 
 def _take_back(groups: _Groups) -> None:

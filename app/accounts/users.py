@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.accounts.administrators import lock_users, require_still_admin
+from app.accounts.emails import normalized_email
 from app.accounts.passwords import fault_of, hash_password
 from app.accounts.tokens import end_sign_ins
 from app.clock import to_wire
@@ -36,7 +37,7 @@ def serialize_account(user: User) -> JsonObject:
 
 def add_user(origin: Origin, *, email: str, name: str, role: str, password: str, active: bool = True) -> User:
     """Add a user. Raises `InvalidError` if the address is taken or the password cannot be set."""
-    values = {"email": email.strip().lower(), "name": name, "role": role, "active": active}
+    values = {"email": normalized_email(email), "name": name, "role": role, "active": active}
     values["password_hash"] = _hashed(password, email, name)
 
     def work(recorder: Recorder) -> User:

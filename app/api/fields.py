@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
+from app.accounts.emails import normalized_email
 from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values, read_id
 from app.http.body import find_unstorable
 from app.openapi.shapes import TEXT_OF_ID, JsonSchema
@@ -17,9 +18,14 @@ DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 NUMBER_FORM = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
+#: A text in which at least one character can be seen. Spaces and characters without a width are not enough.
+SEEN = r"[\s\S]*[^\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]"
+
+
 def line(longest: int = 255, **options: Any) -> fields.String:
-    """A string of 1 to `longest` characters, which fits its column on every database (trap 10)."""
-    return fields.String(validate=validate.Length(1, longest), **options)
+    """A string of 1 to `longest` characters, not all blank, which fits its column on every database (trap 10)."""
+    seen = validate.Regexp(SEEN, error="Nothing of it can be seen.")
+    return fields.String(validate=[validate.Length(1, longest), seen], **options)
 
 
 def text(longest: int = 255, **options: Any) -> fields.String:
@@ -53,11 +59,11 @@ class StrictBoolean(fields.Boolean):
 
 
 class EmailField(fields.Email):
-    """An e-mail address; it becomes lower case, in which it is stored and compared."""
+    """An e-mail address, in the one form in which it is stored and compared."""
 
     def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> str:
         email: str = super()._deserialize(value, attr, data, **kwargs)
-        return email.strip().lower()
+        return normalized_email(email)
 
 
 class DateField(fields.Date):

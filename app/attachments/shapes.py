@@ -46,11 +46,12 @@ def upload_form(part: str) -> JsonSchema:
 def upload_answer(key: str) -> JsonSchema:
     """The answer of an upload, with the attachment's id under `key`."""
     return obj(
-        ("replayed", "deleted"),
+        ("replayed", "deleted", "warning"),
         success=TRUE,
         **{key: TEXT},
         message=TEXT,
         data=with_description(nullable(STORED), "Null where the attachment is gone, or no longer visible."),
         replayed=with_description(BOOLEAN, "This is the answer to a retry."),
         deleted=with_description(BOOLEAN, "The attachment has been deleted or replaced since."),
+        warning=with_description(TEXT, "The image was stored, but something of it may be missing."),
     )

@@ -26,6 +26,8 @@ class Stored:
     is_replayed: bool = False
     #: Whether that attachment has been deleted or replaced since.
     is_deleted: bool = False
+    #: A sentence about a picture of which something may be missing.
+    warning: str | None = None
 
     def body(self, key: str, message: str) -> JsonObject:
         """The body of the answer, with the attachment's id under `key`."""
@@ -34,6 +36,8 @@ class Stored:
             body["replayed"] = True
         if self.is_deleted:
             body["deleted"] = True
+        if self.warning is not None:
+            body["warning"] = self.warning
         return body
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from uuid import uuid4
 
@@ -76,7 +76,7 @@ def store_image(
         raise
     if not stored.is_new:
         drop_object(key)
-    return stored
+    return replace(stored, warning=facts.warning)
 
 
 def check_destination(user: User, destination: Destination) -> None:

@@ -18,20 +18,22 @@ def storage_group() -> None:
 
 
 @storage_group.command("check")
+@click.option("--content", is_flag=True, help="Read all bytes, and compare them with the SHA-256 of their upload.")
 @with_appcontext
-def check_command() -> None:
+def check_command(content: bool) -> None:
     """Compare storage and database. Changes nothing; exits with 1 if bytes are missing or damaged."""
     with reported_failures():
-        findings = upkeep.check()
+        findings = upkeep.check(reads_content=content)
     click.echo(f"{findings.objects} objects, {findings.attachments} attachments")
     for sentence, names in (
         ("without a row (`storage gc` removes it once it is old enough)", findings.orphans),
         ("whose bytes are missing", findings.missing),
         ("whose bytes have another size", findings.damaged),
+        ("whose bytes are not those that were sent", findings.altered),
     ):
         for name in names:
             click.echo(f"{name}: {sentence}")
-    if findings.missing or findings.damaged:
+    if findings.missing or findings.damaged or findings.altered:
         sys.exit(1)
 
 

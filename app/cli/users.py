@@ -8,6 +8,7 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
+from app.accounts.emails import normalized_email
 from app.accounts.users import add_user, change_user
 from app.cli.failures import reported_failures
 from app.core.database.engine import db
@@ -75,7 +76,7 @@ def deactivate_command(email: str) -> None:
 
 
 def _change(email: str, values: Values) -> None:
-    user_id = db.session.scalar(select(User.id).where(User.email == email.strip().lower()))
+    user_id = db.session.scalar(select(User.id).where(User.email == normalized_email(email)))
     if user_id is None:
         raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
     change_user(ORIGIN, user_id, values)

@@ -372,6 +372,13 @@ class JsonParser(FlaskParser):
         """The body, for webargs."""
         return read_json(req)
 
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """The query, for webargs. Of two equal keys it would drop one without a word."""
+        repeated = [name for name, values in req.args.lists() if len(values) > 1]
+        if repeated:
+            raise InvalidError(extra={"details": {name: ["Send it once."] for name in repeated[:MAX_DETAILS]}})
+        return super().load_querystring(req, schema)
+
     def handle_error(
         self,
         error: Any,

@@ -397,6 +397,10 @@ def test_a_query_parameter_that_cannot_be_is_named(office: FlaskClient, query: s
     assert set(details(office.get(f"{INSPECTIONS}?{query}"))) == {query.partition("=")[0]}
 
 
+def test_a_query_parameter_that_came_twice_is_named(office: FlaskClient) -> None:
+    assert details(office.get(f"{INSPECTIONS}?page=1&page=2&q=a")) == {"page": ["Send it once."]}
+
+
 def test_bytes_that_are_no_text_find_nothing(office: FlaskClient) -> None:
     assert ids(office.get(f"{INSPECTIONS}?q=%ED%A0%80%FF")) == []
 

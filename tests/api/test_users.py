@@ -47,6 +47,19 @@ def test_an_address_is_kept_and_compared_in_lower_case(app: Flask, world: World,
     assert login(app, "nEw@eXample.com", NEW["password"]) == 200
 
 
+@pytest.mark.parametrize("look_alike", ["\uff4e\uff45\uff57@example.com", "new@EXAMPLE\uff0ecom"])
+def test_addresses_that_look_alike_are_one_address(app: Flask, office: FlaskClient, look_alike: str) -> None:
+    assert office.post(USERS, json={**NEW, "email": "new@example.com"}).status_code == 201
+    again = office.post(USERS, json={**NEW, "email": look_alike})
+    assert details(again) == {"email": ["This e-mail address is taken."]}
+    assert login(app, look_alike, NEW["password"]) == 200
+
+
+@pytest.mark.parametrize("name", [" ", "\u200b", "\u2028\t"])
+def test_a_name_of_which_nothing_can_be_seen_is_refused(office: FlaskClient, name: str) -> None:
+    assert details(office.post(USERS, json={**NEW, "name": name})) == {"name": ["Nothing of it can be seen."]}
+
+
 def test_two_requests_for_one_address_make_one_user(world: World, app: Flask, sign_in: SignIn, admin: User) -> None:
     clients = [sign_in(admin) for _ in range(4)]
     barrier, statuses = threading.Barrier(4), []

@@ -66,6 +66,19 @@ def test_check_reports_orphans_both_ways(app: Flask, photo: dict[str, Any]) -> N
     assert check(app).missing == [photo["id"]]
 
 
+def test_a_stored_photo_whose_bytes_changed_is_found_where_contents_are_read(app: Flask, photo: dict[str, Any]) -> None:
+    (path,) = files_in(app)
+    with app.app_context():
+        assert upkeep.check(reads_content=True).altered == []
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+    with app.app_context():
+        assert upkeep.check().altered == []
+        assert upkeep.check(reads_content=True).altered == [photo["id"]]
+
+
 def test_collect_removes_only_old_orphans(app: Flask, clock: SettableClock, photo: dict[str, Any]) -> None:
     (stored,) = files_in(app)
     age(stored, clock, days=400)

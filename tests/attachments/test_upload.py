@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 
 from app.attachments import upload as module
 from app.attachments.storage import images
 from app.attachments.storage.images import verify
+from app.attachments.storage.missing import END_IS_MISSING
 from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
@@ -313,6 +315,17 @@ def test_the_message_says_why_a_file_is_no_image_and_names_no_library(
     answer = upload(device, form_fill, data)
     assert (answer.status_code, answer.json["error"]) == (415, "File must be an image")
     assert reason in answer.json["message"]
+
+
+def test_a_photo_without_its_last_bytes_is_stored_with_a_warning(
+    app: Flask, device: FlaskClient, form_fill: FormFill
+) -> None:
+    data = encode(Image.effect_noise((320, 240), 80))[:-60]
+    for _ in range(2):
+        answer = upload(device, form_fill, data, local_id="up-1")
+        assert (answer.status_code, answer.json["warning"]) == (200, END_IS_MISSING)
+    assert [file.read_bytes() for file in files_in(app)] == [data]
+    assert "warning" not in upload(device, form_fill).json
 
 
 class TestLimits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,23 +14,11 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from app.attachments.storage import jpeg, png
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.kinds import refusal
+from app.attachments.storage.missing import BAND, check_end, require_all_before_end_mark, with_end
 from app.attachments.storage.turns import LONGEST_WAIT, Turns
 
 THUMBNAIL_SIDE = 1024
 THUMBNAIL_QUALITY = 82
-
-#: Pixels of the image that are copied at a time.
-BAND = 2**20
-
-#: Bytes that may stand in place of missing ones, with all restart markers: a picture that lacks nothing looks the same
-#: with each of them.
-TAILS = [
-    b"".join(bytes([filler]) * 16 + bytes([0xFF, 0xD0 + number]) for number in range(8))
-    for filler in (0x00, 0x55, 0xAA)
-]
-
-#: How many of the zeros at the end of a file may belong to the image.
-MOST_LAST_ZEROS = 2
 
 #: Modes of pictures with nothing but grey, and of pictures that a profile of each kind is for.
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
@@ -49,6 +36,8 @@ class ImageFacts:
     content_type: str
     width: int
     height: int
+    #: A sentence for the client about a picture that is kept although something of it may be missing.
+    warning: str | None = None
 
 
 def verify(data: bytes, max_pixels: int, wait: float = LONGEST_WAIT) -> ImageFacts:
@@ -56,6 +45,7 @@ def verify(data: bytes, max_pixels: int, wait: float = LONGEST_WAIT) -> ImageFac
 
     Only the first picture of an MPO is decoded, because editors keep the index of the others and drop the pictures.
     Bytes after the image are ignored, because phones put a video there.
+    A JPEG may lack its last bytes as long as every row can be seen; then the facts have a warning.
     Raises `NotAnImageError`, also for a truncated file, `ImageTooLargeError` above `max_pixels`, and `TryAgainError`
     if other images keep the decoder busy for `wait` seconds.
     """
@@ -70,51 +60,25 @@ def verify(data: bytes, max_pixels: int, wait: float = LONGEST_WAIT) -> ImageFac
 def _verify_jpeg(data: bytes, max_pixels: int) -> ImageFacts:
     facts = jpeg.read_jpeg(data)
     _bound_pixels(facts.width, facts.height, max_pixels)
-    if not facts.has_end_mark:
-        _require_all_pixels(data, facts)
+    warning = None
+    if facts.has_end_mark:
+        _require_decodable(data, facts)
     else:
-        with _opened(data, "JPEG") as image:
-            if not facts.lossless:
-                # At 1/8 scale the decoder still reads everything and refuses a truncated file, but takes only a few
-                # megabytes (trap 30).
-                image.draft(None, (max(1, facts.width // 8), max(1, facts.height // 8)))
-            # Pillow's `verify()` accepts truncated JPEGs; only decoding notices (trap 12).
-            image.load()
-    return ImageFacts(content_type="image/jpeg", width=facts.width, height=facts.height)
+        warning = check_end(data, facts)
+    return ImageFacts(content_type="image/jpeg", width=facts.width, height=facts.height, warning=warning)
 
 
-def _require_all_pixels(data: bytes, facts: jpeg.Jpeg) -> None:
-    """Raise `NotAnImageError` if more than the end mark is missing.
-
-    A decoder fills what is missing without a word. So the image is decoded with several fillers: what differs is
-    missing.
-    """
-    can_tell = facts.whole_bytes <= jpeg.MAX_KEPT and len(TAILS) * facts.work <= jpeg.MAX_WORK
-    if not can_tell or facts.lossless or not facts.is_refined:
-        raise NotAnImageError("it is truncated.")
-    first = _checksum(data, facts, TAILS[0])
-    if any(_checksum(data, facts, tail) != first for tail in TAILS[1:]):
-        raise NotAnImageError("it is truncated.")
-
-
-def _checksum(data: bytes, facts: jpeg.Jpeg, tail: bytes) -> int:
-    """A checksum of the pixels with `tail` in place of the end mark."""
-    checksum = 0
-    with _opened(_with_end(data, facts, tail), "JPEG") as image:
+def _require_decodable(data: bytes, facts: jpeg.Jpeg) -> None:
+    with _opened(data, "JPEG") as image:
+        if not facts.lossless:
+            # At 1/8 scale the decoder still reads everything and refuses a truncated file, but takes only a few
+            # megabytes (trap 30).
+            image.draft(None, (max(1, facts.width // 8), max(1, facts.height // 8)))
+        # Pillow's `verify()` accepts truncated JPEGs; only decoding notices (trap 12).
         image.load()
-        rows = max(1, BAND // image.width)
-        for top in range(0, image.height, rows):
-            band = image.crop((0, top, image.width, min(image.height, top + rows)))
-            checksum = zlib.crc32(band.tobytes(), checksum)
-    return checksum
-
-
-def _with_end(data: bytes, facts: jpeg.Jpeg, tail: bytes = b"") -> bytes:
-    """The image with an end mark. Many zeros behind it are no part of it, and a last byte 0xFF is half a marker."""
-    image = data[: facts.end].rstrip(b"\0")
-    # The first zeros may be the last bytes of the image, for example the stuffed zero behind a byte 0xFF.
-    image += data[len(image) : min(len(image) + MOST_LAST_ZEROS, facts.end)]
-    return image.rstrip(b"\xff") + tail + jpeg.END
+    has_trailer = facts.end < len(data)
+    if has_trailer and facts.is_refined and not facts.lossless and 4 * facts.work <= jpeg.MAX_WORK:
+        require_all_before_end_mark(data, facts)
 
 
 def _verify_png(data: bytes, max_pixels: int) -> ImageFacts:
@@ -163,7 +127,7 @@ def _for_thumbnail(data: bytes) -> Image.Image:
             image.info["exif"] = b"Exif\0\0" + source.exif
         return image
     facts = jpeg.read_jpeg(data)
-    image = _opened(data if facts.has_end_mark else _with_end(data, facts), "JPEG")
+    image = _opened(data if facts.has_end_mark else with_end(data, facts), "JPEG")
     if not facts.lossless:
         scale = THUMBNAIL_SIDE / max(image.size)
         image.draft("RGB", (ceil(image.width * scale), ceil(image.height * scale)))

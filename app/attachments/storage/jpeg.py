@@ -21,9 +21,12 @@ MAX_KEPT = 200_000_000
 #: seconds.
 MAX_SEGMENTS = 10_000
 
-#: A marker that begins a segment: not a stuffed or a fill byte, and no marker that stands alone.
-MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+#: A marker that begins a segment: not a stuffed or a fill byte, and no restart marker.
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = 0xD8, 0xD9, 0xDA
+#: Codes that may follow the data of a scan: tables, another scan, the number of lines, the restart interval, comments
+#: and applications' data. Any other belongs to data that stand in the end mark's place, such as a second picture.
+BEHIND_A_SCAN = {0xC4, START_OF_SCAN, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 #: Start of frame: baseline, extended, progressive, lossless, each with Huffman codes.
 FRAMES = range(0xC0, 0xC4)
 LOSSLESS_FRAME = 0xC3
@@ -47,6 +50,8 @@ class Jpeg:
     end: int
     has_end_mark: bool
     lossless: bool
+    #: Rows of pixels that are coded together.
+    block_rows: int
     #: Whether the scans bring every coefficient of every component to its last bit.
     is_refined: bool
 
@@ -69,7 +74,7 @@ def read_jpeg(data: bytes) -> Jpeg:
         if code == END_OF_IMAGE:
             end, has_end_mark = body, True
             break
-        if body + _length(data, body) > len(data):
+        if body + _length(data, body) > len(data) or (scans and code not in BEHIND_A_SCAN):
             # What looks like a segment is cut off, or belongs to other data that stand in the end mark's place.
             end = start
             break
@@ -94,6 +99,7 @@ def read_jpeg(data: bytes) -> Jpeg:
         end=end,
         has_end_mark=has_end_mark,
         lossless=frame.lossless,
+        block_rows=frame.block_rows,
         is_refined=len(refined) >= 64 * len(frame.components),
     )
 
@@ -108,6 +114,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if segments > MAX_SEGMENTS:
             raise NotAnImageError(f"it has more than {MAX_SEGMENTS} segments.")
         code = marker[1][0]
+        if code == START_OF_IMAGE and not seen_scan:
+            position = marker.end()
+            continue
         seen_scan = seen_scan or code == START_OF_SCAN
         yield code, marker.start(), marker.end()
         position = marker.end() + _length(data, marker.end())
@@ -125,6 +134,8 @@ class _Frame:
     width: int
     height: int
     lossless: bool
+    #: Rows of pixels that are coded together.
+    block_rows: int
     #: Component id -> values of one pass over it.
     components: dict[int, int]
 
@@ -167,8 +178,14 @@ def _read_frame(code: int, body: bytes, before: _Frame | None) -> _Frame:
     height, width = int.from_bytes(body[3:5], "big"), int.from_bytes(body[5:7], "big")
     if not height or not width:
         raise NotAnImageError("it is a JPEG that does not say its size at its beginning. Save it as a usual JPEG.")
-    components = _components(body[8 : 8 + 3 * body[7]], width * height)
-    return _Frame(width=width, height=height, lossless=code == LOSSLESS_FRAME, components=components)
+    described = body[8 : 8 + 3 * body[7]]
+    return _Frame(
+        width=width,
+        height=height,
+        lossless=code == LOSSLESS_FRAME,
+        block_rows=8 * max(factors & 15 for factors in described[1::3]),
+        components=_components(described, width * height),
+    )
 
 
 def _components(body: bytes, pixels: int) -> dict[int, int]:
