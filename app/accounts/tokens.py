@@ -28,6 +28,7 @@ from app.core.database.rows import detached, row_columns
 from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject
 from app.errors import UnauthorizedError
+from app.http.logs import log_security_event
 from app.models import SignIn, User
 
 #: The place of a token in its family.
@@ -86,6 +87,7 @@ def refresh(claims: Claims) -> JsonObject:
         if place in (OLDER, REPLACED):
             # Committed instead of raised, so that the copied token is of no further use.
             sign_in.revoked_at = now()
+            log_security_event("refresh token reused", account_id=user.id)
             return None
         if place == NEXT:
             _promote(sign_in, claims)
@@ -216,10 +218,11 @@ def _locked_user(user_id: int) -> User | None:
 
 
 def _locked_sign_in(claims: Claims) -> SignIn | None:
-    """The family, locked; None if it is revoked."""
+    """The family, locked; None if it is revoked, or began too long ago."""
     statement = (
         select(SignIn)
         .where(SignIn.id == claims.sign_in_id, SignIn.user_id == claims.user_id, SignIn.revoked_at.is_(None))
+        .where(SignIn.created_at > now() - timedelta(days=current_settings().sign_in_days))
         .with_for_update()
     )
     return db.session.scalar(statement, execution_options={"populate_existing": True})

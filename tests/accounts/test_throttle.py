@@ -12,7 +12,7 @@ from flask import Flask
 from limits.errors import StorageError as StoreError
 from werkzeug.test import TestResponse
 
-from app.accounts import routes, throttle
+from app.accounts import routes, throttle, tokens
 from app.accounts.throttle import network_of
 from app.models import User
 from tests.conftest import PASSWORD, World
@@ -57,7 +57,7 @@ def test_tries_at_the_same_moment_are_all_counted(attempt: Try, monkeypatch: pyt
 
 def test_what_is_no_wrong_password_is_not_counted(attempt: Try, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(routes.tokens, "start_sign_in", _unavailable)
+        patch.setattr(tokens, "start_sign_in", _unavailable)
         assert {attempt(PASSWORD).status_code for _ in range(12)} == {500}
     assert attempt(PASSWORD).status_code == 200
 
