@@ -17,6 +17,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
+from app.http.logs import log_security_event
 from app.models import SignIn
 from app.openapi.shapes import BOOLEAN, TEXT, TIME, UUID, Named, array_of, nullable, obj
 from app.web import RestBlueprint, answer, described, origin_of_request, signed_in_user, unit_of_work
@@ -48,6 +49,7 @@ def change_password(body: Values) -> Response:
     user = signed_in_user()
     with throttle.counted(user.email, InvalidError):
         if not is_password(body["current_password"], user.password_hash):
+            log_security_event("wrong current password")
             raise InvalidError(extra={"details": {"current_password": ["This is not your password."]}})
     change_own_password(origin_of_request(), user, body["new_password"], g.sign_in_id)
     return answer({}, "Password changed; all other sign-ins have ended")
@@ -83,9 +85,12 @@ def end_sign_in(sign_in_id: str) -> Response:
 
 def _present_sign_ins(user_id: int) -> Sequence[SignIn]:
     """The sign-ins of a user that have not ended."""
-    oldest = now() - timedelta(days=current_settings().refresh_token_days)
+    settings = current_settings()
     statement = select(SignIn).where(
-        SignIn.user_id == user_id, SignIn.revoked_at.is_(None), SignIn.last_used_at > oldest
+        SignIn.user_id == user_id,
+        SignIn.revoked_at.is_(None),
+        SignIn.last_used_at > now() - timedelta(days=settings.refresh_token_days),
+        SignIn.created_at > now() - timedelta(days=settings.sign_in_days),
     )
     return db.session.scalars(statement.order_by(SignIn.last_used_at.desc(), SignIn.id)).all()
 

@@ -15,8 +15,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 #: Characters of a password (NIST SP 800-63B): enough of them, and few enough to be hashed and estimated quickly.
 SHORTEST, LONGEST = 8, 128
 
-#: A password that is found in fewer guesses is easy to guess: the lists of common passwords, words and names, the year
-#: behind them, rows of the keyboard. zxcvbn calls it its second lowest score.
+#: A password that takes fewer guesses is refused: common passwords, words and names, perhaps with a year, and rows of
+#: the keyboard. This is the least that zxcvbn gives a score of 2.
 GUESSES = 1_000_000
 
 #: The characters at the front that are estimated. zxcvbn takes seconds for 72 digits and signs that stand for letters.

@@ -1,8 +1,7 @@
 """The limits of failed sign-ins: for a network, and for an account over all networks (contract, section 1).
 
 A try counts as failed before its password is looked at, so that tries at the same moment are counted, too. The count is
-taken back if the try did not fail. No address and no account is ever shut out for longer than a limit's window, and
-nothing that others do shuts a network out of an account altogether.
+taken back if the try did not fail. Nothing that happens in other networks shuts a network out of an account.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from app.core.database.rows import detached, row_columns
 from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject
 from app.errors import UnauthorizedError
+from app.http.logs import log_security_event
 from app.models import RefreshToken, SignIn, User
 
 #: No row that a statement changes is read again from the session.
@@ -80,6 +81,7 @@ def refresh(claims: Claims) -> JsonObject:
         if not _use(claims):
             # Committed instead of raised, so that the copied token is of no further use.
             sign_in.revoked_at = now()
+            log_security_event("refresh token reused", account_id=user.id)
             return None
         sign_in.last_used_at = now()
         return _answer(_issue(sign_in, predecessor_id=claims.token_id), user, sign_in.device_id)
@@ -185,10 +187,11 @@ def _locked_user(user_id: int) -> User | None:
 
 
 def _locked_sign_in(claims: Claims) -> SignIn | None:
-    """The family, locked; None if it is revoked."""
+    """The family, locked; None if it is revoked, or began too long ago."""
     statement = (
         select(SignIn)
         .where(SignIn.id == claims.sign_in_id, SignIn.user_id == claims.user_id, SignIn.revoked_at.is_(None))
+        .where(SignIn.created_at > now() - timedelta(days=current_settings().sign_in_days))
         .with_for_update()
     )
     return db.session.scalar(statement, execution_options={"populate_existing": True})

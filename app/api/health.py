@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
 
+from app.accounts.throttle import check_store
+from app.api.metrics import has_metrics_token
 from app.attachments.storage import current_storage
+from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.drift import find_drift
@@ -29,6 +35,13 @@ WORKING = ("ok", "differ")
 #: The bytes that must still fit on the disk of a SQLite file.
 ROOM = 64 * 1024
 
+#: How long a check that writes is kept. After a failure it is soon made again, so that a server that is well again
+#: gets its traffic back.
+GOOD_SECONDS, BAD_SECONDS = 10, 1
+
+#: The check whose failure leaves the server ready: people who are signed in work on, and a proxy must not end that.
+SIGN_IN = "sign_in"
+
 
 @blueprint.get("/healthz")
 @public
@@ -40,25 +53,39 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 @public
-@described(answer=obj(success=TRUE, status=TEXT, checks=OBJECT))
+@described(answer=obj(("checks",), success=TRUE, status=TEXT, checks=OBJECT))
 def readyz() -> Response:
-    """Database, migrations, models and storage work. Otherwise 503, which names those that do not."""
+    """Database, migrations, models and storage work. Otherwise the answer is 503.
+
+    `checks` names each of them, to requests from the machine itself or with `FIELDPOST_METRICS_TOKEN`.
+    """
     checks = dict(_checks())
-    failing = ", ".join(name for name, result in checks.items() if result not in WORKING)
+    details = {"checks": checks} if _is_trusted() else {}
+    failing = [name for name, result in checks.items() if result not in WORKING and name != SIGN_IN]
     if failing:
-        fault = TryAgainError(f"Not ready: {failing}")
-        fault.extra["checks"] = checks
+        fault = TryAgainError(f"Not ready: {', '.join(failing)}" if details else "Not ready")
+        fault.extra |= details
         raise fault
-    return jsonify({"success": True, "status": "ready", "checks": checks})
+    return jsonify({"success": True, "status": "ready", **details})
+
+
+def _is_trusted() -> bool:
+    """Whether the request comes from this machine, or has the metrics' token."""
+    with suppress(ValueError):
+        if ip_address(request.remote_addr or "").is_loopback:
+            return True
+    return has_metrics_token()
 
 
 def _checks() -> Iterator[tuple[str, str]]:
-    steps: tuple[tuple[str, Callable[[], str | None]], ...] = (
+    steps: list[tuple[str, Callable[[], str | None]]] = [
         ("database", _check_database),
         ("migrations", _check_migrations),
         ("models", _check_models),
-        ("storage", current_storage().check),
-    )
+        ("storage", lambda: _keep("storage", current_storage().check)),
+    ]
+    if not current_settings().rate_limit_storage.startswith("memory:"):
+        steps.append((SIGN_IN, lambda: _keep(SIGN_IN, check_store)))
     for name, check in steps:
         try:
             yield name, check() or "ok"
@@ -73,7 +100,26 @@ def _check_database() -> None:
     directory = database_of(db.engine).directory(db.engine)
     if directory is not None:
         # PostgreSQL's operator watches its disk. This disk is ours, and may be another than the storage's.
-        _check_room(directory)
+        _keep("room", lambda: _check_room(directory))
+
+
+def _keep(name: str, check: Callable[[], None]) -> None:
+    """Run a check that costs something, or raise what it raised a moment ago, because strangers may ask, too."""
+    kept: dict[str, tuple[float, Exception | None]] = current_app.extensions.setdefault("fieldpost.kept_checks", {})
+    until, error = kept.get(name, (0.0, None))
+    if until <= time.monotonic():
+        error = _error_of(check)
+        kept[name] = time.monotonic() + (GOOD_SECONDS if error is None else BAD_SECONDS), error
+    if error is not None:
+        raise error.with_traceback(None)
+
+
+def _error_of(check: Callable[[], None]) -> Exception | None:
+    try:
+        check()
+    except Exception as error:  # the caller keeps it and raises it
+        return error
+    return None
 
 
 def _check_room(directory: Path) -> None:

@@ -46,7 +46,7 @@ def show() -> Response:
     is_open = _came_by_own_port() if settings.metrics_port else bool(settings.metrics_token)
     if not is_open:
         raise NotFoundError()
-    if settings.metrics_token and not _has_token(settings.metrics_token):
+    if settings.metrics_token and not has_metrics_token():
         raise UnauthorizedError("token_invalid", "Send `Authorization: Bearer <FIELDPOST_METRICS_TOKEN>`.")
     return Response(metrics.render(_measure()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -57,9 +57,11 @@ def _came_by_own_port() -> bool:
     return bool(port) and connection is not None and connection.getsockname()[1] == port
 
 
-def _has_token(token: str) -> bool:
+def has_metrics_token() -> bool:
+    """Whether the request brings the token of the settings. False if there is none."""
+    token = current_settings().metrics_token
     sent = request.headers.get("Authorization", "").encode("utf-8", "replace")
-    return hmac.compare_digest(sent, f"Bearer {token}".encode())
+    return bool(token) and hmac.compare_digest(sent, f"Bearer {token}".encode())
 
 
 def _measure() -> Iterator[Metric]:

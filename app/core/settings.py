@@ -66,6 +66,7 @@ class Settings:
     access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
     refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)
     refresh_reuse_seconds: int = setting(60, "How long a used refresh token may always be used again", minimum=0)
+    sign_in_days: int = setting(365, "How long a sign-in can be refreshed, however often it is used", minimum=1)
     login_rate: str = setting("10 per minute", "Failed sign-ins on one account from one network")
     account_login_rate: str = setting("100 per hour", "Failed sign-ins on one account from all networks together")
     rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")

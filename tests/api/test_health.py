@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,13 @@ from flask import Flask
 from flask_migrate import downgrade
 from sqlalchemy import text
 
+from app import create_app
+from app.api import health
 from app.attachments.storage import StoredObject
 from app.core.database.engine import db
 from app.core.database.transactions import writing
+from tests.conftest import PASSWORD, World
+from tests.support.answers import json_of
 
 
 def test_a_process_that_answers_is_alive(app: Flask) -> None:
@@ -58,6 +63,61 @@ def test_a_storage_that_cannot_be_written_is_not_ready(app: Flask, monkeypatch: 
     monkeypatch.setattr(type(app.extensions["fieldpost.storage"]), "check", _broken)
     fault = _not_ready(app, "Not ready: storage")
     assert fault["checks"] == {"database": "ok", "migrations": "ok", "models": "ok", "storage": "failed"}
+
+
+def test_checks_that_write_are_kept_and_soon_made_again_after_a_failure(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, calls, is_broken = 0.0, [], False
+
+    def check(*_: object) -> None:
+        calls.append(seconds)
+        if is_broken:
+            _broken()
+
+    monkeypatch.setattr(type(app.extensions["fieldpost.storage"]), "check", check)
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: seconds + 1000))
+    statuses = []
+    for seconds, is_broken in ((0.0, False), (9.0, True), (10.0, True), (10.5, False), (11.0, False)):  # noqa: B007
+        statuses.append(app.test_client().get("/readyz").status_code)
+    assert statuses == [200, 200, 503, 503, 200]
+    assert calls == [0.0, 10.0, 11.0]
+
+
+@pytest.mark.parametrize(
+    ("address", "sees"),
+    [("127.0.0.1", True), ("::1", True), ("192.0.2.1", False), ("2001:db8::1", False), ("", False)],
+)
+def test_only_the_machine_itself_sees_which_part_has_failed(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, address: str, sees: bool
+) -> None:
+    asked = app.test_client().get("/readyz", environ_base={"REMOTE_ADDR": address})
+    assert (asked.status_code, "checks" in json_of(asked)) == (200, sees)
+    monkeypatch.setattr(type(app.extensions["fieldpost.storage"]), "check", _broken)
+    app.extensions["fieldpost.kept_checks"].clear()
+    asked = app.test_client().get("/readyz", environ_base={"REMOTE_ADDR": address})
+    assert (asked.status_code, "checks" in json_of(asked)) == (503, sees)
+    assert ("storage" in asked.text) is sees
+
+
+@pytest.mark.database("sqlite")
+def test_the_token_of_the_metrics_shows_which_part_has_failed(environment: dict[str, str]) -> None:
+    app = create_app({**environment, "FIELDPOST_METRICS_TOKEN": "t" * 32})
+    for token, sees in (("t" * 32, True), ("wrong", False)):
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = app.test_client().get("/readyz", headers=headers, environ_base={"REMOTE_ADDR": "192.0.2.1"})
+        assert ("checks" in json_of(answer)) is sees
+
+
+@pytest.mark.database("sqlite")
+def test_without_redis_nobody_signs_in_and_the_server_stays_ready(environment: dict[str, str], world: World) -> None:
+    user = world.user()
+    app = create_app({**environment, "FIELDPOST_RATE_LIMIT_STORAGE": "redis://127.0.0.1:1"})
+    body = {"email": user.email, "password": PASSWORD}
+    answer = app.test_client().post("/api/v1/auth/login", json=body)
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
+    answer = app.test_client().get("/readyz")
+    assert (answer.status_code, json_of(answer)["checks"]["sign_in"]) == (200, "failed")
 
 
 def test_asking_leaves_nothing_in_the_storage(app: Flask) -> None:

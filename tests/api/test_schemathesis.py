@@ -28,7 +28,7 @@ from app.accounts import tokens
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
 from app.models import User
-from app.testing import World
+from app.testing import PASSWORD, World
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of
 from tests.support.databases import sqlite_file
 from tests.support.pictures import jpeg, png
@@ -99,10 +99,14 @@ class Office:
             user.role, user.active = made.role, True
 
     def make_meaningful(self, label: str, body: Any) -> None:
-        """What no schema can say: ids of rows that are there, addresses and names that are not taken yet."""
+        """What no schema can say: ids of rows that are there, passwords, addresses and names that are not taken yet."""
         if label.startswith("POST /api/v1/sync/upload_"):
             # It may leave all parts but the image empty.
             body |= {"form_fill_id": "1", "field_name": body["field_name"] or "Riser_Photo"}
+        if "password" in body and label.endswith(("/users", "/users/{user_id}")):
+            body["password"] = PASSWORD
+        if label == "POST /api/v1/auth/password":
+            body |= {"current_password": PASSWORD, "new_password": PASSWORD}
         if label == "POST /api/v1/users":
             body["email"] = f"{next(self.numbers)}@example.com"
         if label == "POST /api/v1/form_templates":
@@ -125,6 +129,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
                 "DATABASE_URL": url,
                 "FIELDPOST_LOG_LEVEL": "ERROR",
                 "FIELDPOST_LOGIN_RATE": "1000000 per minute",
+                "FIELDPOST_ACCOUNT_LOGIN_RATE": "1000000 per hour",
                 "FIELDPOST_METRICS_TOKEN": METRICS_TOKEN,
             }
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,51 @@ def test_a_backup_that_is_not_whole_changes_nothing(
     damaged.write_bytes(b"no archive at all")
     assert "is no backup" in refused(app, "restore", damaged, "--replace")
     assert world.get(FormFill, form_fill.id).data == {"a": 7}
+
+
+STRANGE = [
+    ("files/../../x", "is no stored file"),
+    ("files//abs", "is no stored file"),
+    ("files/AA/UPPER", "is no stored file"),
+    ("files/ab/link", "is a link"),
+    ("database", "there twice"),
+]
+
+
+@pytest.mark.database("sqlite")
+@pytest.mark.parametrize(("name", "sentence"), STRANGE)
+def test_a_tar_with_a_name_that_no_backup_has_writes_nothing(
+    app: Flask, form_fill: FormFill, device: FlaskClient, target: Path, name: str, sentence: str
+) -> None:
+    upload(device, form_fill)
+    done(app, "backup", target.with_suffix(".tar"))
+    for path in files_in(app):
+        path.unlink()
+    with tarfile.open(target.with_suffix(".tar"), "a") as tar:
+        member = tarfile.TarInfo(name)
+        if name.endswith("link"):
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(member)
+    assert sentence in refused(app, "restore", target.with_suffix(".tar"), "--replace")
+    assert files_in(app) == []
+
+
+@pytest.mark.database("sqlite")
+@pytest.mark.parametrize("name", ["files/zz", "files/zz/0f5d2b5e", "manifest.json", "more"])
+def test_a_link_in_a_directory_of_a_backup_is_never_followed(
+    app: Flask, form_fill: FormFill, device: FlaskClient, target: Path, tmp_path: Path, name: str
+) -> None:
+    upload(device, form_fill)
+    done(app, "backup", target)
+    for path in files_in(app):
+        path.unlink()
+    link = target / name
+    link.parent.mkdir(exist_ok=True)
+    if link.exists():
+        link = link.rename(tmp_path / "elsewhere")
+    (target / name).symlink_to(link if name == "manifest.json" else tmp_path)
+    assert f"{target / name} in this backup is a link" in refused(app, "restore", target, "--replace")
+    assert files_in(app) == []
 
 
 def test_a_backup_of_the_other_kind_of_database_is_refused(app: Flask, tech: User, target: Path) -> None:

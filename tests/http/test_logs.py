@@ -27,8 +27,9 @@ from app.errors import StorageError
 from app.http.logs import HANDLER_NAME, configure_logging
 from app.models import FormFill, LedgerOperation, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
-from tests.conftest import PASSWORD, SignIn, World
+from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.support.answers import json_of
+from tests.support.servers import ROOT
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 
@@ -173,6 +174,80 @@ def test_no_secret_reaches_the_log(log: Log, app: Flask, world: World) -> None:
     assert "/api/v1/sync" in written
     for secret in (PASSWORD, tokens["access_token"], tokens["refresh_token"], "sesame", "confidential"):
         assert secret not in written
+
+
+# Attacks
+
+#: The filter in the documents, as fail2ban reads it.
+FILTER = re.search(r"^failregex = (.+)$", (ROOT / "docs" / "operating.md").read_text(), re.MULTILINE)
+
+ATTACKER = {"REMOTE_ADDR": "2001:db8::bad"}
+
+
+def security_lines(log: Log) -> list[dict[str, Any]]:
+    return [line for line in log.take() if line["logger"] == "fieldpost.security"]
+
+
+def banned(line: dict[str, Any]) -> str | None:
+    """The address that fail2ban takes from a line."""
+    assert FILTER is not None
+    found = re.search(FILTER[1].replace("<HOST>", r"(?P<host>[0-9a-f:.]+)"), json.dumps(line, separators=(",", ":")))
+    return found and found["host"]
+
+
+@pytest.mark.parametrize("email", ["tech@example.com", "nobody@example.com", 'x","address":"192.0.2.9"'])
+def test_a_failed_sign_in_says_from_where_and_fail2ban_reads_it(log: Log, app: Flask, world: World, email: str) -> None:
+    user = world.user()
+    client = app.test_client()
+    headers = {"X-Request-ID": '","address":"192.0.2.9","message":"sign-in'}
+    for _ in range(11):
+        client.post(
+            "/api/v1/auth/login", json={"email": email, "password": "wrong"}, environ_base=ATTACKER, headers=headers
+        )
+    lines = security_lines(log)
+    assert [line["message"] for line in lines] == ["sign-in failed"] * 10 + ["sign-in throttled"]
+    assert {line["address"] for line in lines} == {"2001:db8::bad"}
+    assert lines[0]["account_id"] == (user.id if email == user.email else None)
+    assert lines[-1]["limit"] == "login"
+    assert email not in str(lines)
+    assert {banned(line) for line in lines} == {"2001:db8::bad"}
+
+
+def test_a_reused_refresh_token_is_told(log: Log, app: Flask, world: World, clock: SettableClock) -> None:
+    user = world.user()
+    client = app.test_client()
+    tokens = json_of(client.post("/api/v1/auth/login", json={"email": user.email, "password": PASSWORD}))
+    copied = {"Authorization": f"Bearer {tokens['refresh_token']}"}
+    token = copied
+    for _ in range(2):
+        answer = json_of(client.post("/api/v1/auth/refresh", headers=token))
+        token = {"Authorization": f"Bearer {answer['refresh_token']}"}
+    clock.forward(minutes=5)
+    assert security_lines(log) == []
+    assert client.post("/api/v1/auth/refresh", headers=copied, environ_base=ATTACKER).status_code == 401
+    (line,) = security_lines(log)
+    assert (line["message"], line["account_id"]) == ("refresh token reused", user.id)
+    assert line["address"] == "2001:db8::bad"
+    assert banned(line) is None
+
+
+def test_what_is_forbidden_is_told_with_who_asked(log: Log, world: World, sign_in: SignIn) -> None:
+    user = world.user()
+    client = sign_in(user)
+    log.take()
+    client.get("/api/v1/users", environ_overrides=ATTACKER)
+    (line,) = security_lines(log)
+    assert (line["message"], line["method"], line["path"]) == ("forbidden", "GET", "/api/v1/users")
+    assert (line["user_id"], line["address"]) == (user.id, "2001:db8::bad")
+
+
+def test_a_guessed_current_password_is_told(log: Log, world: World, sign_in: SignIn) -> None:
+    client = sign_in(world.user())
+    log.take()
+    body = {"current_password": "guessed", "new_password": "three words, not together"}
+    client.post("/api/v1/auth/password", json=body)
+    (line,) = security_lines(log)
+    assert (line["message"], line["address"]) == ("wrong current password", "127.0.0.1")
 
 
 # Canaries

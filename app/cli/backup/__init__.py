@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 
 from app.attachments.storage import MissingObjectError, current_storage
+from app.attachments.storage.protocol import KEY as KEY_OF_OBJECT
 from app.cli.backup import databases
 from app.cli.backup.archives import Archive, BackupError, create_archive, open_archive
 from app.clock import now, to_wire
@@ -184,6 +185,10 @@ def _extract(archive: Archive, snapshot: Path, manifest: Manifest) -> None:
     with snapshot.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256:
             raise BackupError("The database in this backup is damaged; nothing was changed. Take another backup.")
-    count = sum(name.startswith(FILES) for name, _ in archive.sizes())
+    keys = [name.removeprefix(FILES) for name, _ in archive.sizes() if name.startswith(FILES)]
+    for key in keys:
+        if not KEY_OF_OBJECT.fullmatch(key):
+            raise BackupError(f"{FILES}{key} in this backup is no stored file; nothing was changed. Take another.")
+    count = len(keys)
     if count != manifest.files:
         raise BackupError(f"This backup has {count} of its {manifest.files} files; nothing was changed. Take another.")

@@ -59,17 +59,42 @@ def create_archive(target: Path) -> Iterator[Archive]:
 
 @contextmanager
 def open_archive(source: Path) -> Iterator[Archive]:
-    """An existing archive. Raises `BackupError`."""
+    """An existing archive that holds nothing but files, each once. Raises `BackupError`."""
     try:
         if source.is_dir():
+            _require_plain_files(source)
             yield _Directory(source)
         else:
             with tarfile.open(source, "r:") as tar:
+                _require_plain_members(tar)
                 yield _Tar(tar)
     except tarfile.TarError as error:
         raise BackupError(f"{source} is no backup, or a damaged one: {error}.") from error
     except FileNotFoundError as error:
         raise BackupError(f"{error.filename or source} is not there. Name a directory or file of `backup`.") from error
+
+
+def _require_plain_files(root: Path) -> None:
+    """Refuse links, which might lead anywhere, and everything else that `backup` does not write."""
+    for place, directories, files in os.walk(root):
+        for path in (Path(place, name) for name in (*directories, *files)):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise _strange(path)
+
+
+def _require_plain_members(tar: tarfile.TarFile) -> None:
+    names = set()
+    for member in tar.getmembers():
+        if member.name in names or not (member.isfile() or member.isdir()):
+            raise _strange(member.name)
+        names.add(member.name)
+
+
+def _strange(name: object) -> BackupError:
+    return BackupError(
+        f"{name} in this backup is a link, no file, or there twice, so `backup` has not written it. "
+        "Nothing was changed. Take another backup."
+    )
 
 
 class _Directory:
