@@ -55,6 +55,7 @@ class TooManyTriesError(RequestError):
     code = "too_many_requests"
     error = "Too many failed sign-ins"
     message = "Wait for the time in Retry-After, then sign in again."
+    retryable = True
 
 
 class CredentialsSchema(Schema):

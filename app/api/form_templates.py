@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from app.api.administration.form_templates import add_template, serialize_template
 from app.api.blueprint import admins_only
-from app.api.fields import BodySchema, line, text
+from app.api.fields import BodySchema, line, name_line, text
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
 from app.core.values import JsonObject, Values
@@ -36,7 +36,7 @@ MOST_OPTIONS = 500
 class FieldSchema(BodySchema):
     """One field of a form."""
 
-    name = line(required=True)
+    name = name_line()
     type = line(64, required=True)
     label_name = text()
     section_name = text()
@@ -53,7 +53,7 @@ class FieldSchema(BodySchema):
 class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
-    name = line(required=True)
+    name = name_line()
     form_structure = fields.List(fields.Nested(FieldSchema), required=True, validate=validate.Length(1, MOST_FIELDS))
 
     @validates("form_structure")

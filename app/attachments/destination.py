@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.core.values import MAX_INTEGER, UUID_FORM
+from app.core.values import MAX_INTEGER, UUID_FORM, nfc
 from app.errors import InvalidError, RequestError
 from app.http.body import find_unstorable
 
@@ -21,6 +21,7 @@ class Destination:
     kind: str
     #: An id, or a client_id in lower case; None if the sent text is neither.
     form_fill: int | str | None
+    #: In NFC.
     field_name: str
     #: The device's name for the file. It is only displayed, and never becomes a path (trap 15).
     filename: str | None
@@ -36,14 +37,14 @@ def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
     form_fill_id, field_name = sent.get("form_fill_id", "").strip(), sent.get("field_name", "")
     if not form_fill_id or not field_name.strip():
         raise missing_parameters("form_fill_id, field_name", "Send both, none of them empty.")
-    _check_text("field_name", field_name, FIELD_NAME_LENGTH)
+    _check_text("field_name", nfc(field_name), FIELD_NAME_LENGTH)
     local_id = sent.get("local_id") or None
     if local_id is not None:
         _check_text("local_id", local_id, LOCAL_ID_LENGTH)
     return Destination(
         kind=kind,
         form_fill=_form_fill(form_fill_id),
-        field_name=field_name,
+        field_name=nfc(field_name),
         filename=_display_name(sent.get("filename")),
         local_id=local_id,
     )

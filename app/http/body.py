@@ -71,6 +71,7 @@ class SlowBodyError(RequestError):
     status = 408
     code = "too_slow"
     error = "The body did not arrive in time"
+    retryable = True
     message = "Nothing was applied. Send the request again, on a better connection or in smaller pieces."
 
 
@@ -78,6 +79,7 @@ class CutOffError(BadJsonError):
     """The body ended too early, or could not be read to its end."""
 
     error = "The body is cut off"
+    retryable = True
 
 
 def read_json(request: Request) -> Any:
