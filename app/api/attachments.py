@@ -12,10 +12,10 @@ from app import policies
 from app.api.blueprint import wrong_id
 from app.api.fields import BodySchema
 from app.api.form_fills import visible_form_fill
-from app.attachments import FieldName, send_attachment
+from app.attachments import send_attachment
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, UUID_FORM, Values, read_key, read_text_id
+from app.core.values import MAX_INTEGER, UUID_FORM, NameField, Values, read_key, read_text_id
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
@@ -62,7 +62,7 @@ class PhotoSchema(BodySchema):
             "description": f"An id, or a client_id. {TEXT_OF_ID}",
         },
     )
-    field_name = FieldName()
+    field_name = NameField()
     sha256 = fields.String(
         required=True,
         # `$` also matches before a line break at the end, so the length is checked too.

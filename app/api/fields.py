@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values, nfc, read_id
+from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values, read_id
 from app.http.body import find_unstorable
 from app.openapi.shapes import TEXT_OF_ID, JsonSchema
 
@@ -20,16 +20,6 @@ NUMBER_FORM = re.compile(r"[0-9]{1,16}", re.ASCII)
 def line(longest: int = 255, **options: Any) -> fields.String:
     """A string of 1 to `longest` characters, which fits its column on every database (trap 10)."""
     return fields.String(validate=validate.Length(1, longest), **options)
-
-
-class _Name(fields.String):
-    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> str:
-        return nfc(super()._deserialize(value, attr, data, **kwargs))
-
-
-def name_line() -> fields.String:
-    """A required name of 1 to 255 characters. It becomes NFC, in which names are kept and compared."""
-    return _Name(required=True, validate=validate.Length(1, 255))
 
 
 def text(longest: int = 255, **options: Any) -> fields.String:

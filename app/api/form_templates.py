@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from app.api.administration.form_templates import add_template, serialize_template
 from app.api.blueprint import admins_only
-from app.api.fields import BodySchema, line, name_line, text
+from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
-from app.core.values import JsonObject, Values
+from app.core.values import JsonObject, NameField, Values
 from app.errors import NotFoundError
 from app.models import FormTemplate
 from app.models.attachments import KINDS
@@ -36,7 +36,7 @@ MOST_OPTIONS = 500
 class FieldSchema(BodySchema):
     """One field of a form."""
 
-    name = name_line()
+    name = NameField()
     type = line(64, required=True)
     label_name = text()
     section_name = text()
@@ -53,7 +53,7 @@ class FieldSchema(BodySchema):
 class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
-    name = name_line()
+    name = NameField()
     form_structure = fields.List(fields.Nested(FieldSchema), required=True, validate=validate.Length(1, MOST_FIELDS))
 
     @validates("form_structure")

@@ -7,18 +7,18 @@ Bytes without a row are collected once they are old enough (`upkeep`).
 from app.attachments.deletion import delete_attachments
 from app.attachments.destination import Destination, read_destination
 from app.attachments.download import send_attachment
-from app.attachments.fields import FieldName
 from app.attachments.multipart import check_size, max_image_bytes
 from app.attachments.shapes import UPLOAD_ERRORS, upload_answer, upload_form
 from app.attachments.storage import MissingObjectError, current_storage
 from app.attachments.stored import Stored, find_stored
 from app.attachments.upload import check_destination, drop_object, new_key, store_image, store_upload
+from app.core.values import NameField
 
 __all__ = [
     "UPLOAD_ERRORS",
     "Destination",
-    "FieldName",
     "MissingObjectError",
+    "NameField",
     "Stored",
     "check_destination",
     "check_size",

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
 from app.clock import cut, to_wire
 
@@ -33,6 +33,9 @@ UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECA
 ID_FORM = re.compile(r"-?[0-9]{1,16}(\.0+)?", re.ASCII)
 
 NO_ID = "Not a valid id."
+
+#: The characters of a name: of a form template, and of its fields.
+NAME_LENGTH = 255
 
 #: RFC 3339, section 5.6, with its permitted liberties: lower case, a space for the T, no offset (meaning UTC).
 PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
@@ -117,6 +120,16 @@ class TimestampField(fields.Field[datetime]):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else to_wire(value)
+
+
+class NameField(fields.String):
+    """A marshmallow field for a required name of 1 to 255 characters, which becomes NFC."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=True, validate=validate.Length(1, NAME_LENGTH), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return nfc(super()._deserialize(value, attr, data, **kwargs))
 
 
 def is_same(left: Any, right: Any) -> bool:

@@ -307,7 +307,7 @@ def find_unstorable(value: object, *, depth: int | None = None) -> str | None:
         for key, child in walks[-1]:
             reason = _why_unstorable(child)
             if isinstance(child, CONTAINERS) and len(walks) == depth:
-                reason = "arrays and objects are nested too deep here"
+                reason = "arrays and objects are nested too deep here; flatten the value"
             if reason is not None:
                 return f"{_path([*keys, key])}: {reason}."
             if isinstance(child, CONTAINERS):

@@ -2,11 +2,11 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.attachments import FieldName
+from app.attachments import NameField
 
 
 class PhotoDeleteSchema(Schema):
     """The field and the photo. Without `photo_attachment_id`, all photos of the field are deleted."""
 
-    field_name = FieldName()
+    field_name = NameField()
     photo_attachment_id = fields.String(validate=validate.Length(1, 255))
