@@ -88,6 +88,7 @@ class RequestError(Exception):
     """Answers the request with `status` and the JSON error body (contract, section 0).
 
     `error` is a sentence, `code` a stable snake_case word, `message` says what to do.
+    `retryable` says that the same request may succeed later; the body has it only where it is true.
     `extra` adds keys to the body (`limit`, `details`); `headers` adds response headers.
     """
 
@@ -95,6 +96,7 @@ class RequestError(Exception):
     code = "bad_request"
     error = "Bad request"
     message = "Correct the request and send it again."
+    retryable = False
 
     def __init__(
         self,
@@ -120,6 +122,7 @@ class RequestError(Exception):
             "code": self.code,
             "message": self.message,
             "request_id": request_id,
+            **({"retryable": True} if self.retryable else {}),
             **self.extra,
         }
 
@@ -218,6 +221,7 @@ class TryAgainError(RequestError):
     code = "try_again"
     error = "The server cannot do this right now"
     message = "Nothing was recorded. Send the same request again after the time in Retry-After."
+    retryable = True
 
     def __init__(self, error: str | None = None, *, retry_after: int = 5) -> None:
         super().__init__(error, headers={"Retry-After": str(retry_after)})

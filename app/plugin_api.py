@@ -299,6 +299,8 @@ class Plugin:
     #: `storage keys -> those whose objects the plugin needs`. `storage gc` removes, and `storage check` reports, all
     #: objects that neither an attachment nor a plugin needs; so a plugin that stores objects itself must name them.
     keeps: Callable[[Sequence[str]], Collection[str]] | None = None
+    #: What clients can do because it is installed: `GET /api/v1/` answers each of these names with true.
+    abilities: Sequence[str] = ()
     #: Types that it once had -> the hint beside `invalid_type` for devices that still send them.
     removed: Mapping[str, str] = field(default_factory=dict)
 

@@ -47,6 +47,7 @@ class TooManyTriesError(RequestError):
     code = "too_many_requests"
     error = "Too many failed sign-ins"
     message = "Wait for the time in Retry-After, then sign in again."
+    retryable = True
 
 
 class _Limit(NamedTuple):

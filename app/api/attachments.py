@@ -15,7 +15,7 @@ from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, UUID_FORM, Values, read_key, read_text_id
+from app.core.values import MAX_INTEGER, UUID_FORM, NameField, Values, read_key, read_text_id
 from app.errors import InvalidError, NotFoundError, TooLargeError
 from app.http.body import details_of, read_json
 from app.models import Attachment, FormFill, Inspection
@@ -56,13 +56,13 @@ class PhotoSchema(BodySchema):
         required=True,
         metadata={
             "oneOf": [
-                {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INTEGER},
+                {"type": "integer", "format": "int64", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
                 {"type": "string", "pattern": f"^{UUID_FORM.pattern}$"},
             ],
             "description": f"An id, or a client_id. {TEXT_OF_ID}",
         },
     )
-    field_name = fields.String(required=True, validate=validate.Length(1, 255))
+    field_name = NameField()
     sha256 = fields.String(
         required=True,
         # `$` also matches before a line break at the end, so the length is checked too.

@@ -19,7 +19,7 @@ from app.api.fields import BodySchema, line, text
 from app.api.paging import PageSchema, read_page
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import JsonObject, Values
+from app.core.values import JsonObject, NameField, Values
 from app.errors import NotFoundError
 from app.models import FormTemplate
 from app.models.attachments import KINDS
@@ -43,7 +43,7 @@ def _bound(setting: str, values: Sized) -> None:
 class FieldSchema(BodySchema):
     """One field of a form."""
 
-    name = line(required=True)
+    name = NameField()
     type = line(64, required=True)
     label_name = text()
     section_name = text()
@@ -62,7 +62,7 @@ class FieldSchema(BodySchema):
 class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
-    name = line(required=True)
+    name = NameField()
     form_structure = fields.List(
         fields.Nested(FieldSchema),
         required=True,

@@ -4,6 +4,7 @@ The bytes go into the storage first and the row is written last, so that no row 
 Bytes without a row are collected once they are old enough (`upkeep`).
 """
 
+from app.attachments.deletion import delete_attachments
 from app.attachments.destination import Destination, read_destination
 from app.attachments.download import send_attachment
 from app.attachments.multipart import check_size, max_image_bytes
@@ -11,15 +12,18 @@ from app.attachments.shapes import UPLOAD_ERRORS, upload_answer, upload_form
 from app.attachments.storage import MissingObjectError, current_storage
 from app.attachments.stored import Stored, find_stored
 from app.attachments.upload import check_destination, drop_object, new_key, store_image, store_upload
+from app.core.values import NameField
 
 __all__ = [
     "UPLOAD_ERRORS",
     "Destination",
     "MissingObjectError",
+    "NameField",
     "Stored",
     "check_destination",
     "check_size",
     "current_storage",
+    "delete_attachments",
     "drop_object",
     "find_stored",
     "max_image_bytes",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.attachments.filenames import last_component
-from app.core.values import MAX_INTEGER, UUID_FORM
+from app.core.values import nfc, read_key
 from app.errors import InvalidError, RequestError
 from app.http.body import find_unstorable
 
@@ -15,7 +15,6 @@ FIELD_NAME_LENGTH = 255
 LOCAL_ID_LENGTH = 255
 
 #: An id as text. Apps that know numbers of one kind only write `11.0`.
-WHOLE_NUMBER = re.compile(r"[0-9]{1,16}(\.0)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +25,7 @@ class Destination:
     kind: str
     #: An id, or a client_id in lower case.
     form_fill: int | str
+    #: In NFC.
     field_name: str
     #: The device's name for the file. It is only displayed, and never becomes a path (trap 15).
     filename: str | None
@@ -41,14 +41,14 @@ def read_destination(kind: str, sent: Mapping[str, str]) -> Destination:
     form_fill_id, field_name = sent.get("form_fill_id", "").strip(), sent.get("field_name", "")
     if not form_fill_id or not field_name:
         raise missing_parameters("form_fill_id, field_name", "Send both, none of them empty.")
-    _check_text("field_name", field_name, FIELD_NAME_LENGTH)
+    _check_text("field_name", nfc(field_name), FIELD_NAME_LENGTH)
     local_id = sent.get("local_id") or None
     if local_id is not None:
         _check_text("local_id", local_id, LOCAL_ID_LENGTH)
     return Destination(
         kind=kind,
         form_fill=_form_fill(form_fill_id),
-        field_name=field_name,
+        field_name=nfc(field_name),
         filename=_display_name(sent.get("filename")),
         local_id=local_id,
     )
@@ -73,14 +73,12 @@ def _check_text(name: str, value: str, longest: int) -> None:
 
 
 def _form_fill(sent: str) -> int | str:
-    if WHOLE_NUMBER.fullmatch(sent):
-        number = int(sent.removesuffix(".0"))
-        if 0 < number <= MAX_INTEGER:
-            return number
-    if not UUID_FORM.fullmatch(sent):
-        sentence = "Not the id of a form fill: send its number, or its client_id (a UUID)."
-        raise invalid_parameters(f"form_fill_id: {sentence}", form_fill_id=[sentence])
-    return sent.lower()
+    with suppress(ValueError):
+        key = read_key(sent)
+        if isinstance(key, str) or key > 0:
+            return key
+    sentence = "Not the id of a form fill: send its number, or its client_id (a UUID)."
+    raise invalid_parameters(f"form_fill_id: {sentence}", form_fill_id=[sentence])
 
 
 def _display_name(filename: str | None) -> str | None:

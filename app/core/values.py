@@ -1,4 +1,4 @@
-"""Values on the wire: ids, timestamps and the equality of JSON values, each with one meaning for the whole server.
+"""Values on the wire: ids, names, timestamps, the equality of JSON values, each with one meaning for the whole server.
 
 Timestamps from clients are RFC 3339, read strictly and kept in UTC and whole milliseconds (contract, section 0).
 Any module may import this one.
@@ -7,12 +7,13 @@ Any module may import this one.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
 from app.clock import cut, to_wire
 
@@ -33,6 +34,9 @@ ID_FORM = re.compile(r"-?[0-9]{1,16}(\.0+)?", re.ASCII)
 
 NO_ID = "Not a valid id."
 
+#: The characters of a name: of a form template, and of its fields.
+NAME_LENGTH = 255
+
 #: RFC 3339, section 5.6, with its permitted liberties: lower case, a space for the T, no offset (meaning UTC).
 PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 
@@ -40,6 +44,14 @@ NO_TIMESTAMP = "Not a valid RFC 3339 timestamp, such as 2024-03-15T10:30:00.000Z
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def nfc(name: str) -> str:
+    """A name in the form NFC of Unicode, in which names are kept (contract, section 0).
+
+    Some systems write the ü of one visible name as one character, and others as two.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def read_id(value: object) -> int:
@@ -110,8 +122,21 @@ class TimestampField(fields.Field[datetime]):
         return None if value is None else to_wire(value)
 
 
+class NameField(fields.String):
+    """A marshmallow field for a required name of 1 to 255 characters, which becomes NFC."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=True, validate=validate.Length(1, NAME_LENGTH), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return nfc(super()._deserialize(value, attr, data, **kwargs))
+
+
 def is_same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are equal as JSON. Python alone says `True == 1`, also deep inside (trap 29)."""
+    """Whether two JSON values are equal as JSON. Python alone says `True == 1`, also deep inside (trap 29).
+
+    Texts are compared in NFC, because two that differ only in their form look the same to everybody.
+    """
     if left is right:
         return True
     if isinstance(left, bool) or isinstance(right, bool):
@@ -120,4 +145,6 @@ def is_same(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(is_same(value, right[key]) for key, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(is_same, left, right))
+    if isinstance(left, str) and isinstance(right, str):
+        return left == right or (not (left.isascii() and right.isascii()) and nfc(left) == nfc(right))
     return bool(left == right)

@@ -68,6 +68,7 @@ class SlowBodyError(RequestError):
     status = 408
     code = "too_slow"
     error = "The body did not arrive in time"
+    retryable = True
     message = "Nothing was applied. Send the request again, on a better connection or in smaller pieces."
 
 
@@ -75,6 +76,7 @@ class CutOffError(BadJsonError):
     """The body ended too early, or could not be read to its end."""
 
     error = "The body is cut off"
+    retryable = True
 
     def __init__(self, error: str | None = None, message: str | None = None) -> None:
         # The same request may arrive whole (contract, section 0).
@@ -288,7 +290,7 @@ def find_unstorable(value: object, *, depth: int | None = None) -> str | None:
         for key, child in walks[-1]:
             reason = _why_unstorable(child)
             if isinstance(child, CONTAINERS) and len(walks) == depth:
-                reason = "arrays and objects are nested too deep here"
+                reason = "arrays and objects are nested too deep here; flatten the value"
             if reason is not None:
                 return f"{_path([*keys, key])}: {reason}."
             if isinstance(child, CONTAINERS):

@@ -32,6 +32,9 @@ CODES = {
     431: "headers_too_large",
 }
 
+#: Statuses below 500 at which the same request may succeed later.
+RETRYABLE = {408, 425, 429}
+
 #: Status -> advice, where Werkzeug's own sentence does not say what to do.
 MESSAGES = {
     404: "Check the address and the id; the API is below /api/v1.",
@@ -78,6 +81,7 @@ def _fault_of(error: HTTPException, status: int) -> RequestError:
         code=CODES.get(status, "internal_error" if status >= 500 else "bad_request"),
     )
     fault.status = status
+    fault.retryable = status in RETRYABLE or status >= 500
     return fault
 
 
@@ -93,5 +97,5 @@ def _answer_unexpected(error: Exception) -> Response:
     fault = RequestError(
         "Internal error", "Send the request again later; report the request id.", code="internal_error"
     )
-    fault.status = 500
+    fault.status, fault.retryable = 500, True
     return _answer_error(fault)

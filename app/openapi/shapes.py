@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from app.core.values import UUID_FORM
+
 #: A JSON Schema (2020-12, as OpenAPI 3.1 has it).
 JsonSchema = dict[str, Any]
 
@@ -89,14 +91,17 @@ ROW_ID = Named(
     ),
 )
 #: The name of a form fill in an address, a form or a body.
-FORM_FILL_KEY = with_description({"type": "string"}, "The form fill's id, or the client_id that a device made.")
+FORM_FILL_KEY = with_description(
+    {"type": "string", "pattern": rf"^(-?[0-9]{{1,15}}(\.0+)?|{UUID_FORM.pattern})$"},
+    "The form fill's id, or the client_id that a device made.",
+)
 
 ID_IN_ADDRESS = with_description(ID, "The inspection's id.")
 
 ERROR = Named(
     "Error",
     obj(
-        ("details", "limit", "data", "checks"),
+        ("details", "limit", "data", "checks", "retryable"),
         success=FALSE,
         error=with_description(TEXT, "A sentence for people."),
         code=with_description(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
@@ -106,6 +111,7 @@ ERROR = Named(
         limit=with_description({"type": "integer"}, "Of `too_large` and `too_many_items`."),
         data=with_description(OBJECT, "Of `stale`: the present row."),
         checks=with_description(OBJECT, "Of `/readyz`: what works and what does not."),
+        retryable=with_description(TRUE, "The same request may succeed later. Missing where waiting cannot help."),
     ),
 )
 

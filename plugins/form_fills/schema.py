@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from unicodedata import normalize
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
@@ -32,13 +33,13 @@ class FormFillSchema(Schema):
             raise ValidationError("Send at least one field.", "data" if "data" in payload else "changes")
 
     @post_load
-    def drop_server_keys(self, payload: dict[str, Any], **_: object) -> dict[str, Any]:
-        """Leave out the server's keys, so that no client can detach a photo from its field."""
-        return {name: _without_server_keys(form) for name, form in payload.items()}
+    def read_names(self, payload: dict[str, Any], **_: object) -> dict[str, Any]:
+        """Leave out the server's keys, so that no client can detach a photo from its field. Names become NFC."""
+        return {name: _read_names(form) for name, form in payload.items()}
 
 
-def _without_server_keys(form: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in form.items() if not key.endswith(SERVER_SUFFIXES)}
+def _read_names(form: dict[str, Any]) -> dict[str, Any]:
+    return {normalize("NFC", key): value for key, value in form.items() if not key.endswith(SERVER_SUFFIXES)}
 
 
 def fields_to_set(payload: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,7 +24,11 @@ handler = SyncHandler(
         {
             "type": "signature_delete",
             "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d0007",
-            "data": {"form_fill_id": 1, "field_name": "Signature"},
+            "data": {
+                "form_fill_id": 1,
+                "field_name": "Signature",
+                "signature_attachment_id": "4f0c2a52-1f1c-4a37-a7b6-0d1c6e2b0008",
+            },
         },
     ),
 )

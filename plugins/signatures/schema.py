@@ -2,8 +2,11 @@
 
 from marshmallow import Schema, fields, validate
 
+from app.attachments import NameField
+
 
 class SignatureDeleteSchema(Schema):
-    """The field whose signature is deleted."""
+    """The field and the signature. Without `signature_attachment_id`, it is the one that the field has by then."""
 
-    field_name = fields.String(required=True, validate=validate.Length(1, 255))
+    field_name = NameField()
+    signature_attachment_id = fields.String(validate=validate.Length(1, 255))

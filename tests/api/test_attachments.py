@@ -76,6 +76,14 @@ def test_what_is_no_id_is_invalid(device: FlaskClient, address: str) -> None:
     assert (answer["code"], list(answer["details"].values())) == ("invalid", [["Not a valid id."]])
 
 
+def test_a_field_is_one_field_in_nfc_and_nfd(device: FlaskClient, form_fill: FormFill) -> None:
+    upload(device, form_fill, photo := jpeg(colour="red"), "Gro\u0308\u00dfe")
+    names = ("Gr\u00f6\u00dfe", "Gro\u0308\u00dfe")
+    assert statuses(device, *(asked(form_fill.id, photo, name) for name in names)) == ["stored"] * 2
+    shown: Any = device.get(f"{API}/form_fills/{form_fill.id}").json
+    assert "Gr\u00f6\u00dfe_photo_attachment_id" in shown["data"]["form_fill"]["data"]
+
+
 def test_an_id_may_be_a_number_of_any_kind_or_its_text(device: FlaskClient, form_fill: FormFill) -> None:
     upload(device, form_fill, photo := jpeg(colour="red"))
     keys = (form_fill.id, float(form_fill.id), str(form_fill.id), f"{form_fill.id}.0")

@@ -47,6 +47,16 @@ def test_everybody_signed_in_reads_form_templates(world: World, sign_in: SignIn,
     assert "sort" in details(client.get(f"{TEMPLATES}?sort=name"))
 
 
+def test_names_are_kept_in_nfc_and_so_are_unique(world: World, office: FlaskClient) -> None:
+    fields = [{"name": "Gro\u0308\u00dfe", "type": "text", "label_name": "Gro\u0308\u00dfe"}]
+    assert office.post(TEMPLATES, json={"name": "Ru\u0308ckblick", "form_structure": fields}).status_code == 201
+    (template,) = world.all(FormTemplate)
+    assert template.name == "R\u00fcckblick"
+    assert template.form_structure == [{**fields[0], "name": "Gr\u00f6\u00dfe"}], "a label is kept as sent"
+    twice = [*fields, {"name": "Gr\u00f6\u00dfe", "type": "text"}]
+    assert list(details(office.post(TEMPLATES, json={"name": "x", "form_structure": twice}))) == ["form_structure"]
+
+
 def test_signed_out_nobody_reads_them(app: Flask, world: World) -> None:
     template = world.template()
     for path in (TEMPLATES, f"{TEMPLATES}/{template.id}"):

@@ -59,6 +59,7 @@ def test_only_open_routes_need_no_token(document: Document) -> None:
     assert security["POST", f"{API}/users"] == [{"bearer": []}]
     assert security["POST", f"{API}/auth/refresh"] == [{"refresh_token": []}]
     assert {address for (_, address), each in security.items() if not each} == {
+        f"{API}/",
         f"{API}/auth/login",
         f"{API}/openapi.json",
         f"{API}/docs",

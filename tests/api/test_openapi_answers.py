@@ -71,7 +71,7 @@ def test_every_answer_of_a_day_is_as_described(
     inspection, form_fill = in_the_office(call, token, clock)
     on_the_device(call, token, inspection, form_fill, clock)
     attachments(call, token, form_fill)
-    for path in (f"/inspections/{inspection}/offline_data", "/sync/changes", "/sync/status", "/sync/types"):
+    for path in ("/", f"/inspections/{inspection}/offline_data", "/sync/changes", "/sync/status", "/sync/types"):
         call("GET", path, token)
     for path in (f"/form_fills/{form_fill}/history", f"/inspections/{inspection}/history?per_page=1"):
         call("GET", path, token)

@@ -16,6 +16,7 @@ from tests.support.answers import json_of
 
 #: Method and address of everything that answers without a token.
 PUBLIC = {
+    ("GET", "/api/v1/"),
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/refresh"),
     ("GET", "/api/v1/openapi.json"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 from sqlalchemy import create_engine, text
+from werkzeug.exceptions import NotFound, TooManyRequests
 
 from app import create_app
+from app.accounts.routes import TooManyTriesError
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
-from app.errors import TryAgainError
+from app.errors import ForbiddenError, InvalidError, NotFoundError, StorageError, TryAgainError
+from app.http.body import CutOffError, SlowBodyError
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
 
@@ -50,3 +53,32 @@ def test_a_database_that_is_not_there_is_503(environment: dict[str, str]) -> Non
     body = {"email": "ada@example.com", "password": "long enough"}
     answer = app.test_client().post("/api/v1/auth/login", json=body)
     assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
+
+
+@pytest.mark.database("sqlite")
+@pytest.mark.parametrize(
+    ("error", "status", "retryable"),
+    [
+        (TryAgainError(), 503, True),
+        (StorageError("full"), 503, True),
+        (RuntimeError("a bug"), 500, True),
+        (SlowBodyError(), 408, True),
+        (CutOffError(), 400, True),
+        (TooManyTriesError(), 429, True),
+        (TooManyRequests(), 429, True),
+        (NotFoundError(), 404, None),
+        (NotFound(), 404, None),
+        (InvalidError(), 400, None),
+        (ForbiddenError(), 403, None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_an_error_says_where_waiting_can_help(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, retryable: bool | None
+) -> None:
+    def view() -> None:
+        raise error
+
+    monkeypatch.setitem(app.view_functions, "health.healthz", view)
+    answer = app.test_client().get("/healthz")
+    assert (answer.status_code, json_of(answer).get("retryable")) == (status, retryable)

@@ -113,6 +113,32 @@ def test_nothing_but_the_servers_keys_changes_nothing(world: World, device: Flas
     assert entry["updated_at"] == version
 
 
+COMPOSED, DECOMPOSED = "Gr\u00f6\u00dfe", "Gro\u0308\u00dfe"
+
+
+@pytest.mark.parametrize("way", ["data", "changes"])
+def test_a_field_is_one_field_in_nfc_and_nfd(world: World, device: FlaskClient, form_fill: FormFill, way: str) -> None:
+    for name, value in ((DECOMPOSED, 1), (COMPOSED, 2), (DECOMPOSED, 3)):
+        assert push(device, item({"id": form_fill.id, way: {name: value}}))["success"]
+    assert stored(world, form_fill) == {**form_fill.data, COMPOSED: 3}
+
+
+def test_a_new_form_fill_keeps_names_in_nfc(world: World, device: FlaskClient, new: dict[str, Any]) -> None:
+    (entry,) = push(device, item({**new, "data": {DECOMPOSED: DECOMPOSED}}))["success"]
+    assert stored(world, entry["server_id"]) == {COMPOSED: DECOMPOSED}, "a value is kept as sent"
+
+
+def test_the_same_text_in_nfc_and_nfd_is_no_conflict(
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    base = to_wire(form_fill.updated_at)
+    push(other, item({"id": form_fill.id, "updated_at": base, "changes": {"Kind": COMPOSED, "Door": "open"}}))
+    mine = {"id": form_fill.id, "updated_at": base, "resolve_strategy": "merge", "changes": {"Kind": DECOMPOSED}}
+    results = push(device, item(mine))
+    assert results["conflicts"] == []
+    assert stored(world, form_fill) == {**form_fill.data, "Kind": COMPOSED, "Door": "open"}
+
+
 def test_ids_that_name_two_rows_are_invalid(device: FlaskClient, form_fill: FormFill) -> None:
     (entry,) = push(device, item({"id": form_fill.id, "form_fill_id": form_fill.id + 1, "changes": {"a": 1}}))["errors"]
     assert set(entry["details"]) == {"id", "form_fill_id"}

@@ -53,6 +53,7 @@ def test_the_named_photo_is_deleted(
         "type": "photo_delete",
         "server_id": form_fill.id,
         "message": "Photo deleted",
+        "result": {"deleted": 1},
     }
     assert alive(world) == {photos[1]}
     assert world.get(Attachment, photos[0]).deleted_at == clock.time, "the row is marked, the bytes are kept"
@@ -65,7 +66,8 @@ def test_without_a_photo_all_of_the_field_are_deleted(
     other_field = world.attachment(form_fill, "Other_Photo").id
     other_form = world.attachment(world.form_fill(world.get(Inspection, form_fill.inspection_id))).id
     signature = world.attachment(form_fill, "Riser_Photo", "signature").id
-    push(device, item(form_fill))
+    (entry,) = push(device, item(form_fill))["success"]
+    assert entry["result"] == {"deleted": len(photos)}
     assert alive(world) == {other_field, other_form, signature}
 
 
@@ -76,12 +78,27 @@ def test_nothing_there_to_delete_is_a_success(
     sent = [
         item(form_fill, "No_Such_Field"),
         item(form_fill, photo_attachment_id="no such photo"),
-        item(form_fill, "Other_Photo", photo_attachment_id=photos[0]),
     ]
     results = push(device, *sent)
-    assert [entry["message"] for entry in results["success"]] == ["Photo deleted"] * 3
+    assert [(entry["message"], entry["result"]) for entry in results["success"]] == [
+        ("Photo deleted", {"deleted": 0})
+    ] * 2
     assert alive(world) == set(photos)
     assert len(world.all(LedgerEntry)) == recorded
+
+
+def test_the_id_of_another_fields_photo_is_not_found(
+    world: World, device: FlaskClient, form_fill: FormFill, photos: list[str]
+) -> None:
+    (entry,) = push(device, item(form_fill, "Other_Photo", photo_attachment_id=photos[0]))["errors"]
+    assert (entry["code"], entry["error"], entry["retryable"]) == ("not_found", "Attachment not found", False)
+    assert alive(world) == set(photos)
+
+
+def test_a_field_is_one_field_in_nfc_and_nfd(world: World, device: FlaskClient, form_fill: FormFill) -> None:
+    world.attachment(form_fill, "Gr\u00f6\u00dfe")
+    (entry,) = push(device, item(form_fill, "Gro\u0308\u00dfe"))["success"]
+    assert (entry["result"], alive(world)) == ({"deleted": 1}, set())
 
 
 def test_a_photo_is_deleted_only_through_its_own_form_fill(

@@ -40,6 +40,7 @@ def test_the_signature_of_the_field_is_deleted(world: World, device: FlaskClient
     photo = world.attachment(form_fill, "Signature", "photo").id
     (entry,) = push(device, item(form_fill))["success"]
     assert (entry["message"], entry["server_id"]) == ("Signature deleted", form_fill.id)
+    assert entry["result"] == {"deleted": 1}
     assert "updated_at" not in entry
     assert alive(world) == {other, photo}
     assert world.get(Attachment, signature).deleted_at is not None
@@ -66,6 +67,22 @@ def test_a_retry_does_not_take_a_signature_that_was_given_since(
     assert alive(world) == {signature}
 
 
-def test_a_signature_is_the_fields_so_no_id_is_taken(device: FlaskClient, form_fill: FormFill) -> None:
-    (entry,) = push(device, item(form_fill, signature_attachment_id="abc"))["errors"]
-    assert list(entry["details"]) == ["signature_attachment_id"]
+def test_a_named_signature_is_deleted_and_one_made_since_is_left_alone(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    seen = world.attachment(form_fill, "Signature", "signature").id
+    (entry,) = push(device, item(form_fill, signature_attachment_id=seen))["success"]
+    assert (entry["result"], alive(world)) == ({"deleted": 1}, set())
+    made_since = world.attachment(form_fill, "Signature", "signature").id
+    (entry,) = push(device, {**item(form_fill, signature_attachment_id=seen), "local_id": "again"})["success"]
+    assert (entry["result"], alive(world)) == ({"deleted": 0}, {made_since})
+
+
+def test_the_id_of_a_photo_or_of_another_field_is_not_found(
+    world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    annex = world.attachment(form_fill, "Signature_Annex", "signature").id
+    photo = world.attachment(form_fill, "Signature", "photo").id
+    results = push(device, *(item(form_fill, signature_attachment_id=each) for each in (annex, photo)))
+    assert [(entry["code"], entry["retryable"]) for entry in results["errors"]] == [("not_found", False)] * 2
+    assert alive(world) == {annex, photo}

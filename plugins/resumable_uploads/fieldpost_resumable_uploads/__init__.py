@@ -15,6 +15,7 @@ plugin = Plugin(
     api_version=1,
     migrations="fieldpost_resumable_uploads.migrations",
     blueprint=blueprint,
+    abilities=("resumable_uploads",),
     settings={
         # How long an upload is kept after its latest bytes have arrived.
         "lifetime_hours": 168,

@@ -24,6 +24,11 @@ def test_options_tell_what_is_spoken(device: Device) -> None:
         assert answer.headers["Tus-Checksum-Algorithm"] == "sha1,sha256"
 
 
+def test_clients_learn_of_it_before_they_sign_in(app: Flask) -> None:
+    answer: Any = app.test_client().get("/api/v1/").json
+    assert answer["abilities"]["resumable_uploads"] is True
+
+
 def test_an_upload_is_created_and_asked_for(device: Device, clock: Clock) -> None:
     answer = device.create(1000)
     assert answer.status_code == 201

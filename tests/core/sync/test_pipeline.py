@@ -83,6 +83,7 @@ def test_the_documentations_example_is_applied(
                     "type": "photo_delete",
                     "server_id": 1,
                     "message": "Photo deleted",
+                    "result": {"deleted": 0},
                 },
             ],
             "errors": [],

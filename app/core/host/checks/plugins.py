@@ -29,6 +29,7 @@ NO_PART = Kind("its {part} is a {type}", "State a {wanted}, or nothing.")
 NO_HINTS = Kind(
     "its `removed` does not map types to hints", "Map each type to a sentence for devices that still send it."
 )
+NO_ABILITIES = Kind("its `abilities` are no sequence of names", "Use lower-case names, such as `resumable_uploads`.")
 NO_SETTING = Kind(
     "its setting {name!r} = {default!r} cannot be read from the environment",
     "Use a lower-case name, and a text, a number, True or False as the default.",
@@ -55,6 +56,8 @@ def plugin_findings(where: str, plugin: Plugin, name: str) -> Iterator[Finding]:
     yield from _part_findings(where, plugin)
     if not are_texts(list(plugin.removed.values())):
         yield NO_HINTS.at(where)
+    if not are_texts(plugin.abilities) or not all(map(is_name, plugin.abilities)):
+        yield NO_ABILITIES.at(where)
     for key, default in plugin.settings.items():
         if not is_name(key) or not isinstance(default, SETTING_TYPES):
             yield NO_SETTING.at(where, name=key, default=default)
