@@ -7,6 +7,7 @@ from typing import Any
 from app.core.settings import parse_settings
 from app.errors import ConfigurationError
 from app.serving import shared, tuning
+from app.serving.patience import Patience
 from app.serving.worker import BalancedWorker
 
 try:
@@ -18,9 +19,19 @@ except ConfigurationError as error:
 bind = settings.addresses
 workers = settings.web_concurrency
 
-# Threads: a slow upload holds one, not a whole process.
 worker_class = BalancedWorker
+# Threads that work at the same time. A thread that waits for its client is not one of them.
 threads = 4
+# Connections of one worker. Each may have a thread that waits.
+worker_connections = 512
+# A file is sent as other answers are, without a permit while the client does not read.
+sendfile = False
+BalancedWorker.patience = Patience(
+    head_seconds=settings.head_seconds,
+    silence_seconds=settings.silence_seconds,
+    least_rate=settings.least_bytes_per_second,
+    most_rest=max(settings.max_batch_bytes, settings.max_photo_bytes),
+)
 
 # A worker that is silent for this long is killed. Threads that are busy do not make it silent.
 timeout = 60

@@ -56,7 +56,9 @@ class Settings:
     max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
     max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
     max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4)
-    body_seconds: int = setting(60, "Time for a whole request body to arrive", minimum=1)
+    head_seconds: int = setting(10, "Time for the head of a request to arrive", minimum=1)
+    silence_seconds: int = setting(30, "Longest silence of a client that sends a body or reads an answer", minimum=1)
+    least_bytes_per_second: int = setting(1000, "Least rate of a client, over twice that time", minimum=0)
 
     access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
     refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)

@@ -10,13 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
 from itertools import repeat
-from socket import SHUT_RD, socket
 from typing import Any, NoReturn
 
 import orjson
@@ -26,9 +22,9 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
+from app.core.database.engine import db
 from app.core.values import MAX_INTEGER, JsonObject
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
-from app.http.deadlines import deadlines
 
 #: Bytes read from the connection at a time. gunicorn copies its whole read-ahead buffer for each piece, so small pieces
 #: cost more. When a connection breaks, up to one piece is lost.
@@ -56,7 +52,7 @@ MAX_DETAIL_KEY = 100
 
 
 class SlowBodyError(RequestError):
-    """The body did not arrive in time. A client must not hold a thread for as long as it likes (trap 14)."""
+    """The body arrived too slowly. A client must not hold a thread for as long as it likes (trap 14)."""
 
     status = 408
     code = "too_slow"
@@ -127,48 +123,30 @@ def body_pieces(request: Request, limit: int) -> Generator[bytes, None, None]:
 
 
 def _read_pieces(request: Request, most: int) -> Iterator[bytes]:
-    seconds = current_settings().body_seconds
-    deadline = time.monotonic() + seconds
+    # A body may take long to arrive, and the pool has few connections to the database.
+    db.session.remove()
     size = 0
     try:
-        with _hanging_up(request, seconds):
-            while size < most:
-                piece = request.stream.read(min(PIECE, most - size))
-                if piece:
-                    yield piece
-                if time.monotonic() > deadline:
-                    raise SlowBodyError()
-                if not piece:
-                    break
-                size += len(piece)
+        while size < most and (piece := request.stream.read(min(PIECE, most - size))):
+            yield piece
+            size += len(piece)
+        if _is_too_slow(request):
+            raise SlowBodyError()
     except ClientDisconnected as error:
         # From servers that leave the end of a body to Werkzeug.
         raise CutOffError() from error
     except (RequestError, HTTPException):
         raise
     except Exception as error:
-        if time.monotonic() > deadline:
+        if _is_too_slow(request):
             raise SlowBodyError() from error
         # The WSGI server has its own exceptions for a malformed chunk or a broken connection (trap 5).
         raise CutOffError("The body could not be read", "Nothing was applied. Send the request again.") from error
 
 
-def _hanging_up(request: Request, seconds: float) -> AbstractContextManager[None]:
-    """Stop reading from the client after `seconds`; the answer still reaches it.
-
-    gunicorn waits until a piece is full. A body that drips in, or stops, would hold its thread for as long as the
-    client likes, and the deadline above would never be checked (trap 14).
-    """
-    connection = request.environ.get("gunicorn.socket")
-    if connection is None:
-        return nullcontext()
-    return deadlines.within(seconds, partial(_hang_up, connection))
-
-
-def _hang_up(connection: socket) -> None:
-    # The client may have closed the connection in the meantime.
-    with suppress(OSError):
-        connection.shutdown(SHUT_RD)
+def _is_too_slow(request: Request) -> bool:
+    """Whether the server has given the client up: see `app.serving.patience`. Then the body ends early."""
+    return getattr(request.environ.get("gunicorn.socket"), "is_too_slow", False)
 
 
 def is_identity(encoding: str) -> bool:

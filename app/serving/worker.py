@@ -1,17 +1,21 @@
-"""gunicorn's thread worker with two methods changed. Loads only gunicorn: its master imports this module.
+"""gunicorn's thread worker with some methods changed. Loads only gunicorn: its master imports this module.
 
-`accept`, `handle`, `nr_conns` and `conn.sock` are gunicorn's own and not documented; `tests/serving/test_gunicorn.py`
+The methods of `BalancedWorker`, `nr_conns` and `conn.sock` are gunicorn's own and not documented; `tests/serving/`
 shows that they still behave as this module needs.
 """
 
 from __future__ import annotations
 
 import select
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from socket import socket
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from gunicorn.workers.gthread import ThreadWorker
+
+from app.serving.patience import Patience, PatientSocket, new_permits
 
 #: A worker's pause before it takes another connection: seconds for each one that it has, and the most that count.
 PAUSE, MOST_PAUSES = 0.0005, 4
@@ -27,7 +31,31 @@ class Connection(Protocol):
 
 
 class BalancedWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's `gthread`, but connections are spread evenly, and keep their threads as long as there are enough."""
+    """gunicorn's `gthread`, but connections are spread evenly, keep their threads, and wait without holding others up.
+
+    `cfg.threads` threads work at the same time. Beside them each connection may have one that waits for its client.
+    """
+
+    #: Set by `gunicorn.conf.py`.
+    patience: ClassVar[Patience] = Patience()
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse to start with certificates: an encrypted connection has other waits."""
+        if cfg.is_ssl:
+            sys.exit(
+                "Fieldpost cannot start. Leave certfile and keyfile to a proxy in front: docs/operating.md has one."
+            )
+        super().check_config(cfg, log)
+
+    def init_process(self) -> None:
+        """Serve until the worker ends. Runs in the worker's process."""
+        self.permits = new_permits(self.cfg.threads)
+        super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """A thread for each connection that has one to answer, or to wait for."""
+        return ThreadPoolExecutor(self.worker_connections)
 
     def accept(self, listener: socket) -> None:
         """Take a connection unless another worker has in the meantime: the one that has the fewest gets it.
@@ -45,9 +73,33 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
         After each request gunicorn gives a connection back to the main thread, which waits for the next one and gives
         it to a thread again. For small requests that is a good part of their time.
         """
+        line = self._made_patient(conn)
+        is_kept = self._answer(conn, line)
+        while is_kept is True and self.alive and self.nr_conns <= self.cfg.threads and can_be_read(line):
+            is_kept = self._answer(conn, line)
+        if is_kept is False:
+            line.linger()
+        return is_kept
+
+    def _made_patient(self, conn: Connection) -> PatientSocket:
+        if not isinstance(conn.sock, PatientSocket):
+            conn.sock = PatientSocket(conn.sock, self.patience, self.permits)
+        return conn.sock
+
+    def _answer(self, conn: Connection, line: PatientSocket) -> object:
+        line.expect_head()
         is_kept: object = super().handle(conn)
-        while is_kept is True and self.alive and self.nr_conns <= self.cfg.threads and can_be_read(conn.sock):
-            is_kept = super().handle(conn)
+        # The rest of its body would be taken for the next request.
+        return False if line.is_too_slow else is_kept
+
+    def handle_request(self, req: object, conn: Connection) -> object:
+        """Answer a request whose head has arrived; False if the connection ends with it."""
+        line = self._made_patient(conn)
+        line.begin_work()
+        try:
+            is_kept: object = super().handle_request(req, conn)
+        finally:
+            line.end_work()
         return is_kept
 
 

@@ -10,19 +10,31 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask, Request
 from flask.testing import FlaskClient
 from marshmallow import ValidationError
+from sqlalchemy import select
 from werkzeug.test import EnvironBuilder
 
 from app.config import Settings
+from app.core.database.engine import db
 from app.core.values import MAX_INTEGER
 from app.errors import BadJsonError, MediaTypeError, TooLargeError
-from app.http.body import SUSPECT, decode, details_of, find_unstorable, parse_json, read_body
-from app.models import FormFill, LedgerOperation
+from app.http.body import (
+    SUSPECT,
+    SlowBodyError,
+    body_pieces,
+    decode,
+    details_of,
+    find_unstorable,
+    parse_json,
+    read_body,
+)
+from app.models import FormFill, LedgerOperation, User
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
 
@@ -329,6 +341,35 @@ def test_a_declared_length_over_the_limit_is_refused_before_it_is_read(app: Flas
     with app.app_context(), pytest.raises(TooLargeError):
         read_body(request_with(stream, Content_Length=str(LIMIT + 1)), LIMIT)
     assert stream.tell() == 0
+
+
+@pytest.mark.parametrize(("stream", "headers"), [(BytesIO, {"Content_Length": str(LIMIT)}), (BrokenStream, {})])
+def test_a_body_whose_client_was_given_up_is_too_slow_after_the_bytes_that_came(
+    app: Flask, stream: type[BytesIO], headers: dict[str, str]
+) -> None:
+    request = request_with(stream(b'{"sync_items":['), **headers)
+    request.environ["gunicorn.socket"] = SimpleNamespace(is_too_slow=True)
+    with app.app_context():
+        pieces = body_pieces(request, LIMIT)
+        assert next(pieces) == b'{"sync_items":['
+        with pytest.raises(SlowBodyError):
+            next(pieces)
+
+
+def test_no_connection_to_the_database_is_held_while_a_body_arrives(app: Flask) -> None:
+    counts: list[int] = []
+
+    class Watching(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            counts.append(pool.checkedout())
+            return super().read(size)
+
+    with app.app_context():
+        pool: Any = db.engine.pool
+        db.session.scalar(select(User.id).limit(1))
+        assert pool.checkedout() == 1
+        read_body(request_with(Watching(b"{}")), LIMIT)
+    assert set(counts) == {0}
 
 
 def test_a_broken_chunk_is_a_bad_body(app: Flask) -> None:

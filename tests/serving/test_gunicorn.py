@@ -38,7 +38,7 @@ from tests.support.servers import ROOT, environment_of, flask, running, start, s
 #: The database plays no part in these.
 about_http = pytest.mark.database("sqlite")
 
-LIMITS = {"FIELDPOST_MAX_BATCH_BYTES": "65536", "FIELDPOST_BODY_SECONDS": "2"}
+LIMITS = {"FIELDPOST_MAX_BATCH_BYTES": "65536"}
 
 TECHNICIAN = {"email": "technician@example.com", "password": "fieldpost-demo"}
 
@@ -369,35 +369,6 @@ def test_a_device_that_is_gone_half_way_changes_nothing(shared: Running, phone: 
     connection.sendall(body[: len(body) // 2])
     connection.close()
     assert phone.sync(item)["success"]
-    assert locations(shared.environment)[1] == value_of(item)
-
-
-def test_bodies_that_drip_in_hold_no_thread_for_longer_than_the_setting(shared: Running, phone: Device) -> None:
-    """As many slow bodies as all workers have threads; another device is served once their time is over."""
-    body, item = batch(new_edit()), new_edit()
-    slow = [phone.open("Content-Length: 60000") for _ in range(8)]
-    started = time.monotonic()
-    answers: list[Any] = []
-
-    def drip(connection: socket.socket) -> None:
-        for byte in body:
-            try:
-                connection.sendall(bytes([byte]))
-            except OSError:
-                break
-            if time.monotonic() - started > 4:
-                break
-            time.sleep(0.05)
-        answers.append(answer_of(connection))
-
-    threads = [threading.Thread(target=drip, args=[connection]) for connection in slow]
-    for thread in threads:
-        thread.start()
-    assert phone.sync(item)["success"]
-    assert time.monotonic() - started < 10
-    for thread in threads:
-        thread.join(timeout=30)
-    assert {None if each is None else (each[0], each[1]["code"]) for each in answers} <= {(408, "too_slow"), None}
     assert locations(shared.environment)[1] == value_of(item)
 
 

@@ -56,7 +56,7 @@ def test_the_documented_nginx_buffers_and_lets_through_what_the_server_takes(
     # What stands around a photo in its form takes some bytes, too.
     assert amount(directives, "client_max_body_size") > Settings.max_photo_bytes + 64 * 1024
     assert amount(directives, "client_max_body_size") > Settings.max_batch_bytes
-    assert amount(directives, "proxy_read_timeout") >= Settings.body_seconds
+    assert amount(directives, "proxy_read_timeout") >= Settings.silence_seconds
 
 
 def test_the_documented_nginx_tells_the_server_who_asks_and_nobody_else_can(

@@ -1,4 +1,4 @@
-"""gunicorn's worker with two methods changed, call by call; `test_gunicorn.py` has it in a real server."""
+"""gunicorn's worker with some methods changed, call by call; `test_gunicorn.py` has it in a real server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.serving.patience import Patience, PatientSocket, new_permits
 from app.serving.worker import MOST_PAUSES, PAUSE, STAY, BalancedWorker, can_be_read
 
 
@@ -24,9 +25,10 @@ def worker() -> Any:
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+def ends() -> Iterator[tuple[PatientSocket, socket.socket]]:
     """The server's end of a connection, and the client's."""
-    server, client = socket.socketpair()
+    plain, client = socket.socketpair()
+    server = PatientSocket(plain, Patience(head_seconds=0.1), new_permits(4))
     with server, client:
         yield server, client
 
@@ -82,6 +84,11 @@ def test_a_thread_that_is_needed_elsewhere_is_given_back_after_each_request(
     ends[1].sendall(b"ab")
     assert worker.handle(SimpleNamespace(sock=ends[0])) is True
     assert answers == [b"a"]
+
+
+def test_certificates_stop_the_start() -> None:
+    with pytest.raises(SystemExit, match="to a proxy in front"):
+        BalancedWorker.check_config(SimpleNamespace(is_ssl=True), None)
 
 
 def test_a_thread_waits_for_a_moment_and_no_longer(ends: tuple[socket.socket, socket.socket]) -> None:
