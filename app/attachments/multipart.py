@@ -17,7 +17,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 from app.attachments.destination import Destination, missing_parameters, read_destination
 from app.config import current_settings
 from app.errors import BadJsonError, RequestError, StorageError, TooLargeError
-from app.http.body import body_pieces, decode, read_body
+from app.http.body import CutOffError, body_pieces, decode, read_body
 
 #: Bytes that the other parts and the boundaries may take besides the photo.
 OTHER_PARTS_BYTES = 64 * 1024
@@ -83,6 +83,8 @@ def _parts(
                 pass
     except TooLargeError:
         raise too_large(limit) from None
+    except CutOffError:
+        raise
     except (BadJsonError, HTTPException) as error:
         # A body that has not arrived whole is a broken multipart. The parser's own limits raise HTTPExceptions.
         raise missing from error

@@ -10,11 +10,13 @@ import select
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from socket import socket
 from typing import Any, ClassVar, Protocol
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.serving import refusals
 from app.serving.patience import Patience, PatientSocket, new_permits
 
 #: A worker's pause before it takes another connection: seconds for each one that it has, and the most that count.
@@ -92,8 +94,18 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
         # The rest of its body would be taken for the next request.
         return False if line.is_too_slow else is_kept
 
-    def handle_request(self, req: object, conn: Connection) -> object:
+    def handle_error(self, req: object, client: socket, addr: tuple[str, int] | None, exc: Exception) -> None:
+        """Answer a request that cannot be read, or that failed outside of the application; the connection ends."""
+        if refusals.is_refusal(exc):
+            self.log.warning("Invalid request from ip=%s: %s", addr[0] if addr else "", exc)
+        else:
+            self.log.error("Error handling request", exc_info=exc)
+        with suppress(OSError):
+            client.sendall(refusals.answer_of(exc))
+
+    def handle_request(self, req: refusals.Head, conn: Connection) -> object:
         """Answer a request whose head has arrived; False if the connection ends with it."""
+        refusals.check_head(req)
         line = self._made_patient(conn)
         line.begin_work()
         try:
