@@ -64,6 +64,7 @@ class CutOffError(BadJsonError):
     """The body ended too early, or could not be read to its end."""
 
     error = "The body is cut off"
+    message = "Nothing was applied. Send it again, whole."
 
 
 def read_json(request: Request) -> Any:

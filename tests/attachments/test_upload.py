@@ -264,6 +264,20 @@ def test_a_broken_multipart_is_400_and_stores_nothing(
     assert files_in(app) == []
 
 
+def test_an_upload_shorter_than_announced_says_so(app: Flask, device: FlaskClient, form_fill: FormFill) -> None:
+    body = multipart(form_fill, jpeg())
+    answer = device.post(
+        UPLOAD,
+        input_stream=BytesIO(body[:-50]),
+        content_type="multipart/form-data; boundary=b",
+        environ_overrides={"CONTENT_LENGTH": str(len(body))},
+    )
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "bad_json")
+    assert json_of(answer)["error"] == "The body is cut off"
+    assert "Send it again, whole" in json_of(answer)["message"]
+    assert files_in(app) == []
+
+
 @pytest.mark.parametrize("size", [(64, 48), (900, 700)])
 def test_a_part_without_a_filename_is_a_file(
     app: Flask, device: FlaskClient, form_fill: FormFill, size: tuple[int, int]

@@ -260,7 +260,8 @@ def test_an_old_client_needs_no_host(server: Server) -> None:
 # Clients that send everything before they read
 
 
-BODY = b" " * 3_000_000
+#: More than the kernel takes from a client at once.
+BODY = b" " * 8_000_000
 
 #: Method, path, changed headers and the status of the answer, which is given before the body was read.
 EARLY = {
@@ -304,7 +305,7 @@ CLIENTS = {"python": by_python, "curl": by_curl, "node": by_node}
 def test_an_answer_before_the_body_was_read_arrives_over_a_slow_line(server: Server) -> None:
     clients = {name: client for name, client in CLIENTS.items() if name == "python" or shutil.which(name)}
     calls = {(name, status): (client, *EARLY[status]) for name, client in clients.items() for status in EARLY}
-    with slow_line(server.port, 1_000_000) as port, ThreadPoolExecutor(len(calls)) as pool:
+    with slow_line(server.port, 2_000_000) as port, ThreadPoolExecutor(len(calls)) as pool:
         answers = {
             key: pool.submit(client, port, method, path, {**server.headers, **headers})
             for key, (client, method, path, headers) in calls.items()
