@@ -106,6 +106,7 @@ def read_body(request: Request, limit: int) -> bytes:
 def body_pieces(request: Request, limit: int) -> Generator[bytes, None, None]:
     """The raw body as it arrives, at most `limit` bytes. The pieces yielded so far are valid even if an error follows.
 
+    The session is removed first: rows that the request has read keep their values, but belong to no session any more.
     Raises `TooLargeError` (at once if Content-Length is too large), `CutOffError`, `SlowBodyError`. A caller that may
     stop before the end must close the iterator.
     """
