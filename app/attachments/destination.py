@@ -14,8 +14,6 @@ from app.http.body import find_unstorable
 FIELD_NAME_LENGTH = 255
 LOCAL_ID_LENGTH = 255
 
-#: An id as text. Apps that know numbers of one kind only write `11.0`.
-
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:

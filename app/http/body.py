@@ -76,11 +76,8 @@ class CutOffError(BadJsonError):
     """The body ended too early, or could not be read to its end."""
 
     error = "The body is cut off"
+    message = "Nothing was applied. Send it again, whole."
     retryable = True
-
-    def __init__(self, error: str | None = None, message: str | None = None) -> None:
-        # The same request may arrive whole (contract, section 0).
-        super().__init__(error, message, extra={"retryable": True})
 
 
 def read_json(request: Request) -> Any:
@@ -121,6 +118,7 @@ def read_body(request: Request, limit: int) -> bytes:
 def body_pieces(request: Request, limit: int) -> Generator[bytes, None, None]:
     """The raw body as it arrives, at most `limit` bytes. The pieces yielded so far are valid even if an error follows.
 
+    The session is removed first: rows that the request has read keep their values, but belong to no session any more.
     Raises `TooLargeError` (at once if Content-Length is too large), `CutOffError`, `SlowBodyError`. A caller that may
     stop before the end must close the iterator.
     """

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import BoundedSemaphore
-from typing import NoReturn
+from queue import SimpleQueue
+from typing import NoReturn, TypeAlias
 
 #: Bytes that are received at a time. gunicorn asks for up to a mebibyte, and would hold that much for each connection.
 PIECE = 256 * 1024
@@ -26,6 +26,18 @@ UNSENT = 128 * 1024
 
 #: How long the rest of a request is read and thrown away after its answer, in seconds (contract, section 0).
 REST_SECONDS = 10
+
+
+#: The permits to work that are free. A semaphore would take twenty times as long.
+Permits: TypeAlias = "SimpleQueue[None]"
+
+
+def new_permits(count: int) -> Permits:
+    """So many permits, all of them free."""
+    permits: Permits = SimpleQueue()
+    for _ in range(count):
+        permits.put(None)
+    return permits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,11 @@ class Patience:
 
 def _deadline(seconds: float) -> Pace:
     return Pace(seconds, seconds, math.inf)
+
+
+def _with_rest() -> Pace:
+    """The pace at which the rest of a request must arrive after its answer."""
+    return _deadline(REST_SECONDS)
 
 
 @dataclass(slots=True)
@@ -93,12 +110,14 @@ class PatientSocket(socket.socket):
     ended: a body that has arrived in part is a part of a body.
     """
 
-    def __init__(self, plain: socket.socket, patience: Patience, permits: BoundedSemaphore) -> None:
+    def __init__(self, plain: socket.socket, patience: Patience, permits: Permits) -> None:
         super().__init__(plain.family, plain.type, plain.proto, fileno=plain.detach())
         self._patience = patience
         self._permits = permits
         self._has_permit = False
-        self._pace = patience.with_head()
+        # Made when the client is waited for: most requests are there at once.
+        self._pace: Pace | None = None
+        self._new_pace = patience.with_head
         #: Whether the client has been given up.
         self.is_too_slow = False
         # A socket of another family, or another system, has no such limit.
@@ -107,20 +126,19 @@ class PatientSocket(socket.socket):
 
     def expect_head(self) -> None:
         """From now on the head of a request must arrive."""
-        self._pace = self._patience.with_head()
+        self._new_pace, self._pace = self._patience.with_head, None
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """A request in work, with its body and its answer. Afterwards the rest of the request is read."""
-        self._permits.acquire()
+    def begin_work(self) -> None:
+        """Get a permit, and from now on a body must arrive and an answer be read."""
+        self._permits.get()
         self._has_permit = True
-        self._pace = self._patience.with_transfer()
-        try:
-            yield
-        finally:
-            self._has_permit = False
-            self._permits.release()
-            self._pace = _deadline(REST_SECONDS)
+        self._new_pace, self._pace = self._patience.with_transfer, None
+
+    def end_work(self) -> None:
+        """Give the permit back, and from now on the rest of the request is read."""
+        self._has_permit = False
+        self._permits.put(None)
+        self._new_pace, self._pace = _with_rest, None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Up to `size` bytes; none if the client has ended or is too slow."""
@@ -131,12 +149,12 @@ class PatientSocket(socket.socket):
                 if not self._wait(select.POLLIN):
                     return b""
             else:
-                self._pace.moved += len(data)
+                self._note_move(len(data))
                 return data
 
     def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
         """Send all bytes. Raises `ConnectionResetError` if the client is too slow, and then the connection is dead."""
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while rest:
             try:
                 sent = super().send(rest, flags | socket.MSG_DONTWAIT)
@@ -144,8 +162,10 @@ class PatientSocket(socket.socket):
                 if not self._wait(select.POLLOUT):
                     self._drop()
             else:
-                self._pace.moved += sent
-                rest = rest[sent:]
+                self._note_move(sent)
+                if sent == len(rest):
+                    return
+                rest = memoryview(rest)[sent:]
 
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
         """As `sendall`."""
@@ -175,24 +195,29 @@ class PatientSocket(socket.socket):
 
     def _wait(self, event: int) -> bool:
         """Wait without a permit until the client has sent or read something; False if it is too slow."""
-        seconds, began = self._pace.next_wait(), time.monotonic()
+        pace = self._pace = self._pace or self._new_pace()
+        seconds, began = pace.next_wait(), time.monotonic()
         if seconds:
             with self._permit_lent():
                 is_ready = _poll(self, event, seconds)
-            self._pace.note_wait(time.monotonic() - began, not is_ready)
-        self.is_too_slow = self.is_too_slow or self._pace.is_over
-        return not self._pace.is_over
+            pace.note_wait(time.monotonic() - began, not is_ready)
+        self.is_too_slow = self.is_too_slow or pace.is_over
+        return not pace.is_over
+
+    def _note_move(self, size: int) -> None:
+        if self._pace is not None:
+            self._pace.moved += size
 
     @contextmanager
     def _permit_lent(self) -> Iterator[None]:
         if not self._has_permit:
             yield
             return
-        self._permits.release()
+        self._permits.put(None)
         try:
             yield
         finally:
-            self._permits.acquire()
+            self._permits.get()
 
 
 def _poll(connection: socket.socket, event: int, seconds: float) -> bool:

@@ -10,13 +10,14 @@ import select
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from socket import socket
-from threading import BoundedSemaphore
 from typing import Any, ClassVar, Protocol
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from app.serving.patience import Patience, PatientSocket
+from app.serving import refusals
+from app.serving.patience import Patience, PatientSocket, new_permits
 
 #: A worker's pause before it takes another connection: seconds for each one that it has, and the most that count.
 PAUSE, MOST_PAUSES = 0.0005, 4
@@ -51,7 +52,7 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Serve until the worker ends. Runs in the worker's process."""
-        self.permits = BoundedSemaphore(self.cfg.threads)
+        self.permits = new_permits(self.cfg.threads)
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -93,10 +94,24 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
         # The rest of its body would be taken for the next request.
         return False if line.is_too_slow else is_kept
 
-    def handle_request(self, req: object, conn: Connection) -> object:
+    def handle_error(self, req: object, client: socket, addr: tuple[str, int] | None, exc: Exception) -> None:
+        """Answer a request that cannot be read, or that failed outside of the application; the connection ends."""
+        if refusals.is_refusal(exc):
+            self.log.warning("Invalid request from ip=%s: %s", addr[0] if addr else "", exc)
+        else:
+            self.log.error("Error handling request", exc_info=exc)
+        with suppress(OSError):
+            client.sendall(refusals.answer_of(exc))
+
+    def handle_request(self, req: refusals.Head, conn: Connection) -> object:
         """Answer a request whose head has arrived; False if the connection ends with it."""
-        with self._made_patient(conn).at_work():
+        refusals.check_head(req)
+        line = self._made_patient(conn)
+        line.begin_work()
+        try:
             is_kept: object = super().handle_request(req, conn)
+        finally:
+            line.end_work()
         return is_kept
 
 

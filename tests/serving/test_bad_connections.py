@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,6 +26,7 @@ from werkzeug.test import encode_multipart
 from tests.support.databases import SECRET_KEY, sqlite_file
 from tests.support.pictures import jpeg
 from tests.support.servers import environment_of, flask, start, stop
+from tests.support.slow_lines import slow_line
 
 #: The database plays no part in these.
 pytestmark = pytest.mark.database("sqlite")
@@ -187,3 +191,123 @@ def test_bad_connections_are_ended(server: Server) -> None:
         assert time.monotonic() - started < 2, "they had ended before"
     assert ends[half_head] == ends[half_request_line] == ""
     assert '"code":"too_slow"' in ends[half_body]
+
+
+# What is no request
+
+
+HOST_LINE = "Host: x"
+
+
+def refusal(server: Server, head: str) -> tuple[int, Any]:
+    """Status and JSON of the answer to a head, which is checked for the shape of all errors."""
+    with server.open(head.replace("\n", "\r\n").encode("latin-1")) as connection:
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        answer = json.loads(response.read())
+    assert {"success", "error", "code", "message", "request_id"} <= answer.keys()
+    assert answer["success"] is False
+    headers = response.headers
+    assert (headers["Content-Type"], headers["X-Content-Type-Options"]) == ("application/json", "nosniff")
+    assert (headers["Cache-Control"], headers["X-Request-ID"]) == ("no-store", answer["request_id"])
+    return response.status, answer["code"]
+
+
+REFUSED = {
+    "a long address": (f"GET /{'x' * 5000} HTTP/1.1\n{HOST_LINE}\n\n", 414, "uri_too_long"),
+    "a long header": (f"GET / HTTP/1.1\n{HOST_LINE}\nX-A: {'x' * 9000}\n\n", 431, "headers_too_large"),
+    "many headers": (f"GET / HTTP/1.1\n{HOST_LINE}\n" + "X-A: 1\n" * 200 + "\n", 431, "headers_too_large"),
+    "a header without a name": (f"GET / HTTP/1.1\n{HOST_LINE}\nnonsense\n\n", 400, "bad_request"),
+    "NUL in a header": (f"GET / HTTP/1.1\n{HOST_LINE}\nX-A: \0\n\n", 400, "bad_request"),
+    "no HTTP": ("hello\n\n", 400, "bad_request"),
+    "two lengths": (
+        f"POST / HTTP/1.1\n{HOST_LINE}\nContent-Length: 1\nContent-Length: 2\n\nxx",
+        400,
+        "bad_request",
+    ),
+    "a signed length": (f"POST / HTTP/1.1\n{HOST_LINE}\nContent-Length: +5\n\nxxxxx", 400, "bad_request"),
+    "gzip and chunked": (
+        f"POST /healthz HTTP/1.1\n{HOST_LINE}\nTransfer-Encoding: gzip, chunked\n\n0\n\n",
+        501,
+        "bad_request",
+    ),
+    "gzip": (f"POST / HTTP/1.1\n{HOST_LINE}\nTransfer-Encoding: gzip\n\n", 400, "bad_request"),
+    "an unknown coding": (f"POST / HTTP/1.1\n{HOST_LINE}\nTransfer-Encoding: br\n\n", 501, "bad_request"),
+    "no Host": ("GET /healthz HTTP/1.1\n\n", 400, "bad_request"),
+    "two Hosts": (f"GET /healthz HTTP/1.1\n{HOST_LINE}\n{HOST_LINE}\n\n", 400, "bad_request"),
+    "an empty Host": ("GET /healthz HTTP/1.1\nHost:\n\n", 400, "bad_request"),
+    "a Host with a path": ("GET /healthz HTTP/1.1\nHost: evil.example/x?\n\n", 400, "bad_request"),
+    "a Host with a blank": ("GET /healthz HTTP/1.1\nHost: a b\n\n", 400, "bad_request"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_request_is_refused_as_json(server: Server, name: str) -> None:
+    head, status, code = REFUSED[name]
+    assert refusal(server, head) == (status, code)
+
+
+@pytest.mark.parametrize("host", ["x", "fieldpost.example:8000", "127.0.0.1", "[::1]:8000", "my_host", "xn--bcher-kva"])
+def test_hosts_of_all_kinds_are_taken(server: Server, host: str) -> None:
+    assert server.call("GET", "/healthz", Host=host)[0] == 200
+
+
+def test_an_old_client_needs_no_host(server: Server) -> None:
+    with server.open(b"GET /healthz HTTP/1.0\r\n\r\n") as connection:
+        assert "alive" in end_of(connection)
+
+
+# Clients that send everything before they read
+
+
+#: More than the kernel takes from a client at once.
+BODY = b" " * 8_000_000
+
+#: Method, path, changed headers and the status of the answer, which is given before the body was read.
+EARLY = {
+    "401": ("POST", "/api/v1/sync", {"Authorization": "Bearer x"}),
+    "404": ("POST", "/api/v1/nowhere", {}),
+    "405": ("PUT", "/api/v1/sync", {}),
+    "413": ("POST", "/api/v1/sync", {}),
+    "415": ("POST", "/api/v1/sync", {"Content-Type": "text/plain"}),
+}
+
+CURL = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect:", "--data-binary", "@-"]
+
+NODE = """
+const [url, method, headers, size] = JSON.parse(process.argv[1]);
+fetch(url, {method, headers, body: Buffer.alloc(size, " ")}).then(async (answer) => {
+  await answer.json();
+  console.log(answer.status);
+});
+"""
+
+
+def by_python(port: int, method: str, path: str, headers: dict[str, str]) -> str:
+    return str(Server(port).call(method, path, BODY, **headers)[0])
+
+
+def by_curl(port: int, method: str, path: str, headers: dict[str, str]) -> str:
+    lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    command = [*CURL, "-X", method, *lines, f"http://127.0.0.1:{port}{path}"]
+    return subprocess.run(command, input=BODY, capture_output=True, check=False).stdout.decode()
+
+
+def by_node(port: int, method: str, path: str, headers: dict[str, str]) -> str:
+    call = json.dumps([f"http://127.0.0.1:{port}{path}", method, headers, len(BODY)])
+    result = subprocess.run(["node", "-e", NODE, call], capture_output=True, check=False)
+    return result.stdout.decode().strip() or result.stderr.decode()
+
+
+CLIENTS = {"python": by_python, "curl": by_curl, "node": by_node}
+
+
+def test_an_answer_before_the_body_was_read_arrives_over_a_slow_line(server: Server) -> None:
+    clients = {name: client for name, client in CLIENTS.items() if name == "python" or shutil.which(name)}
+    calls = {(name, status): (client, *EARLY[status]) for name, client in clients.items() for status in EARLY}
+    with slow_line(server.port, 2_000_000) as port, ThreadPoolExecutor(len(calls)) as pool:
+        answers = {
+            key: pool.submit(client, port, method, path, {**server.headers, **headers})
+            for key, (client, method, path, headers) in calls.items()
+        }
+    assert {key: answer.result() for key, answer in answers.items()} == {key: key[1] for key in calls}

@@ -6,26 +6,25 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from threading import BoundedSemaphore
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from app.serving.patience import PIECE, Pace, Patience, PatientSocket
+from app.serving.patience import PIECE, Pace, Patience, PatientSocket, Permits, new_permits
 
 #: 0.4 seconds of silence, and 800 bytes in twice that time.
 PATIENCE = Patience(head_seconds=0.3, silence_seconds=0.4, least_rate=1000, most_rest=100_000)
 
 
 @pytest.fixture
-def permits() -> BoundedSemaphore:
+def permits() -> Permits:
     """One thread may work at a time."""
-    return BoundedSemaphore(1)
+    return new_permits(1)
 
 
 @pytest.fixture
-def ends(permits: BoundedSemaphore) -> Iterator[tuple[PatientSocket, socket.socket]]:
+def ends(permits: Permits) -> Iterator[tuple[PatientSocket, socket.socket]]:
     """The server's end of a connection, and the client's."""
     plain, client = socket.socketpair()
     server = PatientSocket(plain, PATIENCE, permits)
@@ -41,6 +40,16 @@ def server(ends: tuple[PatientSocket, socket.socket]) -> PatientSocket:
 @pytest.fixture
 def client(ends: tuple[PatientSocket, socket.socket]) -> socket.socket:
     return ends[1]
+
+
+@contextmanager
+def at_work(server: PatientSocket) -> Iterator[None]:
+    """A request in work."""
+    server.begin_work()
+    try:
+        yield
+    finally:
+        server.end_work()
 
 
 @pytest.fixture
@@ -102,7 +111,7 @@ def test_the_next_head_has_its_own_deadline(server: PatientSocket, client: socke
 
 
 def test_a_body_ends_where_the_client_is_silent(server: PatientSocket, client: socket.socket) -> None:
-    with server.at_work():
+    with at_work(server):
         client.sendall(b"half")
         assert server.recv(8192) == b"half"
         assert 0.3 < seconds_of(lambda: server.recv(8192)) < 2
@@ -112,7 +121,7 @@ def test_a_body_ends_where_the_client_is_silent(server: PatientSocket, client: s
 
 def test_a_body_below_the_least_rate_ends(server: PatientSocket, client: socket.socket, beside: Any) -> None:
     beside(lambda: drip(client, 1, 0.1, 30))
-    with server.at_work():
+    with at_work(server):
         started = time.monotonic()
         while server.recv(8192):
             pass
@@ -124,7 +133,7 @@ def test_a_body_may_take_as_long_as_it_likes_while_it_comes(
     server: PatientSocket, client: socket.socket, beside: Any
 ) -> None:
     beside(lambda: drip(client, 250, 0.1, 15))
-    with server.at_work():
+    with at_work(server):
         received = 0
         while received < 15 * 250:
             received += len(server.recv(8192))
@@ -140,7 +149,7 @@ def test_time_that_the_server_takes_for_itself_is_not_the_clients() -> None:
 
 
 def test_an_answer_that_nobody_reads_ends(server: PatientSocket) -> None:
-    with server.at_work(), pytest.raises(ConnectionResetError, match="does not read"):
+    with at_work(server), pytest.raises(ConnectionResetError, match="does not read"):
         server.sendall(bytes(50_000_000))
     assert server.is_too_slow
 
@@ -157,14 +166,14 @@ def test_an_answer_may_take_as_long_as_it_likes_while_it_is_read(
             time.sleep(0.1)
 
     beside(read)
-    with server.at_work():
+    with at_work(server):
         assert seconds_of(lambda: server.sendall(bytes(1_500_000))) > 1
     assert not server.is_too_slow
 
 
 def test_large_pieces_are_received_in_parts(server: PatientSocket, client: socket.socket, beside: Any) -> None:
     beside(lambda: client.sendall(bytes(3 * PIECE)))
-    with server.at_work():
+    with at_work(server):
         received = [len(server.recv(3 * PIECE))]
         while sum(received) < 3 * PIECE:
             received.append(len(server.recv(3 * PIECE)))
@@ -173,7 +182,7 @@ def test_large_pieces_are_received_in_parts(server: PatientSocket, client: socke
 
 @pytest.mark.parametrize("deed", ["recv", "sendall"])
 def test_others_work_while_a_thread_waits_for_its_client(
-    server: PatientSocket, client: socket.socket, beside: Any, permits: BoundedSemaphore, deed: str
+    server: PatientSocket, client: socket.socket, beside: Any, permits: Permits, deed: str
 ) -> None:
     waits: dict[str, Callable[[], object]] = {
         "recv": lambda: server.recv(8192),
@@ -182,17 +191,18 @@ def test_others_work_while_a_thread_waits_for_its_client(
     worked = threading.Event()
 
     def other() -> None:
-        with permits:
-            worked.set()
+        permits.get()
+        worked.set()
+        permits.put(None)
         client.sendall(b"x")
         while client.recv(1_000_000):
             pass
 
-    with server.at_work():
+    with at_work(server):
         beside(other)
         waits[deed]()
         assert worked.is_set()
-        assert not permits.acquire(blocking=False), "it is at work again"
+        assert permits.empty(), "it is at work again"
     server.shutdown(socket.SHUT_RDWR)
 
 
@@ -206,7 +216,7 @@ def test_the_rest_of_a_request_is_read_so_that_its_answer_arrives(
         answers.append(client.recv(100))
         client.close()
 
-    with server.at_work():
+    with at_work(server):
         server.sendall(b"413")
     beside(send_all_then_read)
     server.linger()
@@ -219,13 +229,13 @@ def test_no_more_than_the_limit_is_read_after_an_answer(
     server: PatientSocket, client: socket.socket, beside: Any
 ) -> None:
     beside(lambda: drip(client, 20_000, 0.01, 1000))
-    with server.at_work():
+    with at_work(server):
         server.sendall(b"413")
     assert seconds_of(server.linger) < 5
 
 
 def test_gunicorns_main_thread_does_not_wait_once_more(server: PatientSocket, client: socket.socket) -> None:
-    with server.at_work():
+    with at_work(server):
         pass
     client.shutdown(socket.SHUT_WR)
     server.linger()

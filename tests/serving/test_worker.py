@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from threading import BoundedSemaphore
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
-from app.serving.patience import Patience, PatientSocket
+from app.serving.patience import Patience, PatientSocket, new_permits
 from app.serving.worker import MOST_PAUSES, PAUSE, STAY, BalancedWorker, can_be_read
 
 
@@ -29,7 +28,7 @@ def worker() -> Any:
 def ends() -> Iterator[tuple[PatientSocket, socket.socket]]:
     """The server's end of a connection, and the client's."""
     plain, client = socket.socketpair()
-    server = PatientSocket(plain, Patience(head_seconds=0.1), BoundedSemaphore(4))
+    server = PatientSocket(plain, Patience(head_seconds=0.1), new_permits(4))
     with server, client:
         yield server, client
 
