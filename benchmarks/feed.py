@@ -241,7 +241,10 @@ def plans_of(app: Flask, client: FlaskClient, url: str, case: Case) -> dict[str,
     """The plan of each query that the page sends to a large table, by its statement."""
     sent: dict[str, Any] = {}
 
-    def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def listen(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        # A fixed statement goes straight to the driver, which gets its parameters with it.
+        for query in getattr(parameters, "reads", ()):
+            parameters = query.statement.compile(dialect=connection.dialect).params | query.parameters
         if any(f"FROM {table}" in statement or f"JOIN {table}" in statement for table in LARGE):
             sent[statement] = parameters
 
