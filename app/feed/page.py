@@ -15,7 +15,6 @@ from app.feed.sizes import sizes_of
 from app.feed.visibility import Visibility
 from app.models import FormFill, LedgerEntry
 from app.models.entities import entity_of
-from app.models.form_fills import slim_record
 from app.models.serialize import encode, undeleted
 from app.models.shown import rows_with_ids
 from app.plugin_api import Model
@@ -111,8 +110,7 @@ class PageDraft:
         is_slim = model is FormFill and not self.request.has_structures
         visible = (self.visibility.of_row(model), *undeleted(model))
         rows = rows_with_ids(self.session, model, keys, *visible, loads=("attachments",) if is_slim else None)
-        record = slim_record if is_slim else None
-        return {row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row, record)} for row in rows}
+        return {row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row)} for row in rows}
 
     def _client_ids(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
         """Id -> `{"client_id"}` of rows that go, of models whose rows may have one."""

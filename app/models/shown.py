@@ -76,7 +76,7 @@ def _made_of(model: Model, columns: Iterable[Sequence[Any]]) -> list[Row]:
 @cache
 def _shape_of(model: Model) -> tuple[type[Any], tuple[str, ...]]:
     """The class of a model's rows, and the names of their columns."""
-    shape = type(f"Shown{model.__name__}", (), {"__entity__": entity_of(model)})
+    shape = type(f"Shown{model.__name__}", (), {"__entity__": property(lambda _row: entity_of(model))})
     return shape, tuple(column.key for column in table_of(model).c)
 
 
