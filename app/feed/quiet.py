@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, bindparam, func, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, bindparam, case, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from app import policies
@@ -156,12 +156,14 @@ def _concern(database: Database, role: str, entities: tuple[str, ...]) -> tuple[
         others,
     )
     below_any = select(func.max(below_one)).select_from(some).scalar_subquery()
+    roots = select(func.count()).select_from(some).scalar_subquery()
     concern = func.coalesce(
         _first(database, LedgerEntry.viewer_id == USER_ID),
         _first(database, LedgerEntry.inspection_id.is_(None), *changed),
-        below_any,
+        # Both databases run a subquery only once its value is needed: of too many inspections none is looked up.
+        case((roots <= FEW, below_any)),
     )
-    return concern, select(func.count()).select_from(some).scalar_subquery()
+    return concern, roots
 
 
 def _first(database: Database, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
