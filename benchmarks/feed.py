@@ -241,7 +241,10 @@ def plans_of(app: Flask, client: FlaskClient, url: str, case: Case) -> dict[str,
     """The plan of each query that the page sends to a large table, by its statement."""
     sent: dict[str, Any] = {}
 
-    def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def listen(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        # A fixed statement goes straight to the driver, which gets its parameters with it.
+        for query in getattr(parameters, "reads", ()):
+            parameters = query.statement.compile(dialect=connection.dialect).params | query.parameters
         if any(f"FROM {table}" in statement or f"JOIN {table}" in statement for table in LARGE):
             sent[statement] = parameters
 
@@ -265,7 +268,10 @@ def _explain(connection: Connection, statement: str, parameters: Any) -> str:
 def scans_in(plan: str) -> list[str]:
     """The steps of a plan that read a large table, or the whole of one of its indexes, from end to end."""
     signs = [f"Seq Scan on {table}" for table in LARGE] + [f"SCAN {table}" for table in LARGE]
-    return [line.strip() for line in plan.splitlines() if any(sign in line for sign in signs)]
+    lines = plan.splitlines()
+    # A scan right below a limit ends with it.
+    steps = [line for above, line in zip(["", *lines], lines, strict=False) if "Limit" not in above]
+    return [step.strip() for step in steps if any(sign in step for sign in signs)]
 
 
 def measure(database: str, sizes: Sequence[int], rounds: int) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import orjson
-import rfc8785
 from flask import Response
 from sqlalchemy.orm import Session
 
 from app import policies
 from app.api.administration.inspections import models_below
+from app.api.canonical import canonical_json, canonical_object
 from app.clock import now, to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import snapshot
@@ -21,7 +22,8 @@ from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
 from app.models import FormFill, Inspection, User
 from app.models.entities import entity_of
-from app.models.serialize import encode, select_shown, serialize, undeleted
+from app.models.serialize import encode, serialize, undeleted
+from app.models.shown import rows_where
 from app.openapi.shapes import (
     ID_IN_ADDRESS,
     INSPECTION,
@@ -70,32 +72,39 @@ def get_offline_data(key: int) -> Response:
 
 def _package(session: Session, user: User, key: int) -> JsonObject:
     """The answer's data. Raises `NotFoundError`."""
-    statement = select_shown(Inspection).where(Inspection.id == key, policies.visible(user))
-    inspection = session.scalar(statement)
-    if inspection is None:
+    rows = rows_where(session, Inspection, Inspection.id == key, policies.visible(user))
+    if not rows:
         raise NotFoundError("InspectionNotFound")
-    content: JsonObject = {"inspection": serialize(inspection), "form_fills": _form_fills(session, inspection.id)}
+    (inspection,) = rows
+    form_fills = b"[" + b",".join(_form_fills(session, inspection.id)) + b"]"
+    # What the checksum is taken of is sent as it is: it is made once.
+    content = {"inspection": canonical_json(serialize(inspection)), "form_fills": form_fills}
     metadata = {
         "downloaded_at": to_wire(now()),
         "version": PACKAGE_VERSION,
-        "checksum": hashlib.sha256(rfc8785.dumps(content)).hexdigest(),
+        "checksum": hashlib.sha256(canonical_object({}, content)).hexdigest(),
         "cursor": write_cursor(start_cursor(session, user)),
     }
-    return {**content, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
+    shown = {name: orjson.Fragment(part) for name, part in content.items()}
+    return {**shown, "entities": _plugin_rows(session, inspection.id), "sync_metadata": metadata}
 
 
-def _form_fills(session: Session, inspection_id: int) -> list[JsonObject]:
-    statement = select_shown(FormFill).where(FormFill.inspection_id == inspection_id).order_by(FormFill.id)
-    return [
-        {**serialize(form_fill), "photos": [serialize(attachment) for attachment in form_fill.attachments]}
-        for form_fill in session.scalars(statement)
-    ]
+def _form_fills(session: Session, inspection_id: int) -> Iterator[bytes]:
+    """The canonical JSON of each form fill with its photos; the structure of a template is written once."""
+    structures: dict[int, bytes] = {}
+    for form_fill in rows_where(session, FormFill, FormFill.inspection_id == inspection_id):
+        photos = [serialize(attachment) for attachment in form_fill.attachments]
+        record = {**serialize(form_fill), "photos": photos}
+        structure, template_id = record.pop("form_structure", None), form_fill.form_template_id
+        if template_id not in structures:
+            structures[template_id] = canonical_json(structure)
+        yield canonical_object(record, {"form_structure": structures[template_id]})
 
 
 def _plugin_rows(session: Session, inspection_id: int) -> dict[str, list[orjson.Fragment]]:
     """Entity -> the inspection's rows, for plugins' entities; one query each."""
     rows = {}
     for model in models_below(current_registry().models.values()):
-        statement = select_shown(model).where(model.inspection_id == inspection_id, *undeleted(model))
-        rows[entity_of(model).name] = [encode(row) for row in session.scalars(statement.order_by(model.id))]
+        below = rows_where(session, model, model.inspection_id == inspection_id, *undeleted(model))
+        rows[entity_of(model).name] = [encode(row) for row in below]
     return rows

@@ -64,14 +64,16 @@ def next_page(
         # Taken before the first page is read: rows that are committed later come in the feed.
         stage, snapshot = entity_of(models[0]).name, snapshot_text(session)
         cursor = replace(start_cursor(session, user), is_walk=True, stage=stage, snapshot=snapshot)
+        newest = cursor.newest
     else:
         check_cursor(session, cursor, user, ledger_state(session))
+        newest = newest_mark(session)
     visibility = Visibility(session=session, user_id=user.id, visible=visible)
     names = [entity_of(model).name for model in models]
     ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid)
     draft = PageDraft(session=session, visibility=visibility, models=models, request=request)
     draft, cursor, has_more = _filled(draft, ledger, cursor)
-    return Page(changes=draft.changes(), cursor=replace(cursor, newest=newest_mark(session)), has_more=has_more)
+    return Page(changes=draft.changes(), cursor=replace(cursor, newest=newest), has_more=has_more)
 
 
 def _filled(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[PageDraft, Cursor, bool]:

@@ -115,6 +115,11 @@ class RelevantEntries:
         below_these = LedgerEntry.inspection_id.in_(inspection_ids)
         return [below_these] if cursor.stage else [below_these, beyond(self.session, LedgerEntry, cursor.mark)]
 
+    def has_unseen(self, walk: Cursor) -> bool:
+        """Whether anything has happened since the walk began."""
+        statement = select(LedgerEntry.id).where(*unseen(self.session, walk)).limit(1)
+        return self.session.scalar(statement) is not None
+
     def gained_during(self, walk: Cursor) -> set[int]:
         """The inspections that came into the user's sight after the walk had begun."""
         if self.visibility.is_of_all:

@@ -15,8 +15,8 @@ from app.feed.sizes import sizes_of
 from app.feed.visibility import Visibility
 from app.models import FormFill, LedgerEntry
 from app.models.entities import entity_of
-from app.models.form_fills import slim_record
-from app.models.serialize import encode, select_shown, undeleted
+from app.models.serialize import encode, undeleted
+from app.models.shown import rows_with_ids
 from app.plugin_api import Model
 
 #: How many bytes of content a page may have, unless a single row has more (contract, section 6).
@@ -84,10 +84,11 @@ class PageDraft:
         """The ids that a statement selects, after the id `after`, in order; read as they are needed."""
         while True:
             following = statement if after is None else statement.where(model.id > after)
-            keys = self.session.scalars(following.order_by(model.id).limit(self.room + PAGE_SLACK)).all()
-            if not keys:
-                return
+            count = self.room + PAGE_SLACK
+            keys = self.session.scalars(following.order_by(model.id).limit(count)).all()
             yield keys
+            if len(keys) < count:
+                return
             after = keys[-1]
 
     def changes(self) -> list[JsonObject]:
@@ -108,12 +109,8 @@ class PageDraft:
         """Id -> `updated_at` and `record` of the rows that are visible."""
         is_slim = model is FormFill and not self.request.has_structures
         visible = (self.visibility.of_row(model), *undeleted(model))
-        statement = select_shown(model, ("attachments",) if is_slim else None).where(model.id.in_(list(keys)), *visible)
-        record = slim_record if is_slim else None
-        return {
-            row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row, record)}
-            for row in self.session.scalars(statement)
-        }
+        rows = rows_with_ids(self.session, model, keys, *visible, loads=("attachments",) if is_slim else None)
+        return {row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row)} for row in rows}
 
     def _client_ids(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
         """Id -> `{"client_id"}` of rows that go, of models whose rows may have one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from flask import Blueprint, Response, request
@@ -14,7 +15,9 @@ from app.errors import InvalidError
 from app.feed.changes import feed_models, next_page
 from app.feed.cursor import read_cursor, write_cursor
 from app.feed.page import PageRequest
+from app.feed.quiet import quiet_cursor
 from app.feed.shapes import CHANGES
+from app.models.entities import entity_of
 from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, signed_in_user
 
@@ -38,6 +41,9 @@ blueprint = Blueprint("feed", __name__)
         ),
     },
     data=CHANGES,
+    answer_headers={"ETag": TEXT, "Cache-Control": TEXT},
+    headers={"If-None-Match": with_description(TEXT, "The ETag of an earlier answer to the same cursor.")},
+    answers={304: {"description": "There is still nothing new"}},
     errors=("cursor_expired",),
 )
 def changes() -> Response:
@@ -46,10 +52,24 @@ def changes() -> Response:
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
     wanted = PageRequest(limit=limit, has_structures=request.args.get("structures") == "1")
     cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
+    if cursor is not None:
+        names = [entity_of(model).name for model in models]
+        quiet = quiet_cursor(user, cursor, names)
+        if quiet is not None:
+            return _quiet_answer(write_cursor(quiet))
     with snapshot(db.session()):
         page = next_page(db.session(), user, policies.visible(user), models, cursor, wanted)
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")
+
+
+def _quiet_answer(cursor: str) -> Response:
+    """A page without changes. Its ETag covers everything but the time, so that the same look again is a 304."""
+    response = answer({"changes": [], "cursor": cursor, "has_more": False}, "Changes retrieved successfully")
+    response.set_etag(hashlib.sha256(cursor.encode()).hexdigest()[:32])
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.make_conditional(request)
+    return response
 
 
 def _read_limit(sent: str | None) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.core.database import Database, database_of
 from app.core.database.rows import table_of
+from app.core.database.values import ValueSet
 from app.feed.cursor import Key
 from app.models import FormFill, FormTemplate
 from app.models.entities import entity_of
@@ -24,10 +25,12 @@ def sizes_of(
 ) -> dict[tuple[str, str], int]:
     """(entity, id) -> about how many bytes the row has as JSON; in one statement. Rows that are gone are left out."""
     database = database_of(session)
-    queries = [_sizes(database, model, keys, has_structures) for model, keys in named.items() if keys]
+    keys = {_parameter_of(model): ids for model, ids in named.items() if ids}
+    queries = [_sizes(database, model, ids, has_structures) for model, ids in named.items() if ids]
     if not queries:
         return {}
-    return {(entity, key): int(size) for entity, key, size in session.execute(union_all(*queries))}
+    parameters = {name: database.parameter_of(ids) for name, ids in keys.items()}
+    return {(entity, key): int(size) for entity, key, size in session.execute(union_all(*queries), parameters)}
 
 
 def _sizes(database: Database, model: Model, keys: Collection[Key], has_structures: bool) -> Select[str, str, int]:
@@ -39,7 +42,13 @@ def _sizes(database: Database, model: Model, keys: Collection[Key], has_structur
         parts.append(structure.where(FormTemplate.id == FormFill.form_template_id).scalar_subquery())
     size = sum(parts, literal(ROW_BYTES))
     key = inspect(model).primary_key[0]
-    return select(literal(entity_of(model).name), cast(key, String), size).where(key.in_(list(keys)))
+    among = database.among(key, ValueSet.of(_parameter_of(model), keys))
+    return select(literal(entity_of(model).name), cast(key, String), size).where(among)
+
+
+def _parameter_of(model: Model) -> str:
+    """The parameter that holds the ids of a model's rows."""
+    return f"{table_of(model).name}_ids"
 
 
 def _large_columns(model: Model) -> Iterator[ColumnElement[object]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from sqlalchemy import select
 
@@ -24,15 +25,23 @@ def walk(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[Cur
 
     At the end of the walk the returned cursor stands in the ledger, where the walk began.
     """
+    is_quiet = not ledger.has_unseen(cursor)
     for model in draft.models_from(cursor.stage):
         stage = entity_of(model).name
         after = cursor.after if stage == cursor.stage else None
-        for key in _ids_at_beginning(draft, ledger, cursor, model, after):
+        ids = _ids_now(draft, model, after) if is_quiet else _ids_at_beginning(draft, ledger, cursor, model, after)
+        for key in ids:
             if not draft.name(model, key):
                 return replace(cursor, stage=stage, after=after), True
             after = key
     follows = replace(cursor, is_walk=False, stage=None, after=None, snapshot=None)
-    return follows, ledger.after(follows.mark, 1) != []
+    return follows, not is_quiet and ledger.after(follows.mark, 1) != []
+
+
+def _ids_now(draft: PageDraft, model: Model, after: Key | None) -> Iterator[Key]:
+    """The ids of visible rows: all of them were there when the walk began, if nothing has happened since."""
+    statement = select(model.id).where(draft.visibility.of_table(model), *undeleted(model))
+    return chain.from_iterable(draft.ids(statement, model, after))
 
 
 def _ids_at_beginning(

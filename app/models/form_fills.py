@@ -37,9 +37,12 @@ def conflict_details(form_fill: FormFill) -> JsonObject:
     return {"server_form_structure": form_fill.form_template.form_structure}
 
 
-def slim_record(form_fill: FormFill) -> JsonObject:
-    """A form fill as the feed shows it: it names its form template by its id (contract, section 6)."""
-    return {
+def form_fill_record(form_fill: FormFill) -> JsonObject:
+    """A form fill as it goes to a device (contract, section 6).
+
+    It carries the structure of its form template only if that was loaded: the feed tells of templates by themselves.
+    """
+    record = {
         "id": form_fill.id,
         "client_id": form_fill.client_id,
         "inspection_id": form_fill.inspection_id,
@@ -48,11 +51,8 @@ def slim_record(form_fill: FormFill) -> JsonObject:
         "created_at": to_wire(form_fill.created_at),
         "updated_at": to_wire(form_fill.updated_at),
     }
-
-
-def form_fill_record(form_fill: FormFill) -> JsonObject:
-    """A form fill with its structure, as it stands in an offline package (contract, section 6)."""
-    return {**slim_record(form_fill), "form_structure": form_fill.form_template.form_structure}
+    template = vars(form_fill).get("form_template")
+    return record if template is None else {**record, "form_structure": template.form_structure}
 
 
 class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]

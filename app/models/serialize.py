@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import orjson
 from sqlalchemy import ColumnElement, Select, select
@@ -44,13 +44,10 @@ def serialize(row: Row) -> JsonObject:
         return _unreadable(row, error)
 
 
-def encode(row: Row, record: Callable[[Row], JsonObject] | None = None) -> orjson.Fragment:
-    """The same as JSON, so that a value which is no JSON makes its own row unreadable, and not the whole answer.
-
-    `record`: shows the row in place of its entity's hook.
-    """
+def encode(row: Row) -> orjson.Fragment:
+    """The same as JSON, so that a value which is no JSON makes its own row unreadable, and not the whole answer."""
     try:
-        return orjson.Fragment(orjson.dumps((record or _record_of)(row)))
+        return orjson.Fragment(orjson.dumps(_record_of(row)))
     except BaseException as error:  # a plugin's code may raise anything
         return orjson.Fragment(orjson.dumps(_unreadable(row, error)))
 

@@ -242,6 +242,26 @@ def test_a_page_takes_as_many_statements_for_one_change_as_for_many(
     assert counts[0] == counts[1]
 
 
+def test_a_page_takes_as_many_statements_for_many_assignments_as_for_two(
+    app: Flask, office: Office, owner: User, anna: User, device: FlaskClient
+) -> None:
+    copy = Copy(device)
+    copy.read()
+    counts = set()
+    for number in (2, 20):
+        inspections = [many_below(app, owner, office.template, 2, 1) for _ in range(number)]
+        for assignee in (anna, None):
+            for inspection in inspections:
+                assign(office.admin, inspection, assignee)
+            settle(app)
+            with statements_of(app) as statements:
+                below = [each for each in copy.page()["changes"] if each["entity"] not in KNOWN]
+            assert len(below) == 4 * number
+            counts.add((assignee is None, len(statements)))
+            assert copy.rows.keys() == office.visible(anna)
+    assert len(counts) == 2, counts
+
+
 @pytest.mark.parametrize("query", ["", "&structures=1"])
 def test_a_page_ends_where_its_bytes_are_too_many_and_nothing_is_left_out(
     office: Office, owner: User, device: FlaskClient, anna: User, monkeypatch: pytest.MonkeyPatch, query: str

@@ -26,7 +26,7 @@ def horizon(session: Session) -> int | None:
     return database_of(session).horizon(session)
 
 
-def below(model: LedgerTable, limit: int | None) -> list[ColumnElement[bool]]:
+def below(model: LedgerTable, limit: int | ColumnElement[int] | None) -> list[ColumnElement[bool]]:
     """The condition for rows of a ledger's table below the horizon `limit`."""
     return [] if limit is None else [model.xid < limit]
 
