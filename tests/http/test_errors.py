@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, text
 from werkzeug.exceptions import NotFound, TooManyRequests
 
 from app import create_app
-from app.accounts.routes import TooManyTriesError
+from app.accounts.throttle import TooManyTriesError
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
 from app.errors import ForbiddenError, InvalidError, NotFoundError, StorageError, TryAgainError
