@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,9 @@ LOCAL_ID_LENGTH = 255
 
 #: The most bytes that an item's `meta` may have, as JSON (contract, section 3.2).
 MAX_META_BYTES = 2048
+
+#: Finds what may be a whole number with a point, which few documents have. Texts may look like one, too.
+WHOLE_NUMBER = re.compile(rb"\.0[],}]")
 
 #: A value of a client's that is echoed: it is no container.
 Echo: TypeAlias = str | int | float | None
@@ -192,10 +196,9 @@ def canonical(type_: str, payload: object) -> bytes:
 def fingerprint(document: bytes) -> str:
     """SHA-256 over `canonical`, hex: the same operation looks the same on every retry (contract, section 3.2).
 
-    Numbers count by value, in the form of RFC 8785: 2.0 is 2, which a client's own JSON writer may turn into one
-    another. Every whole number with a point has ".0" in it, and few documents have.
+    Numbers count by value, as in RFC 8785: the JSON writer of a client may turn 2 into 2.0.
     """
-    if b".0" in document:
+    if WHOLE_NUMBER.search(document):
         document = orjson.dumps(_by_value(orjson.loads(document)))
     return hashlib.sha256(document).hexdigest()
 
