@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from app.core.ledger.versions import is_ahead, is_version_of, was_never_given
 from app.core.sync import answers
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt, RowHistory
-from app.core.sync.conflicts import base_of, differing, lift, outdone, three_way
+from app.core.sync.conflicts import Step, base_of, differing, lift, outdone, three_way
 from app.core.sync.items import Routed
 from app.models.entities import Fields, Row, fields_of
 from app.plugin_api import Operation
@@ -79,9 +79,16 @@ def decide(attempt: Attempt, item: Routed, operation: Operation) -> Verdict | An
     sent = claimed if item.keys.target is not None else claimed or target.created_at
     if sent is None:
         return Verdict(changes=operation.changes)
-    if sent == target.updated_at:
+    if sent == target.updated_at or _is_next(item, target, sent, attempt.history.in_batch(target)):
         return Verdict(changes=operation.changes, is_known=claimed is not None)
     return _compare(attempt, item, operation.changes, Standing(attempt.history, target, sent))
+
+
+def _is_next(item: Routed, row: Row, sent: datetime, steps: Sequence[Step]) -> bool:
+    """Whether nothing has happened to the row since but earlier items of the batch, made before: the usual case."""
+    if not steps or sent != steps[0].version_before or lift(sent, steps) != row.updated_at:
+        return False
+    return item.made_at is None or all(step.made_at is None or step.made_at <= item.made_at for step in steps)
 
 
 def _compare(attempt: Attempt, item: Routed, local: Mapping[str, object], standing: Standing) -> Verdict | Answer:

@@ -9,11 +9,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app import policies
 from app.clock import to_wire
 from app.models import FormFill, Inspection, LedgerOperation, User
+from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
 from app.testing import push, sign_in, statements_of
+from plugins.form_fills.schema import FormFillSchema
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
+from tests.core.sync.test_isolation import register
 
 DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
@@ -240,6 +244,18 @@ def test_they_are_shown_in_the_history_and_are_no_part_of_the_fingerprint(
     assert (entry["made_at"], entry["meta"]) == ("2024-03-15T09:00:00.123Z", meta)
     assert (without["made_at"], without["meta"]) == (None, None)
     assert [each.meta for each in world.all(LedgerOperation) if each.door == "sync"] == [meta, None]
+
+
+def test_they_outlive_another_items_fault(app: Flask, world: World, phone: FlaskClient, form_fill: FormFill) -> None:
+    def fail(operation: Operation, context: Context) -> Outcome:
+        raise RuntimeError
+
+    common: dict[str, Any] = {"schema": FormFillSchema, "target": by_id(FormFill), "policy": policies.change}
+    register(app, SyncHandler(type="failing", apply=fail, **common))
+    guilty = {"type": "failing", "local_id": "x", "data": {"id": form_fill.id, "data": {"a": 2}}}
+    results = push(phone, made(edit(form_fill, a=1), 30, meta={"x": 1}), guilty)
+    assert (len(results["success"]), results["errors"][0]["code"]) == (1, "handler_failed")
+    assert [each.meta for each in world.all(LedgerOperation) if each.made_at is not None] == [{"x": 1}]
 
 
 @pytest.mark.parametrize(
