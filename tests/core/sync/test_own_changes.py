@@ -115,7 +115,7 @@ def test_somebody_elses_change_after_ones_own_is_a_conflict(
 def test_a_merge_takes_ones_own_changes_for_a_part_of_the_base(
     world: World, phone: FlaskClient, other: FlaskClient, form_fill: FormFill, held: str
 ) -> None:
-    push(phone, edit(form_fill, held, a="mine"))
+    push(phone, edit(form_fill, held, a="first"), edit(form_fill, held, a="mine"))
     push(other, edit(form_fill, b="theirs"))
     entry = one(push(phone, edit(form_fill, held, strategy="merge", a="mine again")))
     assert entry["message"] == "Conflict merged"
@@ -203,8 +203,9 @@ def test_a_change_on_the_newer_version_is_not_late_whatever_the_devices_clock_sa
     world: World, phone: FlaskClient, form_fill: FormFill, held: str
 ) -> None:
     version = one(push(phone, made(edit(form_fill, held, a="a clock ahead"), 59)))["updated_at"]
-    one(push(phone, made(edit(form_fill, version, a="the clock put right"), 10)))
-    assert stored(world, form_fill)["a"] == "the clock put right"
+    late, right = made(edit(form_fill, held, b=1), 5), made(edit(form_fill, version, a="the clock put right"), 10)
+    assert len(push(phone, late, right)["success"]) == 2
+    assert stored(world, form_fill) == {"a": "the clock put right", "b": 1}
 
 
 def test_the_devices_time_decides_nothing_between_people(
