@@ -112,11 +112,13 @@ def test_somebody_elses_change_after_ones_own_is_a_conflict(
     assert stored(world, form_fill)["a"] == "theirs"
 
 
+@pytest.mark.parametrize("is_after", [False, True])
 def test_a_merge_takes_ones_own_changes_for_a_part_of_the_base(
-    world: World, phone: FlaskClient, other: FlaskClient, form_fill: FormFill, held: str
+    world: World, phone: FlaskClient, other: FlaskClient, form_fill: FormFill, held: str, is_after: bool
 ) -> None:
-    push(phone, edit(form_fill, held, a="first"), edit(form_fill, held, a="mine"))
-    push(other, edit(form_fill, b="theirs"))
+    theirs, mine = edit(form_fill, b="theirs"), [edit(form_fill, held, strategy="merge", a=number) for number in (1, 2)]
+    for client, items in [(phone, mine), (other, [theirs])][:: -1 if is_after else 1]:
+        push(client, *items)
     entry = one(push(phone, edit(form_fill, held, strategy="merge", a="mine again")))
     assert entry["message"] == "Conflict merged"
     assert stored(world, form_fill) == {"a": "mine again", "b": "theirs"}
@@ -203,7 +205,7 @@ def test_a_change_on_the_newer_version_is_not_late_whatever_the_devices_clock_sa
     world: World, phone: FlaskClient, form_fill: FormFill, held: str
 ) -> None:
     version = one(push(phone, made(edit(form_fill, held, a="a clock ahead"), 59)))["updated_at"]
-    late, right = made(edit(form_fill, held, b=1), 5), made(edit(form_fill, version, a="the clock put right"), 10)
+    late, right = made(edit(form_fill, held, b=1), 15), made(edit(form_fill, version, a="the clock put right"), 10)
     assert len(push(phone, late, right)["success"]) == 2
     assert stored(world, form_fill) == {"a": "the clock put right", "b": 1}
 
