@@ -17,8 +17,9 @@ from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger.constraints import sentence_of
 from app.core.ledger.record import Origin, Recorder, record
+from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
-from app.errors import InvalidError, NotFoundError, StaleError
+from app.errors import InvalidError, NotFoundError
 from app.models import User
 
 
@@ -57,7 +58,7 @@ def add_user(origin: Origin, *, email: str, name: str, role: str, password: str,
 def change_user(origin: Origin, user_id: int, values: Values, version: datetime | None = None) -> User:
     """Change role, name, active or password. Deactivation and a new password end the user's sign-ins.
 
-    Raises `NotFoundError`; `StaleError` if `version` is older than the row's; `InvalidError` if no active administrator
+    Raises `NotFoundError`; `StaleError` unless it may stand on `version`; `InvalidError` if no active administrator
     would be left.
     """
     values = dict(values)
@@ -72,8 +73,7 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
         user = _locked(recorder.session, user_id)
         if user is None:
             raise NotFoundError("User not found")
-        if version is not None and version < user.updated_at:
-            raise StaleError(extra={"data": {"user": serialize_account(user)}})
+        require_version(recorder, user, version, lambda: {"user": serialize_account(user)})
         remains_admin = values.get("role", user.role) == "admin" and values.get("active", user.active)
         if user in admins and len(admins) == 1 and not remains_admin:
             key = "role" if values.get("role", "admin") != "admin" else "active"

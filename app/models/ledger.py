@@ -56,6 +56,9 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     version_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
     message: Mapped[str | None] = mapped_column(String(255))
     result: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    #: When the change was made by the device's own clock, and what the app notes about it (contract, section 3.2).
+    made_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    meta: Mapped[JsonObject | None] = mapped_column(JSONValue)
 
 
 class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]

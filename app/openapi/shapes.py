@@ -101,7 +101,7 @@ ID_IN_ADDRESS = with_description(ID, "The inspection's id.")
 ERROR = Named(
     "Error",
     obj(
-        ("details", "limit", "data", "checks", "retryable"),
+        ("details", "limit", "data", "unknown_version", "checks", "retryable"),
         success=FALSE,
         error=with_description(TEXT, "A sentence for people."),
         code=with_description(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
@@ -110,6 +110,7 @@ ERROR = Named(
         details=with_description(OBJECT, "Of `invalid`: field → messages."),
         limit=with_description({"type": "integer"}, "Of `too_large` and `too_many_items`."),
         data=with_description(OBJECT, "Of `stale`: the present row."),
+        unknown_version=with_description(TRUE, "Of `stale`: the row never had the version that was sent."),
         checks=with_description(OBJECT, "Of `/readyz`: what works and what does not."),
         retryable=with_description(TRUE, "The same request may succeed later. Missing where waiting cannot help."),
     ),

@@ -70,6 +70,8 @@ def test_a_sync_tells_who_when_from_which_device_and_each_field_before_and_after
         "door": "sync",
         "type": "form_fill",
         "local_id": "one",
+        "made_at": None,
+        "meta": None,
         "version_before": "2024-03-15T10:30:00.000Z",
         "version_after": "2024-03-15T10:31:00.000Z",
         "changes": {"a": {"old": 0, "new": 1}, "b": {"new": None}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.api.administration import inspections as administration
+from app.clock import to_wire
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault
 from tests.api.test_form_fills import attach
@@ -504,7 +505,8 @@ def test_a_stale_change_is_409_with_the_present_row(
     assert fault(answer)[:2] == (409, "stale")
     assert json_of(answer)["data"] == {"inspection": present}
     assert json_of(office.get(url))["data"]["inspection"]["notes"] == "first"
-    for version in (present["updated_at"], "2030-01-01T00:00:00+02:00"):
+    later = to_wire(clock.time + timedelta(seconds=2))
+    for version in (present["updated_at"], later):
         assert office.patch(url, json={"notes": version, "updated_at": version}).status_code == 200
 
 

@@ -5,35 +5,25 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app import create_app
 from app.core.database.engine import db
-from app.models import FormFill, User
-from app.testing import World, sign_in
-from tests.conftest import PASSWORD, SettableClock
+from app.models import FormFill
 from tests.exactly_once.checker import check, check_devices
-from tests.support.databases import migrated_file
+from tests.exactly_once.site import DEVICES, site
 from tests.support.device import Change, Device, Offline, Store
 from tests.support.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, TWICE, Line, Witness
 from tests.support.pictures import jpeg
 
 IS_LONG = "TEST_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "25"))
-
-DEVICES = 3
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "18"))
 
 #: How the three apps differ: whether they join what was not sent, how much they send at once, and what they ask for in
 #: a conflict.
@@ -53,55 +43,6 @@ fates = st.lists(st.sampled_from([PASS, PASS, LOSE_REQUEST, LOSE_ANSWER, TWICE])
 def decide(change: Change, conflict: dict[str, Any]) -> dict[str, Any] | None:
     """The user insists on what was entered here."""
     return dict(conflict["local_data"])
-
-
-class Site:
-    """Three devices of two technicians, one inspection, a form that all edit and one that each edits alone.
-
-    Made once: an example begins with a copy of the database and of what the devices hold.
-    """
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="fieldpost-site-"))
-        atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
-        shutil.copy(migrated_file(), self.database)
-        self.clock = SettableClock()
-        environment = {"FIELDPOST_DATA_DIR": str(self.directory), "DATABASE_URL": "", "FIELDPOST_LOG_LEVEL": "ERROR"}
-        self.app = create_app({**environment, "FIELDPOST_LOGIN_RATE": "1000 per minute"}, self.clock)
-        world = World(self.app)
-        owner, tech = world.user("owner@example.com", "technician"), world.user("tech@example.com")
-        self.inspection, self.template = world.inspection(owner, tech), world.template()
-        self.office = sign_in(self.app, world.user("office@example.com", "admin"))
-        self.shared = world.form_fill(self.inspection, self.template, data={}).id
-        self.alone = [world.form_fill(self.inspection, self.template, data={}).id for _ in range(DEVICES)]
-        self.stores = [self._store(owner if number == 2 else tech) for number in range(DEVICES)]
-        self._close()
-        shutil.copy(self.database, self.directory / "beginning")
-
-    @property
-    def database(self) -> Path:
-        return self.directory / "fieldpost.sqlite3"
-
-    def begin(self) -> None:
-        """As if nothing had happened yet."""
-        self._close()
-        shutil.copy(self.directory / "beginning", self.database)
-        shutil.rmtree(self.directory / "attachments", ignore_errors=True)
-        self.clock.time = SettableClock().time
-
-    def _store(self, user: User) -> str:
-        device = Device(Line(self.app))
-        device.sign_in(user.email, PASSWORD)
-        device.pull()
-        return device.store.dump()
-
-    def _close(self) -> None:
-        with self.app.app_context():
-            db.session.remove()
-            db.engine.dispose()
-
-
-site = cache(Site)
 
 
 class Field(RuleBasedStateMachine):

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from app.accounts.administrators import lock_users, require_still_admin
 from app.core.ledger.record import Origin, Recorder, record
+from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
-from app.errors import InvalidError, NotFoundError, StaleError
+from app.errors import InvalidError, NotFoundError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 from app.models.serialize import select_shown, serialize, undeleted
 from app.plugin_api import Model, Row
@@ -67,14 +68,18 @@ def create_inspection(origin: Origin, values: Values, form_template_ids: Sequenc
 def change_inspection(origin: Origin, inspection_id: int, values: Values, version: datetime | None = None) -> None:
     """Change columns of an inspection, owner and assignee included. Keys of an object that are not in `values` stay.
 
-    Raises `NotFoundError`; `InvalidError`; `StaleError` if `version` is older than the row's.
+    Raises `NotFoundError`; `InvalidError`; `StaleError` unless it may stand on `version`.
     """
 
     def work(recorder: Recorder) -> None:
         require_still_admin(recorder)
         inspection = _locked_inspection(recorder.session, inspection_id)
-        if version is not None and version < inspection.updated_at:
-            raise StaleError(extra={"data": {"inspection": serialize_inspection(recorder.session, inspection_id)}})
+        require_version(
+            recorder,
+            inspection,
+            version,
+            lambda: {"inspection": serialize_inspection(recorder.session, inspection_id)},
+        )
         columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         # Owner and assignee may stay as they are: only new ones are checked.
         _check_people(

@@ -27,6 +27,8 @@ class StatedChange:
     changes: Changes
     #: Attribute -> value before, to undo the change in memory.
     previous: Mapping[str, object] = field(default_factory=dict)
+    #: The device's time of the operation, where it sent one.
+    made_at: datetime | None = None
     #: Users who gain or lose sight of the row's inspection with this change.
     gains: set[int] = field(default_factory=set)
     losses: set[int] = field(default_factory=set)
@@ -55,6 +57,9 @@ class Remembered(NamedTuple):
     message: str | None = None
     #: `{"result": …, "also": [[entity, id], …]}`, each key where there is something to keep; None: neither.
     result: Mapping[str, Any] | None = None
+    #: The device's time when the change was made, and its further notes about it; None: it sent none.
+    made_at: datetime | None = None
+    meta: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> Key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, and_, bindparam, select
 from sqlalchemy.orm import Session, defer
@@ -14,7 +14,7 @@ from app.clock import to_wire
 from app.core.database import Database, database_of
 from app.core.database.read import Read
 from app.core.database.values import ValueSet
-from app.core.ledger.entries import Key, Remembered
+from app.core.ledger.entries import Changes, Key, Remembered
 from app.core.ledger.record import Origin
 from app.core.values import JsonObject
 from app.models import LedgerEntry, LedgerOperation
@@ -54,13 +54,38 @@ def _remembered(database: Database, local_ids: ValueSet) -> Select[Any]:
     return database.look_up(statement, columns.local_id, local_ids)
 
 
-def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime]) -> dict[str, list[LedgerEntry]]:
-    """The ledger's entries about rows after a version of each (row id -> version), by row id, oldest first."""
+class PastChange(NamedTuple):
+    """A change of a row, as the ledger tells it."""
+
+    entity_id: str
+    #: None: the row was created.
+    version_before: datetime | None
+    version_after: datetime | None
+    changes: Changes
+    #: The device's time when the change was made, where it has sent one and is the one that asks.
+    made_at: datetime | None
+    #: Whether the user who asks made it, on the same device. Without the name of a device nobody can tell.
+    is_own: bool
+
+
+def changes_since(
+    session: Session, origin: Origin, entity: str, versions: Mapping[Any, datetime]
+) -> dict[str, list[PastChange]]:
+    """The changes of rows after a version of each (row id -> version), by row id, oldest first."""
     if not versions:
         return {}
     database = database_of(session)
+    own = and_(
+        LedgerOperation.unit_id == LedgerEntry.unit_id,
+        LedgerOperation.position == LedgerEntry.position,
+        LedgerOperation.user_id == bindparam("user_id"),
+        # Without a device the parameter is null, which equals nothing.
+        LedgerOperation.device_id == bindparam("device_id"),
+    )
+    columns = (getattr(LedgerEntry, name) for name in PastChange._fields[:4])
     statement = (
-        select(LedgerEntry)
+        select(*columns, LedgerOperation.made_at, LedgerOperation.id.is_not(None))
+        .outerjoin(LedgerOperation, own)
         .where(
             LedgerEntry.entity == entity,
             database.among(LedgerEntry.entity_id, ValueSet.of("keys", versions)),
@@ -69,10 +94,16 @@ def entries_since(session: Session, entity: str, versions: Mapping[Any, datetime
         )
         .order_by(LedgerEntry.id)
     )
-    entries: dict[str, list[LedgerEntry]] = {str(key): [] for key in versions}
-    for entry in session.scalars(statement, {"keys": database.parameter_of(entries)}):
-        entries[entry.entity_id].append(entry)
-    return entries
+    found: dict[str, list[PastChange]] = {str(key): [] for key in versions}
+    parameters = {
+        "keys": database.parameter_of(found),
+        "user_id": origin.user_id,
+        "device_id": origin.device_id or None,
+    }
+    for values in session.execute(statement, parameters):
+        change = PastChange._make(values)
+        found[change.entity_id].append(change)
+    return found
 
 
 def entries_of(entity: str, key: Any) -> Select[Any]:
@@ -133,6 +164,8 @@ def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> JsonObje
         "door": operation and operation.door,
         "type": operation and operation.type,
         "local_id": operation and operation.local_id,
+        "made_at": to_wire(operation.made_at) if operation and operation.made_at else None,
+        "meta": operation and operation.meta,
         "version_before": None if before is None else to_wire(before),
         "version_after": None if after is None else to_wire(after),
     }

@@ -14,6 +14,9 @@ from app.models import LedgerEntry, LedgerOperation
 from app.models.entities import Fields, Row, entity_of
 from app.plugin_api import recorded_columns
 
+#: The columns of an operation that most operations do not have.
+SELDOM = ("made_at", "meta")
+
 
 def created_rows(stated: Iterable[StatedChange], deleted: Collection[Row]) -> list[Row]:
     """The rows to insert: created by the unit and not deleted again."""
@@ -74,7 +77,7 @@ def ledger_writes(
     origin: Mapping[str, object],
 ) -> Iterator[Write]:
     """The ledger's new rows. `unit`: the columns that all of them share; `origin`: those that the operations share."""
-    heads = [_operation_values(operation) for operation in operations]
+    heads = _operation_rows(operations)
     entries = [values for change in stated for values in _entry_values(change)]
     if any("client_id" in values for values in entries):
         entries = [{"client_id": None, **values} for values in entries]
@@ -85,11 +88,14 @@ def ledger_writes(
             yield Write(kind="insert", table=table_of(model), names=tuple(rows[0]), rows=rows, shared=shared)
 
 
-def _operation_values(operation: Remembered) -> Fields:
-    values = operation._asdict()
-    # All operations of a unit share it.
-    del values["recorded_at"]
-    return values
+def _operation_rows(operations: Iterable[Remembered]) -> list[Fields]:
+    """The columns of the operations, without those that all operations of a unit share, or that none of them has."""
+    rows = [operation._asdict() for operation in operations]
+    left_out = ["recorded_at", *(name for name in SELDOM if all(row[name] is None for row in rows))]
+    for row in rows:
+        for name in left_out:
+            del row[name]
+    return rows
 
 
 def _entry_values(change: StatedChange) -> Iterator[Fields]:

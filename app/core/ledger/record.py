@@ -72,6 +72,8 @@ class Recorder:
         self.now = moment
         #: The place in the unit of the operation under way.
         self.position = 0
+        #: The device's time of that operation, where it sent one.
+        self.made_at: datetime | None = None
         #: The changes stated since the last write, in order, and the operations that they belong to.
         self.stated: list[StatedChange] = []
         self.operations: list[Remembered] = []
@@ -96,6 +98,7 @@ class Recorder:
                 action="create",
                 row=row,
                 position=self.position,
+                made_at=self.made_at,
                 version_before=None,
                 version_after=self.now,
                 changes={name: {"new": value} for name, value in fields_of(row).items()},
@@ -138,6 +141,7 @@ class Recorder:
                 action="delete",
                 row=row,
                 position=self.position,
+                made_at=self.made_at,
                 version_before=row.updated_at,
                 version_after=None,
                 changes={name: {"old": value} for name, value in fields_of(row).items()},
@@ -193,6 +197,7 @@ class Recorder:
                 action=action,
                 row=row,
                 position=self.position,
+                made_at=self.made_at,
                 version_before=before,
                 version_after=after,
                 changes=changes,

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, subqueryload
 
 from app.clock import to_wire
 from app.core.ledger.entries import Remembered
+from app.core.ledger.versions import AS_RECEIVED
 from app.core.sync.items import Item, Routed
 from app.errors import Rejected
 from app.models.entities import Fields, Row, entity_of, fields_of
@@ -33,6 +34,9 @@ ADVICE = {
     "answer_full": "Nothing of this item was applied. Keep it queued and send it again, with fewer items.",
     "handler_failed": "Nothing of this item was applied. Keep it queued and send it again unchanged.",
 }
+
+#: The message of a conflict.
+CONFLICT = "Version conflict detected"
 
 #: The most bytes, as JSON, of a refusal's code, sentences and details.
 MAX_REFUSAL_BYTES = 64 * 1024
@@ -143,23 +147,35 @@ def rejected(item: Item, rejection: Rejected) -> Answer:
 
 
 def conflict(
-    item: Routed, row: Row, local: Mapping[str, object], base: Fields | None, conflicting: list[str]
+    item: Routed,
+    row: Row,
+    local: Mapping[str, object],
+    base: Fields | None,
+    conflicting: list[str],
+    *,
+    is_unknown: bool,
 ) -> Answer:
-    """The entry of an operation that stands against somebody else's change (contract, section 3.1)."""
+    """The entry of an operation that stands against somebody else's change (contract, section 3.1).
+
+    `is_unknown`: whether the row never had the version that was sent.
+    """
+    data: Entry = {
+        "server_version": to_wire(row.updated_at),
+        "local_version": item.keys.sent_version,
+        "server_data": {},
+        "local_data": dict(local),
+        "base_data": None,
+        "conflicting_fields": conflicting,
+    }
+    if is_unknown:
+        data["unknown_version"] = True
     entry = {
         **_head(item),
         "success": False,
         "conflict": True,
         "server_id": row.id,
-        "message": "Version conflict detected",
-        "conflict_data": {
-            "server_version": to_wire(row.updated_at),
-            "local_version": item.keys.sent_version,
-            "server_data": {},
-            "local_data": dict(local),
-            "base_data": None,
-            "conflicting_fields": conflicting,
-        },
+        "message": f"{CONFLICT}. {AS_RECEIVED}" if is_unknown else CONFLICT,
+        "conflict_data": data,
     }
     return Answer(group="conflicts", entry=entry, row=row, fields=fields_of(row), base=base)
 

@@ -16,10 +16,11 @@ from app.core.database.write import Write
 from app.core.host.registry import Registry
 from app.core.host.watch import UNWATCHED, Watch
 from app.core.ledger.entries import Key, Remembered, StatedChange
+from app.core.ledger.history import PastChange
 from app.core.ledger.record import Origin, Recorder
 from app.core.sync.answers import Answer
 from app.core.sync.bounds import Shown
-from app.core.sync.conflicts import Change, Transition
+from app.core.sync.conflicts import Change, Step
 from app.core.sync.items import Item
 from app.core.sync.rows import Rows
 from app.http.metrics import Tally
@@ -44,37 +45,44 @@ class RowHistory:
     """The versions that the batch's rows went through, as far as the batch has to know them."""
 
     def __init__(self) -> None:
-        #: The ledger's entries about stale rows, by entity and id, oldest first.
-        self.past: dict[tuple[str, Any], Sequence[Change]] = {}
+        #: The ledger's changes of stale rows, by entity and id, oldest first.
+        self.past: dict[tuple[str, Any], Sequence[PastChange]] = {}
         #: The changes that this batch has made so far, in order.
         self._applied: dict[Row, list[StatedChange]] = {}
         #: The same with the ones made earlier by operations that this batch repeats.
-        self._own: dict[Row, list[Transition]] = {}
+        self._in_batch: dict[Row, list[Step]] = {}
 
     def add(self, changes: Iterable[StatedChange]) -> None:
         """An operation of this batch has made these changes."""
         for change in changes:
             self._applied.setdefault(change.row, []).append(change)
-            self._own.setdefault(change.row, []).append(change)
+            self._in_batch.setdefault(change.row, []).append(change)
 
     def add_replayed(self, row: Row, operation: Remembered) -> None:
         """An operation that was applied earlier is repeated by this batch."""
-        self._own.setdefault(row, []).append(operation)
+        self._in_batch.setdefault(row, []).append(operation)
 
     def forget(self, changes: Iterable[StatedChange]) -> None:
         """These changes are going to be taken back; they may have been added already."""
         for change in changes:
-            for known in (self._applied.get(change.row), self._own.get(change.row)):
+            for known in (self._applied.get(change.row), self._in_batch.get(change.row)):
                 if known is not None and change in known:
                     known.remove(change)
 
     def changes_of(self, row: Row) -> list[Change]:
         """All that is known to have happened to the row, oldest first."""
-        return [*self.past.get((entity_of(row).name, row.id), ()), *self._applied.get(row, ())]
+        return [*self._past_of(row), *self._applied.get(row, ())]
 
-    def own_of(self, row: Row) -> Sequence[Transition]:
-        """Those that the operations of this batch have made, now or earlier."""
-        return self._own.get(row, ())
+    def own_of(self, row: Row) -> list[Step]:
+        """Those that the client has made: in earlier batches, if it has named its device, and in this one."""
+        return [*(change for change in self._past_of(row) if change.is_own), *self.in_batch(row)]
+
+    def in_batch(self, row: Row) -> Sequence[Step]:
+        """Those that the operations of this batch have made, now or earlier: the client knows of them."""
+        return self._in_batch.get(row, ())
+
+    def _past_of(self, row: Row) -> Sequence[PastChange]:
+        return self.past.get((entity_of(row).name, row.id), ())
 
 
 class Attempt:

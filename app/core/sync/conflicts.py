@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from app.core.ledger.versions import Transition
 from app.core.values import is_same
 from app.models.entities import Fields
 
@@ -19,20 +20,16 @@ STRATEGIES = ("use_local", "use_server", "merge")
 ABSENT = object()
 
 
-class Transition(Protocol):
-    """A row's way from one version to the next."""
+class Step(Transition, Protocol):
+    """A transition that the client itself has made, with the time at which it says that it did."""
 
     @property
-    def version_before(self) -> datetime | None:
-        """None: the row was created."""
-
-    @property
-    def version_after(self) -> datetime | None:
-        """None: the row was deleted."""
+    def made_at(self) -> datetime | None:
+        """By the device's clock; None where it sent none."""
 
 
 class Change(Transition, Protocol):
-    """A transition with the fields that changed: an entry of the ledger, or a change stated by this batch."""
+    """A transition with the fields that changed: one that the ledger tells, or a change stated by this batch."""
 
     @property
     def changes(self) -> dict[str, Fields]:
@@ -40,7 +37,7 @@ class Change(Transition, Protocol):
 
 
 def lift(version: datetime, own: Iterable[Transition]) -> datetime:
-    """The version that a client's `version` stands for after its own earlier operations of the same batch.
+    """The version that a client's `version` stands for after its own changes since.
 
     A transition from p to q lifts any version that is not older than p to q: one's own chain is never a conflict,
     while a foreign change before, between or after still is one (contract, section 3.1(3)).
@@ -52,13 +49,29 @@ def lift(version: datetime, own: Iterable[Transition]) -> datetime:
     return version
 
 
+def outdone(version: datetime, made_at: datetime | None, changes: Iterable[Change], own: Iterable[Step]) -> set[str]:
+    """The fields that the client itself changed after `version`, and later by its own time than `made_at`.
+
+    A change that arrives late does not undo newer work of the same device (contract, section 3.1(3)).
+    """
+    if made_at is None:
+        return set()
+    later = {step.version_after for step in own if step.made_at is not None and step.made_at > made_at}
+    return {
+        name
+        for change in changes
+        if change.version_after in later and change.version_after is not None and change.version_after > version
+        for name in change.changes
+    }
+
+
 def base_of(
     present: Fields, present_version: datetime, version: datetime, changes: Iterable[Change], own: Iterable[Transition]
 ) -> Fields | None:
     """The fields that the client started from: those of `version`, with its own later changes on top.
 
     `present`: the row's fields at `present_version`. `changes`: the row's changes, oldest first, at least all
-    after `version`; `own`: those among them that earlier items of the same batch made. None where the row
+    after `version`; `own`: those among them that the client made. None where the row
     never had that version, or where the ledger no longer tells every change from it to the present one.
     """
     later = [change for change in changes if change.version_after is not None and change.version_after > version]
@@ -101,3 +114,8 @@ def three_way(base: Fields | None, server: Fields, local: Mapping[str, Any]) -> 
         else:
             conflicting.append(name)
     return changes, sorted(conflicting)
+
+
+def differing(fields: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The names in `wanted`, sorted, whose values `fields` does not have."""
+    return sorted(name for name, value in wanted.items() if not is_same(value, fields.get(name, ABSENT)))

@@ -81,7 +81,7 @@ def _complete(attempt: Attempt, item: Item, answer: Answer) -> None:
 
 
 def _judge(attempt: Attempt, item: Item) -> Answer:
-    attempt.recorder.position = item.index
+    attempt.recorder.position, attempt.recorder.made_at = item.index, item.made_at
     batch = attempt.batch
     if item.handler is not None and (item.index in batch.late or batch.watch.has_given_up(item.handler)):
         item.fault = not_tried()
@@ -112,7 +112,7 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
         # The savepoint has taken back the changes that were written already; in memory they are still there.
         attempt.recorder.stated = attempt.recorder.stated or stated
         _take_back(attempt, item, calls)
-        return reject(item, _rejection_of(error, attempt, item))
+        return reject(attempt, item, _rejection_of(error, attempt, item))
 
 
 def _try_to_show(attempt: Attempt, item: Item, answer: Answer) -> None:

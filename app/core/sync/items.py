@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 import orjson
@@ -14,6 +16,7 @@ from app.core.host.registry import Registry
 from app.core.ledger.entries import Key
 from app.core.sync.keys import NO_KEYS, CoreKeys, Payload
 from app.core.sync.refusals import REQUIRED, invalid, unknown_type
+from app.core.values import MAX_INTEGER, JsonObject, parse_timestamp
 from app.errors import Rejected, RequestError, TooLargeError
 from app.http.body import find_unstorable
 from app.plugin_api import SyncHandler
@@ -22,6 +25,12 @@ LOCAL_ID_LENGTH = 255
 
 #: The levels of arrays and objects around an item. The limit on nesting counts from the outermost object of the body.
 LEVELS_AROUND_AN_ITEM = 2
+
+#: The most bytes that an item's `meta` may have, as JSON (contract, section 3.2).
+MAX_META_BYTES = 2048
+
+#: Finds what may be a whole number with a point, which few documents have. Texts may look like one, too.
+WHOLE_NUMBER = re.compile(rb"\.0[],}]")
 
 #: A value of a client's that is echoed: it is no container.
 Echo: TypeAlias = str | int | float | None
@@ -46,6 +55,7 @@ class Refused:
     fingerprint: str = ""
     rejected: Rejected
     handler: ClassVar[None] = None
+    made_at: ClassVar[None] = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -56,13 +66,16 @@ class Routed:
     #: As sent: the handler's type, or an alias.
     type: str
     local_id: str
-    #: Of the type and payload as sent.
+    #: Of the handler's type and the payload as sent.
     fingerprint: str
-    #: Type and payload as sent; a second pass takes a fresh copy from here.
+    #: That type and payload; a second pass takes a fresh copy from here.
     document: bytes
     handler: SyncHandler
     #: The payload as sent; once it has been prepared, without the core's keys.
     payload: Payload
+    #: The device's time when the change was made, and what the app notes about it; None where it sent none.
+    made_at: datetime | None = None
+    meta: JsonObject | None = None
     keys: CoreKeys = NO_KEYS
     #: The payload as the schema has loaded it.
     data: Payload = field(default_factory=dict)
@@ -135,33 +148,75 @@ def _route(index: int, type_: str, local_id: str, element: Mapping[str, Any], re
     if key is None and handler is not None:
         return Refused(index=index, type=type_, local_id=local_id, rejected=invalid({keys[0]: [REQUIRED]}))
     payload = element[key] if key else None
-    document = canonical(type_, payload)
+    document = canonical(type_ if handler is None else handler.type, payload)
     mark = fingerprint(document)
     if handler is None:
         rejected = unknown_type(type_, registry)
     elif not isinstance(payload, dict):
         rejected = invalid({str(key): ["Send an object."]})
     else:
-        return Routed(
-            index=index,
-            type=type_,
-            local_id=local_id,
-            fingerprint=mark,
-            document=document,
-            handler=handler,
-            payload=payload,
-        )
+        try:
+            made_at, meta = _read_made_at(element), _read_meta(element)
+        except Rejected as fault:
+            rejected = fault
+        else:
+            return Routed(
+                index=index,
+                type=type_,
+                local_id=local_id,
+                fingerprint=mark,
+                document=document,
+                handler=handler,
+                payload=payload,
+                made_at=made_at,
+                meta=meta,
+            )
     return Refused(index=index, type=type_, local_id=local_id, fingerprint=mark, rejected=rejected)
 
 
+def _read_made_at(element: Mapping[str, Any]) -> datetime | None:
+    """The device's time when the change was made. Raises `Rejected` (`invalid`)."""
+    made_at = element.get("made_at")
+    try:
+        return None if made_at is None else parse_timestamp(made_at)
+    except ValueError as error:
+        raise invalid({"made_at": [str(error)]}) from None
+
+
+def _read_meta(element: Mapping[str, Any]) -> JsonObject | None:
+    """What the app notes about the change. Raises `Rejected` (`invalid`)."""
+    meta = element.get("meta")
+    if meta is None:
+        return None
+    if not isinstance(meta, dict):
+        raise invalid({"meta": ["Send an object."]})
+    if len(orjson.dumps(meta)) > MAX_META_BYTES:
+        raise invalid({"meta": [f"At most {MAX_META_BYTES} bytes, as JSON, are kept."]})
+    return meta
+
+
 def canonical(type_: str, payload: object) -> bytes:
-    """Type and payload as sent, keys sorted: the fingerprint is taken of it, and a fresh copy can be made from it."""
+    """The handler's type and the payload as sent, keys sorted: a fresh copy can be made from it."""
     return orjson.dumps([type_, payload], option=orjson.OPT_SORT_KEYS)
 
 
 def fingerprint(document: bytes) -> str:
-    """SHA-256 over `canonical`, hex: the same operation looks the same on every retry (contract, section 3.2)."""
+    """SHA-256 over `canonical`, hex: the same operation looks the same on every retry (contract, section 3.2).
+
+    Numbers count by value, as in RFC 8785: the JSON writer of a client may turn 2 into 2.0.
+    """
+    if WHOLE_NUMBER.search(document):
+        document = orjson.dumps(_by_value(orjson.loads(document)))
     return hashlib.sha256(document).hexdigest()
+
+
+def _by_value(value: Any) -> Any:
+    """The JSON value with whole numbers as integers. The order of keys stays."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_INTEGER:
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _by_value(inner) for key, inner in value.items()}
+    return [_by_value(inner) for inner in value] if isinstance(value, list) else value
 
 
 def fresh_copy(item: Item) -> Item:
@@ -175,5 +230,7 @@ def fresh_copy(item: Item) -> Item:
         fingerprint=item.fingerprint,
         document=item.document,
         handler=item.handler,
+        made_at=item.made_at,
+        meta=item.meta,
         payload=orjson.loads(item.document)[1],
     )

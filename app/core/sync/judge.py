@@ -6,8 +6,8 @@ Everything is in memory here: the rows of an operation were loaded and locked wi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from time import perf_counter
 
@@ -17,13 +17,13 @@ from app.core.ledger.entries import Remembered, StatedChange
 from app.core.sync import answers, targets
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
-from app.core.sync.bounds import crowded_out
-from app.core.sync.conflicts import base_of, lift, three_way
 from app.core.sync.context import OperationContext
 from app.core.sync.items import Item, Refused, Routed, key_of
+from app.core.sync.keys import created_row
 from app.core.sync.replay import replay
+from app.core.sync.verdicts import Verdict, decide
 from app.errors import Rejected
-from app.models.entities import Fields, Row, entity_of, fields_of
+from app.models.entities import Fields, Row, entity_of
 from app.plugin_api import Operation, Outcome
 
 logger = logging.getLogger(__name__)
@@ -34,26 +34,6 @@ MAX_RESULT_BYTES = 4096
 #: The longest message that the ledger keeps, in characters.
 MAX_MESSAGE_LENGTH = 255
 
-MESSAGES = {
-    "use_local": "Conflict resolved with the local version",
-    "use_server": "Conflict resolved with the server version",
-    "merge": "Conflict merged",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """The decision of the version rule about an operation that may go on."""
-
-    #: The fields still to be set.
-    changes: Mapping[str, object]
-    #: The message, where a conflict was resolved.
-    message: str | None = None
-    #: Whether the client knew the version before, so that it needs no content with the new one.
-    is_known: bool = False
-    #: Whether the local change is dropped.
-    is_dropped: bool = False
-
 
 def judge(attempt: Attempt, item: Item) -> Answer:
     """The answer to one item. A rejection leaves nothing behind; any other exception is a bug."""
@@ -61,9 +41,9 @@ def judge(attempt: Attempt, item: Item) -> Answer:
     if operation is not None:
         return replay(attempt, item, operation)
     if isinstance(item, Refused):
-        return reject(item, item.rejected)
+        return reject(attempt, item, item.rejected)
     if item.fault is not None:
-        return reject(item, item.fault)
+        return reject(attempt, item, item.fault)
     mark = len(attempt.recorder.stated)
     try:
         return _apply(attempt, item, mark)
@@ -71,12 +51,16 @@ def judge(attempt: Attempt, item: Item) -> Answer:
         if len(attempt.recorder.stated) > mark:
             attempt.recorder.undo(mark)
             attempt.rows.forget_children()
-        return reject(item, rejected)
+        return reject(attempt, item, rejected)
 
 
-def reject(item: Item, rejected: Rejected) -> Answer:
+def reject(attempt: Attempt, item: Item, rejected: Rejected) -> Answer:
     """The answer to a refused item; it is logged with its code, never with data."""
     answer = answers.rejected(item, rejected)
+    created = None if item.handler is None else created_row(item.payload, item.keys, item.handler)
+    if created is not None and not rejected.retryable:
+        # Later items need not wait for this row (contract, section 3.3).
+        attempt.rows.refused.add(created)
     logger.info(
         "operation rejected",
         extra={
@@ -91,7 +75,7 @@ def reject(item: Item, rejected: Rejected) -> Answer:
 
 def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
     operation, changeable = targets.find(attempt.rows, attempt.user, item)
-    verdict = _decide(attempt, item, operation) if item.handler.versioned else Verdict(changes=operation.changes)
+    verdict = decide(attempt, item, operation) if item.handler.versioned else Verdict(changes=operation.changes)
     if isinstance(verdict, Answer):
         return verdict
     if verdict.changes is not operation.changes:
@@ -134,47 +118,14 @@ def _finish(
         version_after=row.updated_at if is_versioned else None,
         message=verdict.message or _message_of(outcome) or _default_message(operation, row),
         result=_result(outcome, others) or None,
+        made_at=item.made_at,
+        meta=item.meta,
     )
     attempt.history.add(stated)
     attempt.remembered[key_of(item)] = remembered
     attempt.recorder.operations.append(remembered)
     may_show = verdict.is_known or not is_versioned or attempt.shown.may_show(row)
     return answers.applied(item, row, remembered, others, is_known=verdict.is_known, may_show=may_show)
-
-
-def _decide(attempt: Attempt, item: Routed, operation: Operation) -> Verdict | Answer:
-    """The version rule of contract section 3.1, or the answer of a conflict."""
-    target: Row | None = operation.target
-    if target is None:
-        return Verdict(changes=operation.changes)
-    claimed = item.keys.version
-    # A create that meets its own row again stands on the version that it was created with.
-    sent = claimed if item.keys.target is not None else claimed or target.created_at
-    if sent is None:
-        return Verdict(changes=operation.changes)
-    version = lift(sent, attempt.history.own_of(target))
-    if version >= target.updated_at:
-        return Verdict(changes=operation.changes, is_known=claimed is not None and version == target.updated_at)
-    return _resolve(attempt, item, target, operation.changes, version)
-
-
-def _resolve(
-    attempt: Attempt, item: Routed, target: Row, local: Mapping[str, object], version: datetime
-) -> Verdict | Answer:
-    """A conflict: decided up front by `resolve_strategy`, or answered."""
-    strategy = item.keys.strategy
-    if strategy == "use_local":
-        return Verdict(changes=local, message=MESSAGES["use_local"])
-    if strategy == "use_server":
-        return Verdict(changes={}, message=MESSAGES["use_server"], is_dropped=True)
-    present, history = fields_of(target), attempt.history
-    base = base_of(present, target.updated_at, version, history.changes_of(target), history.own_of(target))
-    changes, conflicting = three_way(base, present, local)
-    if strategy == "merge" and base is not None and local and not conflicting:
-        return Verdict(changes=changes, message=MESSAGES["merge"])
-    if not attempt.shown.may_show(target):
-        return crowded_out(item)
-    return answers.conflict(item, target, local, base, conflicting)
 
 
 def _further_rows(stated: Iterable[StatedChange], row: Row) -> list[Row]:

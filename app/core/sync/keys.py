@@ -77,6 +77,15 @@ def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
     )
 
 
+def created_row(payload: Payload, keys: CoreKeys, handler: SyncHandler) -> Reference | None:
+    """The row that a create names by its client_id, also where the rest of its keys could not be read."""
+    client_id = keys.client_id or payload.get("client_id")
+    is_create = keys.target is None and not any(payload.get(key) is not None for key in handler.target.keys)
+    if not is_create or not isinstance(client_id, str) or not takes_client_id(handler):
+        return None
+    return Reference(handler.target.model, client_id.lower(), is_client_id=True)
+
+
 @cache
 def _further_rows(handler: SyncHandler) -> list[tuple[str, ById]]:
     """The rows that `rows` and `reads` name by id."""

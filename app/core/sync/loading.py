@@ -15,7 +15,7 @@ from sqlalchemy import inspect, select
 
 from app.core.database.rows import adopt
 from app.core.ledger.entries import Key, Remembered
-from app.core.ledger.history import entries_since, recall
+from app.core.ledger.history import changes_since, recall
 from app.core.ledger.record import keep_user, user_lock
 from app.core.sync.attempt import Attempt
 from app.core.sync.items import Item, Refused, key_of
@@ -84,9 +84,9 @@ def _load_past(attempt: Attempt) -> None:
             versions = stale.setdefault(entity_of(row).name, {})
             versions[row.id] = min(version, versions.get(row.id, version))
     for entity, versions in stale.items():
-        entries = entries_since(attempt.session, entity, versions)
+        changes = changes_since(attempt.session, attempt.recorder.origin, entity, versions)
         for key in versions:
-            attempt.history.past[entity, key] = entries[str(key)]
+            attempt.history.past[entity, key] = changes[str(key)]
 
 
 def _named_version(attempt: Attempt, item: Item) -> tuple[Row | None, datetime | None]:

@@ -21,6 +21,8 @@ class Rows:
         self._recorder = recorder
         self._loaded: dict[tuple[type, Any], Row] = {}
         self._client_ids: dict[tuple[type, Any], Row] = {}
+        #: The rows whose creates were refused for good: they are not going to come.
+        self.refused: set[Reference] = set()
         #: The rows that point to a parent, by model and column, and by the parent's id.
         self._children: dict[tuple[type, str], dict[object, list[Row]]] = {}
 

@@ -70,13 +70,14 @@ ERROR_ENTRY = Named(
 CONFLICT_DATA = Named(
     "ConflictData",
     obj(
-        ("server_form_structure",),
+        ("unknown_version", "server_form_structure"),
         server_version=TIME,
         local_version=with_description(nullable(TEXT), "As sent."),
         server_data=OBJECT,
         local_data=OBJECT,
         base_data=with_description(nullable(OBJECT), "Null where the server does not know that version."),
         conflicting_fields=array_of(TEXT),
+        unknown_version=with_description(TRUE, "The row never had the version that was sent."),
         server_form_structure=with_description(array_of(OBJECT), "Of a form fill."),
     ),
 )

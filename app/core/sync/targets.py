@@ -13,6 +13,10 @@ from app.errors import Rejected
 from app.models.entities import Row, entity_of
 from app.plugin_api import ActingUser, ById, Children, Operation, Policy, Target
 
+#: Advice about a client_id that no row has.
+NOT_YET = "Its create has not come yet. Keep the item queued, and send it again with its create or after it."
+CREATE_REFUSED = "Its create in this batch was refused. Set this item aside with it, and show both."
+
 #: The rows that a handler's `rows` or `reads` name.
 NamedRows: TypeAlias = dict[str, Row | list[Row] | None]
 
@@ -109,9 +113,11 @@ def _flat(named: Iterable[Row | list[Row] | None]) -> Iterator[Row]:
 def _require(rows: Rows, reference: Reference) -> Row:
     row = rows.find(reference)
     if row is None:
+        # A row created offline may still be on its way in another batch; an id was once given by us.
+        is_to_come = reference.is_client_id and reference not in rows.refused
+        message = "" if not reference.is_client_id else NOT_YET if is_to_come else CREATE_REFUSED
         label = entity_of(reference.model).label
-        # A form created offline may still be on its way in another batch; an id was once given by us.
-        raise Rejected("not_found", f"{label} not found", retryable=reference.is_client_id)
+        raise Rejected("not_found", f"{label} not found", message, retryable=is_to_come)
     return row
 
 

@@ -11,10 +11,20 @@ from sqlalchemy import String, inspect
 from app.core.host.handlers import takes_client_id
 from app.core.host.registry import Registered
 from app.core.sync.conflicts import STRATEGIES
-from app.core.sync.items import LOCAL_ID_LENGTH
+from app.core.sync.items import LOCAL_ID_LENGTH, MAX_META_BYTES
 from app.core.values import MAX_INTEGER
 from app.openapi.conversion import Conversion
-from app.openapi.shapes import TEXT, TEXT_OF_ID, JsonSchema, Named, nullable, one_of, with_description
+from app.openapi.shapes import (
+    OBJECT,
+    TEXT,
+    TEXT_OF_ID,
+    TIME,
+    JsonSchema,
+    Named,
+    nullable,
+    one_of,
+    with_description,
+)
 from app.plugin_api import ById, SyncHandler
 
 #: A key that must not be sent; null means the same. It has a type because generators make a class of the type null.
@@ -32,6 +42,10 @@ INTEGER: JsonSchema = {
 ROW_REFERENCE = Named(
     "RowReference", with_description({"oneOf": [INTEGER, {"type": "string"}]}, "An id, or a client_id.")
 )
+
+#: What an item may say besides. It is kept with the operation, and shown in the history.
+MADE_AT = with_description(nullable(TIME), "When the change was made, by the device's clock.")
+META = with_description(nullable(OBJECT), f"What the app notes about the change, at most {MAX_META_BYTES} bytes.")
 
 #: The place that apispec's references name, and the place of nested schemas in a schema that stands for itself.
 COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/$defs/"
@@ -74,6 +88,8 @@ def item_schema(registered: Registered) -> Named:
             "type": {"type": "string", "enum": [handler.type, *handler.aliases]},
             "local_id": {"type": "string", "minLength": 1, "maxLength": LOCAL_ID_LENGTH},
             handler.data_keys[0]: _moved(schema, COMPONENTS, COMPONENTS + prefix),
+            "made_at": MADE_AT,
+            "meta": META,
         },
         "required": ["type", "local_id", handler.data_keys[0]],
     }

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import delete
 
 from app.core.database.engine import db
-from app.core.ledger.history import describe_entries, entries_of, entries_since, recall
+from app.core.ledger.history import changes_since, describe_entries, entries_of, recall
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import unit_of_work
 from app.models import FormFill, Inspection, LedgerOperation, User
@@ -39,7 +39,7 @@ def recalled(app: Flask, user: User, device_id: str | None, *local_ids: str) -> 
 
 def since(app: Flask, versions: Mapping[int, Any]) -> dict[str, list[dict[str, Any]]]:
     with app.app_context():
-        found = entries_since(db.session(), "form_fill", versions)
+        found = changes_since(db.session(), Origin(door="sync"), "form_fill", versions)
         return {key: [each.changes for each in entries] for key, entries in found.items()}
 
 

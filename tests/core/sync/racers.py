@@ -85,7 +85,9 @@ def increment(environment: Mapping[str, str], token: str, form_fill_id: int, nam
     version, value, conflicts, done = "2024-01-01T00:00:00.000Z", 0, 0, 0
     with client_of(environment, token, count) as client:
         while done < times:
-            data = {"id": form_fill_id, "updated_at": version, "changes": {"n": value + 1}}
+            # Two who set all fields to the same values would be no conflict.
+            changes = {"n": value + 1, "by": f"{name}-{done}"}
+            data = {"id": form_fill_id, "updated_at": version, "changes": changes}
             results = send(client, [{"type": "form_fill", "local_id": f"{name}-{done}-{conflicts}", "data": data}])
             if results["success"]:
                 done += 1

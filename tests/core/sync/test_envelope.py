@@ -31,10 +31,11 @@ def test_the_order_of_keys_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("one", "another"),
     [
-        ({"a": 1}, {"a": 1.0}),
+        ({"a": 1}, {"a": 1.5}),
         ({"a": 1}, {"a": True}),
         ({"a": 0}, {"a": False}),
-        ({"a": 0.0}, {"a": -0.0}),
+        ({"a": 1.0}, {"a": "1.0"}),
+        ({"a": 1.0}, {"a": True}),
         ({"a": 1}, {"a": "1"}),
         ({"a": None}, {}),
         ({"a": []}, {"a": {}}),
@@ -49,6 +50,27 @@ def test_the_order_of_keys_does_not_matter() -> None:
 )
 def test_whatever_was_sent_otherwise_is_another_operation(one: Any, another: Any) -> None:
     assert mark(one) != mark(another)
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [
+        ({"a": 2}, {"a": 2.0}),
+        ({"a": 0}, {"a": -0.0}),
+        ({"b": {"c": [1, 2.50, "1.0"]}, "a": -7}, {"a": -7.0, "b": {"c": [1.0, 2.5, "1.0"]}}),
+        ({"a": 9007199254740991}, {"a": 9007199254740991.0}),
+        ({"a": 1e20}, {"a": 100000000000000000000.0}),
+    ],
+    ids=repr,
+)
+def test_numbers_count_by_value(one: Any, another: Any) -> None:
+    assert mark(one) == mark(another)
+
+
+def test_the_fingerprint_of_an_operation_never_changes() -> None:
+    """Retries of what an older server has applied must be known by this one."""
+    known = "5167c62982a03c04"
+    assert mark({"id": 1, "changes": {"a": 1.5, "b": "x.0", "c": None}}, "form_fill")[:16] == known
 
 
 def test_the_type_belongs_to_it() -> None:

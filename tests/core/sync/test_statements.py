@@ -111,10 +111,13 @@ def test_conflicts_however_they_are_resolved(
     # Two sizes are enough here: a thousand are in the test above.
     for size in SIZES[:2]:
         items = place.items(kind, size, updated_at=held, resolve_strategy=strategy)
-        if kind != "inspection" and strategy == "merge":
-            # Other fields than the other's.
-            for number, each in enumerate(items):
-                each["data"]["changes"] = {f"mine{number}": 1}
+        for number, each in enumerate(items):
+            if kind == "inspection":
+                each["data"]["notes"] = f"mine {number}"
+            else:
+                # Other fields than the other's can be merged.
+                name = f"mine{number}" if strategy == "merge" else f"f{number}"
+                each["data"]["changes"] = {name: "mine"}
         statements, entries = count(app, device, items)
         assert sum(entries.values()) == size
         if strategy is None:
