@@ -1,0 +1,61 @@
+"""Clients that other people have made: no conflict with oneself, nobody overwritten, nothing lost.
+
+The situations are in `scenarios/situations.mjs`. Each client goes through them in one process of Node.js.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.clients.conftest import NODE
+
+SITUATIONS = (
+    "a second edit before the answer",
+    "lost answers",
+    "a colleague's edit in between",
+    "a colleague's edit of the same field",
+    "deletion",
+    "a sign-in that expires in between",
+)
+
+Faults = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def go_through(server: dict[str, str], workshop: Path) -> Callable[[str], Faults]:
+    """Situation -> what went wrong in it, for a client; empty where nothing did."""
+
+    @cache
+    def faults(client: str) -> Faults:
+        report = workshop / f"{client}.xml"
+        command = [NODE, "--test-force-exit", "--test-timeout=60000"]
+        command += ["--test-reporter=junit", f"--test-reporter-destination={report}"]
+        done = subprocess.run(
+            [*command, str(workshop / "scenarios" / f"{client}.mjs")],
+            env=server,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        cases = list(ElementTree.parse(report).iter("testcase"))
+        assert cases, done.stdout + done.stderr
+        return {case.attrib["name"]: "".join(case.itertext()).strip() for case in cases}
+
+    return faults
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("client", ["rxdb"])
+def test_a_client_loses_nothing_and_overwrites_nobody(
+    go_through: Callable[[str], Faults], client: str, situation: str
+) -> None:
+    faults = go_through(client)
+    assert faults.keys() == set(SITUATIONS)
+    assert not faults[situation], faults[situation]
