@@ -52,7 +52,7 @@ def go_through(server: dict[str, str], workshop: Path) -> Callable[[str], Faults
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("client", ["rxdb", "watermelondb"])
+@pytest.mark.parametrize("client", ["rxdb", "watermelondb", "workbox"])
 def test_a_client_loses_nothing_and_overwrites_nobody(
     go_through: Callable[[str], Faults], client: str, situation: str
 ) -> None:
