@@ -50,7 +50,8 @@ def workshop(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     directory = tmp_path_factory.mktemp("workshop")
     for name in ("adapters", "scenarios"):
         shutil.copytree(HERE / name, directory / name)
-    shutil.copy(PACKAGE / "package.json", directory)
+    for name in ("package.json", "tsconfig.json"):
+        shutil.copy(PACKAGE / name, directory)
     (directory / "node_modules").symlink_to(node_modules)
     return directory
 

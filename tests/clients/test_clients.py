@@ -24,6 +24,9 @@ SITUATIONS = (
     "a sign-in that expires in between",
 )
 
+#: Each a file in `scenarios/`, for a file in `adapters/`.
+CLIENTS = ("rxdb", "watermelondb", "workbox", "openapi-fetch")
+
 Faults = dict[str, str]
 
 
@@ -52,10 +55,26 @@ def go_through(server: dict[str, str], workshop: Path) -> Callable[[str], Faults
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("client", ["rxdb", "watermelondb", "workbox"])
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_loses_nothing_and_overwrites_nobody(
     go_through: Callable[[str], Faults], client: str, situation: str
 ) -> None:
     faults = go_through(client)
     assert faults.keys() == set(SITUATIONS)
     assert not faults[situation], faults[situation]
+
+
+def test_a_compiler_finds_wrong_items_with_the_types_made_of_our_document(
+    server: dict[str, str], workshop: Path
+) -> None:
+    document = f"{server['FIELDPOST_URL']}/api/v1/openapi.json"
+    generated = ("--empty-objects-unknown", "--output", "adapters/fieldpost.d.ts")
+    in_node(workshop, "openapi-typescript/bin/cli.js", document, *generated)
+    in_node(workshop, "typescript/bin/tsc", "--project", ".")
+
+
+def in_node(workshop: Path, program: str, *arguments: str) -> None:
+    """Run a package's program, which must succeed."""
+    command = [NODE, f"node_modules/{program}", *arguments]
+    done = subprocess.run(command, cwd=workshop, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
