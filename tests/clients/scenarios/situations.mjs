@@ -3,7 +3,7 @@
 // A device has `edit(key, changes)`, `create(inspection, template_id, data)` -> key, `sync()`, which does what can be
 // done on the line, `rows()` -> {key: data}, and `close()`. A key is a form fill's client_id, or its id as text.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 
 import { Place, START } from "./place.mjs";
 
@@ -11,6 +11,11 @@ const SYNC = "/api/v1/sync";
 const REFRESH = "/api/v1/auth/refresh";
 
 export function goThroughSituations(openDevice) {
+  // All at once: each has a place of its own.
+  describe("situations", { concurrency: true }, () => defineSituations(openDevice));
+}
+
+function defineSituations(openDevice) {
   function situation(name, work) {
     test(name, async () => {
       const place = await Place.open();
