@@ -169,6 +169,20 @@ def test_what_follows_a_refused_create_need_not_be_sent_again(
     assert "has not come yet" in unrelated["message"]
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [{"made_at": "yesterday"}, {"meta": "Berlin"}, {"local_id": ""}, {"more": "\0"}],
+    ids=["made_at", "meta", "local_id", "a text that cannot be kept"],
+)
+def test_nor_need_what_follows_a_create_that_was_refused_at_the_first_look(
+    device: FlaskClient, inspection: Inspection, fault: dict[str, Any]
+) -> None:
+    client_id = str(uuid4())
+    refused = {**create(inspection.id, client_id.upper()), **fault}
+    _, entry = push(device, refused, edit(client_id, a=1))["errors"]
+    assert (entry["code"], entry["retryable"]) == ("not_found", False)
+
+
 def test_what_comes_before_its_create_is_sent_again(device: FlaskClient, inspection: Inspection) -> None:
     client_id = str(uuid4())
     early, _ = push(device, edit(client_id, a=1), create(999, client_id))["errors"]
