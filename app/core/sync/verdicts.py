@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.core.ledger.versions import is_ahead, is_version_of, was_never_given
+from app.core.ledger.versions import is_ahead, is_version_of, lift, was_never_given
 from app.core.sync import answers
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt, RowHistory
 from app.core.sync.bounds import crowded_out
-from app.core.sync.conflicts import Step, base_of, differing, lift, outdone, three_way
+from app.core.sync.conflicts import Step, base_of, differing, outdone, three_way
 from app.core.sync.items import Routed
 from app.models.entities import Fields, Row, fields_of
 from app.plugin_api import NOTHING_TO_SET, Operation

@@ -14,8 +14,8 @@ from sqlalchemy import delete
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
-from app.models import FormFill, Inspection, LedgerEntry
-from app.testing import push
+from app.models import FormFill, Inspection, LedgerEntry, User
+from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.test_own_changes import conflict_of, one
@@ -119,6 +119,42 @@ def test_a_patch_through_rest_is_judged_alike(
     stale = patch(first, "overwritten")
     assert stale.status_code == 409
     assert "unknown_version" not in stale.json
+
+
+def test_a_patch_that_changes_nothing_is_a_success_on_any_version(
+    world: World, office: FlaskClient, tech: User, inspection: Inspection, clock: SettableClock
+) -> None:
+    seen = to_wire(inspection.updated_at)
+    clock.forward(minutes=1)
+    changes = {"notes": "n", "job": "j", "property": {"city": "Berlin", "address": "A 1"}}
+    rows = {
+        f"inspections/{inspection.id}": ("inspection", changes, {"notes": "n", "property": {"city": "Berlin"}}),
+        f"users/{tech.id}": ("user", {"name": "New", "active": True}, {"name": "New"}),
+    }
+    for address, (name, first, again) in rows.items():
+        changed = office.patch(f"/api/v1/{address}", json={**first, "updated_at": seen}).json["data"][name]
+        for version in (seen, "2099-12-31T00:00:00Z", "2020-01-01T00:00:00Z"):
+            answer = office.patch(f"/api/v1/{address}", json={**again, "updated_at": version})
+            assert (answer.status_code, answer.json["data"]) == (200, {name: changed})
+            other = office.patch(f"/api/v1/{address}", json={next(iter(again)): "other", "updated_at": version})
+            assert other.status_code == 409
+
+
+def test_a_patch_goes_on_from_ones_own_changes_and_from_nobody_elses(
+    app: Flask, admin: User, device: FlaskClient, inspection: Inspection, clock: SettableClock
+) -> None:
+    desk = sign_in(app, admin, "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00")
+    url, seen = f"/api/v1/inspections/{inspection.id}", to_wire(inspection.updated_at)
+
+    def patch(notes: str) -> int:
+        clock.forward(minutes=1)
+        return desk.patch(url, json={"notes": notes, "updated_at": seen}).status_code
+
+    assert [patch("first"), patch("second")] == [200, 200], "the answer to the first may be lost"
+    nowhere = desk.patch(url, json={"notes": "third", "updated_at": "2099-12-31T00:00:00Z"})
+    assert (nowhere.status_code, nowhere.json["unknown_version"]) == (409, True)
+    push(device, {"type": "inspection", "local_id": "t", "data": {"id": inspection.id, "status": "in_progress"}})
+    assert patch("third") == 409
 
 
 # Nothing to decide
