@@ -19,6 +19,7 @@ from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.test_own_changes import conflict_of, one
+from tests.support.answers import json_of
 
 
 @pytest.fixture
@@ -127,15 +128,15 @@ def test_a_patch_that_changes_nothing_is_a_success_on_any_version(
     seen = to_wire(inspection.updated_at)
     clock.forward(minutes=1)
     changes = {"notes": "n", "job": "j", "property": {"city": "Berlin", "address": "A 1"}}
-    rows = {
+    rows: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         f"inspections/{inspection.id}": ("inspection", changes, {"notes": "n", "property": {"city": "Berlin"}}),
         f"users/{tech.id}": ("user", {"name": "New", "active": True}, {"name": "New"}),
     }
     for address, (name, first, again) in rows.items():
-        changed = office.patch(f"/api/v1/{address}", json={**first, "updated_at": seen}).json["data"][name]
+        changed = json_of(office.patch(f"/api/v1/{address}", json={**first, "updated_at": seen}))["data"][name]
         for version in (seen, "2099-12-31T00:00:00Z", "2020-01-01T00:00:00Z"):
             answer = office.patch(f"/api/v1/{address}", json={**again, "updated_at": version})
-            assert (answer.status_code, answer.json["data"]) == (200, {name: changed})
+            assert (answer.status_code, json_of(answer)["data"]) == (200, {name: changed})
             other = office.patch(f"/api/v1/{address}", json={next(iter(again)): "other", "updated_at": version})
             assert other.status_code == 409
 
@@ -152,7 +153,7 @@ def test_a_patch_goes_on_from_ones_own_changes_and_from_nobody_elses(
 
     assert [patch("first"), patch("second")] == [200, 200], "the answer to the first may be lost"
     nowhere = desk.patch(url, json={"notes": "third", "updated_at": "2099-12-31T00:00:00Z"})
-    assert (nowhere.status_code, nowhere.json["unknown_version"]) == (409, True)
+    assert (nowhere.status_code, json_of(nowhere)["unknown_version"]) == (409, True)
     push(device, {"type": "inspection", "local_id": "t", "data": {"id": inspection.id, "status": "in_progress"}})
     assert patch("third") == 409
 
