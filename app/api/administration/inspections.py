@@ -74,13 +74,14 @@ def change_inspection(origin: Origin, inspection_id: int, values: Values, versio
     def work(recorder: Recorder) -> None:
         require_still_admin(recorder)
         inspection = _locked_inspection(recorder.session, inspection_id)
+        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         require_version(
             recorder,
             inspection,
             version,
+            columns,
             lambda: {"inspection": serialize_inspection(recorder.session, inspection_id)},
         )
-        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         # Owner and assignee may stay as they are: only new ones are checked.
         _check_people(
             recorder.session,
