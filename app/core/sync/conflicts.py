@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from app.core.ledger.versions import Transition
 from app.core.values import is_same
-from app.models.entities import Fields
+from app.models.entities import Fields, as_json
 
 #: The ways in which a client may have a conflict resolved, asked for up front (contract, section 3.1(4)).
 STRATEGIES = ("use_local", "use_server", "merge")
@@ -92,9 +92,9 @@ def three_way(base: Fields | None, server: Fields, local: Mapping[str, Any]) -> 
     """
     changes, conflicting = {}, []
     for name, value in local.items():
-        theirs = server.get(name, ABSENT)
+        mine, theirs = as_json(value), server.get(name, ABSENT)
         before = ABSENT if base is None else base.get(name, ABSENT)
-        if is_same(value, theirs) or (base is not None and is_same(value, before)):
+        if is_same(mine, theirs) or (base is not None and is_same(mine, before)):
             continue
         if base is not None and is_same(theirs, before):
             changes[name] = value
@@ -105,4 +105,4 @@ def three_way(base: Fields | None, server: Fields, local: Mapping[str, Any]) -> 
 
 def differing(fields: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """The names in `wanted`, sorted, whose values `fields` does not have."""
-    return sorted(name for name, value in wanted.items() if not is_same(value, fields.get(name, ABSENT)))
+    return sorted(name for name, value in wanted.items() if not is_same(as_json(value), fields.get(name, ABSENT)))

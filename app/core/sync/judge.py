@@ -87,7 +87,7 @@ def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
 def _call(attempt: Attempt, item: Routed, operation: Operation, changeable: list[Row]) -> Outcome:
     """Let the handler apply the operation, and keep the calls that it wants made after the commit."""
     settings = attempt.batch.registry.settings_of(item.handler)
-    context = OperationContext(attempt, changeable, item.keys.client_id, settings)
+    context = OperationContext(attempt, changeable, item, settings)
     started = perf_counter()
     try:
         outcome = item.handler.apply(operation, context)
