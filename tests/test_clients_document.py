@@ -192,8 +192,9 @@ def errors_of(package: str) -> set[tuple[int, str]]:
                     for line in node.body
                     if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
                 }
-                if {"status", "code"} <= values.keys():
-                    found.add((values["status"], values["code"]))
+                status, code = values.get("status"), values.get("code")
+                if isinstance(status, int) and isinstance(code, str):
+                    found.add((status, code))
     return found
 
 
