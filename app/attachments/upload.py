@@ -9,7 +9,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from uuid import uuid4
 
 from flask import Request
@@ -64,9 +63,11 @@ def store_image(
     other images keep the decoder busy for `wait` seconds.
     """
     facts = _verified(data, wait)
-    key = new_key()
+    # Hashed before the unit of work, while no rows are locked.
+    content = _Content(byte_size=len(data), sha256=hashlib.sha256(data).hexdigest(), storage_key=new_key())
+    key = content.storage_key
     current_storage().put(key, data)
-    unit = _Unit(destination=destination, data=data, facts=facts, storage_key=key, also=also)
+    unit = _Unit(destination=destination, content=content, facts=facts, also=also)
     try:
         stored = record(f"{destination.kind}_upload", origin, unit.run)
     except RequestError as error:
@@ -111,14 +112,23 @@ def _verified(data: bytes, wait: float) -> ImageFacts:
         ) from None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Content:
+    """The bytes of an image, as its row tells of them."""
+
+    byte_size: int
+    #: In hexadecimal digits.
+    sha256: str
+    storage_key: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Unit:
     """The unit of work of one image."""
 
     destination: Destination
-    data: bytes
+    content: _Content
     facts: ImageFacts
-    storage_key: str
     also: Also | None
 
     def run(self, recorder: Recorder) -> Stored:
@@ -147,7 +157,7 @@ class _Unit:
         assert place is not None
         kind = place.kind_of(self.destination)
         present = [attachment for attachment in place.attachments if attachment.kind == kind]
-        same = next((attachment for attachment in present if attachment.sha256 == self._sha256), None)
+        same = next((attachment for attachment in present if attachment.sha256 == self.content.sha256), None)
         attachment = same or self._create(recorder, place, kind, present)
         if self.destination.local_id is not None:
             recorder.operations.append(self._operation(recorder, self.destination.local_id, attachment))
@@ -169,14 +179,10 @@ class _Unit:
     def _type(self) -> str:
         return f"{self.destination.kind}_upload"
 
-    @cached_property
-    def _sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
-
     @property
     def _fingerprint(self) -> str:
         """The fingerprint of an upload: type, form fill, field and content (contract, section 3.2)."""
-        sent = f"{self._type}\0{self.destination.form_fill}\0{self.destination.field_name}\0{self._sha256}"
+        sent = f"{self._type}\0{self.destination.form_fill}\0{self.destination.field_name}\0{self.content.sha256}"
         return hashlib.sha256(sent.encode()).hexdigest()
 
     def _create(self, recorder: Recorder, place: Place, kind: str, present: list[Attachment]) -> Attachment:
@@ -190,11 +196,11 @@ class _Unit:
             "position": place.next_position,
             "filename": self.destination.filename,
             "content_type": self.facts.content_type,
-            "byte_size": len(self.data),
+            "byte_size": self.content.byte_size,
             "width": self.facts.width,
             "height": self.facts.height,
-            "sha256": self._sha256,
-            "storage_key": self.storage_key,
+            "sha256": self.content.sha256,
+            "storage_key": self.content.storage_key,
             "uploaded_by_id": recorder.user.id if recorder.user else 0,
             "deleted_at": None,
         }

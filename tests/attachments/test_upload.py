@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -275,6 +276,20 @@ def test_a_photo_of_somebody_else_is_refused_before_it_is_decoded(
     assert decoded == []
     assert upload(sign_in(world.get(User, form_fill.inspection.assignee_id)), form_fill).status_code == 200
     assert len(decoded) == 1
+
+
+def test_the_bytes_are_hashed_while_no_rows_are_locked(
+    device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, hashed = jpeg(), []
+
+    def sha256(content: bytes) -> Any:
+        hashed.append((content == data, db.session().in_transaction()))
+        return hashlib.sha256(content)
+
+    monkeypatch.setattr(module, "hashlib", SimpleNamespace(sha256=sha256))
+    assert upload(device, form_fill, data, local_id="one").status_code == 200
+    assert [is_locked for is_image, is_locked in hashed if is_image] == [False]
 
 
 @pytest.mark.parametrize(

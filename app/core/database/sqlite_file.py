@@ -40,7 +40,7 @@ LOOK_SECONDS = 0.5
 #: From this size on, in bytes, the log is emptied before a unit begins.
 LARGE_LOG = 64 * 1024 * 1024
 #: How long to wait for readers of an older state, and for how long to leave a log alone that could not be emptied.
-EMPTY_MILLISECONDS, PAUSE_SECONDS = 200, 5.0
+EMPTY_MILLISECONDS, PAUSE_SECONDS = 200, 1.0
 
 
 class DamagedError(StartError):

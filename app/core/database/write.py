@@ -1,6 +1,7 @@
 """Rows to write, many in one statement: `Database.write` sends them.
 
-Used by `app.core.ledger.record` alone; nobody else writes rows. The functions are for both databases.
+Used by `app.core.ledger.record`, through which all rows go that devices see, and for sign-ins by
+`app.accounts.tokens`. The functions are for both databases.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, bindparam, select
+from sqlalchemy import CTE, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session, defer
 
 from app.clock import to_wire
@@ -18,6 +18,9 @@ from app.core.ledger.entries import Changes, Key, Remembered
 from app.core.ledger.record import Origin
 from app.core.values import JsonObject
 from app.models import LedgerEntry, LedgerOperation
+
+#: How many changes of a row are read to compare it with an old version: so much work is one item at most.
+MOST_CHANGES = 1000
 
 #: How many bytes of changes a page of a history may have, unless a single entry has more.
 PAGE_BYTES = 8 * 1024 * 1024
@@ -71,10 +74,31 @@ class PastChange(NamedTuple):
 def changes_since(
     session: Session, origin: Origin, entity: str, versions: Mapping[Any, datetime]
 ) -> dict[str, list[PastChange]]:
-    """The changes of rows after a version of each (row id -> version), by row id, oldest first."""
+    """The changes of rows after a version of each (row id -> version), by row id, oldest first.
+
+    Of each row, at most the newest `MOST_CHANGES` are read. For a version older than these the answer is the one that
+    a pruned ledger gives.
+    """
     if not versions:
         return {}
     database = database_of(session)
+    found: dict[str, list[PastChange]] = {str(key): [] for key in versions}
+    parameters = {
+        "keys": database.parameter_of(found),
+        "entity": entity,
+        "oldest": min(versions.values()),
+        "user_id": origin.user_id,
+        "device_id": origin.device_id or None,
+    }
+    for values in session.execute(_newest_changes(database, ValueSet.of("keys", versions)), parameters):
+        change = PastChange._make(values)
+        found[change.entity_id].append(change)
+    return found
+
+
+@lru_cache
+def _newest_changes(database: Database, keys: ValueSet) -> Select[Any]:
+    """Selects the columns of `PastChange` for the newest changes of each row, as far as they are after `oldest`."""
     own = and_(
         LedgerOperation.unit_id == LedgerEntry.unit_id,
         LedgerOperation.position == LedgerEntry.position,
@@ -83,27 +107,36 @@ def changes_since(
         LedgerOperation.device_id == bindparam("device_id"),
     )
     columns = (getattr(LedgerEntry, name) for name in PastChange._fields[:4])
-    statement = (
+    row = _first_ids(database, keys)
+    return (
         select(*columns, LedgerOperation.made_at, LedgerOperation.id.is_not(None))
+        .select_from(row)
+        .join(LedgerEntry, and_(LedgerEntry.entity_id == row.c.key, LedgerEntry.id >= row.c.first_id))
         .outerjoin(LedgerOperation, own)
         .where(
-            LedgerEntry.entity == entity,
-            database.among(LedgerEntry.entity_id, ValueSet.of("keys", versions)),
+            LedgerEntry.entity == bindparam("entity"),
             LedgerEntry.viewer_id.is_(None),
-            LedgerEntry.version_after > min(versions.values()),
+            LedgerEntry.version_after > bindparam("oldest"),
         )
         .order_by(LedgerEntry.id)
     )
-    found: dict[str, list[PastChange]] = {str(key): [] for key in versions}
-    parameters = {
-        "keys": database.parameter_of(found),
-        "user_id": origin.user_id,
-        "device_id": origin.device_id or None,
-    }
-    for values in session.execute(statement, parameters):
-        change = PastChange._make(values)
-        found[change.entity_id].append(change)
-    return found
+
+
+def _first_ids(database: Database, keys: ValueSet) -> CTE:
+    """`key`, `first_id`: for each row, the oldest of its newest `MOST_CHANGES` entries; 0 where it has fewer.
+
+    The index alone answers it. Materialized, because it would otherwise be looked up again for each entry.
+    """
+    (key,) = database.select_values(LedgerEntry.entity_id, keys).subquery("named").c
+    first = (
+        select(LedgerEntry.id)
+        .where(LedgerEntry.entity == bindparam("entity"), LedgerEntry.entity_id == key)
+        .order_by(LedgerEntry.id.desc())
+        .offset(MOST_CHANGES - 1)
+        .limit(1)
+    )
+    columns = key.label("key"), func.coalesce(first.scalar_subquery(), 0).label("first_id")
+    return select(*columns).cte("newest").prefix_with("MATERIALIZED")
 
 
 def entries_of(entity: str, key: Any) -> Select[Any]:

@@ -1,8 +1,8 @@
 """Loads all that the operations of a batch need, in a number of statements that does not depend on how many there are.
 
 First the locks, of the user and of the rows; behind them the recall, so that it sees the operations that a twin of this
-batch has just committed; then the rows that remembered operations show, and the past of the rows of which a client
-knows an old version.
+batch has just committed; then the rows that remembered operations show, and the past of the rows of which a new item
+names an old version.
 """
 
 from __future__ import annotations
@@ -76,9 +76,14 @@ def _load_unlocked(attempt: Attempt, wanted: Iterable[tuple[type, object]]) -> N
 
 
 def _load_past(attempt: Attempt) -> None:
-    """Read from the ledger what happened to each row since the oldest version that a client named."""
+    """Read from the ledger what happened to each row since the oldest version that an item to be judged names.
+
+    A remembered item gets the answer that it got, so nothing is read for it.
+    """
     stale: dict[str, dict[object, datetime]] = {}
     for item in attempt.batch.items:
+        if key_of(item) in attempt.remembered:
+            continue
         row, version = _named_version(attempt, item)
         if row is not None and version is not None and version < row.updated_at:
             versions = stale.setdefault(entity_of(row).name, {})

@@ -11,12 +11,13 @@ from flask import Flask
 from sqlalchemy import delete
 
 from app.core.database.engine import db
-from app.core.ledger.history import changes_since, describe_entries, entries_of, recall
+from app.core.ledger.history import MOST_CHANGES, changes_since, describe_entries, entries_of, recall
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import unit_of_work
 from app.models import FormFill, Inspection, LedgerOperation, User
 from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
+from tests.support.rows import change_often
 
 DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
@@ -114,6 +115,20 @@ def test_rows_of_other_entities_with_the_same_id_are_not_meant(
     with app.app_context():
         record("test", Origin(door="cli"), work)
     assert since(app, {form_fill.id: form_fill.updated_at}) == {str(form_fill.id): []}
+
+
+def test_of_a_long_past_the_newest_changes_of_each_row_are_read(
+    app: Flask, tech: User, inspection: Inspection, world: World, form_fill: FormFill
+) -> None:
+    other = world.form_fill(inspection, data={})
+    push(sign_in(app, tech), edit(other, "one", b=1))
+    change_often(app, form_fill, MOST_CHANGES + 1)
+    both = since(app, {form_fill.id: form_fill.updated_at, other.id: other.updated_at})
+    numbers = [changes["often"]["new"] for changes in both[str(form_fill.id)]]
+    assert numbers == list(range(1, MOST_CHANGES + 1))
+    assert both[str(other.id)] == [{"b": {"new": 1}}]
+    alone = since(app, {form_fill.id: form_fill.updated_at})
+    assert alone == {str(form_fill.id): both[str(form_fill.id)]}
 
 
 # Who did it

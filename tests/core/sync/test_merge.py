@@ -13,6 +13,7 @@ from marshmallow import Schema, fields
 
 from app import policies
 from app.clock import to_wire
+from app.core.ledger.history import MOST_CHANGES
 from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation, User
 from app.plugin_api import SyncHandler, by_id, edit
 from app.testing import push
@@ -20,6 +21,7 @@ from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit as item
 from tests.core.sync.conftest import stored
 from tests.core.sync.test_isolation import register
+from tests.support.rows import change_often
 
 
 def version_of(row: Any) -> str:
@@ -356,3 +358,26 @@ def test_a_type_without_fields_cannot_be_merged(
     data = conflict_of(push(device, part_item(form_fill, held, "valve", "opaque", bar=3)))
     assert data["conflicting_fields"] == ["a"], "it conflicts with all that the other has changed"
     assert stored(world, form_fill) == {"a": 1, "b": 0}
+
+
+# A very old version
+
+
+@pytest.mark.parametrize(("count", "is_remembered"), [(MOST_CHANGES, True), (10_000, False)])
+def test_a_merge_reads_no_more_than_the_newest_changes_of_a_row(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill, count: int, is_remembered: bool
+) -> None:
+    held = version_of(form_fill)
+    change_often(app, form_fill, count)
+    results = push(device, item(form_fill, held, strategy="merge", a="mine", often=0))
+    data = conflict_of(results)
+    if is_remembered:
+        assert (data["base_data"], data["conflicting_fields"]) == ({"a": 0, "b": 0}, ["often"])
+    else:
+        assert (data["base_data"], data["conflicting_fields"]) == (None, ["a", "often"])
+    assert "unknown_version" not in data, "the row had it"
+    assert stored(world, form_fill) == {"a": 0, "b": 0, "often": count - 1}
+    # A version that lies within them is merged as ever.
+    recent = to_wire(world.get(FormFill, form_fill.id).updated_at - timedelta(milliseconds=3))
+    (entry,) = push(device, item(form_fill, recent, strategy="merge", a="mine"))["success"]
+    assert entry["message"] == "Conflict merged"

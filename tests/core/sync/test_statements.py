@@ -13,6 +13,7 @@ from app.clock import to_wire
 from app.models import FormFill, FormTemplate, Inspection, User
 from app.testing import push, statements_of
 from tests.conftest import World
+from tests.support.rows import change_often
 
 #: The largest is the largest batch that is taken.
 SIZES = (1, 10, 1000)
@@ -134,3 +135,34 @@ def test_a_mixed_batch_takes_no_more_for_more_of_the_same(app: Flask, place: Pla
         counts.add(count(app, device, place.items("mixed", size))[0])
     assert len(counts) == 1, counts
     assert counts.pop() <= 25
+
+
+def test_a_retry_reads_nothing_of_what_has_happened_to_its_row_since(
+    app: Flask, place: Place, device: FlaskClient
+) -> None:
+    form_fill = place.form_fills[0]
+    kept = item("form_fill", {"id": form_fill.id, "updated_at": to_wire(form_fill.updated_at), "changes": {"a": 1}})
+    ids = {"inspection_id": form_fill.inspection_id, "form_template_id": form_fill.form_template_id}
+    created = item("form_fill", {**ids, "client_id": form_fill.client_id, "data": {"b": 1}})
+    with statements_of(app) as first:
+        push(device, kept, created)
+    retries = []
+    for count in (1, 9_999):
+        change_often(app, form_fill, count)
+        with statements_of(app) as found:
+            assert [len(entries) for entries in push(device, kept, created).values()] == [2, 0, 0]
+        assert not [statement for statement in found if "ledger_entries" in statement]
+        retries.append(found)
+    assert retries[0] == retries[1]
+    assert len(retries[0]) <= len(first)
+
+
+def test_a_new_item_on_the_present_version_reads_nothing_of_the_past_either(
+    app: Flask, place: Place, device: FlaskClient
+) -> None:
+    form_fill = place.form_fills[0]
+    change_often(app, form_fill, 1)
+    present = to_wire(place.world.get(FormFill, form_fill.id).updated_at)
+    with statements_of(app) as found:
+        push(device, item("form_fill", {"id": form_fill.id, "updated_at": present, "changes": {"a": 1}}))
+    assert not [statement for statement in found if "FROM ledger_entries" in statement]
