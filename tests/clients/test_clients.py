@@ -1,4 +1,5 @@
-"""Clients that other people have made: no conflict with oneself, nobody overwritten, nothing lost.
+"""Clients that other people have made, with the modules of docs/clients.md: no conflict with oneself, nobody
+overwritten, nothing lost.
 
 The situations are in `scenarios/situations.mjs`. Each client goes through them in one process of Node.js.
 """
@@ -24,7 +25,7 @@ SITUATIONS = (
     "a sign-in that expires in between",
 )
 
-#: Each a file in `scenarios/`, for a file in `adapters/`.
+#: Each a file in `scenarios/`.
 CLIENTS = ("rxdb", "watermelondb", "workbox", "openapi-fetch")
 
 Faults = dict[str, str]
@@ -68,8 +69,7 @@ def test_a_compiler_finds_wrong_items_with_the_types_made_of_our_document(
     server: dict[str, str], workshop: Path
 ) -> None:
     document = f"{server['FIELDPOST_URL']}/api/v1/openapi.json"
-    generated = ("--empty-objects-unknown", "--output", "adapters/fieldpost.d.ts")
-    in_node(workshop, "openapi-typescript/bin/cli.js", document, *generated)
+    in_node(workshop, "openapi-typescript/bin/cli.js", document, "-o", "modules/schema.d.ts")
     in_node(workshop, "typescript/bin/tsc", "--project", ".")
 
 

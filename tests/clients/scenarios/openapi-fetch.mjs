@@ -1,23 +1,34 @@
-import { connect } from "../adapters/openapi-fetch.ts";
+import { typedClient } from "../modules/openapi-fetch.ts";
 import { goThroughSituations } from "./situations.mjs";
 import { Store } from "./store.mjs";
 
-goThroughSituations(async ({ session, line, show }) => {
-  const api = connect(line.url, session.freshToken);
+goThroughSituations(async ({ signIn, line, show }) => {
+  const client = typedClient(line.url, signIn.freshToken);
   const store = new Store(show);
+
+  /** The JSON of a success; at 401 the token is replaced for the next time. */
+  async function take({ data, error }) {
+    if (error?.code === "token_expired") await signIn.freshToken({ isRefused: true });
+    if (!data) throw new Error(error.message);
+    return data;
+  }
+
+  async function push() {
+    const sync_items = [...store.unanswered.values()].map(({ item }) => item);
+    store.take((await take(await client.POST("/api/v1/sync", { body: { sync_items } }))).results);
+  }
+
+  async function pull() {
+    const query = store.cursor ? { cursor: store.cursor } : {};
+    store.hold((await take(await client.GET("/api/v1/sync/changes", { params: { query } }))).data);
+  }
+
   return {
-    async edit(key, changes) {
-      store.edit(key, changes);
-    },
-    async create(inspection, form_template_id, data) {
-      return store.create(inspection.id, form_template_id, data)[0];
-    },
+    edit: async (key, changes) => void store.edit(key, changes),
+    create: async (inspection, form_template_id, data) => store.create(inspection.id, form_template_id, data)[0],
     async sync() {
-      for (let turn = 0; turn < 10 && store.unanswered.size > 0; turn += 1) {
-        const items = [...store.unanswered.values()].map(({ item }) => item);
-        await api.sync(items).then((results) => store.take(results), () => {});
-      }
-      for await (const page of api.changes(store.cursor ?? undefined)) store.hold(page);
+      for (let turn = 0; turn < 10 && store.unanswered.size > 0; turn += 1) await push().catch(() => {});
+      await pull();
     },
     rows: async () => store.seen(),
     async close() {},

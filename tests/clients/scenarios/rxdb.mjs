@@ -1,32 +1,34 @@
 import { createRxDatabase } from "rxdb";
 import { getRxStorageMemory } from "rxdb/plugins/storage-memory";
 
-import { replicateFormFills } from "../adapters/rxdb-replication.js";
+import { conflictHandler, replicateFormFills } from "../modules/rxdb-replication.js";
 import { goThroughSituations } from "./situations.mjs";
 
 const text = { type: "string" };
+const number = { type: "integer" };
 const schema = {
   version: 0,
   primaryKey: "id",
   type: "object",
   properties: {
     id: { type: "string", maxLength: 36 },
-    number: { type: "integer" },
-    inspection_id: { type: "integer" },
-    form_template_id: { type: "integer" },
-    data: { type: "object" },
     version: text,
-    local_id: text,
-    made_at: text,
+    inspection_id: number,
+    form_template_id: number,
+    data: { type: "object" },
+    change_id: text,
   },
 };
 
 let databases = 0;
 
-goThroughSituations(async ({ session, show }) => {
+goThroughSituations(async ({ signIn, show }) => {
   const database = await createRxDatabase({ name: `device${(databases += 1)}`, storage: getRxStorageMemory() });
-  const { form_fills: formFills } = await database.addCollections({ form_fills: { schema } });
-  const replication = replicateFormFills(formFills, { send: session.send, show, retryTime: 50 });
+  const decide = async (changes) => show("conflict", changes);
+  const collections = { form_fills: { schema, conflictHandler: conflictHandler(decide) } };
+  const { form_fills: formFills } = await database.addCollections(collections);
+  const setAside = async (item) => show("refused", item.data.changes);
+  const replication = replicateFormFills(formFills, signIn.request, setAside, { retryTime: 50 });
   return {
     async edit(key, changes) {
       const document = await formFills.findOne(key).exec();
@@ -38,11 +40,11 @@ goThroughSituations(async ({ session, show }) => {
       return id;
     },
     async sync() {
-      replication.reSync();
-      await replication.awaitInSync();
-      // What was pushed comes back.
-      replication.reSync();
-      await replication.awaitInSync();
+      // The second time, what was pushed comes back.
+      for (let turn = 0; turn < 2; turn += 1) {
+        replication.reSync();
+        await replication.awaitInSync();
+      }
     },
     async rows() {
       const documents = await formFills.find().exec();

@@ -107,10 +107,10 @@ function defineSituations(openDevice) {
     line.isDown = false;
     await device.sync();
     await agree(scene, { [formFill.key]: { Location_row_1: "Cellar", Pressure_row_1: 81 } });
-    const [{ kind, entry }, ...more] = place.shown;
+    const [{ kind, work }, ...more] = place.shown;
     assert.deepEqual([kind, more], ["conflict", []]);
-    assert.deepEqual(entry.conflict_data.conflicting_fields, ["Location_row_1"]);
-    assert.equal(entry.conflict_data.local_data.Location_row_1, "Behind the door");
+    assert.equal(work.Location_row_1, "Behind the door");
+    assert.deepEqual(line.conflicts[0].conflict_data.conflicting_fields, ["Location_row_1"]);
 
     await device.edit(formFill.key, { Location_row_1: "Cellar, behind the door" });
     await device.sync();
@@ -148,15 +148,17 @@ function defineSituations(openDevice) {
     const { place, device, formFill, line } = scene;
     line.isDown = true;
     await device.edit(formFill.key, { Location_row_1: "Basement" });
-    place.session.expire();
+    place.signIn.expire();
+    const other = place.signIn.part();
     line.answersToLose[REFRESH] = 1;
     line.isDown = false;
     // Another part of the app notices it at the same time.
-    await Promise.allSettled([device.sync(), place.session.send("GET", "/auth/me")]);
+    await Promise.allSettled([device.sync(), other.request("GET", "/auth/me")]);
     await device.sync();
     assert.equal(line.answersToLose[REFRESH], 0, "the answer to a refresh was lost");
     await agree(scene, { [formFill.key]: { ...START, Location_row_1: "Basement" } });
     assert.ok(line.statuses.includes(401), "the token had expired");
+    assert.equal((await other.request("GET", "/auth/me")).status, 200, "both parts are signed in");
     await device.edit(formFill.key, { Pressure_row_1: 85 });
     await device.sync();
     await agree(scene, { [formFill.key]: { Location_row_1: "Basement", Pressure_row_1: 85 } });

@@ -42,10 +42,10 @@ export class Store {
       const { key, changes } = this.#answered(entry);
       const { server_version: version, server_data: data } = entry.conflict_data;
       this.rows.set(key, { number: entry.server_id, version, data });
-      this.show("conflict", changes, entry);
+      this.show("conflict", changes);
     }
     for (const entry of errors.filter(({ retryable }) => !retryable)) {
-      this.show("refused", this.#answered(entry).changes, entry);
+      this.show("refused", this.#answered(entry).changes);
     }
   }
 

@@ -1,37 +1,40 @@
 // What a compiler finds with the types that openapi-typescript makes of the server's document.
-import { connect, isFormFill } from "../adapters/openapi-fetch";
+import { setField, typedClient } from "../modules/openapi-fetch";
 
-const api = connect("https://fieldpost.example.com", async () => "token");
+const client = typedClient("https://fieldpost.example.com", async () => "token");
 const local_id = crypto.randomUUID();
+const version = "2024-03-15T10:30:00.000Z";
 
-const { conflicts } = await api.sync([
-  {
-    type: "form_fill",
-    local_id,
-    made_at: "2024-03-15T10:30:00.000Z",
-    meta: { app: "2.1" },
-    data: { id: 1, updated_at: "2024-03-15T10:30:00.000Z", resolve_strategy: "merge", changes: { Pressure_row_1: 85 } },
-  },
-  { type: "form_fill", local_id, data: { client_id: crypto.randomUUID(), inspection_id: 1, form_template_id: 1 } },
-  { type: "inspection", local_id, data: { id: 1, status: "completed" } },
-  { type: "photo_delete", local_id, data: { form_fill_id: 1, field_name: "Riser_Photo" } },
-  // @ts-expect-error There is no such type.
-  { type: "form_fil", local_id, data: { id: 1, changes: {} } },
-  // @ts-expect-error There is no such status.
-  { type: "inspection", local_id, data: { id: 1, status: "done" } },
-  // @ts-expect-error There is no such strategy.
-  { type: "form_fill", local_id, data: { id: 1, changes: {}, resolve_strategy: "theirs" } },
-  // @ts-expect-error A change has a name.
-  { type: "inspection", data: { id: 1, status: "completed" } },
-]);
-
-const fields: string[] = conflicts.flatMap(({ conflict_data }) => conflict_data.conflicting_fields);
-const versions: string[] = conflicts.map(({ conflict_data }) => conflict_data.server_version);
+const { applied, conflict, refusal } = await setField(client, {
+  local_id,
+  id: 1,
+  updated_at: version,
+  name: "Location_row_1",
+  value: "Basement",
+});
+const versions: (string | undefined)[] = [applied?.updated_at, conflict?.server_version];
+const fields: string[] | undefined = conflict?.conflicting_fields;
+const isQueued: boolean | undefined = refusal?.retryable;
 // @ts-expect-error A conflict has no such key.
-conflicts.map(({ conflict_data }) => conflict_data.theirs);
+conflict?.theirs;
 
-for await (const { changes, cursor, has_more } of api.changes()) {
-  const names: (string | null)[] = changes.filter(isFormFill).map(({ record }) => record.client_id);
-  const numbers: number[] = changes.filter(isFormFill).map(({ record }) => record.inspection_id);
-  console.log(names, numbers, cursor.length, has_more === true, fields, versions);
-}
+await client.POST("/api/v1/sync", {
+  body: {
+    sync_items: [
+      { type: "form_fill", local_id, made_at: version, data: { id: 1, updated_at: version, changes: { Pressure: 85 } } },
+      { type: "form_fill", local_id, data: { client_id: crypto.randomUUID(), inspection_id: 1, form_template_id: 1 } },
+      { type: "inspection", local_id, data: { id: 1, status: "completed" } },
+      { type: "photo_delete", local_id, data: { form_fill_id: 1, field_name: "Riser_Photo" } },
+      // @ts-expect-error There is no such type.
+      { type: "form_fil", local_id, data: { id: 1, changes: {} } },
+      // @ts-expect-error There is no such status.
+      { type: "inspection", local_id, data: { id: 1, status: "done" } },
+      // @ts-expect-error There is no such strategy.
+      { type: "form_fill", local_id, data: { id: 1, changes: {}, resolve_strategy: "theirs" } },
+      // @ts-expect-error Each change has a name.
+      { type: "inspection", data: { id: 1, status: "completed" } },
+    ],
+  },
+});
+
+console.log(versions, fields, isQueued);

@@ -2,40 +2,46 @@ import "./bundled.mjs";
 
 import { goThroughSituations } from "./situations.mjs";
 
-const { Database } = await import("@nozbe/watermelondb");
+const { Database, Model, appSchema, tableSchema } = await import("@nozbe/watermelondb");
 const { default: { default: LokiJSAdapter } } = await import("@nozbe/watermelondb/adapters/lokijs");
-const { FormFill, schema, syncFormFills } = await import("../adapters/watermelondb-sync.js");
+const { setGenerator } = await import("@nozbe/watermelondb/utils/common/randomId");
+const { edit, sync } = await import("../modules/watermelondb-sync.js");
 
-goThroughSituations(async ({ session, show }) => {
+const columns = [
+  ...["inspection_id", "form_template_id"].map((name) => ({ name, type: "number" })),
+  ...["data", "base", "version", "change_id"].map((name) => ({ name, type: "string" })),
+];
+const schema = appSchema({ version: 1, tables: [tableSchema({ name: "form_fills", columns })] });
+
+class FormFill extends Model {
+  static table = "form_fills";
+}
+
+setGenerator(() => crypto.randomUUID());
+
+goThroughSituations(async ({ signIn, show }) => {
   const adapter = new LokiJSAdapter({ schema, useWebWorker: false, useIncrementalIndexedDB: true });
   const database = new Database({ adapter, modelClasses: [FormFill] });
   const formFills = database.get("form_fills");
+  const decide = async ({ local_data }) => show("conflict", local_data);
+  const setAside = async ({ data }) => show("refused", JSON.parse(data));
   return {
-    async edit(key, changes) {
-      const record = await formFills.find(key);
-      await database.write(() => record.update(() => record.put(changes)));
-    },
+    edit: async (key, changes) => edit(await formFills.find(key), changes),
     async create(inspection, form_template_id, data) {
-      const fill = (record) => {
-        Object.assign(record._raw, { inspection_id: inspection.id, form_template_id });
-        record.put(data);
-      };
-      return (await database.write(() => formFills.create(fill))).id;
+      const columns = { inspection_id: inspection.id, form_template_id, data: JSON.stringify(data) };
+      return (await database.write(() => formFills.create(({ _raw }) => Object.assign(_raw, columns)))).id;
     },
     async sync() {
-      // Until everything was answered, and what was pushed has come back.
-      for (let quiet = 0; quiet < 2; ) {
-        quiet = await syncFormFills(database, { send: session.send, show }).then(
-          () => quiet + 1,
-          (error) => {
-            if (!(error instanceof TypeError)) throw error;
-            return 0;
-          },
-        );
+      // The second time, what was pushed comes back; the lost answers come first.
+      for (let turn = 0; turn < 6; turn += 1) {
+        await sync(database, signIn.request, { decide, setAside }).catch((error) => {
+          if (!(error instanceof TypeError)) throw error;
+        });
       }
     },
     async rows() {
-      return Object.fromEntries((await formFills.query().fetch()).map(({ id, data }) => [id, data]));
+      const records = await formFills.query().fetch();
+      return Object.fromEntries(records.map(({ id, _raw }) => [id, JSON.parse(_raw.data)]));
     },
     async close() {},
   };

@@ -7,30 +7,19 @@ import { Store } from "./store.mjs";
 // A service worker as far as Workbox looks at it. Without background sync it replays when the worker starts.
 Object.assign(globalThis, { self: globalThis, registration: {}, location: new URL("http://app.example.com/") });
 
-const { openQueue } = await import("../adapters/workbox-replay.js");
+const { fieldpostQueue, replay } = await import("../modules/workbox-replay.js");
 
 let queues = 0;
 
-goThroughSituations(async ({ session, line, show }) => {
+goThroughSituations(async ({ signIn: { freshToken, request }, line, show }) => {
   const store = new Store(show);
-  const queue = openQueue(`queue${(queues += 1)}`, {
-    freshToken: session.freshToken,
-    take: ({ results }) => store.take(results),
-  });
+  const take = ({ results }) => store.take(results);
+  const queue = fieldpostQueue(`queue${(queues += 1)}`, freshToken, take);
 
   function push(item) {
     const body = JSON.stringify({ sync_items: [item] });
     const headers = { "Content-Type": "application/json" };
     return queue.pushRequest({ request: new Request(`${line.url}/api/v1/sync`, { method: "POST", headers, body }) });
-  }
-
-  async function pull() {
-    let page;
-    do {
-      const query = store.cursor ? `?cursor=${encodeURIComponent(store.cursor)}` : "";
-      page = (await session.send("GET", `/sync/changes${query}`)).data;
-      store.hold(page);
-    } while (page.has_more);
   }
 
   return {
@@ -43,9 +32,10 @@ goThroughSituations(async ({ session, line, show }) => {
     async sync() {
       // As the browser does it: again after each replay that did not come to its end.
       for (let turn = 0; turn < 10 && (await queue.size()) > 0; turn += 1) {
-        await queue.replayRequests().catch(() => {});
+        await replay(queue, freshToken, take).catch(() => {});
       }
-      await pull();
+      const query = new URLSearchParams(store.cursor ? { cursor: store.cursor } : {});
+      store.hold((await request("GET", `/sync/changes?${query}`)).answer.data);
     },
     rows: async () => store.seen(),
     async close() {},
