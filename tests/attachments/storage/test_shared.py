@@ -6,6 +6,7 @@ import struct
 import zlib
 from io import BytesIO
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from PIL import ExifTags, Image
@@ -37,7 +38,7 @@ def profile() -> bytes:
     return b"a profile of colours".ljust(200, b"\0")
 
 
-def jpeg_with_location(**options: object) -> bytes:
+def jpeg_with_location(**options: Any) -> bytes:
     return (
         jpeg((64, 48), exif=exif_with_location(), xmp=XMP, comment=b"a comment", icc_profile=profile(), **options)
         + b"behind the picture: a video with its own location"
