@@ -73,7 +73,7 @@ def log_security_event(event: str, **facts: object) -> None:
 
     Never log what was typed as an e-mail address, because it may be a password.
     """
-    security.warning(event, extra={"address": request.remote_addr, **facts})
+    security.warning(event, extra={"address": request.remote_addr if request else None, **facts})
 
 
 def _start() -> None:
