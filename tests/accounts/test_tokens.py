@@ -232,8 +232,8 @@ def test_a_token_that_our_key_has_signed_in_another_way_is_refused(
     assert me(client, jwt.encode(claims, key, algorithm)) == (401, "token_invalid")
 
 
-def test_headers_of_a_token_name_no_key_of_others(app: Flask, client: FlaskClient, user: User) -> None:
-    key, other = app.extensions["fieldpost.settings"].secret_key, "another key that is long enough to be one"
+def test_headers_of_a_token_name_no_key_of_others(client: FlaskClient, user: User) -> None:
+    other = "another key that is long enough to be one"
     claims = claims_of(log_in(client, user)["access_token"])
     jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(other.encode()).decode()}
     for headers in ({"kid": "../../dev/null"}, {"jku": "https://example.com/keys"}, {"jwk": jwk}, {"crit": ["exp"]}):
