@@ -43,8 +43,8 @@ def init_bearer(app: Flask, settings: Settings) -> None:
         JWT_ALGORITHM="HS256",
         JWT_ENCODE_NBF=False,
         JWT_COOKIE_CSRF_PROTECT=False,
-        # `read_token` compares times with the application's clock. Otherwise a node whose clock is a second behind
-        # would refuse tokens that another node has just issued.
+        # `read_token` compares the expiry with the application's clock, and no other time. Otherwise a node whose
+        # clock is a second behind would refuse tokens that another node has just issued.
         JWT_DECODE_LEEWAY=timedelta(days=36500),
     )
     jwt = JWTManager(app)

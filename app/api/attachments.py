@@ -87,7 +87,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
     },
     answers={
         200: {
-            "description": "The bytes as they were sent, or the thumbnail",
+            "description": "The bytes as they were sent, or without metadata, or the thumbnail",
             "headers": {"ETag": {"schema": TEXT}, "Cache-Control": {"schema": TEXT}},
             "content": BYTES,
         },

@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from flask import Request, Response
@@ -13,9 +17,13 @@ from werkzeug.exceptions import PreconditionFailed
 from app.attachments.storage import LinkingStorage, MissingObjectError, current_storage
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import thumbnail
+from app.attachments.storage.protocol import Pieces
+from app.attachments.storage.shared import Part, cut, shared_parts, size_of
 from app.attachments.storage.turns import Turns
+from app.config import current_settings
 from app.errors import NotFoundError, StorageError
 from app.models import Attachment
+from app.web import signed_in_user
 
 logger = logging.getLogger(__name__)
 
@@ -35,36 +43,88 @@ PLAIN_IN_NAMES = "!#$&+-.^_`|~"
 _making = Turns(1)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Representation:
+    """One of the ways in which an attachment is sent. Each has an ETag of its own (RFC 9110, section 8.8)."""
+
+    content_type: str
+    tag: str
+    #: In bytes.
+    size: int
+    #: The bytes from a place up to an end, exclusive.
+    open: Callable[[int, int | None], Iterable[bytes]]
+    #: Whether the storage has these very bytes, and can be asked for them.
+    is_original: bool = False
+
+
 def send_attachment(request: Request, attachment: Attachment, variant: str | None = None) -> Response:
     """The attachment's bytes, or with `variant="thumbnail"` a small JPEG. Raises `NotFoundError`, `StorageError`.
 
-    If the storage gives out links, a GET is answered with a redirect to one. Thumbnails are always sent from here.
+    Others than the uploader get a picture without metadata if the settings say so. If the storage gives out links, a
+    GET of the original is answered with a redirect to one. All else is sent from here.
     """
     try:
-        if variant == "thumbnail":
-            data = _thumbnail(attachment)
-            response = _conditional(request, "image/jpeg", f"{attachment.sha256}-thumbnail", len(data))
-        else:
-            data = None
-            response = _conditional(request, attachment.content_type, attachment.sha256, attachment.byte_size)
+        chosen = _chosen(attachment, variant)
+        response = _conditional(request, chosen)
         if attachment.filename:
             response.headers.set("Content-Disposition", "inline", **_names(attachment.filename))
         span = _span(request, response)
         if span is None:
             return response
-        if data is not None:
-            response.response = [data[slice(*span)]]
-            return response
         storage = current_storage()
-        if isinstance(storage, LinkingStorage):
+        if chosen.is_original and isinstance(storage, LinkingStorage):
             return _redirect(storage, attachment, response)
-        response.response = storage.open(attachment.storage_key, *span)
+        response.response = chosen.open(*span)
     except MissingObjectError:
         logger.error("bytes of an attachment are missing", extra={"storage_key": attachment.storage_key})
         raise NotFoundError(
             "The attachment's bytes are missing", "Report its id to the operator; `storage check` lists such rows."
         ) from None
     return response
+
+
+def _chosen(attachment: Attachment, variant: str | None) -> Representation:
+    if variant == "thumbnail":
+        data = _thumbnail(attachment)
+        return Representation(
+            content_type="image/jpeg",
+            tag=f"{attachment.sha256}-thumbnail",
+            size=len(data),
+            open=lambda start, end: [data[start:end]],
+        )
+    if current_settings().strip_metadata and attachment.uploaded_by_id != signed_in_user().id:
+        return _without_metadata(attachment)
+    return Representation(
+        content_type=attachment.content_type,
+        tag=attachment.sha256,
+        size=attachment.byte_size,
+        open=partial(current_storage().open, attachment.storage_key),
+        is_original=True,
+    )
+
+
+def _without_metadata(attachment: Attachment) -> Representation:
+    """The picture for others than its uploader. The whole is read to find its parts, and sent piece by piece."""
+    # The bytes are sent when the request's application is no longer at hand.
+    read = partial(current_storage().open, attachment.storage_key)
+    with _damage_told(attachment, "copy without metadata", "Ask its uploader for it."):
+        parts = shared_parts(b"".join(read()))
+    return Representation(
+        content_type=attachment.content_type,
+        tag=f"{attachment.sha256}-without-metadata",
+        size=size_of(parts),
+        open=lambda start, end: _pieces(read, cut(parts, start, end)),
+    )
+
+
+def _pieces(read: Callable[[int, int], Pieces], parts: list[Part]) -> Iterator[bytes]:
+    """The bytes of parts; `read` gets those of the original."""
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+        else:
+            with closing(read(*part)) as pieces:
+                yield from pieces
 
 
 def _redirect(storage: LinkingStorage, attachment: Attachment, response: Response) -> Response:
@@ -79,12 +139,16 @@ def _redirect(storage: LinkingStorage, attachment: Attachment, response: Respons
     return Response(status=302, headers={"Location": link, "Cache-Control": "private, no-store"})
 
 
-def _conditional(request: Request, content_type: str, tag: str, size: int) -> Response:
+def _conditional(request: Request, chosen: Representation) -> Response:
     """The answer without its bytes: 200, 206 or 304, as Werkzeug decides. Raises Werkzeug's 412 and 416."""
-    response = Response(content_type=content_type)
-    response.set_etag(tag)
+    size = chosen.size
+    response = Response(content_type=chosen.content_type)
+    response.set_etag(chosen.tag)
     response.content_length = size
     response.headers["Cache-Control"] = CACHING
+    if current_settings().strip_metadata:
+        # Two people who share a browser do not get the same bytes.
+        response.vary.add("Authorization")
     # A file may be a picture and a page at once; opened as a page, it can do nothing.
     response.headers["Content-Security-Policy"] = "sandbox"
     # The range is left out at first, because Werkzeug would check it before the ETags (RFC 9110, section 13.2.2).
@@ -158,12 +222,18 @@ def _new_thumbnail(attachment: Attachment, key: str, wait: float) -> bytes:
 
 
 def _made_small(attachment: Attachment, data: bytes, wait: float) -> bytes:
-    """The thumbnail. Raises `NotFoundError` if the stored bytes were damaged since the upload."""
-    try:
+    with _damage_told(attachment, "thumbnail", "Fetch it without `variant`."):
         return thumbnail(data, wait)
+
+
+@contextmanager
+def _damage_told(attachment: Attachment, noun: str, cure: str) -> Iterator[None]:
+    """Raise `NotFoundError` if the stored bytes were damaged since the upload, so that nothing can be made of them."""
+    try:
+        yield
     except (NotAnImageError, ImageTooLargeError) as error:
-        logger.error("no thumbnail can be made", extra={"storage_key": attachment.storage_key, "reason": str(error)})
+        logger.error(f"no {noun} can be made", extra={"storage_key": attachment.storage_key, "reason": str(error)})
         raise NotFoundError(
-            "No thumbnail can be made of the attachment",
-            "Fetch it without `variant`. Report its id to the operator: the stored bytes are damaged.",
+            f"No {noun} can be made of the attachment",
+            f"{cure} Report its id to the operator: the stored bytes are damaged.",
         ) from None

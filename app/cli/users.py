@@ -6,10 +6,12 @@ import sys
 
 import click
 from flask.cli import with_appcontext
+from marshmallow import ValidationError
 from sqlalchemy import select
 
 from app.accounts.emails import normalized_email
 from app.accounts.users import add_user, change_user
+from app.api.fields import line
 from app.cli.failures import reported_failures
 from app.core.database.engine import db
 from app.core.ledger.record import Origin
@@ -23,6 +25,15 @@ password_stdin = click.option(
 )
 
 
+def _read_name(_context: click.Context, _parameter: click.Parameter, sent: str) -> str:
+    """A name that can be seen, as REST asks for one."""
+    try:
+        name: str = line().deserialize(sent)
+    except ValidationError as error:
+        raise click.BadParameter(" ".join(map(str, error.messages))) from None
+    return name
+
+
 @click.group("users")
 def users_group() -> None:
     """Add and change the people who sign in."""
@@ -31,7 +42,7 @@ def users_group() -> None:
 @users_group.command("create")
 @click.argument("email")
 @click.option("--role", type=click.Choice(ROLES), required=True)
-@click.option("--name", required=True)
+@click.option("--name", required=True, callback=_read_name)
 @password_stdin
 @with_appcontext
 @reported_failures()

@@ -55,6 +55,9 @@ class Settings:
     max_public_bytes: int = setting(8 * 1024, "Bytes of a JSON body before the sign-in, not compressed", minimum=1024)
     max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
     max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
+    strip_metadata: int = setting(
+        0, "1: a photo's location and other metadata go to nobody but its uploader; 0: to all who see it", minimum=0
+    )
     max_form_bytes: int = setting(1024 * 1024, "Bytes of one form's `data`, as JSON", minimum=1024)
     max_template_fields: int = setting(2000, "Fields of one form template", minimum=1)
     max_template_options: int = setting(2000, "Options of one field of a form template", minimum=1)

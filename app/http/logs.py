@@ -73,7 +73,7 @@ def log_security_event(event: str, level: int = logging.WARNING, **facts: object
 
     Never log what was typed as an e-mail address, because it may be a password.
     """
-    security.log(level, event, extra={"address": request.remote_addr, **facts})
+    security.log(level, event, extra={"address": request.remote_addr if request else None, **facts})
 
 
 def _start() -> None:

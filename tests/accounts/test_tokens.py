@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import statistics
 import time
 from typing import Any
@@ -203,6 +205,46 @@ def test_a_token_with_wrong_claims_or_signature_is_token_invalid_and_never_422(
 def test_an_unsigned_token_is_refused(app: Flask, client: FlaskClient) -> None:
     claims = {"sub": "1", "sid": "x", "type": "access", "exp": 4e9}
     assert me(client, jwt.encode(claims, "", "none")) == (401, "token_invalid")
+
+
+def test_a_signed_token_that_was_altered_is_refused(client: FlaskClient, user: User, world: World) -> None:
+    head, payload, signature = log_in(client, user)["access_token"].split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    claims["sub"] = str(world.user("other@example.com").id)
+    others = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    assert me(client, f"{head}.{payload}.{signature}")[0] == 200
+    for altered in (f"{head}.{others}.{signature}", f"{head}.{payload}.{signature[::-1]}", f"{head}.{payload}."):
+        assert me(client, altered) == (401, "token_invalid")
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_a_token_that_our_key_has_signed_in_another_way_is_refused(
+    app: Flask, client: FlaskClient, user: User, algorithm: str
+) -> None:
+    key = app.extensions["fieldpost.settings"].secret_key
+    claims = claims_of(log_in(client, user)["access_token"])
+    assert me(client, jwt.encode(claims, key, "HS256"))[0] == 200
+    assert me(client, jwt.encode(claims, key, algorithm)) == (401, "token_invalid")
+
+
+def test_headers_of_a_token_name_no_key_of_others(client: FlaskClient, user: User) -> None:
+    other = "another key that is long enough to be one"
+    claims = claims_of(log_in(client, user)["access_token"])
+    jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(other.encode()).decode()}
+    for headers in ({"kid": "../../dev/null"}, {"jku": "https://example.com/keys"}, {"jwk": jwk}, {"crit": ["exp"]}):
+        assert me(client, jwt.encode(claims, other, "HS256", headers=headers)) == (401, "token_invalid")
+
+
+def test_only_the_expiry_counts_because_clocks_of_nodes_differ(app: Flask, client: FlaskClient, user: User) -> None:
+    key = app.extensions["fieldpost.settings"].secret_key
+    claims = claims_of(log_in(client, user)["access_token"])
+    later = {"iat": claims["iat"] + 3600, "nbf": claims["iat"] + 3600}
+    assert me(client, jwt.encode({**claims, **later}, key, "HS256"))[0] == 200
 
 
 def test_a_token_of_no_sign_in_is_revoked(app: Flask, client: FlaskClient, user: User) -> None:

@@ -18,6 +18,7 @@ from app.models import Attachment, FormFill
 from tests.attachments.conftest import upload
 from tests.attachments.storage import s3_servers
 from tests.attachments.storage.s3_servers import BUCKET, Proxy
+from tests.attachments.storage.test_shared import SECRETS, jpeg_with_location
 from tests.conftest import SettableClock, World
 from tests.support.answers import json_of
 from tests.support.pictures import jpeg
@@ -160,6 +161,20 @@ def test_where_redirects_are_set_a_device_is_sent_to_the_bucket_for_the_photo_al
     assert app.test_client().get(photo["url"]).status_code == 401
     assert device.get(photo["url"], headers={"If-None-Match": f'"{photo["sha256"]}"'}).status_code == 304
     assert device.get(photo["url"], query_string={"variant": "thumbnail"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "environment", [{"FIELDPOST_S3_REDIRECT": "1", "FIELDPOST_STRIP_METADATA": "1"}], indirect=True
+)
+def test_a_photo_without_its_metadata_is_sent_from_here(
+    device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    sent = jpeg_with_location()
+    url = photo_of(upload(device, form_fill, sent))["url"]
+    assert device.get(url).status_code == 302
+    shown = other.get(url)
+    assert (shown.status_code, shown.content_length) == (200, len(shown.data))
+    assert [secret for secret in SECRETS if secret in sent and secret in shown.data] == []
 
 
 def test_a_backup_has_the_photos_of_the_bucket_and_puts_lost_ones_back(

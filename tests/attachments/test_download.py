@@ -20,11 +20,17 @@ from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, User
 from tests.attachments.conftest import files_in, sync, upload
+from tests.attachments.storage.test_shared import SECRETS, jpeg_with_location
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
 from tests.support.pictures import jpeg, png
 
 DATA = jpeg((800, 600))
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
+    return environment | getattr(request, "param", {})
 
 
 @pytest.fixture
@@ -203,3 +209,46 @@ def test_bytes_that_are_missing_are_told(app: Flask, device: FlaskClient, url: s
     for each in (url, f"{url}?variant=thumbnail"):
         answer = device.get(each)
         assert (answer.status_code, json_of(answer)["error"]) == (404, "The attachment's bytes are missing")
+
+
+@pytest.mark.parametrize("environment", [{"FIELDPOST_STRIP_METADATA": "1"}], indirect=True)
+def test_others_than_the_uploader_get_no_location_where_the_operator_has_it_so(
+    app: Flask, device: FlaskClient, other: FlaskClient, office: FlaskClient, form_fill: FormFill
+) -> None:
+    sent = jpeg_with_location()
+    photo = upload(device, form_fill, sent).json["data"]
+    own = device.get(photo["url"])
+    assert (own.data, own.headers["ETag"]) == (sent, f'"{photo["sha256"]}"')
+    shown = other.get(photo["url"])
+    assert (shown.status_code, shown.content_type) == (200, "image/jpeg")
+    assert [secret for secret in SECRETS if secret in shown.data] == []
+    assert shown.content_length == len(shown.data) < photo["byte_size"]
+    assert "Authorization" in shown.vary
+    assert office.get(photo["url"]).data == shown.data
+    # Another representation has another ETag, and ranges of its own.
+    tag = shown.headers["ETag"]
+    assert tag != own.headers["ETag"]
+    assert other.get(photo["url"], headers={"If-None-Match": tag}).status_code == 304
+    assert other.get(photo["url"], headers={"If-None-Match": own.headers["ETag"]}).status_code == 200
+    part = other.get(photo["url"], headers={"Range": "bytes=10-299", "If-Range": tag})
+    assert (part.status_code, part.data) == (206, shown.data[10:300])
+    head = other.head(photo["url"])
+    assert (head.content_length, head.data, head.headers["ETag"]) == (len(shown.data), b"", tag)
+    files_in(app)[0].write_bytes(b"damaged")
+    assert other.get(photo["url"]).status_code == 404
+
+
+def test_everybody_gets_the_bytes_as_they_were_sent_otherwise(
+    device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    sent = jpeg_with_location()
+    answer = other.get(upload(device, form_fill, sent).json["data"]["url"])
+    assert (answer.data, "Authorization" in answer.vary) == (sent, False)
+
+
+def test_a_thumbnail_has_no_metadata(device: FlaskClient, form_fill: FormFill) -> None:
+    url = upload(device, form_fill, jpeg_with_location()).json["data"]["url"]
+    small = device.get(f"{url}?variant=thumbnail").data
+    assert [secret for secret in SECRETS if secret in small] == []
+    with Image.open(BytesIO(small)) as image:
+        assert (dict(image.getexif()), set(image.info)) == ({}, {"jfif", "jfif_version", "jfif_unit", "jfif_density"})

@@ -33,8 +33,10 @@ def login(app: Flask, email: str, password: str) -> int:
     return app.test_client().post("/api/v1/auth/login", json={"email": email, "password": password}).status_code
 
 
-def create(app: Flask, email: str = "ada@example.com", role: str = "admin", password: str = NEW) -> Any:
-    return run(app, "users", "create", email, "--role", role, "--name", "Ada", "--password-stdin", stdin=password)
+def create(
+    app: Flask, email: str = "ada@example.com", role: str = "admin", password: str = NEW, name: str = "Ada"
+) -> Any:
+    return run(app, "users", "create", email, "--role", role, "--name", name, "--password-stdin", stdin=password)
 
 
 def test_a_created_user_can_sign_in(app: Flask, world: World) -> None:
@@ -65,6 +67,8 @@ def test_a_password_is_never_shown(app: Flask) -> None:
         ({"password": ""}, "A password has 8 to 128 characters"),
         ({"role": "boss"}, "'boss' is not one of 'admin', 'technician', 'user'"),
         ({"email": "ada"}, "'ada' is no e-mail address"),
+        ({"name": " \u200b"}, "Nothing of it can be seen."),
+        ({"name": ""}, "Length must be between 1 and 255."),
     ],
 )
 def test_a_user_that_cannot_be_is_refused(app: Flask, world: World, arguments: dict[str, str], sentence: str) -> None:

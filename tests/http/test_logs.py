@@ -251,6 +251,25 @@ def test_what_is_forbidden_is_told_with_who_asked(log: Log, world: World, sign_i
     assert (line["user_id"], line["address"]) == (user.id, "2001:db8::bad")
 
 
+def test_a_batch_with_forbidden_items_has_one_line(log: Log, world: World, sign_in: SignIn) -> None:
+    user = world.user()
+    own, others = (
+        world.form_fill(world.inspection(user)),
+        world.form_fill(world.inspection(world.user("other@example.com"))),
+    )
+    client = sign_in(user)
+    log.take()
+    for forms, expected in (([own], []), ([others, own, others], [2])):
+        items = [
+            {"type": "form_fill", "local_id": str(number), "data": {"id": form.id, "changes": {"a": number}}}
+            for number, form in enumerate(forms)
+        ]
+        client.post("/api/v1/sync", json={"sync_items": items}, environ_overrides=ATTACKER)
+        lines = [line for line in security_lines(log) if line["message"] == "items forbidden"]
+        assert [line["items"] for line in lines] == expected
+        assert {(line["user_id"], line["address"]) for line in lines} <= {(user.id, "2001:db8::bad")}
+
+
 def test_a_guessed_current_password_is_told(log: Log, world: World, sign_in: SignIn) -> None:
     client = sign_in(world.user())
     log.take()

@@ -70,20 +70,20 @@ def read_jpeg(data: bytes) -> Jpeg:
     scans = work = 0
     refined: set[tuple[int, int]] = set()
     end, has_end_mark = len(data), False
-    for code, start, body in _segments(data):
+    for code, start, body in segments_of(data):
         if code == END_OF_IMAGE:
             end, has_end_mark = body, True
             break
-        if body + _length(data, body) > len(data) or (scans and code not in BEHIND_A_SCAN):
+        if body + length_at(data, body) > len(data) or (scans and code not in BEHIND_A_SCAN):
             # What looks like a segment is cut off, or belongs to other data that stand in the end mark's place.
             end = start
             break
         if code in FRAMES or code in OTHER_FRAMES or code in ARITHMETIC_FRAMES:
-            frame = _read_frame(code, data[body : body + _length(data, body)], frame)
+            frame = _read_frame(code, data[body : body + length_at(data, body)], frame)
         elif code == START_OF_SCAN:
             if frame is None:
                 raise NotAnImageError("its data are damaged.")
-            scan = _read_scan(data[body + 2 : body + _length(data, body)])
+            scan = _read_scan(data[body + 2 : body + length_at(data, body)])
             scans += 1
             work += sum(frame.components.get(component, frame.samples) for component in scan.components)
             refined |= scan.refined
@@ -104,7 +104,7 @@ def read_jpeg(data: bytes) -> Jpeg:
     )
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def segments_of(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Code, start, and start of the length of each segment. Raises `NotAnImageError` for very many of them."""
     position = segments = 0
     seen_scan = False
@@ -119,10 +119,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             continue
         seen_scan = seen_scan or code == START_OF_SCAN
         yield code, marker.start(), marker.end()
-        position = marker.end() + _length(data, marker.end())
+        position = marker.end() + length_at(data, marker.end())
 
 
-def _length(data: bytes, position: int) -> int:
+def length_at(data: bytes, position: int) -> int:
     """The length that a segment says it has, its own two bytes included."""
     return int.from_bytes(data[position : position + 2], "big")
 

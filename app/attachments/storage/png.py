@@ -39,7 +39,7 @@ def read_png(data: bytes) -> Png:
     long.
     """
     kept, exif, profile, count = [START], b"", b"", 0
-    for kind, start, end in _chunks(data):
+    for kind, start, end in chunks_of(data):
         if kind == b"IHDR":
             _bound_sides(data[start + 8 : end])
         if kind in PIXELS:
@@ -58,7 +58,7 @@ def read_png(data: bytes) -> Png:
     raise NotAnImageError("it is truncated.")
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def chunks_of(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of each whole chunk. Length, kind and checksum take 12 bytes."""
     position = len(START)
     while position + 12 <= len(data):

@@ -199,6 +199,7 @@ def _begin(connection: Connection) -> None:
         return
     raw, file = _driver_of(connection), _file_of(connection)
     file.check()
+    file.require_undamaged(raw)
     (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
     try:
         file.bound_log(raw)

@@ -139,6 +139,17 @@ class SQLiteFile:
                 raise DamagedError(finding)
             self._is_damaged = False
 
+    def require_undamaged(self, connection: sqlite3.Connection) -> None:
+        """Raise `TryAgainError` if a statement has met damage that is still there.
+
+        Pages that are in the log or in memory can still be read, so that some changes would seem to be kept.
+        """
+        try:
+            self.check_damage(connection)
+        except DamagedError as error:
+            logger.error("the database's file is damaged, and nothing more is taken: %s", error)
+            raise TryAgainError("The database's file is damaged") from None
+
     def bound_log(self, connection: sqlite3.Connection) -> None:
         """Copy a large log into the file, and empty it. Under a steady load SQLite would not come to it.
 

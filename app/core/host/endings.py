@@ -24,6 +24,8 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 #: The longest mark, in bytes, and the number of threads of a worker whose items are marked.
 SIZE, THREADS = 96, 40
 
+_making = threading.Lock()
+
 
 class Slot:
     """The place for the mark of the item under way in one thread."""
@@ -82,9 +84,15 @@ class Marks:
         return self._known[1]
 
 
-@cache
 def marks_of_process() -> Marks | None:
     """The marks of this worker; None where no server has made a directory for them, or it is full."""
+    # A second thread would truncate the file while the first one maps it.
+    with _making:
+        return _marks_of_process()
+
+
+@cache
+def _marks_of_process() -> Marks | None:
     directory = os.environ.get(DIRECTORY)
     with suppress(OSError):
         return None if directory is None else Marks(Path(directory))

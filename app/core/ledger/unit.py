@@ -29,13 +29,16 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 
+#: PostgreSQL's state for a lock that was waited for in vain.
+LOCK_TIMEOUT = "55P03"
+
 #: PostgreSQL's state for a statement that writes in a read-only transaction.
 READ_ONLY = "25006"
 
 #: PostgreSQL's states after which the same unit may well succeed: serialization failure, deadlock, lock not
 #: available, statement timed out, the server going down or starting, any broken connection (class 08), a full disk
 #: or too many connections (class 53), a disk that fails, a server that has become a replica.
-REPEATABLE_STATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08", "53", "58030", READ_ONLY)
+REPEATABLE_STATES = ("40001", "40P01", LOCK_TIMEOUT, "57014", "57P01", "57P02", "57P03", "08", "53", "58030", READ_ONLY)
 
 #: SQLite's codes for a file that is locked, full, failing, out of reach or damaged.
 UNAVAILABLE_CODES = DAMAGED | {
@@ -82,7 +85,11 @@ def unit_of_work(work: Callable[[str], T]) -> T:
             db.session.rollback()
             if not is_repeatable(error):
                 raise
-            logger.warning("unit repeated", extra={"attempt": attempt, "reason": _reason(error)})
+            is_last = has_waited_in_vain(error)
+            message = "unit given up" if is_last else "unit repeated"
+            logger.warning(message, extra={"attempt": attempt, "reason": _reason(error)})
+            if is_last:
+                break
         except BaseException:
             db.session.rollback()
             raise
@@ -117,6 +124,14 @@ def is_repeatable(error: BaseException) -> bool:
         return True
     state = _state(error)
     return is_unavailable(error) if state is None else state.startswith(REPEATABLE_STATES)
+
+
+def has_waited_in_vain(error: BaseException) -> bool:
+    """Whether somebody has kept a lock or all connections for as long as we wait for one (`database_seconds`)."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, TimeoutError)
+    # SQLite has this very code only when the wait is over, and others of its kind at once.
+    return _state(error) == LOCK_TIMEOUT or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def is_outside_unit(error: BaseException) -> bool:

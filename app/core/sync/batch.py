@@ -22,6 +22,7 @@ from app.core.sync.loading import load
 from app.core.sync.prepare import prepare, prepare_again
 from app.errors import RequestError
 from app.http import metrics
+from app.http.logs import log_security_event
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def process_batch(batch: Batch) -> dict[str, Any]:
         batch.items = prepare(batch.items, batch.registry, batch.watch)
         attempt = _apply(batch)
         metrics.count_batch(_tally(attempt), perf_counter() - started)
+        _log_forbidden(attempt)
         _call_after_commit(attempt)
     return batch_answer(attempt.answers, attempt.recorder.now, attempt.recorder.generation)
 
@@ -63,6 +65,13 @@ def _attempt(batch: Batch, judge_all: Callable[[Attempt], list[Answer]], unit_id
     attempt.write()
     show(attempt, zip(batch.items, attempt.answers, strict=True))
     return attempt
+
+
+def _log_forbidden(attempt: Attempt) -> None:
+    """One line for a batch: a device that has lost its rights sends hundreds of items."""
+    count = sum(answer.entry.get("code") == "forbidden" for answer in attempt.answers)
+    if count:
+        log_security_event("items forbidden", items=count)
 
 
 def _tally(attempt: Attempt) -> metrics.Tally:

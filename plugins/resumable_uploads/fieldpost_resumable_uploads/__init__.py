@@ -19,7 +19,7 @@ plugin = Plugin(
     settings={
         # How long an upload is kept after its latest bytes have arrived.
         "lifetime_hours": 168,
-        # The announced bytes of one user's unfinished uploads, at most.
+        # The announced bytes of one user's unfinished uploads, at most; each counts for 64 KiB at least.
         "most_pending_bytes": 256 * 1024 * 1024,
     },
     collect=collect,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import case, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.attachments import current_storage, drop_object, new_key
@@ -21,6 +21,9 @@ from fieldpost_resumable_uploads.models import Part, ResumableUpload
 #: Bytes are put into the storage whenever this many have arrived, so that a hanging connection or a killed server loses
 #: no more. A shorter part is joined with the bytes after it, so that an upload never has many parts.
 PART_BYTES = 1024 * 1024
+
+#: The least bytes that an unfinished upload counts for. It has rows and an object of its own, however small it is.
+LEAST_COUNTED = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +68,11 @@ def drop(keys: Sequence[str]) -> None:
 
 
 def pending_bytes(session: Session, user_id: int, moment: datetime) -> int:
-    """The announced bytes of the user's unfinished uploads. Locks the user, so that requests count each other."""
+    """The bytes that the user's unfinished uploads count for. Locks the user, so that requests count each other."""
     session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
-    statement = select(func.sum(ResumableUpload.byte_size)).where(
+    size = ResumableUpload.byte_size
+    counted = case((size < LEAST_COUNTED, LEAST_COUNTED), else_=size)
+    statement = select(func.sum(counted)).where(
         ResumableUpload.user_id == user_id,
         ResumableUpload.attachment_id.is_(None),
         ResumableUpload.expires_at > moment,

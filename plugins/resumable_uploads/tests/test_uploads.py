@@ -210,6 +210,13 @@ def test_only_so_much_may_be_pending(device: Device, clock: Clock) -> None:
     assert device.create(10_000_000).status_code == 201, "what has expired does not count"
 
 
+def test_small_uploads_count_too(device: Device) -> None:
+    device.start(10_000_000)
+    device.start(10_000_000)
+    statuses = [device.create(1).status_code for _ in range(16)]
+    assert statuses == [201] * 15 + [429], "1 000 000 bytes are left, and each takes 65 536"
+
+
 def test_an_abandoned_upload_expires_and_is_collected(device: Device, app: Flask, clock: Clock) -> None:
     before = objects(app)
     url, data = device.start(1000), photo()

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.core.database import sqlite_file
@@ -23,6 +25,11 @@ from app.models import FormFill, User
 from tests.conftest import World
 
 pytestmark = pytest.mark.database("sqlite")
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return environment | {"FIELDPOST_DATABASE_SECONDS": "1"}
 
 
 @pytest.fixture
@@ -123,6 +130,32 @@ def test_damage_is_503_the_server_is_not_ready_and_goes_on_when_it_is_mended(
     assert edit(device, form_fill, 1).status_code == 200
     assert app.test_client().get("/readyz").status_code == 200
     require_sound(app)
+
+
+def test_once_damage_was_met_nothing_is_taken_although_much_can_still_be_read(
+    app: Flask, device: FlaskClient, form_fill: FormFill, path: Path
+) -> None:
+    assert edit(device, form_fill, 1).status_code == 200
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    # The connection so far has the pages in its memory; a new one has not.
+    with app.app_context(), db.engine.connect(), pytest.raises(DBAPIError), db.engine.connect() as new:
+        new.execute(text("SELECT * FROM users"))
+    for number in range(2, 6):
+        assert_try_again(edit(device, form_fill, number))
+
+
+def test_who_holds_the_lock_is_waited_for_once(
+    device: FlaskClient, form_fill: FormFill, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert_try_again(edit(device, form_fill, 1))
+        assert 1 <= time.monotonic() - began < 2
+    assert [record.message for record in caplog.records] == ["unit given up"]
+    assert edit(device, form_fill, 1).status_code == 200
 
 
 def test_a_file_that_is_no_database_is_503_and_refused_at_the_start(

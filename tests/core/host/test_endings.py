@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from app.core.host import endings
 from app.core.host.endings import SIZE, THREADS, Marks, Slot, forget_endings, keep_endings
 
 
@@ -84,3 +87,22 @@ def test_a_mark_that_is_too_long_spoils_no_other(tmp_path: Path, marks: Marks) -
 
 def test_a_worker_without_marks_ends_unnoticed(tmp_path: Path) -> None:
     assert keep_endings(tmp_path, 4711) == []
+
+
+def test_threads_that_begin_at_once_make_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def slowly(directory: Path) -> Path:
+        made.append(directory)
+        time.sleep(0.05)
+        return directory
+
+    monkeypatch.setattr(endings, "Marks", slowly)
+    monkeypatch.setenv(endings.DIRECTORY, str(tmp_path))
+    endings._marks_of_process.cache_clear()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: endings.marks_of_process(), range(4)))
+    finally:
+        endings._marks_of_process.cache_clear()
+    assert made == [tmp_path]

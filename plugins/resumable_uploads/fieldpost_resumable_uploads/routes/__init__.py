@@ -132,10 +132,11 @@ def _announce(byte_size: int, metadata: str) -> str:
     """Create an upload of the signed-in user; returns its id."""
     user_id, upload_id = signed_in_user().id, str(uuid4())
     most = plugin_settings("resumable_uploads")["most_pending_bytes"]
+    counted = max(byte_size, uploads.LEAST_COUNTED)
 
     def work(_unit_id: str) -> None:
         session = db.session()
-        if uploads.pending_bytes(session, user_id, now()) + byte_size > most:
+        if uploads.pending_bytes(session, user_id, now()) + counted > most:
             raise TooManyUploadsError(extra={"limit": most}, headers={"Retry-After": str(WAIT)})
         session.add(
             ResumableUpload(
