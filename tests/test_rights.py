@@ -67,9 +67,9 @@ def upload(name: str, field: str) -> Call:
 
 #: What shows a row to whoever may read it; to everybody else it is not there.
 READS: dict[str, Call] = {
-    "GET /inspections/<row_id:inspection_id>": get("/inspections/{ids.inspection}"),
-    "GET /inspections/<row_id:key>/offline_data": get("/inspections/{ids.inspection}/offline_data"),
-    "GET /inspections/<row_id:key>/history": get("/inspections/{ids.inspection}/history"),
+    "GET /inspections/<row_key:key>": get("/inspections/{ids.inspection}"),
+    "GET /inspections/<row_key:key>/offline_data": get("/inspections/{ids.inspection}/offline_data"),
+    "GET /inspections/<row_key:key>/history": get("/inspections/{ids.inspection}/history"),
     "GET /form_fills/<row_key:key>": get("/form_fills/{ids.form_fill}"),
     "GET /form_fills/<row_key:key>/history": get("/form_fills/{ids.form_fill}/history"),
     "GET /form_fills/<row_key:key>/attachments": get("/form_fills/{ids.form_fill}/attachments"),
@@ -87,9 +87,9 @@ NEW_INSPECTION = {"date": "2024-03-20"}
 
 #: Administrators' alone. Status for an administrator where the row is there, and where it is not.
 ADMINISTRATION: dict[str, tuple[Call, int, int]] = {
-    "PATCH /inspections/<row_id:inspection_id>": (
+    "PATCH /inspections/<row_key:key>": (
         send("PATCH", "/inspections/{ids.inspection}", {"notes": "x"}), 200, 404),
-    "DELETE /inspections/<row_id:inspection_id>": (send("DELETE", "/inspections/{ids.inspection}", {}), 200, 404),
+    "DELETE /inspections/<row_key:key>": (send("DELETE", "/inspections/{ids.inspection}", {}), 200, 404),
     "POST /inspections": (
         send("POST", "/inspections", lambda ids: {**NEW_INSPECTION, "form_template_ids": [ids.template]}), 201, 400),
     "POST /form_templates": (
