@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from flask import current_app
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "NOTHING_TO_SET",
     "OLDEST_API_VERSION",
     "ActingUser",
     "ById",
@@ -54,6 +56,9 @@ API_VERSION = 1
 
 #: The oldest version of this contract that is still served. Types without a `Plugin` count as written for 1.
 OLDEST_API_VERSION = 1
+
+#: What `SyncHandler.changes` returns for an operation that sets no field, so that there is nothing to decide.
+NOTHING_TO_SET: Mapping[str, Any] = MappingProxyType({})
 
 #: An instance of a model that carries `__entity__`. Read its attributes; never assign to them in `apply`.
 #: Any, so that you need no casts for the attributes of your own models.
@@ -280,7 +285,8 @@ class SyncHandler:
     rows: Mapping[str, Target] = field(default_factory=dict)
     #: Rows that `apply` only looks at: share lock, no policy, never shown to the client.
     reads: Mapping[str, Target] = field(default_factory=dict)
-    #: `data -> fields to set`; None: the data as they are; returning nothing: cannot be merged.
+    #: `data -> fields to set`; None: the data as they are; returning `{}`: cannot be merged;
+    #: returning `NOTHING_TO_SET`: changes nothing, and so is never a conflict.
     changes: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     #: Whether it takes `updated_at` and `resolve_strategy` and answers a version.
     versioned: bool = True

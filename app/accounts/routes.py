@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import islice
 
 from flask import Blueprint, Response, g, jsonify, request
@@ -86,6 +87,7 @@ def _sign_in(email: str, password: str, device_id: str | None) -> JsonObject:
     if signed_in is None:
         log_security_event("sign-in failed", account_id=user and user.id)
         raise UnauthorizedError("wrong_credentials", "Check the e-mail address and the password.")
+    log_security_event("signed in", logging.INFO, account_id=user and user.id)
     return signed_in
 
 

@@ -69,13 +69,14 @@ def change_inspection(origin: Origin, key: int | str, values: Values, version: d
     def work(recorder: Recorder) -> int:
         require_still_admin(recorder)
         inspection = _locked_inspection(recorder.session, key)
+        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         require_version(
             recorder,
             inspection,
             version,
+            columns,
             lambda: {"inspection": serialize_inspection(recorder.session, inspection.id)},
         )
-        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         # Owner and assignee may stay as they are: only new ones are checked.
         _check_people(
             recorder.session,

@@ -271,6 +271,13 @@ def _operation(action: str, first: StatedChange, moment: datetime) -> Remembered
     )
 
 
+def differs(row: Row, values: Mapping[str, Any]) -> bool:
+    """Whether `Recorder.change` would change anything."""
+    columns, keys = _divide(type(row), values)
+    updates, _ = _column_changes(row, columns)
+    return bool(updates or (keys and _key_changes(getattr(row, str(entity_of(row).document)), keys)))
+
+
 def _divide(model: type, values: Mapping[str, Any]) -> tuple[Fields, Fields]:
     """Those of `values` that are columns, and those that are keys of the document."""
     if entity_of(model).document is None:

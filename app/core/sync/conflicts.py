@@ -36,19 +36,6 @@ class Change(Transition, Protocol):
         """field -> {"old": value, "new": value}; a missing key says absent."""
 
 
-def lift(version: datetime, own: Iterable[Transition]) -> datetime:
-    """The version that a client's `version` stands for after its own changes since.
-
-    A transition from p to q lifts any version that is not older than p to q: one's own chain is never a conflict,
-    while a foreign change before, between or after still is one (contract, section 3.1(3)).
-    """
-    for transition in own:
-        before, after = transition.version_before, transition.version_after
-        if before is not None and after is not None and version >= before:
-            version = max(version, after)
-    return version
-
-
 def outdone(version: datetime, made_at: datetime | None, changes: Iterable[Change], own: Iterable[Step]) -> set[str]:
     """The fields that the client itself changed after `version`, and later by its own time than `made_at`.
 
