@@ -114,7 +114,7 @@ class Office:
         if label == "POST /api/v1/form_templates":
             for number, field in enumerate(body["form_structure"]):
                 field["name"] = f"{number} {field['name']}"[:255]
-        if label in ("POST /api/v1/inspections", "PATCH /api/v1/inspections/{inspection_id}"):
+        if label in ("POST /api/v1/inspections", "PATCH /api/v1/inspections/{key}"):
             ids = {"owner_id": self.admin.id, "assignee_id": self.technician.id}
             body |= {name: value for name, value in ids.items() if body.get(name) is not None}
             if "form_template_ids" in body:
