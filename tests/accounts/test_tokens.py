@@ -137,7 +137,7 @@ def test_nobody_waits_longer_than_the_window_even_if_the_clock_was_set_back(
     for _ in range(10):
         client.post(LOGIN, json={"email": user.email, "password": "wrong"})
     real = time.time
-    monkeypatch.setattr("app.accounts.routes.time.time", lambda: real() - 86_400)
+    monkeypatch.setattr("app.accounts.throttle.time.time", lambda: real() - 86_400)
     answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD})
     assert answer.status_code == 429
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
@@ -190,7 +190,7 @@ def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = N
         {"sub": None}, {"sub": "x"}, {"sub": 1}, {"sid": None},
         {"exp": None}, {"exp": "soon"}, {"type": "refresh"}, {"type": None, "exp": None}, {"type": "other"},
         {"key": "another key that is long enough to be one"},
-        {"gen": 10**30}, {"att": 10**30}, {"gen": -1}, {"gen": 0.5}, {"gen": True}, {"sub": str(10**30)},
+        {"sub": str(10**30)},
         {"sub": " 1"}, {"sub": "1\n"}, {"sub": "+1"}, {"sub": "\uff11"}, {"sub": "1_0"},
     ],
 )  # fmt: skip

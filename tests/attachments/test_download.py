@@ -159,9 +159,11 @@ def test_a_download_of_ten_megabytes_is_not_held_in_memory(device: FlaskClient, 
         assert peak < 2 * 2**20
 
 
-def test_an_unknown_variant_is_400(device: FlaskClient, url: str) -> None:
-    answer = device.get(f"{url}?variant=huge")
+@pytest.mark.parametrize("query", ["variant=huge", "variant=thumbnail&variant=thumbnail", "size=small"])
+def test_an_unknown_variant_or_key_or_a_repeated_one_is_400(device: FlaskClient, url: str, query: str) -> None:
+    answer = device.get(f"{url}?{query}")
     assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
+    assert set(json_of(answer)["details"]) == {query.partition("=")[0]}
 
 
 def test_only_who_sees_the_inspection_gets_the_bytes(
@@ -185,10 +187,15 @@ def test_a_deleted_attachment_is_404(device: FlaskClient, form_fill: FormFill, u
     assert device.get(url).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["nothing", "a%00b", "1", "..%2F..%2Fetc%2Fpasswd"])
+@pytest.mark.parametrize("name", ["nothing", "1", "..%2F..%2Fetc%2Fpasswd"])
 def test_an_unknown_id_is_404_as_json(device: FlaskClient, name: str) -> None:
     answer = device.get(f"/api/v1/attachments/{name}")
     assert (answer.status_code, json_of(answer)["code"]) == (404, "not_found")
+
+
+def test_an_id_that_is_none_is_invalid(device: FlaskClient) -> None:
+    answer = device.get("/api/v1/attachments/a%00b")
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
 
 
 def test_bytes_that_are_missing_are_told(app: Flask, device: FlaskClient, url: str) -> None:
