@@ -217,11 +217,11 @@ ROUTES: dict[str, Kind] = {
         value=lambda told: told["data"]["attachments"][0]["status"],
         allowed="stored",
     ),
-    "GET /api/v1/inspections/<row_id:inspection_id>": Reads(get("/api/v1/inspections/{ids.inspection}")),
-    "GET /api/v1/inspections/<row_id:key>/offline_data": Reads(
+    "GET /api/v1/inspections/<row_key:key>": Reads(get("/api/v1/inspections/{ids.inspection}")),
+    "GET /api/v1/inspections/<row_key:key>/offline_data": Reads(
         get("/api/v1/inspections/{ids.inspection}/offline_data")
     ),
-    "GET /api/v1/inspections/<row_id:key>/history": Reads(get("/api/v1/inspections/{ids.inspection}/history")),
+    "GET /api/v1/inspections/<row_key:key>/history": Reads(get("/api/v1/inspections/{ids.inspection}/history")),
     "GET /api/v1/form_fills/<row_key:key>": Reads(get("/api/v1/form_fills/{ids.form_fill}")),
     "GET /api/v1/form_fills/<row_key:key>/history": Reads(get("/api/v1/form_fills/{ids.form_fill}/history")),
     "GET /api/v1/form_fills/<row_key:key>/attachments": Reads(get("/api/v1/form_fills/{ids.form_fill}/attachments")),
@@ -240,10 +240,10 @@ ROUTES: dict[str, Kind] = {
     "PATCH /api/v1/users/<row_id:user_id>": Administers(
         send("PATCH", "/api/v1/users/{ids.user}", {"name": "X"}), missing=404
     ),
-    "PATCH /api/v1/inspections/<row_id:inspection_id>": Administers(
+    "PATCH /api/v1/inspections/<row_key:key>": Administers(
         send("PATCH", "/api/v1/inspections/{ids.inspection}", {"notes": f"{MARK} by the office"}), missing=404
     ),
-    "DELETE /api/v1/inspections/<row_id:inspection_id>": Administers(
+    "DELETE /api/v1/inspections/<row_key:key>": Administers(
         send("DELETE", "/api/v1/inspections/{ids.inspection}", {}), missing=404
     ),
     "DELETE /api/v1/auth/sign_ins/<sign_in_id>": Personal(send("DELETE", "/api/v1/auth/sign_ins/{ids.sign_in}")),
