@@ -183,7 +183,7 @@ def rows_of(text: str) -> set[tuple[str, str]]:
 
 def errors_of(package: str) -> set[tuple[int, str]]:
     """Status and code of the classes of errors that a package defines with both."""
-    found = set()
+    found = set[Any]()
     for tree in modules(package).values():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
