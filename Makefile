@@ -14,7 +14,7 @@ SITE := build/site
 MERMAID := mermaid@12.3.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos late-commits lint format docs constraints clean
+.PHONY: help run test chaos late-commits fuzz lint format docs constraints clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -35,6 +35,9 @@ chaos: .venv/installed-dev  ## Let devices on a bad network meet a server whose 
 
 late-commits: .venv/installed-dev  ## Write and read the change feed at once, and look whether anything is skipped (2 minutes).
 	TEST_FEED_SECONDS=60 $(BIN)/pytest tests/core/sync/test_late_commits.py
+
+fuzz: .venv/installed-dev  ## Send bodies that nobody thought of (10 minutes; TEST_FUZZ_SECONDS says how long).
+	TEST_FUZZ_SECONDS=$${TEST_FUZZ_SECONDS:-600} $(BIN)/pytest --database sqlite tests/http/test_fuzz.py
 
 lint: .venv/installed-dev  ## Check style, types, and that the pages make a site.
 	$(BIN)/ruff check .
