@@ -16,11 +16,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Delete, Result, Update, bindparam, delete, or_, select, update
+from sqlalchemy import Delete, Result, Update, bindparam, delete, not_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.accounts.bearer import Claims, make_tokens
+from app.accounts.sign_ins import add_sign_in, is_present, locked_user
 from app.clock import now
 from app.config import current_settings
 from app.core.database import database_of
@@ -58,13 +59,8 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
     """Tokens of a new family for `user`, as read when the password was checked; None if the user has changed since."""
 
     def work(_unit_id: str) -> Claims | None:
-        present = _locked_user(user.id)
-        if present is None or not present.active or present.password_hash != user.password_hash:
-            return None
-        moment = now()
-        sign_in = SignIn(id=str(uuid4()), user_id=user.id, device_id=device_id, created_at=moment, last_used_at=moment)
-        db.session.add(sign_in)
-        return _issue(sign_in, predecessor_id=None)
+        sign_in = add_sign_in(user, device_id=device_id)
+        return None if sign_in is None else _issue(sign_in, predecessor_id=None)
 
     claims = unit_of_work(work)
     return None if claims is None else _answer(claims, user, device_id)
@@ -74,7 +70,7 @@ def refresh(claims: Claims) -> JsonObject:
     """The next pair of tokens for a refresh token. Raises `UnauthorizedError` with `token_revoked`."""
 
     def work(_unit_id: str) -> JsonObject | None:
-        user = _locked_user(claims.user_id)
+        user = locked_user(claims.user_id)
         sign_in = _locked_sign_in(claims)
         if user is None or not user.active or sign_in is None:
             return None
@@ -134,12 +130,12 @@ def remove_ended_sign_ins() -> int:
 
     Expired refresh tokens of the other sign-ins go with them: those of lost answers are never used.
     """
-    oldest = now() - timedelta(days=current_settings().refresh_token_days)
+    moment = now()
+    oldest = moment - timedelta(days=current_settings().refresh_token_days)
 
     def work(_unit_id: str) -> int:
         _execute(delete(RefreshToken).where(RefreshToken.issued_at < oldest))
-        ended = or_(SignIn.revoked_at.is_not(None), SignIn.last_used_at < oldest)
-        return int(_execute(delete(SignIn).where(ended)).rowcount)  # type: ignore[attr-defined]
+        return int(_execute(delete(SignIn).where(not_(is_present(moment)))).rowcount)  # type: ignore[attr-defined]
 
     return unit_of_work(work)
 
@@ -179,11 +175,6 @@ def _issue(sign_in: SignIn, predecessor_id: str | None) -> Claims:
 
 def _execute(statement: Update | Delete) -> Result[Any]:
     return db.session.execute(statement, execution_options=UNSYNCHRONIZED)
-
-
-def _locked_user(user_id: int) -> User | None:
-    statement = select(User).where(User.id == user_id).with_for_update(read=True)
-    return db.session.scalar(statement, execution_options={"populate_existing": True})
 
 
 def _locked_sign_in(claims: Claims) -> SignIn | None:

@@ -137,7 +137,7 @@ def test_nobody_waits_longer_than_the_window_even_if_the_clock_was_set_back(
     for _ in range(10):
         client.post(LOGIN, json={"email": user.email, "password": "wrong"})
     real = time.time
-    monkeypatch.setattr("app.accounts.routes.time.time", lambda: real() - 86_400)
+    monkeypatch.setattr("app.accounts.throttle.time.time", lambda: real() - 86_400)
     answer = client.post(LOGIN, json={"email": user.email, "password": PASSWORD})
     assert answer.status_code == 429
     assert 1 <= int(answer.headers["Retry-After"]) <= 60

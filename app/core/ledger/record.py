@@ -46,7 +46,7 @@ THE_USER = (
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `upload`, `rest` or `cli`.
+    #: `sync`, `upload`, `rest`, `page` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None
