@@ -68,11 +68,11 @@ def upload(name: str, field: str) -> Call:
 #: What shows a row to whoever may read it; to everybody else it is not there.
 READS: dict[str, Call] = {
     "GET /inspections/<row_id:inspection_id>": get("/inspections/{ids.inspection}"),
-    "GET /inspections/<key>/offline_data": get("/inspections/{ids.inspection}/offline_data"),
-    "GET /inspections/<key>/history": get("/inspections/{ids.inspection}/history"),
-    "GET /form_fills/<key>": get("/form_fills/{ids.form_fill}"),
-    "GET /form_fills/<key>/history": get("/form_fills/{ids.form_fill}/history"),
-    "GET /form_fills/<key>/attachments": get("/form_fills/{ids.form_fill}/attachments"),
+    "GET /inspections/<row_id:key>/offline_data": get("/inspections/{ids.inspection}/offline_data"),
+    "GET /inspections/<row_id:key>/history": get("/inspections/{ids.inspection}/history"),
+    "GET /form_fills/<row_key:key>": get("/form_fills/{ids.form_fill}"),
+    "GET /form_fills/<row_key:key>/history": get("/form_fills/{ids.form_fill}/history"),
+    "GET /form_fills/<row_key:key>/attachments": get("/form_fills/{ids.form_fill}/attachments"),
     "GET /attachments/<attachment_id>": get("/attachments/{ids.attachment}"),
     "GET /entities/<name>/<key>/history": get("/entities/attachment/{ids.attachment}/history"),
 }
@@ -111,7 +111,7 @@ EVERYBODY = {
 }  # fmt: skip
 
 #: Without signing in; tests/guards/test_routes.py says that nothing else is.
-OPEN = {"POST /auth/login", "POST /auth/refresh", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
+OPEN = {"GET /", "POST /auth/login", "POST /auth/refresh", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,13 @@ DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 NUMBER_FORM = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
-#: A text in which at least one character can be seen. Spaces and characters without a width are not enough.
-SEEN = r"[\s\S]*[^\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]"
+#: Refuses texts in which no character can be seen: spaces and characters without a width are not enough.
+SEEN = validate.Regexp(r"[\s\S]*[^\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", error="Nothing of it can be seen.")
 
 
 def line(longest: int = 255, **options: Any) -> fields.String:
     """A string of 1 to `longest` characters, not all blank, which fits its column on every database (trap 10)."""
-    seen = validate.Regexp(SEEN, error="Nothing of it can be seen.")
-    return fields.String(validate=[validate.Length(1, longest), seen], **options)
+    return fields.String(validate=[validate.Length(1, longest), SEEN], **options)
 
 
 def text(longest: int = 255, **options: Any) -> fields.String:

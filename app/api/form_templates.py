@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from app.api.administration.form_templates import add_template
 from app.api.blueprint import admins_only
-from app.api.fields import BodySchema, line, text
+from app.api.fields import SEEN, BodySchema, line, text
 from app.api.paging import PageSchema, read_page
 from app.config import current_settings
 from app.core.database.engine import db
@@ -43,7 +43,7 @@ def _bound(setting: str, values: Sized) -> None:
 class FieldSchema(BodySchema):
     """One field of a form."""
 
-    name = NameField()
+    name = NameField(SEEN)
     type = line(64, required=True)
     label_name = text()
     section_name = text()
@@ -62,7 +62,7 @@ class FieldSchema(BodySchema):
 class NewFormTemplateSchema(BodySchema):
     """The body of `POST /form_templates`."""
 
-    name = NameField()
+    name = NameField(SEEN)
     form_structure = fields.List(
         fields.Nested(FieldSchema),
         required=True,

@@ -27,6 +27,8 @@ SLICE = 64 * 1024
 
 #: The part that names the charset of the texts that name none themselves (RFC 7578, section 4.6).
 CHARSET_PART = "_charset_"
+#: The text parts that mean something. Others are ignored, like the unknown keys of an envelope.
+TEXTS = ("form_fill_id", "field_name", "local_id", CHARSET_PART)
 #: Charsets that a text may have. Python knows more, some of which take long to decode.
 CHARSETS = re.compile(
     r"(us-)?ascii|utf-?8|utf-?16(le|be)?|iso-8859-\d{1,2}|windows-\d{3,4}|koi8-[ru]|shift_jis|euc-(jp|kr)|gbk|gb18030|big5",
@@ -122,7 +124,7 @@ class PartReader:
         self._part = self.file = _part(event, content)
 
     def _begin_text(self, event: Field | File) -> None:
-        if event.name in self._texts:
+        if event.name in self._texts and event.name in TEXTS:
             raise invalid_parameters(f"The part {event.name[:100]!r} came twice. Send each part once.")
         self._part = self._texts[event.name] = _part(event, BytesIO())
 

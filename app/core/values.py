@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -123,10 +123,10 @@ class TimestampField(fields.Field[datetime]):
 
 
 class NameField(fields.String):
-    """A marshmallow field for a required name of 1 to 255 characters, which becomes NFC."""
+    """A marshmallow field for a required name of 1 to 255 characters, in NFC afterwards; `checks` ask more of it."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(required=True, validate=validate.Length(1, NAME_LENGTH), **options)
+    def __init__(self, *checks: Callable[[str], Any], **options: Any) -> None:
+        super().__init__(required=True, validate=[validate.Length(1, NAME_LENGTH), *checks], **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return nfc(super()._deserialize(value, attr, data, **kwargs))

@@ -50,7 +50,7 @@ def changes() -> Response:
     """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user = signed_in_user()
     sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
-    wanted = PageRequest(limit=limit, has_structures=request.args.get("structures") == "1")
+    wanted = PageRequest(limit=limit, has_structures=_read_structures(request.args.get("structures")))
     cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
     if cursor is not None:
         names = [entity_of(model).name for model in models]
@@ -70,6 +70,13 @@ def _quiet_answer(cursor: str) -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.make_conditional(request)
     return response
+
+
+def _read_structures(sent: str | None) -> bool:
+    """Whether form fills carry their `form_structure`. Raises `InvalidError`."""
+    if sent not in (None, "0", "1"):
+        raise InvalidError(extra={"details": {"structures": ["Send 0 or 1."]}})
+    return sent == "1"
 
 
 def _read_limit(sent: str | None) -> int:

@@ -190,7 +190,7 @@ def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = N
         {"sub": None}, {"sub": "x"}, {"sub": 1}, {"sid": None},
         {"exp": None}, {"exp": "soon"}, {"type": "refresh"}, {"type": None, "exp": None}, {"type": "other"},
         {"key": "another key that is long enough to be one"},
-        {"gen": 10**30}, {"att": 10**30}, {"gen": -1}, {"gen": 0.5}, {"gen": True}, {"sub": str(10**30)},
+        {"sub": str(10**30)},
         {"sub": " 1"}, {"sub": "1\n"}, {"sub": "+1"}, {"sub": "\uff11"}, {"sub": "1_0"},
     ],
 )  # fmt: skip

@@ -80,6 +80,8 @@ class Office:
         self.app, self.world, self.numbers = app, World(app), count()
         self.technician = self.world.user()
         self.admin = self.world.user("admin@example.com", "admin")
+        # The last administrator could not be deactivated.
+        self.second_admin = self.world.user("second@example.com", "admin")
         self.templates = [self.world.template().id for _ in range(3)]
         for template in self.templates:
             inspection = self.world.inspection(self.admin, self.technician)
@@ -94,7 +96,7 @@ class Office:
             return found
 
     def _restore_users(self, _unit_id: str) -> None:
-        for made in (self.technician, self.admin):
+        for made in (self.technician, self.admin, self.second_admin):
             user = db.session.get_one(User, made.id)
             user.role, user.active = made.role, True
 

@@ -185,10 +185,15 @@ def test_a_deleted_attachment_is_404(device: FlaskClient, form_fill: FormFill, u
     assert device.get(url).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["nothing", "a%00b", "1", "..%2F..%2Fetc%2Fpasswd"])
+@pytest.mark.parametrize("name", ["nothing", "1", "..%2F..%2Fetc%2Fpasswd"])
 def test_an_unknown_id_is_404_as_json(device: FlaskClient, name: str) -> None:
     answer = device.get(f"/api/v1/attachments/{name}")
     assert (answer.status_code, json_of(answer)["code"]) == (404, "not_found")
+
+
+def test_an_id_that_is_none_is_invalid(device: FlaskClient) -> None:
+    answer = device.get("/api/v1/attachments/a%00b")
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
 
 
 def test_bytes_that_are_missing_are_told(app: Flask, device: FlaskClient, url: str) -> None:

@@ -199,6 +199,10 @@ class TestOneFile:
         assert refusal(answer) == (400, "Invalid parameters")
         assert repr(name) in json_of(answer)["message"]
 
+    def test_a_text_that_nobody_knows_may_come_twice(self, device: FlaskClient, form_fill: FormFill) -> None:
+        twice = 2 * part("exif", b"7")
+        assert send(device, multipart(form_fill, twice, photo())).status_code == 200
+
 
 class TestTexts:
     def upload(self, device: FlaskClient, form_fill: FormFill, *parts: bytes) -> Any:

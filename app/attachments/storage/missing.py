@@ -18,10 +18,12 @@ from app.attachments.storage.faults import NotAnImageError
 #: Pixels of the image that are copied at a time.
 BAND = 2**20
 
+#: More bytes of a filler than the blocks of one unit take, some of which may lie outside of the picture.
+FILLER_BYTES = 512
 #: Bytes that may stand in place of missing ones, with all restart markers: a picture that lacks nothing looks the same
 #: with each of them.
 TAILS = [
-    b"".join(bytes([filler]) * 16 + bytes([0xFF, 0xD0 + number]) for number in range(8))
+    b"".join(bytes([filler]) * FILLER_BYTES + bytes([0xFF, 0xD0 + number]) for number in range(8))
     for filler in (0x00, 0x55, 0xAA)
 ]
 
