@@ -9,7 +9,7 @@ from flask import Flask
 
 from app.config import Settings
 from app.http.errors import ERROR_PAGE
-from app.pages import account, files, sign_in
+from app.pages import account, files, first_run, sign_in
 from app.pages.door import init_door
 from app.pages.headers import init_page_headers
 from app.pages.render import render, render_error
@@ -22,5 +22,5 @@ def init_pages(app: Flask, settings: Settings) -> None:
     init_door(app, settings)
     init_page_headers(app)
     app.extensions[ERROR_PAGE] = render_error
-    for blueprint in (files.blueprint, sign_in.blueprint, account.blueprint):
+    for blueprint in (files.blueprint, sign_in.blueprint, account.blueprint, first_run.blueprint):
         app.register_blueprint(blueprint)

@@ -11,7 +11,7 @@ from app.core.host.registry import current_registry
 MACHINES = API_PREFIX.split("/")[1]
 
 #: The blueprints of the core's own pages; the registry knows those of plugins.
-OWN = frozenset({"page_files", "sign_in", "my_account"})
+OWN = frozenset({"page_files", "sign_in", "my_account", "first_run"})
 
 
 def is_for_machines(path: str) -> bool:

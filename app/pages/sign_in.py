@@ -13,6 +13,7 @@ from app.accounts.tokens import end_sign_in
 from app.errors import UnauthorizedError
 from app.pages.addresses import is_safe_address
 from app.pages.door import let_in, visitor
+from app.pages.first_run import has_users
 from app.pages.render import menu_of, render
 from app.web import public, signed_in_user
 
@@ -33,7 +34,9 @@ def home() -> BaseResponse:
 @public
 def show() -> BaseResponse:
     """The form to sign in with."""
-    return _form() if visitor() is None else redirect(_destination(), 303)
+    if visitor() is not None:
+        return redirect(_destination(), 303)
+    return _form() if has_users() else redirect(url_for("first_run.show"), 303)
 
 
 @blueprint.post("/sign-in")

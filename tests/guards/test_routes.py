@@ -28,6 +28,8 @@ PUBLIC = {
     ("GET", "/metrics"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
+    ("GET", "/first-run"),
+    ("POST", "/first-run"),
     ("GET", "/page-files/<name>"),
 }
 

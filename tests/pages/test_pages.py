@@ -144,7 +144,7 @@ def test_errors_are_pages_for_browsers_alone(app: Flask, browser: Browser) -> No
     assert app.test_client().get("/nowhere").mimetype == "application/json"
 
 
-def test_a_form_that_is_too_large_is_refused_before_it_is_read(app: Flask) -> None:
+def test_a_form_that_is_too_large_is_refused_before_it_is_read(app: Flask, user: User) -> None:
     answer = Browser(app).send("/sign-in", "/sign-in", {"email": "a" * 9000})
     assert (answer.status_code, answer.mimetype) == (413, "text/html")
 
@@ -165,7 +165,7 @@ def test_a_fault_is_a_page_that_needs_no_database(
     assert "our bug" not in answer.text
 
 
-def test_files_are_named_and_nothing_else_is_served(app: Flask) -> None:
+def test_files_are_named_and_nothing_else_is_served(app: Flask, user: User) -> None:
     page = Browser(app).get("/sign-in").text
     links = re.findall(r'href="(/page-files/[^"]+)"', page)
     assert len(links) >= len(FILES)
