@@ -23,7 +23,12 @@ def is_page(request: Request) -> bool:
     """Whether a page answers the request."""
     if request.endpoint is None or is_for_machines(request.path):
         return False
-    blueprint = request.endpoint.partition(".")[0]
+    return is_page_endpoint(request.endpoint)
+
+
+def is_page_endpoint(endpoint: str) -> bool:
+    """Whether an endpoint is one of the core's pages, or of a plugin's."""
+    blueprint = endpoint.partition(".")[0]
     return blueprint in OWN or blueprint in current_registry().pages
 
 

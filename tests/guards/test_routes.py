@@ -11,7 +11,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from app.config import API_PREFIX
 from app.core.database.engine import db
 from app.models import User
-from app.pages.addresses import OWN
+from app.pages.addresses import is_page_endpoint
 from app.testing import World
 from tests.support.answers import json_of
 
@@ -54,8 +54,8 @@ def test_only_these_routes_are_open(app: Flask) -> None:
 
 def is_page_of(app: Flask, view: Any) -> bool:
     """Whether the door for pages guards a view."""
-    names = {*OWN, *app.extensions["fieldpost.registry"].pages}
-    return any(view is found for name, found in app.view_functions.items() if name.partition(".")[0] in names)
+    with app.app_context():
+        return any(view is found and is_page_endpoint(name) for name, found in app.view_functions.items())
 
 
 def assert_closed(app: Flask, client: FlaskClient) -> None:
