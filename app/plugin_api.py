@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from flask import current_app
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "NOTHING_TO_SET",
     "OLDEST_API_VERSION",
     "ActingUser",
     "ById",
@@ -56,6 +58,9 @@ API_VERSION = 1
 
 #: The oldest version of this contract that is still served. Types without a `Plugin` count as written for 1.
 OLDEST_API_VERSION = 1
+
+#: What `SyncHandler.changes` returns for an operation that sets no field, so that there is nothing to decide.
+NOTHING_TO_SET: Mapping[str, Any] = MappingProxyType({})
 
 #: An instance of a model that carries `__entity__`. Read its attributes; never assign to them in `apply`.
 #: Any, so that you need no casts for the attributes of your own models.
@@ -138,6 +143,8 @@ class ById:
     keys: tuple[str, ...]
     parent: ById | None = None
     optional: bool = False
+    is_new_root: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,13 +167,22 @@ class Children:
 Target: TypeAlias = ById | Via | Children
 
 
-def by_id(model: Model, *keys: str, parent: ById | None = None, optional: bool = False) -> ById:
+def by_id(
+    model: Model,
+    *keys: str,
+    parent: ById | None = None,
+    optional: bool = False,
+    is_new_root: bool = False,
+    most: int | None = None,
+) -> ById:
     """The row of `model` whose id or client_id is sent under one of `keys` (default: `id`).
 
-    If none is sent, it is a new row below the row that `parent` finds, or None with `optional`; otherwise the item is
-    `invalid`.
+    If none is sent, it is a new row below the row that `parent` finds, or None with `optional`. With `is_new_root` it
+    is a new inspection, which stands below nothing, if the payload has a `client_id`. Otherwise the item is `invalid`.
+
+    With `most`, in `rows` and `reads` alone, the key has a list of ids instead, of at most so many rows, all different.
     """
-    return ById(model, keys or ("id",), parent, optional)
+    return ById(model, keys or ("id",), parent, optional, is_new_root, most)
 
 
 def via(model: Model, *, column: str) -> Via:
@@ -201,7 +217,7 @@ class Operation:
     model: Model
     #: The row to act on, locked; None for a create.
     target: Row | None
-    #: The row below which to create, locked; None unless this is a create.
+    #: The row below which to create, locked; None unless this is a create, and for a new inspection.
     parent: Row | None
     #: The rows that the handler's `rows` and `reads` named: a row, None, or a list of rows.
     rows: Mapping[str, Any]
@@ -219,8 +235,12 @@ class Context(Protocol):
     #: The plugin's settings: name -> value.
     settings: Mapping[str, Any]
 
-    def create(self, model: Model, parent: Row, values: Mapping[str, Any]) -> Row:
-        """A new row of `model` below `parent`, its id set at once. `values`: columns, the document as a whole."""
+    def create(self, model: Model, parent: Row | None, values: Mapping[str, Any]) -> Row:
+        """A new row of `model` below `parent`, its id set at once. `values`: columns, the document as a whole.
+
+        Without a parent it is a new inspection, where the target has `is_new_root`. The user owns it, and it is
+        assigned to them if they are a technician, unless `values` say otherwise; the policy is asked about it.
+        """
 
     def change(self, row: Row, values: Mapping[str, Any]) -> None:
         """Set fields of `row`, and nothing else. Values equal to the present ones make no version."""
@@ -255,7 +275,7 @@ class SyncHandler:
     schema: SchemaClass
     #: Finds the row that the operation acts on.
     target: ById
-    #: Asked about the target (or the parent of a create) and about every row of `rows`.
+    #: Asked about the target (or the parent of a create, or the new inspection) and about every row of `rows`.
     policy: Policy
     #: Applies one operation: states changes through the context, returns an `Outcome`.
     apply: Callable[[Operation, Context], Outcome]
@@ -267,7 +287,8 @@ class SyncHandler:
     rows: Mapping[str, Target] = field(default_factory=dict)
     #: Rows that `apply` only looks at: share lock, no policy, never shown to the client.
     reads: Mapping[str, Target] = field(default_factory=dict)
-    #: `data -> fields to set`; None: the data as they are; returning nothing: cannot be merged.
+    #: `data -> fields to set`; None: the data as they are; returning `{}`: cannot be merged;
+    #: returning `NOTHING_TO_SET`: changes nothing, and so is never a conflict.
     changes: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     #: Whether it takes `updated_at` and `resolve_strategy` and answers a version.
     versioned: bool = True

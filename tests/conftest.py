@@ -81,6 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 LONG = (
     "tests/serving/test_gunicorn.py",
     "tests/outsider/",
+    "tests/clients/",
     "tests/core/sync/test_races.py",
     "tests/core/sync/test_statements.py",
     "tests/test_benchmarks.py",

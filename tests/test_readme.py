@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.servers import ROOT, environment_of, flask, running
+from tests.support.servers import ROOT, demo_server
 
 README = (ROOT / "README.md").read_text()
 
@@ -34,12 +34,7 @@ def comparable(value: str) -> Any:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """As `make run` starts it, with the address of this test."""
-    environment = environment_of(tmp_path / "data")
-    for step in (["db", "upgrade"], ["demo", "--if-empty"]):
-        result = flask(environment, *step)
-        assert result.returncode == 0, result.stderr
-    with running(environment) as url:
+    with demo_server(tmp_path / "data") as url:
         yield url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -35,4 +36,5 @@ def sign_in_with(email: str, password: str, start: Callable[[User], T | None]) -
         if signed_in is None:
             log_security_event("sign-in failed", account_id=user and user.id)
             raise UnauthorizedError("wrong_credentials", "Check the e-mail address and the password.")
+        log_security_event("signed in", logging.INFO, account_id=user and user.id)
         return signed_in

@@ -88,7 +88,7 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
         user = _locked(recorder.session, user_id)
         if user is None:
             raise NotFoundError("User not found")
-        require_version(recorder, user, version, lambda: {"user": serialize_account(user)})
+        require_version(recorder, user, version, values, lambda: {"user": serialize_account(user)})
         remains_admin = values.get("role", user.role) == "admin" and values.get("active", user.active)
         if user in admins and len(admins) == 1 and not remains_admin:
             key = "role" if values.get("role", "admin") != "admin" else "active"

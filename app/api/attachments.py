@@ -17,7 +17,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.values import MAX_INTEGER, UUID_FORM, NameField, Values, read_key, read_text_id
 from app.errors import InvalidError, NotFoundError, TooLargeError
-from app.http.body import details_of, read_json
+from app.http.body import details_of, read_json, read_query
 from app.models import Attachment, FormFill, Inspection
 from app.models.serialize import serialize
 from app.openapi.shapes import (
@@ -103,7 +103,7 @@ BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("
 )
 def get_attachment(attachment_id: str) -> Response:
     """The stored bytes, or with `?variant=thumbnail` a small JPEG; ranges and ETags as in RFC 9110."""
-    variant = request.args.get("variant")
+    variant = read_query(request, "variant").get("variant")
     if variant not in VARIANTS:
         raise InvalidError(extra={"details": {"variant": ["Must be thumbnail, or not sent."]}})
     attachment = _visible(attachment_id)

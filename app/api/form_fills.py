@@ -10,6 +10,7 @@ from app.api.administration.inspections import serialize_rows
 from app.core.database.engine import db
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
+from app.models.serialize import is_named
 from app.openapi.shapes import FORM_FILL, FORM_FILL_KEY, obj
 from app.web import RestBlueprint, answer, described, signed_in_user
 
@@ -26,11 +27,10 @@ def get_form_fill(key: int | str) -> Response:
 
 def visible_form_fill(key: int | str) -> int:
     """The id of the form fill that an address names. Raises `NotFoundError` unless the user may see it."""
-    column = FormFill.client_id if isinstance(key, str) else FormFill.id
     statement = (
         select(FormFill.id)
         .join(Inspection, Inspection.id == FormFill.inspection_id)
-        .where(column == key, policies.visible(signed_in_user()))
+        .where(is_named(FormFill, key), policies.visible(signed_in_user()))
     )
     form_fill_id: int | None = db.session.scalar(statement)
     if form_fill_id is None:

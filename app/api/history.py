@@ -16,18 +16,20 @@ from sqlalchemy import String, inspect, select
 from app import policies
 from app.api.blueprint import wrong_id
 from app.api.form_fills import visible_form_fill
+from app.api.inspections import visible_inspection
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.ledger.history import describe_entries, entries_of
-from app.core.values import Values, read_id, read_text_id
+from app.core.values import Values, read_id, read_key, read_text_id
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
 from app.models.entities import entity_of
+from app.models.serialize import is_named
 from app.openapi.shapes import (
     FORM_FILL_KEY,
     ID,
-    ID_IN_ADDRESS,
+    INSPECTION_KEY,
     OBJECT,
     TEXT,
     TIME,
@@ -80,12 +82,12 @@ def form_fill_history(query: Values, key: RowId) -> Response:
     return _history(FormFill, key, query, visible_form_fill)
 
 
-@blueprint.get("/inspections/<row_id:key>/history")
-@described(path={"key": ID_IN_ADDRESS}, data=HISTORY, errors=("not_found",))
+@blueprint.get("/inspections/<row_key:key>/history")
+@described(path={"key": INSPECTION_KEY}, data=HISTORY, errors=("not_found",))
 @blueprint.query(PageSchema)
 def inspection_history(query: Values, key: RowId) -> Response:
-    """The changes of an inspection itself."""
-    return _history(Inspection, key, query, partial(_visible, Inspection))
+    """The changes of an inspection itself, named by its id or client_id."""
+    return _history(Inspection, key, query, visible_inspection)
 
 
 @blueprint.get("/entities/<name>/<key>/history")
@@ -106,12 +108,13 @@ def entity_history(query: Values, name: str, key: str) -> Response:
     return _history(model, _row_id(model, key), query, partial(_visible, model))
 
 
-def _visible(model: Model, row_id: RowId) -> RowId:
-    """The id, if it is that of a row which the user may see. Otherwise raises `NotFoundError`."""
-    statement = select(model.id).where(inspect(model).primary_key[0] == row_id, policies.visible(signed_in_user()))
+def _visible(model: Model, key: RowId) -> RowId:
+    """The id of the row that an address names. Raises `NotFoundError` unless the user may see it."""
+    statement = select(model.id).where(is_named(model, key), policies.visible(signed_in_user()))
     if model is not Inspection:
         statement = statement.join(Inspection, Inspection.id == model.inspection_id)
-    if db.session.scalar(statement) is None:
+    row_id: RowId | None = db.session.scalar(statement)
+    if row_id is None:
         raise NotFoundError(f"{entity_of(model).label} not found")
     return row_id
 
@@ -123,9 +126,11 @@ def _is_deleted(model: Model, key: RowId) -> bool:
 
 
 def _row_id(model: Model, key: str) -> RowId:
-    """The id in an address, of the type that the model's ids have. Raises `InvalidError`."""
+    """The id in an address, of the type that the model's ids have, or a client_id. Raises `InvalidError`."""
     try:
-        return read_text_id(key) if isinstance(inspect(model).primary_key[0].type, String) else read_id(key)
+        if isinstance(inspect(model).primary_key[0].type, String):
+            return read_text_id(key)
+        return read_key(key) if hasattr(model, "client_id") else read_id(key)
     except ValueError:
         raise wrong_id("key") from None
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates
 
-from app.api.administration.inspections import OBJECTS
 from app.api.fields import BodySchema, ChangeSchema, DateField, IdField, QueryText, row_id, text
 from app.api.paging import PageSchema
 from app.core.values import MAX_INTEGER, Values
-from app.models import STATUSES
+from app.models import OBJECTS, STATUSES
 
 LONGEST_NOTES = 100_000
 MOST_TEMPLATES = 100

@@ -20,7 +20,8 @@ from app.core.host.registry import current_registry
 from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
-from app.openapi.shapes import ID, INSPECTION, INSPECTION_WITH_FORM_FILLS, obj, page_of
+from app.models.serialize import is_named
+from app.openapi.shapes import ID, INSPECTION, INSPECTION_KEY, INSPECTION_WITH_FORM_FILLS, obj, page_of
 from app.web import RestBlueprint, answer, described, origin_of_request, signed_in_user
 
 blueprint = RestBlueprint("inspections", __name__, description="Visits to properties")
@@ -48,35 +49,41 @@ def create_inspection(body: Values) -> Response:
     return answer(_with_form_fills(inspection_id), "Inspection created successfully", 201)
 
 
-@blueprint.get("/inspections/<row_id:inspection_id>")
-@described(data=INSPECTION_WITH_FORM_FILLS, errors=("not_found",))
-def get_inspection(inspection_id: int) -> Response:
-    """One inspection with its form fills."""
+@blueprint.get("/inspections/<row_key:key>")
+@described(path={"key": INSPECTION_KEY}, data=INSPECTION_WITH_FORM_FILLS, errors=("not_found",))
+def get_inspection(key: int | str) -> Response:
+    """One inspection with its form fills, by its id or by the client_id that a device made."""
+    return answer(_with_form_fills(visible_inspection(key)), "Inspection retrieved successfully")
+
+
+def visible_inspection(key: int | str) -> int:
+    """The id of the inspection that an address names. Raises `NotFoundError` unless the user may see it."""
     visible = policies.visible(signed_in_user())
-    if db.session.scalar(select(Inspection.id).where(Inspection.id == inspection_id, visible)) is None:
+    inspection_id: int | None = db.session.scalar(select(Inspection.id).where(is_named(Inspection, key), visible))
+    if inspection_id is None:
         raise NotFoundError("Inspection not found")
-    return answer(_with_form_fills(inspection_id), "Inspection retrieved successfully")
+    return inspection_id
 
 
-@blueprint.patch("/inspections/<row_id:inspection_id>")
-@described(data=obj(inspection=INSPECTION), errors=("forbidden", "not_found", "stale"))
+@blueprint.patch("/inspections/<row_key:key>")
+@described(path={"key": INSPECTION_KEY}, data=obj(inspection=INSPECTION), errors=("forbidden", "not_found", "stale"))
 @admins_only
 @blueprint.body(InspectionChangeSchema)
-def change_inspection(body: Values, inspection_id: int) -> Response:
+def change_inspection(body: Values, key: int | str) -> Response:
     """Change fields of an inspection. Keys that `property` or `customer` leave out stay as they are."""
     values, version = split_version(body)
-    administration.change_inspection(origin_of_request(), inspection_id, values, version)
+    inspection_id = administration.change_inspection(origin_of_request(), key, values, version)
     changed = serialize_inspection(db.session(), inspection_id)
     return answer({"inspection": changed}, "Inspection updated successfully")
 
 
-@blueprint.delete("/inspections/<row_id:inspection_id>")
-@described(data=obj(id=ID), errors=("forbidden", "not_found"))
+@blueprint.delete("/inspections/<row_key:key>")
+@described(path={"key": INSPECTION_KEY}, data=obj(id=ID), errors=("forbidden", "not_found"))
 @admins_only
-def delete_inspection(inspection_id: int) -> Response:
+def delete_inspection(key: int | str) -> Response:
     """Delete an inspection and everything below it. The bytes of its attachments are kept for their period."""
     plugin_models = models_below(current_registry().models.values())
-    administration.delete_inspection(origin_of_request(), inspection_id, plugin_models)
+    inspection_id = administration.delete_inspection(origin_of_request(), key, plugin_models)
     return answer({"id": inspection_id}, "Inspection deleted successfully")
 
 

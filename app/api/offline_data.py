@@ -22,11 +22,11 @@ from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
 from app.models import FormFill, Inspection, User
 from app.models.entities import entity_of
-from app.models.serialize import encode, serialize, undeleted
+from app.models.serialize import encode, is_named, serialize, undeleted
 from app.models.shown import rows_where
 from app.openapi.shapes import (
-    ID_IN_ADDRESS,
     INSPECTION,
+    INSPECTION_KEY,
     OBJECT,
     OFFLINE_FORM_FILL,
     SHA256,
@@ -44,9 +44,9 @@ blueprint = RestBlueprint("offline_data", __name__, description="Packages for de
 PACKAGE_VERSION = 1
 
 
-@blueprint.get("/inspections/<row_id:key>/offline_data")
+@blueprint.get("/inspections/<row_key:key>/offline_data")
 @described(
-    path={"key": ID_IN_ADDRESS},
+    path={"key": INSPECTION_KEY},
     data=obj(
         inspection=INSPECTION,
         form_fills=array_of(OFFLINE_FORM_FILL),
@@ -62,7 +62,7 @@ PACKAGE_VERSION = 1
     ),
     errors=("not_found",),
 )
-def get_offline_data(key: int) -> Response:
+def get_offline_data(key: int | str) -> Response:
     """The inspection, its form fills with structures and photos, and a cursor from which the feed goes on."""
     # One snapshot for the rows and the cursor, so that package and feed leave no gap.
     with snapshot(db.session()):
@@ -70,9 +70,9 @@ def get_offline_data(key: int) -> Response:
     return answer(data, "Offline data retrieved successfully")
 
 
-def _package(session: Session, user: User, key: int) -> JsonObject:
+def _package(session: Session, user: User, key: int | str) -> JsonObject:
     """The answer's data. Raises `NotFoundError`."""
-    rows = rows_where(session, Inspection, Inspection.id == key, policies.visible(user))
+    rows = rows_where(session, Inspection, is_named(Inspection, key), policies.visible(user))
     if not rows:
         raise NotFoundError("InspectionNotFound")
     (inspection,) = rows

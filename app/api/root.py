@@ -20,8 +20,9 @@ VERSION = version("fieldpost")
 #: The version of the contract.
 API = 1
 
-#: What the core can do; plugins add to it. An ability that no installed plugin brings is false.
-ABILITIES = {"merge": True, "resumable_uploads": False}
+#: What the core can do. A setting takes `field_inspections` away, and plugins add to it: an ability that no installed
+#: plugin brings is false.
+ABILITIES = {"merge": True, "field_inspections": True, "resumable_uploads": False}
 
 #: The settings that are limits of requests.
 LIMITS = (
@@ -70,5 +71,6 @@ def _limits(settings: Settings) -> JsonObject:
 
 
 def _abilities(registry: Registry) -> JsonObject:
+    own = ABILITIES | {"field_inspections": bool(current_settings().field_inspections)}
     announced = {name for plugin in registry.plugins.values() for name in plugin.abilities}
-    return ABILITIES | dict.fromkeys(sorted(announced), True)
+    return own | dict.fromkeys(sorted(announced), True)

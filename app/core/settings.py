@@ -74,6 +74,8 @@ class Settings:
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
+    field_inspections: int = setting(1, "1: devices may make new inspections; 0: only the office", minimum=0, maximum=1)
+
     trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)
     hsts_seconds: int = setting(0, "How long browsers insist on HTTPS after an answer over it; 0: not", minimum=0)
     cors_origins: str = setting("", "Origins that browsers may call from, separated by commas; empty: none")

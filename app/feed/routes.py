@@ -17,6 +17,7 @@ from app.feed.cursor import read_cursor, write_cursor
 from app.feed.page import PageRequest
 from app.feed.quiet import quiet_cursor
 from app.feed.shapes import CHANGES
+from app.http.body import read_query
 from app.models.entities import entity_of
 from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, signed_in_user
@@ -48,9 +49,9 @@ blueprint = Blueprint("feed", __name__)
 )
 def changes() -> Response:
     """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
-    user = signed_in_user()
-    sent, limit = request.args.get("cursor"), _read_limit(request.args.get("limit"))
-    wanted = PageRequest(limit=limit, has_structures=_read_structures(request.args.get("structures")))
+    user, query = signed_in_user(), read_query(request, "cursor", "limit", "structures")
+    sent, limit = query.get("cursor"), _read_limit(query.get("limit"))
+    wanted = PageRequest(limit=limit, has_structures=_read_structures(query.get("structures")))
     cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
     if cursor is not None:
         names = [entity_of(model).name for model in models]

@@ -365,6 +365,22 @@ def _bounded(value: Any, allowance: Iterator[None]) -> Any:
     return {str(key)[:MAX_DETAIL_KEY]: _bounded(child, allowance) for (key, child), _ in shown}
 
 
+def read_query(request: Request, *known: str) -> dict[str, str]:
+    """The query of a view that needs no schema. Raises `InvalidError` for unknown keys, and for those that come twice.
+
+    A device that sends `since` where `cursor` is meant would otherwise get everything, every time, without a word.
+    """
+    _refuse_query([name for name, values in request.args.lists() if len(values) > 1], "Send it once.")
+    _refuse_query([name for name in request.args if name not in known], "Unknown field.")
+    return request.args.to_dict()
+
+
+def _refuse_query(names: list[str], sentence: str) -> None:
+    if names:
+        details = {name[:MAX_DETAIL_KEY]: [sentence] for name in names[:MAX_DETAILS]}
+        raise InvalidError(extra={"details": details})
+
+
 class JsonParser(FlaskParser):
     """The webargs parser of the REST routes: it uses our body reader, and refuses unknown keys by name."""
 
@@ -373,10 +389,8 @@ class JsonParser(FlaskParser):
         return read_json(req)
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """The query, for webargs. Of two equal keys it would drop one without a word."""
-        repeated = [name for name, values in req.args.lists() if len(values) > 1]
-        if repeated:
-            raise InvalidError(extra={"details": {name: ["Send it once."] for name in repeated[:MAX_DETAILS]}})
+        """The query, for webargs, which would drop one of two equal keys without a word."""
+        _refuse_query([name for name, values in req.args.lists() if len(values) > 1], "Send it once.")
         return super().load_querystring(req, schema)
 
     def handle_error(

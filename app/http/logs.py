@@ -68,12 +68,12 @@ def init_request_log(app: Flask) -> None:
     app.teardown_request(_forget)
 
 
-def log_security_event(event: str, **facts: object) -> None:
+def log_security_event(event: str, level: int = logging.WARNING, **facts: object) -> None:
     """Log something that an attack brings about, with the client's address, for operators and for fail2ban.
 
     Never log what was typed as an e-mail address, because it may be a password.
     """
-    security.warning(event, extra={"address": request.remote_addr, **facts})
+    security.log(level, event, extra={"address": request.remote_addr, **facts})
 
 
 def _start() -> None:

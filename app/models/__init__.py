@@ -6,15 +6,18 @@ from app.models.attachments import Attachment
 from app.models.base import Syncable, Versioned
 from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
-from app.models.inspections import PENDING_STATUSES, STATUSES, Inspection
+from app.models.inspections import MADE_FIELDS, OBJECTS, PENDING_STATUSES, STATUSES, SYNCED_FIELDS, Inspection
 from app.models.ledger import LedgerEntry, LedgerOperation, LedgerState
 from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
 __all__ = [
     "KEEP_IDS",
+    "MADE_FIELDS",
+    "OBJECTS",
     "PENDING_STATUSES",
     "ROLES",
     "STATUSES",
+    "SYNCED_FIELDS",
     "Attachment",
     "BigId",
     "FormFill",

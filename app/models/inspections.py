@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import Date, ForeignKey, String, Text
+from sqlalchemy import Date, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 
 from app.clock import to_wire
@@ -19,8 +19,17 @@ from app.plugin_api import Entity
 STATUSES = ("pending", "in_progress", "completed", "canceled")
 PENDING_STATUSES = ("pending", "in_progress")
 
+#: The columns that hold objects, and the objects' keys (contract, section 8).
+OBJECTS = {
+    "property": ("property_name", "address", "city", "zip_code"),
+    "customer": ("name", "email", "phone_1", "phone_2"),
+}
+
 #: The fields that a device may change, and that a conflict shows.
 SYNCED_FIELDS = ("status", "notes")
+
+#: Those of an inspection that a device has made: its create may come again with other content.
+MADE_FIELDS = (*SYNCED_FIELDS, "date", "system_category", "interval_category", "job", *OBJECTS)
 
 
 def inspection_record(inspection: Inspection) -> JsonObject:
@@ -28,6 +37,7 @@ def inspection_record(inspection: Inspection) -> JsonObject:
     template = inspection.form_template
     return {
         "id": inspection.id,
+        "client_id": inspection.client_id,
         "date": inspection.date.isoformat(),
         "notes": inspection.notes,
         "status": inspection.status,
@@ -44,16 +54,20 @@ def inspection_record(inspection: Inspection) -> JsonObject:
     }
 
 
-def exposed_fields(_inspection: Inspection, fields: JsonObject) -> JsonObject:
+def exposed_fields(inspection: Inspection, fields: JsonObject) -> JsonObject:
     """The fields of an inspection that answers to a batch show (contract, section 3.3)."""
-    return {name: fields[name] for name in SYNCED_FIELDS}
+    return {name: fields[name] for name in (SYNCED_FIELDS if inspection.client_id is None else MADE_FIELDS)}
 
 
 class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     """One visit to a property. Its owner and its assigned technician may read and change it (section 2)."""
 
     __tablename__ = "inspections"
-    __table_args__ = (choice_constraint("status", STATUSES), KEEP_IDS_AND_ROOM)
+    __table_args__ = (
+        choice_constraint("status", STATUSES),
+        Index("uq_inspections_client_id", "client_id", unique=True),
+        KEEP_IDS_AND_ROOM,
+    )
     __entity__ = Entity(
         name="inspection",
         label="Inspection",
@@ -63,6 +77,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         record=inspection_record,
         expose=exposed_fields,
         counted="total_inspections",
+        constraints={"uq_inspections_client_id": "client_id is taken"},
     )
 
     # These two stand before the columns, since a column named `property` hides the decorator from then on.
@@ -77,6 +92,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         return {user_id for user_id in (self.owner_id, self.assignee_id) if user_id is not None}
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    #: The UUID that the device made, in lower case; None where the office made the inspection.
+    client_id: Mapped[str | None] = mapped_column(String(36))
     date: Mapped[dt.date] = mapped_column(Date)
     status: Mapped[str] = mapped_column(String(16), default="pending")
     notes: Mapped[str | None] = mapped_column(Text)

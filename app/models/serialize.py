@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 import orjson
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, String, inspect, select
 from sqlalchemy.orm import subqueryload
 
 from app.clock import to_wire
@@ -30,6 +30,14 @@ def select_shown(model: Model, loads: Iterable[str] | None = None) -> Select[Row
 def undeleted(model: Model) -> list[ColumnElement[bool]]:
     """The condition for rows that are not marked as deleted; empty for models whose rows are never marked."""
     return [model.deleted_at.is_(None)] if hasattr(model, "deleted_at") else []
+
+
+def is_named(model: Model, key: object) -> ColumnElement[bool]:
+    """The condition for the row that an id, or the client_id that a device made, names."""
+    id_column = inspect(model).primary_key[0]
+    is_client_id = isinstance(key, str) and not isinstance(id_column.type, String)
+    condition: ColumnElement[bool] = (model.client_id if is_client_id else id_column) == key
+    return condition
 
 
 def serialize(row: Row) -> JsonObject:

@@ -25,7 +25,10 @@ _making = threading.Lock()
 ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 
 #: Swagger UI sets styles at elements and has its pictures in its style sheet. Everything else comes from this server.
-POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+)
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -90,13 +90,10 @@ ROW_ID = Named(
         "A number, or a text for entities whose ids are texts.",
     ),
 )
-#: The name of a form fill in an address, a form or a body.
-FORM_FILL_KEY = with_description(
-    {"type": "string", "pattern": rf"^(-?[0-9]{{1,15}}(\.0+)?|{UUID_FORM.pattern})$"},
-    "The form fill's id, or the client_id that a device made.",
-)
-
-ID_IN_ADDRESS = with_description(ID, "The inspection's id.")
+_KEY: JsonSchema = {"type": "string", "pattern": rf"^(-?[0-9]{{1,15}}(\.0+)?|{UUID_FORM.pattern})$"}
+#: The names of a form fill and of an inspection in an address, a form or a body.
+FORM_FILL_KEY = with_description(_KEY, "The form fill's id, or the client_id that a device made.")
+INSPECTION_KEY = with_description(_KEY, "The inspection's id, or the client_id that a device made.")
 
 ERROR = Named(
     "Error",
@@ -145,6 +142,7 @@ INSPECTION = Named(
     "Inspection",
     obj(
         id=ID,
+        client_id=nullable(UUID),
         date=DATE,
         notes=nullable(TEXT),
         status=STATUS,

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 from flask import Flask
-from sqlalchemy import String, inspect
 
 from app.clock import to_wire
 from app.config import API_PREFIX
 from app.core.database.engine import db
 from app.core.host.drift import find_drift
+from app.core.host.handlers import creates
 from app.core.host.registry import current_registry
 from app.core.sync.items import Routed, read_items
 from app.core.sync.prepare import prepare
-from app.core.values import MAX_INTEGER, JsonObject
+from app.core.values import JsonObject
 from app.models import Inspection, LedgerOperation
 from app.plugin_api import ById, Row, SyncHandler
+from app.testing.samples import ERROR_KEYS, ODD_VALUES, UNCLEAN, columns_of, missing_id, replaced
 from app.testing.scene import Scene, push, statements_of
 from app.testing.world import World
-
-#: The keys that an entry of `errors` may have. None of them shows anything of a row.
-ERROR_KEYS = {"index", "local_id", "type", "code", "error", "message", "retryable", "details"}
-
-#: Texts that not every database and JSON reader can keep.
-UNCLEAN = ("a\0b", "a\ud800b")
-
-#: Values that a mistaken or hostile device may send in place of any other.
-ODD_VALUES: Sequence[Any] = (
-    None, True, 0, -1, MAX_INTEGER, 1.5, 1e300, "", " ", "é" * 5000, "1", "2024-13-45", [], {}, [[]], {"a": {"b": []}},
-)  # fmt: skip
 
 ALLOWED = ("admin", "owner", "technician")
 REFUSED = ("stranger", "unassigned")
@@ -58,7 +48,11 @@ class HandlerContract:
         raise NotImplementedError("Override `payload`.")
 
     def creation(self, inspection: Inspection, number: int) -> JsonObject:
-        """A valid payload that creates a row below `inspection`. You need it only if the target has a parent."""
+        """A valid payload that creates a row. You need it only if the target has a parent, or `is_new_root`.
+
+        A row with a parent is to stand below `inspection`. A new inspection is another one for each `number`, and its
+        payload has a `client_id`.
+        """
         raise NotImplementedError("Override `creation`.")
 
     @pytest.fixture
@@ -136,7 +130,7 @@ class HandlerContract:
         target = self.target(scene.world, scene.inspection)
         keys = self.handler.target.keys
         payload = {
-            name: _missing_id(self.handler.target) if name in keys else value
+            name: missing_id(self.handler.target) if name in keys else value
             for name, value in self.payload(target, 0).items()
         }
         self.assert_refused(scene, "admin", [self.item(payload)], "not_found")
@@ -173,7 +167,7 @@ class HandlerContract:
         target = self.target(scene.world, scene.inspection)
         payload = self.payload(target, 0)
         bad = [self.item({**payload, text: 1}), self.change(target, more={"deep": [text]})]
-        bad += [self.item(spoilt) for spoilt in _replaced(payload, (text,))]
+        bad += [self.item(spoilt) for spoilt in replaced(payload, (text,))]
         results = push(scene.client(self.allowed[-1]), *bad, self.change(target, 1))
         assert {entry["code"] for entry in results["errors"]} == {"invalid"}
         assert [entry["index"] for entry in results["errors"]] == list(range(len(bad)))
@@ -181,7 +175,7 @@ class HandlerContract:
 
     def test_no_value_makes_it_fail(self, scene: Scene) -> None:
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
-        results = push(scene.client(self.allowed[-1]), *(self.item(odd) for odd in _replaced(payload, ODD_VALUES)))
+        results = push(scene.client(self.allowed[-1]), *(self.item(odd) for odd in replaced(payload, ODD_VALUES)))
         for entry in results["errors"]:
             assert entry["code"] != "handler_failed", entry
             assert set(entry) <= ERROR_KEYS
@@ -327,7 +321,7 @@ class HandlerContract:
 
     @pytest.mark.parametrize("who", ALLOWED)
     def test_whoever_may_change_the_inspection_may_create(self, scene: Scene, who: str) -> None:
-        self.needs_creation()
+        self.needs_parent()
         item = self.item(self.creation(scene.inspection, 0))
         if who not in self.allowed:
             self.assert_refused(scene, who, [item], "forbidden")
@@ -340,13 +334,13 @@ class HandlerContract:
 
     @pytest.mark.parametrize("who", REFUSED)
     def test_nobody_else_may_create(self, scene: Scene, who: str) -> None:
-        self.needs_creation()
+        self.needs_parent()
         self.assert_refused(scene, who, [self.item(self.creation(scene.inspection, 0))], "forbidden")
 
     def test_creating_below_what_is_not_there_is_not_found(self, scene: Scene) -> None:
-        parent = self.needs_creation()
+        parent = self.needs_parent()
         payload = {
-            name: _missing_id(parent) if name in parent.keys else value
+            name: missing_id(parent) if name in parent.keys else value
             for name, value in self.creation(scene.inspection, 0).items()
         }
         self.assert_refused(scene, "admin", [self.item(payload)], "not_found")
@@ -354,7 +348,25 @@ class HandlerContract:
     def test_creating_takes_a_fixed_number_of_statements(self, scene: Scene) -> None:
         self.needs_creation()
         inspections = [scene.another_inspection() for _ in range(21)]
-        self.assert_constant(scene, "fresh", [self.item(self.creation(inspection, 0)) for inspection in inspections])
+        payloads = [self.creation(inspection, number) for number, inspection in enumerate(inspections)]
+        self.assert_constant(scene, "fresh", [self.item(payload) for payload in payloads])
+
+    @pytest.mark.parametrize("who", [*ALLOWED, *REFUSED])
+    def test_a_new_inspection_is_its_makers(self, scene: Scene, who: str) -> None:
+        self.needs_new_root()
+        item = self.item(self.creation(scene.inspection, 0))
+        (entry,) = push(scene.client(who), item)["success"]
+        (again,) = push(scene.client(who), item)["success"]
+        assert again["replayed"] is True
+        assert again["server_id"] == entry["server_id"]
+        assert scene.world.get(Inspection, entry["server_id"]).owner_id == scene.user(who).id
+
+    def test_the_client_id_of_somebody_elses_inspection_is_taken(self, scene: Scene) -> None:
+        self.needs_new_root()
+        payload = self.creation(scene.inspection, 0)
+        push(scene.client("owner"), self.item(payload))
+        (entry,) = self.assert_refused(scene, "stranger", [self.item(payload)], "invalid")
+        assert entry["error"] == "client_id is taken"
 
     # Helpers of the tests
 
@@ -363,11 +375,21 @@ class HandlerContract:
         if not self.handler.versioned:
             pytest.skip("the type has no versions")
 
-    def needs_creation(self) -> ById:
-        """Skip the test unless the handler creates rows; how it finds the row below which it creates them."""
-        if self.handler.target.parent is None:
+    def needs_creation(self) -> None:
+        """Skip the test unless the handler creates rows."""
+        if not creates(self.handler):
             pytest.skip("the type creates nothing")
+
+    def needs_parent(self) -> ById:
+        """Skip the test unless the handler creates rows below others; how it finds the row to create them below."""
+        if self.handler.target.parent is None:
+            pytest.skip("the type creates nothing below another row")
         return self.handler.target.parent
+
+    def needs_new_root(self) -> None:
+        """Skip the test unless the handler makes new inspections."""
+        if not self.handler.target.is_new_root:
+            pytest.skip("the type makes no inspections")
 
     def changed_meanwhile(self, scene: Scene) -> tuple[Row, str]:
         """A target that somebody has changed, and its version before that change."""
@@ -380,7 +402,7 @@ class HandlerContract:
         """The columns of all rows that an operation of this handler may change."""
         models = {self.handler.target.model, *(target.model for target in self.handler.rows.values())}
         names = sorted(models, key=lambda model: str(model.__name__))
-        return [_columns(row) for model in names for row in scene.world.all(model)]
+        return [columns_of(row) for model in names for row in scene.world.all(model)]
 
     def assert_refused(self, scene: Scene, who: str, items: Sequence[JsonObject], code: str) -> list[JsonObject]:
         """Assert that all these items are refused with `code`, and nothing is shown or recorded; the error entries."""
@@ -403,20 +425,3 @@ class HandlerContract:
                 push(client, *batch)
             counts.append(len(statements))
         assert counts[0] == counts[1], f"{kind}: 1 item takes {counts[0]} statements, {len(items) - 1} take {counts[1]}"
-
-
-def _missing_id(target: ById) -> int | str:
-    """An id that no row of the target's model has."""
-    is_text = isinstance(inspect(target.model).primary_key[0].type, String)
-    return str(uuid4()) if is_text else MAX_INTEGER
-
-
-def _replaced(payload: JsonObject, values: Sequence[Any]) -> Iterator[JsonObject]:
-    """The payload with each of its values replaced by each of `values`."""
-    for name in payload:
-        for value in values:
-            yield {**payload, name: value}
-
-
-def _columns(row: Row) -> JsonObject:
-    return {column.key: getattr(row, column.key) for column in inspect(type(row)).column_attrs}

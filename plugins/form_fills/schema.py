@@ -8,6 +8,8 @@ from unicodedata import normalize
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
+from app.plugin_api import NOTHING_TO_SET
+
 #: The endings of keys that the server adds to `data` (contract, section 4). From a client they are ignored.
 SERVER_SUFFIXES = ("_photo_attachment_id", "_signature_attachment_id")
 
@@ -43,6 +45,5 @@ def _read_names(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def fields_to_set(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields that an operation sets, from `data` or `changes`."""
-    form: Mapping[str, Any] = payload.get("data") or payload.get("changes") or {}
-    return form
+    """The fields that an operation sets, from `data` or `changes`; none if it has only the server's keys."""
+    return payload.get("data") or payload.get("changes") or NOTHING_TO_SET

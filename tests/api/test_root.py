@@ -42,7 +42,7 @@ def test_everybody_reads_what_the_server_is(app: Flask) -> None:
             "max_json_depth": 32,
             "max_changes": 5000,
         },
-        "abilities": {"merge": True, "resumable_uploads": False},
+        "abilities": {"merge": True, "field_inspections": True, "resumable_uploads": False},
         "types": ["form_fill", "inspection", "photo_delete", "signature_delete"],
     }
 
@@ -56,7 +56,12 @@ def test_a_plugin_announces_its_abilities(app: Flask, monkeypatch: pytest.Monkey
     plugin = Plugin(name="extra", api_version=API_VERSION, abilities=("resumable_uploads", "drawings"))
     installed = Installed(plugin=plugin, entry_point="extra:plugin", distribution="extra", version="1")
     monkeypatch.setitem(app.extensions["fieldpost.registry"].installed, "extra", installed)
-    assert root(app)["abilities"] == {"merge": True, "resumable_uploads": True, "drawings": True}
+    assert root(app)["abilities"] == {
+        "merge": True,
+        "field_inspections": True,
+        "resumable_uploads": True,
+        "drawings": True,
+    }
 
 
 def test_the_address_without_its_slash_is_404(app: Flask) -> None:

@@ -159,9 +159,11 @@ def test_a_download_of_ten_megabytes_is_not_held_in_memory(device: FlaskClient, 
         assert peak < 2 * 2**20
 
 
-def test_an_unknown_variant_is_400(device: FlaskClient, url: str) -> None:
-    answer = device.get(f"{url}?variant=huge")
+@pytest.mark.parametrize("query", ["variant=huge", "variant=thumbnail&variant=thumbnail", "size=small"])
+def test_an_unknown_variant_or_key_or_a_repeated_one_is_400(device: FlaskClient, url: str, query: str) -> None:
+    answer = device.get(f"{url}?{query}")
     assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
+    assert set(json_of(answer)["details"]) == {query.partition("=")[0]}
 
 
 def test_only_who_sees_the_inspection_gets_the_bytes(

@@ -85,8 +85,8 @@ class Bench:
         return form_fills
 
     def batch(self) -> list[dict[str, Any]]:
-        """An operation of each kind, two of them on a row that the batch makes."""
-        form_fill, name = self.form_fills.pop(), str(uuid4())
+        """An operation of each kind, some of them on rows that the batch makes."""
+        form_fill, name, visit = self.form_fills.pop(), str(uuid4()), str(uuid4())
         place = {"inspection_id": self.inspection.id, "form_template_id": self.template.id, "client_id": name}
         version = to_wire(form_fill.updated_at)
         return [
@@ -94,6 +94,8 @@ class Bench:
             item("form_fill", id=name, changes={"a": 2}),
             item("form_fill", id=form_fill.id, changes={"a": name}, updated_at=version),
             item("inspection", id=self.inspection.id, notes=name),
+            item("inspection", client_id=visit, date="2024-03-15", form_template_ids=[self.template.id]),
+            item("inspection", id=visit, notes=name),
             item("photo_delete", form_fill_id=form_fill.id, field_name="Riser_Photo"),
         ]
 

@@ -35,13 +35,17 @@ def client(world: World, sign_in: SignIn) -> FlaskClient:
 
 
 @pytest.mark.parametrize(("method", "address", "is_signed_in", "status"), ANSWERS)
-def test_every_answer_forbids_guessing_and_copies(
+def test_every_answer_forbids_what_browsers_might_do_with_it(
     app: Flask, client: FlaskClient, method: str, address: str, is_signed_in: bool, status: int
 ) -> None:
     answer = (client if is_signed_in else app.test_client()).open(address, method=method)
     assert answer.status_code == status
     assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
     assert answer.headers.getlist("Cache-Control") == ["no-store"]
+    assert answer.headers.getlist("Referrer-Policy") == ["no-referrer"]
+    (policy,) = answer.headers.getlist("Content-Security-Policy")
+    assert {"base-uri 'none'", "object-src 'none'", "frame-ancestors 'none'"} <= {*policy.split("; ")}
+    assert policy.startswith("default-src 'self'" if address.endswith("/docs") else "default-src 'none'")
 
 
 def test_a_bug_forbids_them_too(app: Flask) -> None:

@@ -213,6 +213,16 @@ def test_a_failed_sign_in_says_from_where_and_fail2ban_reads_it(log: Log, app: F
     assert {banned(line) for line in lines} == {"2001:db8::bad"}
 
 
+def test_a_sign_in_is_told(log: Log, app: Flask, world: World) -> None:
+    user = world.user()
+    body = {"email": user.email, "password": PASSWORD}
+    app.test_client().post("/api/v1/auth/login", json=body, environ_base=ATTACKER)
+    (line,) = security_lines(log)
+    assert (line["message"], line["level"], line["account_id"]) == ("signed in", "info", user.id)
+    assert line["address"] == "2001:db8::bad"
+    assert banned(line) is None
+
+
 def test_a_reused_refresh_token_is_told(log: Log, app: Flask, world: World, clock: SettableClock) -> None:
     user = world.user()
     client = app.test_client()
@@ -223,7 +233,7 @@ def test_a_reused_refresh_token_is_told(log: Log, app: Flask, world: World, cloc
         answer = json_of(client.post("/api/v1/auth/refresh", headers=token))
         token = {"Authorization": f"Bearer {answer['refresh_token']}"}
     clock.forward(minutes=5)
-    assert security_lines(log) == []
+    assert [line["message"] for line in security_lines(log)] == ["signed in"]
     assert client.post("/api/v1/auth/refresh", headers=copied, environ_base=ATTACKER).status_code == 401
     (line,) = security_lines(log)
     assert (line["message"], line["account_id"]) == ("refresh token reused", user.id)

@@ -113,6 +113,19 @@ def test_nothing_but_the_servers_keys_changes_nothing(world: World, device: Flas
     assert entry["updated_at"] == version
 
 
+@pytest.mark.parametrize("strategy", [None, "merge", "use_server"])
+@pytest.mark.parametrize("way", ["data", "changes"])
+def test_nothing_but_the_servers_keys_is_nothing_to_decide_on_an_old_version(
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill, way: str, strategy: str | None
+) -> None:
+    push(other, item({"id": form_fill.id, "changes": {"Door": "open"}}))
+    old = {"id": form_fill.id, "updated_at": to_wire(form_fill.updated_at), "resolve_strategy": strategy}
+    (entry,) = push(device, item({**old, way: {"Riser_Photo_photo_attachment_id": ["x"]}}))["success"]
+    present = world.get(FormFill, form_fill.id)
+    assert (entry["updated_at"], entry["data"]) == (to_wire(present.updated_at), present.data)
+    assert present.data == {**form_fill.data, "Door": "open"}
+
+
 COMPOSED, DECOMPOSED = "Gr\u00f6\u00dfe", "Gro\u0308\u00dfe"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -23,6 +24,14 @@ class TestInspection(HandlerContract):
 
     def payload(self, target: Row, number: int) -> dict[str, Any]:
         return {"id": target.id, "status": "in_progress", "notes": f"Note {number}"}
+
+    def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
+        return {"client_id": str(UUID(int=number)), "date": "2024-03-15", "form_template_ids": [1]}
+
+    @pytest.fixture(autouse=True)
+    def _template(self, world: World) -> None:
+        """The template that `creation` names: the first of a fresh database."""
+        world.template()
 
 
 def item(inspection: Inspection, **payload: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from werkzeug.test import encode_multipart
 
 from tests.support.databases import SECRET_KEY, sqlite_file
 from tests.support.pictures import jpeg
-from tests.support.servers import environment_of, flask, start, stop
+from tests.support.servers import demo_password, environment_of, flask, start, stop
 from tests.support.slow_lines import slow_line
 
 #: The database plays no part in these.
@@ -42,7 +42,7 @@ SETTINGS = {
 
 MANY = 64
 
-TECHNICIAN = {"email": "technician@example.com", "password": "fieldpost-demo"}
+TECHNICIAN = "technician@example.com"
 
 
 @dataclass
@@ -109,7 +109,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert result.returncode == 0, result.stderr
     process = start(environment)
     found = Server(int(environment["PORT"]))
-    found.token = found.call("POST", "/api/v1/auth/login", json.dumps(TECHNICIAN).encode())[1]["access_token"]
+    credentials = {"email": TECHNICIAN, "password": demo_password(directory, TECHNICIAN)}
+    found.token = found.call("POST", "/api/v1/auth/login", json.dumps(credentials).encode())[1]["access_token"]
     found.photo = found.upload(jpeg() + bytes(8_000_000))
     yield found
     assert process.poll() is None, "no test has ended it"

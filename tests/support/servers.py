@@ -85,6 +85,17 @@ def stop(process: subprocess.Popen[bytes], sign: int = signal.SIGTERM) -> int:
 
 
 @contextmanager
+def demo_server(directory: Path) -> Iterator[str]:
+    """A server with demo data in `directory`, as `make run` starts it; its address."""
+    environment = environment_of(directory)
+    for step in (["db", "upgrade"], ["demo", "--if-empty"]):
+        result = flask(environment, *step)
+        assert result.returncode == 0, result.stderr
+    with running(environment) as url:
+        yield url
+
+
+@contextmanager
 def running(environment: Mapping[str, str]) -> Iterator[str]:
     """A server for as long as the block lasts; its address."""
     process = start(environment)

@@ -14,17 +14,11 @@ from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
-from app.models import Attachment, FormFill, FormTemplate, Inspection, User
-from app.models.serialize import select_shown, serialize, undeleted
+from app.models import OBJECTS, Attachment, FormFill, FormTemplate, Inspection, User
+from app.models.serialize import is_named, select_shown, serialize, undeleted
 from app.plugin_api import Model, Row
 
 T = TypeVar("T")
-
-#: The columns that hold objects, and the objects' keys (contract, section 8).
-OBJECTS = {
-    "property": ("property_name", "address", "city", "zip_code"),
-    "customer": ("name", "email", "phone_1", "phone_2"),
-}
 
 
 def serialize_rows(session: Session, model: Model, ids: Iterable[int]) -> list[JsonObject]:
@@ -65,50 +59,55 @@ def create_inspection(origin: Origin, values: Values, form_template_ids: Sequenc
     return record("inspection_create", origin, work, lock_first=_lock_people(origin, values))
 
 
-def change_inspection(origin: Origin, inspection_id: int, values: Values, version: datetime | None = None) -> None:
-    """Change columns of an inspection, owner and assignee included. Keys of an object that are not in `values` stay.
+def change_inspection(origin: Origin, key: int | str, values: Values, version: datetime | None = None) -> int:
+    """Change columns of an inspection, owner and assignee included; returns its id. `key`: its id or client_id.
 
+    Keys of an object that are not in `values` stay.
     Raises `NotFoundError`; `InvalidError`; `StaleError` unless it may stand on `version`.
     """
 
-    def work(recorder: Recorder) -> None:
+    def work(recorder: Recorder) -> int:
         require_still_admin(recorder)
-        inspection = _locked_inspection(recorder.session, inspection_id)
+        inspection = _locked_inspection(recorder.session, key)
+        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         require_version(
             recorder,
             inspection,
             version,
-            lambda: {"inspection": serialize_inspection(recorder.session, inspection_id)},
+            columns,
+            lambda: {"inspection": serialize_inspection(recorder.session, inspection.id)},
         )
-        columns = {name: _merged(inspection, name, value) for name, value in values.items()}
         # Owner and assignee may stay as they are: only new ones are checked.
         _check_people(
             recorder.session,
             {name: value for name, value in columns.items() if value != getattr(inspection, name)},
         )
         recorder.change(inspection, columns)
+        return inspection.id
 
-    record("inspection_change", origin, work, lock_first=_lock_people(origin, values))
+    return record("inspection_change", origin, work, lock_first=_lock_people(origin, values))
 
 
-def delete_inspection(origin: Origin, inspection_id: int, plugin_models: Iterable[Model]) -> None:
+def delete_inspection(origin: Origin, key: int | str, plugin_models: Iterable[Model]) -> int:
     """Delete an inspection with its form fills and plugins' rows. Attachments are marked as deleted, their bytes kept.
 
-    `plugin_models`: plugins' models with rows below inspections, in the order of their table names.
+    Returns its id. `key`: its id or client_id. `plugin_models`: plugins' models with rows below inspections, in the
+    order of their table names.
     """
 
-    def work(recorder: Recorder) -> None:
+    def work(recorder: Recorder) -> int:
         require_still_admin(recorder)
         session = recorder.session
-        inspection = _locked_inspection(session, inspection_id)
+        inspection = _locked_inspection(session, key)
         # Locked from the top down in the one lock order, deleted from the bottom up.
         models: list[Model] = [FormFill, Attachment, *plugin_models]
-        below = [_locked_below(session, model, inspection_id) for model in models]
+        below = [_locked_below(session, model, inspection.id) for model in models]
         for row in (row for rows in reversed(below) for row in rows):
             recorder.delete(row)
         recorder.delete(inspection)
+        return inspection.id
 
-    record("inspection_delete", origin, work)
+    return record("inspection_delete", origin, work)
 
 
 def models_below(models: Iterable[Model]) -> list[Model]:
@@ -118,8 +117,8 @@ def models_below(models: Iterable[Model]) -> list[Model]:
     return sorted(plugin_models, key=lambda model: str(inspect(model).local_table.name))
 
 
-def _locked_inspection(session: Session, inspection_id: int) -> Inspection:
-    rows = _locking(session, select(Inspection).where(Inspection.id == inspection_id))
+def _locked_inspection(session: Session, key: int | str) -> Inspection:
+    rows = _locking(session, select(Inspection).where(is_named(Inspection, key)))
     if not rows:
         raise NotFoundError("Inspection not found")
     return rows[0]

@@ -19,10 +19,15 @@ def core_keys(handler: SyncHandler) -> frozenset[str]:
     return frozenset(ids | versions | client_id)
 
 
+def creates(handler: SyncHandler) -> bool:
+    """Whether a payload without an id makes a new row: below another one, or a new inspection."""
+    return handler.target.parent is not None or handler.target.is_new_root
+
+
 @cache
 def takes_client_id(handler: SyncHandler) -> bool:
     """Whether the payload may carry the `client_id` of a new row."""
-    return handler.target.parent is not None and hasattr(handler.target.model, "client_id")
+    return creates(handler) and hasattr(handler.target.model, "client_id")
 
 
 @cache

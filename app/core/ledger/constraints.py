@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Constraint, Table, UniqueConstraint, inspect
+from sqlalchemy import CheckConstraint, Constraint, Index, Table, UniqueConstraint, inspect
 from sqlalchemy.exc import IntegrityError
 
 
@@ -23,13 +23,14 @@ def _is_breached(error: IntegrityError, table: Table, name: str) -> bool:
     breached = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
     if breached is not None:
         return bool(breached == name)
-    constraint = next((constraint for constraint in table.constraints if constraint.name == name), None)
+    rules: list[Constraint | Index] = [*table.constraints, *table.indexes]
+    constraint = next((rule for rule in rules if rule.name == name), None)
     return constraint is not None and _sqlite_sign(table, constraint) in str(error.orig)
 
 
-def _sqlite_sign(table: Table, constraint: Constraint) -> str:
+def _sqlite_sign(table: Table, constraint: Constraint | Index) -> str:
     """SQLite's words for a breach: it names CHECK constraints, but UNIQUE ones by their columns only."""
-    if isinstance(constraint, UniqueConstraint):
+    if isinstance(constraint, UniqueConstraint | Index):
         columns = ", ".join(f"{table.name}.{column.name}" for column in constraint.columns)
         return f"UNIQUE constraint failed: {columns}"
     if isinstance(constraint, CheckConstraint):

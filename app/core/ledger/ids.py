@@ -21,14 +21,16 @@ class Ids:
         self._session = session
         self._capacity = capacity
         self._reserved: dict[type, Iterator[int]] = {}
+        #: How many ids to reserve next, by model.
+        self._expected: dict[type, int] = {}
         #: The highest id that was given, by model; SQLite does not know of it before the row is written.
         self._last: Counter[type] = Counter()
 
     def reserve(self, counts: Mapping[type, int]) -> None:
         """Reserve ids for so many new rows of each model, in one statement. A single model waits for its first row."""
-        numbered = {model: count for model, count in counts.items() if not _has_text_key(model)}
-        if len(numbered) > 1:
-            self._reserve(numbered)
+        self._expected = {model: count for model, count in counts.items() if not _has_text_key(model)}
+        if len(self._expected) > 1:
+            self._reserve(self._expected)
 
     def next(self, model: type) -> int | str:
         """The id of the next new row of this model; it is never given again."""
@@ -36,7 +38,7 @@ class Ids:
             return str(uuid4())
         key = next(self._reserved.get(model, iter(())), None)
         if key is None:
-            self._reserve({model: self._capacity})
+            self._reserve({model: self._expected.get(model, self._capacity)})
             key = next(self._reserved[model])
         self._last[model] = max(key, self._last[model])
         return key
@@ -49,6 +51,8 @@ class Ids:
         with unrestricted():
             reserved = database_of(self._session).reserve(self._session, wanted, taken)
         self._reserved |= {models[name]: iter(keys) for name, keys in reserved.items()}
+        # An operation may make many rows: few statements for them, however many they are.
+        self._expected = {**self._expected, **{model: 2 * count for model, count in counts.items()}}
 
 
 def _has_text_key(model: type) -> bool:

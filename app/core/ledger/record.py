@@ -34,12 +34,14 @@ from app.plugin_api import recorded_columns
 T = TypeVar("T")
 RowT = TypeVar("RowT", bound=Row)
 
-#: Reads and locks the user of a unit, with the ledger's generation. Built once, because every batch needs it.
-THE_USER = (
-    select(*row_columns(User), select(LedgerState.generation).scalar_subquery().label("generation"))
-    .where(User.__table__.c.id == bindparam("user_id"))
-    .with_for_update(read=True)
+#: Reads the user of a unit, with the ledger's generation. Built once, because every batch needs it.
+_THE_USER = select(*row_columns(User), select(LedgerState.generation).scalar_subquery().label("generation")).where(
+    User.__table__.c.id == bindparam("user_id")
 )
+
+#: The same with a lock: one that the user's other units may have, too, or one of this unit alone.
+THE_USER = _THE_USER.with_for_update(read=True)
+THE_USER_ALONE = _THE_USER.with_for_update(key_share=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,12 +210,14 @@ class Recorder:
         )
 
 
-def user_lock(origin: Origin) -> Lock:
+def user_lock(origin: Origin, *, alone: bool = False) -> Lock:
     """The query that reads and locks the user of a unit, for `keep_user` once it has been sent.
 
-    Role and deactivation count until this unit has ended (rule 6).
+    Role and deactivation count until this unit has ended (rule 6). `alone`: the user's other units wait until then;
+    for a new inspection, because no other row tells its maker's second try that the first is under way.
     """
-    return Lock(model=User, statement=THE_USER, parameters={"user_id": origin.user_id})
+    statement = THE_USER_ALONE if alone else THE_USER
+    return Lock(model=User, statement=statement, parameters={"user_id": origin.user_id})
 
 
 def keep_user(recorder: Recorder, lock: Lock) -> None:
@@ -265,6 +269,13 @@ def _operation(action: str, first: StatedChange, moment: datetime) -> Remembered
         version_before=first.version_before,
         version_after=first.version_after,
     )
+
+
+def differs(row: Row, values: Mapping[str, Any]) -> bool:
+    """Whether `Recorder.change` would change anything."""
+    columns, keys = _divide(type(row), values)
+    updates, _ = _column_changes(row, columns)
+    return bool(updates or (keys and _key_changes(getattr(row, str(entity_of(row).document)), keys)))
 
 
 def _divide(model: type, values: Mapping[str, Any]) -> tuple[Fields, Fields]:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.core.ledger.history import changes_since
-from app.core.ledger.record import Recorder
-from app.core.values import JsonObject
+from app.core.ledger.record import Recorder, differs
+from app.core.values import JsonObject, Values
 from app.errors import StaleError
 from app.models.entities import Row, entity_of
 
@@ -54,16 +54,39 @@ def was_never_given(version: datetime, present_version: datetime, changes: Seque
     return oldest is None or oldest < version
 
 
-def require_version(recorder: Recorder, row: Row, version: datetime | None, show: Callable[[], JsonObject]) -> None:
-    """Refuse a change through REST that was not made on the row's present version. The row is locked.
+def lift(version: datetime, own: Iterable[Transition]) -> datetime:
+    """The version that a client's `version` stands for after its own changes since.
 
-    `show` gives the present row for the answer. Raises `StaleError`.
+    A transition from p to q lifts any version that is not older than p to q: one's own chain is never a conflict,
+    while a foreign change before, between or after still is one (contract, section 3.1(3)).
+    """
+    for transition in own:
+        before, after = transition.version_before, transition.version_after
+        if before is not None and after is not None and version >= before:
+            version = max(version, after)
+    return version
+
+
+def require_version(
+    recorder: Recorder, row: Row, version: datetime | None, values: Values, show: Callable[[], JsonObject]
+) -> None:
+    """Refuse a change through REST that may not stand on `version`, by the rule of `POST /sync`. The row is locked.
+
+    `values`: the fields to set, by which it is seen whether there is anything to decide. `show` gives the present row
+    for the answer. Raises `StaleError`.
     """
     present = row.updated_at
-    if version is None or version == present or (version > present and not is_ahead(version, recorder.now)):
+    if version is None or version == present or not differs(row, values):
+        return
+    is_from_the_future = is_ahead(version, recorder.now)
+    if version > present and not is_from_the_future:
         return
     entity = entity_of(row).name
     changes = changes_since(recorder.session, recorder.origin, entity, {row.id: version})[str(row.id)]
-    if is_version_of(version, present, changes) or not was_never_given(version, present, changes):
+    is_given = is_version_of(version, present, changes)
+    own = [change for change in changes if change.is_own]
+    if (is_given or not is_from_the_future) and lift(version, own) >= present:
+        return
+    if is_given or not was_never_given(version, present, changes):
         raise StaleError(extra={"data": show()})
     raise StaleError(message=AS_RECEIVED, extra={"data": show(), "unknown_version": True})

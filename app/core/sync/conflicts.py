@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from app.core.ledger.versions import Transition
 from app.core.values import is_same
-from app.models.entities import Fields
+from app.models.entities import Fields, as_json
 
 #: The ways in which a client may have a conflict resolved, asked for up front (contract, section 3.1(4)).
 STRATEGIES = ("use_local", "use_server", "merge")
@@ -34,19 +34,6 @@ class Change(Transition, Protocol):
     @property
     def changes(self) -> dict[str, Fields]:
         """field -> {"old": value, "new": value}; a missing key says absent."""
-
-
-def lift(version: datetime, own: Iterable[Transition]) -> datetime:
-    """The version that a client's `version` stands for after its own changes since.
-
-    A transition from p to q lifts any version that is not older than p to q: one's own chain is never a conflict,
-    while a foreign change before, between or after still is one (contract, section 3.1(3)).
-    """
-    for transition in own:
-        before, after = transition.version_before, transition.version_after
-        if before is not None and after is not None and version >= before:
-            version = max(version, after)
-    return version
 
 
 def outdone(version: datetime, made_at: datetime | None, changes: Iterable[Change], own: Iterable[Step]) -> set[str]:
@@ -105,9 +92,9 @@ def three_way(base: Fields | None, server: Fields, local: Mapping[str, Any]) -> 
     """
     changes, conflicting = {}, []
     for name, value in local.items():
-        theirs = server.get(name, ABSENT)
+        mine, theirs = as_json(value), server.get(name, ABSENT)
         before = ABSENT if base is None else base.get(name, ABSENT)
-        if is_same(value, theirs) or (base is not None and is_same(value, before)):
+        if is_same(mine, theirs) or (base is not None and is_same(mine, before)):
             continue
         if base is not None and is_same(theirs, before):
             changes[name] = value
@@ -118,4 +105,4 @@ def three_way(base: Fields | None, server: Fields, local: Mapping[str, Any]) -> 
 
 def differing(fields: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """The names in `wanted`, sorted, whose values `fields` does not have."""
-    return sorted(name for name, value in wanted.items() if not is_same(value, fields.get(name, ABSENT)))
+    return sorted(name for name, value in wanted.items() if not is_same(as_json(value), fields.get(name, ABSENT)))

@@ -111,8 +111,9 @@ def _judge_guarded(attempt: Attempt, item: Item) -> Answer:
             raise
         # The savepoint has taken back the changes that were written already; in memory they are still there.
         attempt.recorder.stated = attempt.recorder.stated or stated
+        rejection = _rejection_of(error, attempt, item)
         _take_back(attempt, item, calls)
-        return reject(attempt, item, _rejection_of(error, attempt, item))
+        return reject(attempt, item, rejection)
 
 
 def _try_to_show(attempt: Attempt, item: Item, answer: Answer) -> None:
@@ -150,7 +151,8 @@ def _take_back(attempt: Attempt, item: Item, calls: int) -> None:
 def _rejection_of(error: Exception, attempt: Attempt, item: Item) -> Rejected:
     """A breach of a constraint for which the entity has a sentence is the item's fault; any other error is a bug."""
     if isinstance(error, IntegrityError) and item.handler is not None:
-        sentence = sentence_of(error, models_of(item.handler))
+        created = [type(change.row) for change in attempt.recorder.stated]
+        sentence = sentence_of(error, dict.fromkeys([*models_of(item.handler), *created]))
         if sentence is not None:
             return Rejected("invalid", str(sentence))
     return failed(item.handler, item.index, item.local_id, attempt.batch.registry)

@@ -14,7 +14,7 @@ import orjson
 from app.config import current_settings
 from app.core.host.registry import Registry
 from app.core.ledger.entries import Key
-from app.core.sync.keys import NO_KEYS, CoreKeys, Payload
+from app.core.sync.keys import NO_KEYS, CoreKeys, Payload, Reference, created_row
 from app.core.sync.refusals import REQUIRED, invalid, unknown_type
 from app.core.values import MAX_INTEGER, JsonObject, parse_timestamp
 from app.errors import Rejected, RequestError, TooLargeError
@@ -54,6 +54,8 @@ class Refused:
     #: Empty where there is no type, local_id or payload to take it of.
     fingerprint: str = ""
     rejected: Rejected
+    #: The row that it would have created, under its client_id.
+    created: Reference | None = None
     handler: ClassVar[None] = None
     made_at: ClassVar[None] = None
 
@@ -108,7 +110,11 @@ def read_items(body: object, registry: Registry, *, is_suspect: bool = True) -> 
             f"Send at most {limit} items at once; cut only between rows.",
             code="too_many_items",
         )
-    return [_read_item(index, element, registry, is_suspect) for index, element in enumerate(elements)]
+    items = [_read_item(index, element, registry, is_suspect) for index, element in enumerate(elements)]
+    for item, element in zip(items, elements, strict=True):
+        if isinstance(item, Refused):
+            item.created = _created_by(element, registry)
+    return items
 
 
 def _read_item(index: int, element: object, registry: Registry, is_suspect: bool) -> Item:
@@ -127,6 +133,16 @@ def _read_item(index: int, element: object, registry: Registry, is_suspect: bool
         details["local_id"] = [f"Send a string of 1 to {LOCAL_ID_LENGTH} characters."]
     rejected = invalid(details, "The item lacks what every item has.")
     return Refused(index=index, type=type_, local_id=local_id, rejected=rejected)
+
+
+def _created_by(element: object, registry: Registry) -> Reference | None:
+    """The row that a refused element would have created, as far as it can be read: later items may name it."""
+    type_ = element.get("type") if isinstance(element, dict) else None
+    handler = registry.routes.get(type_) if isinstance(type_, str) else None
+    if handler is None or not isinstance(element, dict):
+        return None
+    payload = next((element[name] for name in handler.data_keys if name in element), None)
+    return created_row(payload, NO_KEYS, handler) if isinstance(payload, dict) else None
 
 
 def _item_depth() -> int:

@@ -57,7 +57,7 @@ def judge(attempt: Attempt, item: Item) -> Answer:
 def reject(attempt: Attempt, item: Item, rejected: Rejected) -> Answer:
     """The answer to a refused item; it is logged with its code, never with data."""
     answer = answers.rejected(item, rejected)
-    created = None if item.handler is None else created_row(item.payload, item.keys, item.handler)
+    created = item.created if item.handler is None else created_row(item.payload, item.keys, item.handler)
     if created is not None and not rejected.retryable:
         # Later items need not wait for this row (contract, section 3.3).
         attempt.rows.refused.add(created)
@@ -87,7 +87,7 @@ def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:
 def _call(attempt: Attempt, item: Routed, operation: Operation, changeable: list[Row]) -> Outcome:
     """Let the handler apply the operation, and keep the calls that it wants made after the commit."""
     settings = attempt.batch.registry.settings_of(item.handler)
-    context = OperationContext(attempt, changeable, item.keys.client_id, settings)
+    context = OperationContext(attempt, changeable, item, settings)
     started = perf_counter()
     try:
         outcome = item.handler.apply(operation, context)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import String, inspect
 
-from app.core.host.handlers import takes_client_id
+from app.core.host.handlers import creates, takes_client_id
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.refusals import REQUIRED, invalid
 from app.core.values import UUID_FORM, parse_timestamp, read_id, read_key, read_text_id
@@ -29,20 +29,26 @@ class Reference(NamedTuple):
     is_client_id: bool = False
 
 
+#: What a payload names for one of a handler's `rows` and `reads`.
+Named: TypeAlias = Reference | list[Reference] | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CoreKeys:
     """The rows that a payload names, and the version that it stands on."""
 
     #: The existing row that is named; None for a create.
     target: Reference | None = None
-    #: The row below which to create.
+    #: Whether the payload makes a new row.
+    is_create: bool = False
+    #: The row below which to create; None for a new inspection.
     parent: Reference | None = None
     #: The client_id of a create, in lower case.
     client_id: str | None = None
     #: Columns that never change, as the payload names them: a value, or a `Reference` by client_id.
     identity: Mapping[str, object] = field(default_factory=dict)
-    #: The rows that `rows` and `reads` name by id.
-    references: Mapping[str, Reference | None] = field(default_factory=dict)
+    #: The rows that `rows` and `reads` name by id: one, none, or a list.
+    references: Mapping[str, Named] = field(default_factory=dict)
     #: The client's `updated_at`, parsed and as sent.
     version: datetime | None = None
     sent_version: str | None = None
@@ -56,17 +62,16 @@ NO_KEYS = CoreKeys()
 def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
     """The core's keys of a payload. Raises `Rejected` (`invalid`)."""
     version, strategy = _read_version(payload) if handler.versioned else (None, None)
-    parent_by_id = handler.target.parent
-    is_required = parent_by_id is None and not handler.target.optional
+    is_required = not creates(handler) and not handler.target.optional
     target = _read_reference(payload, handler.target, required=is_required)
     client_id = _read_client_id(payload) if takes_client_id(handler) else None
-    parent = None
-    if target is None and parent_by_id is not None:
-        parent = _read_parent(payload, handler.target, parent_by_id)
+    is_create = target is None and creates(handler)
+    parent = _read_parent(payload, handler.target) if is_create else None
     further = _further_rows(handler)
-    references = {name: _read_reference(payload, by_id, required=not by_id.optional) for name, by_id in further}
+    references = {name: _read_named(payload, by_id) for name, by_id in further}
     return CoreKeys(
         target=target,
+        is_create=is_create,
         parent=parent,
         client_id=client_id,
         identity=_identity(payload, handler, client_id),
@@ -114,10 +119,13 @@ def _read_client_id(payload: Payload) -> str | None:
     return client_id.lower()
 
 
-def _read_parent(payload: Payload, target: ById, parent: ById) -> Reference | None:
-    if not any(payload.get(key) is not None for key in parent.keys):
-        raise invalid({target.keys[0]: [f"Send this to change a row, or {parent.keys[0]} to create one."]})
-    return _read_reference(payload, parent, required=True)
+def _read_parent(payload: Payload, target: ById) -> Reference | None:
+    """The row below which to create; None for a new inspection, which its client_id makes."""
+    parent = target.parent
+    needed = ("client_id",) if parent is None else parent.keys
+    if not any(payload.get(key) is not None for key in needed):
+        raise invalid({target.keys[0]: [f"Send this to change a row, or {needed[0]} to create one."]})
+    return None if parent is None else _read_reference(payload, parent, required=True)
 
 
 def _identity(payload: Payload, handler: SyncHandler, client_id: str | None) -> Payload:
@@ -151,6 +159,22 @@ def _read_reference(payload: Payload, target: ById, *, required: bool) -> Refere
     if any(other != first for other in others):
         raise invalid({key: ["Names another row than the other ids."] for key in sent})
     return first
+
+
+def _read_named(payload: Payload, target: ById) -> Named:
+    """The row, or the list of rows, that a payload names for one of `rows` and `reads`."""
+    if target.most is None:
+        return _read_reference(payload, target, required=not target.optional)
+    key = target.keys[0]
+    sent = payload.get(key)
+    if sent is None and target.optional:
+        return []
+    if not isinstance(sent, list) or not 1 <= len(sent) <= target.most:
+        raise invalid({key: [REQUIRED if sent is None else f"Not a list of 1 to {target.most} ids."]})
+    references = [_reference(target.model, key, value) for value in sent]
+    if len({*references}) < len(references):
+        raise invalid({key: ["Each of them can be named once."]})
+    return references
 
 
 def _reference(model: type, key: str, value: object) -> Reference:

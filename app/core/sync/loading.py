@@ -39,7 +39,7 @@ def _lock_and_recall(attempt: Attempt) -> dict[Key, Remembered]:
     session, recorder, items = attempt.session, attempt.recorder, attempt.batch.items
     needs = Needs(items)
     moves = follow(session, needs)
-    user, locks = user_lock(recorder.origin), locks_for(session, needs)
+    user, locks = user_lock(recorder.origin, alone=needs.is_new_root), locks_for(session, needs)
     local_ids = [str(item.local_id) for item in items if item.fingerprint]
     operations = recall(session, recorder.origin, local_ids, [user, *locks])
     keep_user(recorder, user)
@@ -106,5 +106,5 @@ def _creates(attempt: Attempt) -> Counter[type]:
     return Counter(
         item.handler.target.model
         for item in attempt.batch.items
-        if item.handler is not None and item.keys.parent is not None and key_of(item) not in attempt.remembered
+        if item.handler is not None and item.keys.is_create and key_of(item) not in attempt.remembered
     )

@@ -148,6 +148,8 @@ def _roots_condition(database: Database, selection: Selection, below: tuple[Sele
     sources = [select(named.model.inspection_id).where(_condition(database, named)) for named in below]
     if selection.ids:
         sources.append(database.select_values(Inspection.id, selection.ids))
+    if selection.client_ids:
+        sources.append(select(Inspection.id).where(database.among(Inspection.client_id, selection.client_ids)))
     # Not OR: the databases would read all inspections to answer it.
     return Inspection.id.in_(union_all(*sources) if len(sources) > 1 else sources[0])
 

@@ -21,6 +21,8 @@ class Needs:
         self.columns: dict[type, set[str]] = {}
         #: Models of which any row is going to be changed.
         self.changed: set[type] = set()
+        #: Whether any item makes a new inspection, for which there is no row to lock but its sender's.
+        self.is_new_root = False
         #: Rows that point to others, which are only known once the first are read; and whether those are changed.
         self.vias: list[tuple[Reference, Via, bool]] = []
         for item in items:
@@ -44,12 +46,15 @@ class Needs:
         handler, keys = item.handler, item.keys
         self.add(keys.target, is_changed=True)
         self.add(keys.parent, is_changed=True)
+        self.is_new_root |= keys.is_create and keys.parent is None
         if keys.target is None and keys.client_id is not None:
             self.add(Reference(handler.target.model, keys.client_id, is_client_id=True), is_changed=True)
         for targets, is_changed in ((handler.rows, True), (handler.reads, False)):
             for name, target in targets.items():
                 if isinstance(target, ById):
-                    self.add(keys.references[name], is_changed=is_changed)
+                    named = keys.references[name]
+                    for reference in named if isinstance(named, list) else [named]:
+                        self.add(reference, is_changed=is_changed)
                 elif keys.target is not None:
                     self._add_pointing(keys.target, target, is_changed)
 

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 import orjson
 from marshmallow import Schema, ValidationError
 
-from app.core.host.handlers import core_keys
+from app.core.host.handlers import core_keys, creates
 from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.items import Item, Routed, fingerprint, fresh_copy
@@ -70,7 +70,7 @@ def _read_core(item: Routed, registry: Registry, watch: Watch) -> None:
 
 def _is_partial(item: Routed) -> bool:
     """Whether required fields may be missing: only where the same schema is also that of a create."""
-    return item.keys.target is not None and item.handler.target.parent is not None
+    return item.keys.target is not None and creates(item.handler)
 
 
 def _guarded(item: Routed, read: Callable[[Routed], None], registry: Registry, watch: Watch) -> None:

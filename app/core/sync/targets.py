@@ -32,7 +32,7 @@ def find(rows: Rows, user: ActingUser, item: Routed) -> tuple[Operation, list[Ro
     read = _named_rows(rows, item, handler.reads, target)
     others = list(_flat(changed.values()))
     for row in others:
-        _ask(handler.policy, user, row)
+        require_permission(handler.policy, user, row)
     operation = Operation(
         index=item.index,
         type=handler.type,
@@ -50,28 +50,29 @@ def find(rows: Rows, user: ActingUser, item: Routed) -> tuple[Operation, list[Ro
 def _target_and_parent(rows: Rows, user: ActingUser, item: Routed) -> tuple[Row | None, Row | None]:
     """The row to act on, and the row below which to create."""
     policy, keys = item.handler.policy, item.keys
-    if keys.parent is not None:
-        parent = _require(rows, keys.parent)
-        _ask(policy, user, parent)
+    if keys.is_create:
+        parent = None if keys.parent is None else _require(rows, keys.parent)
+        if parent is not None:
+            require_permission(policy, user, parent)
         return _own_row(rows, user, item, parent), parent
     target = None if keys.target is None else _require(rows, keys.target)
     if target is not None:
-        _ask(policy, user, target)
+        require_permission(policy, user, target)
         differing = _differing_identity(rows, item, target)
         if differing:
             raise invalid({name: ["This never changes; leave it out, or create a new row."] for name in differing})
     return target, None
 
 
-def _own_row(rows: Rows, user: ActingUser, item: Routed, parent: Row) -> Row | None:
+def _own_row(rows: Rows, user: ActingUser, item: Routed, parent: Row | None) -> Row | None:
     """The row that an earlier create with the same client_id has made."""
     if item.keys.client_id is None:
         return None
     row = rows.find(Reference(item.handler.target.model, item.keys.client_id, is_client_id=True))
     if row is not None:
-        agrees = row.inspection_id == parent.inspection_id and not _differing_identity(rows, item, row)
-        if not agrees or not item.handler.policy(user, row):
-            raise Rejected("invalid", "client_id is taken", "Make a new UUID for each new row.")
+        agrees = parent is None or row.inspection_id == parent.inspection_id
+        if not agrees or _differing_identity(rows, item, row) or not item.handler.policy(user, row):
+            raise taken()
     return row
 
 
@@ -94,7 +95,10 @@ def _named_rows(rows: Rows, item: Routed, targets: Mapping[str, Target], row: Ro
     for name, target in targets.items():
         if isinstance(target, ById):
             reference = item.keys.references[name]
-            named[name] = None if reference is None else _require(rows, reference)
+            if isinstance(reference, list):
+                named[name] = [_require(rows, each) for each in reference]
+            else:
+                named[name] = None if reference is None else _require(rows, reference)
         elif isinstance(target, Children):
             named[name] = [] if row is None else rows.children(target, row)
         else:
@@ -121,6 +125,12 @@ def _require(rows: Rows, reference: Reference) -> Row:
     return row
 
 
-def _ask(policy: Policy, user: ActingUser, row: Row) -> None:
+def taken() -> Rejected:
+    """The refusal of a create whose client_id another row has."""
+    return Rejected("invalid", "client_id is taken", "Make a new UUID for each new row.")
+
+
+def require_permission(policy: Policy, user: ActingUser, row: Row) -> None:
+    """Raise `Rejected` unless the policy lets the user change the row."""
     if not policy(user, row):
         raise Rejected("forbidden", f"Not authorized to update this {entity_of(row).noun}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import String, inspect
 
-from app.core.host.handlers import takes_client_id
+from app.core.host.handlers import creates, takes_client_id
 from app.core.host.registry import Registered
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.items import LOCAL_ID_LENGTH, MAX_META_BYTES
@@ -19,8 +19,10 @@ from app.openapi.shapes import (
     TEXT,
     TEXT_OF_ID,
     TIME,
+    UUID,
     JsonSchema,
     Named,
+    array_of,
     nullable,
     one_of,
     with_description,
@@ -108,12 +110,13 @@ def _data_schema(handler: SyncHandler) -> tuple[JsonSchema, dict[str, JsonSchema
     """The schema of `data`, and by name the nested schemas to which it refers below `COMPONENTS`."""
     own, nested = _own_schema(handler)
     description = {"description": cleandoc(handler.schema.__doc__)} if handler.schema.__doc__ else {}
-    parent = handler.target.parent
-    if parent is None:
+    if not creates(handler):
         return {**_variant(handler, own, handler.target.keys, own.get("required", ())), **description}, nested
+    parent, only_new = handler.target.parent, getattr(handler.schema, "only_for_new_rows", ())
     change = _variant(handler, own, handler.target.keys, ())
+    change["properties"] = {name: value for name, value in change["properties"].items() if name not in only_new}
     required = (*own.get("required", ()), *getattr(handler.schema, "new_row_requires", ()))
-    create = _variant(handler, own, parent.keys, required)
+    create = _variant(handler, own, ("client_id",) if parent is None else parent.keys, required)
     create["properties"] |= dict.fromkeys(handler.target.keys, NEVER_SENT)
     titled = [
         {"title": f"{_camel(handler.type)}{what}", **variant} for what, variant in (("Change", change), ("New", create))
@@ -157,9 +160,11 @@ def _core_properties(handler: SyncHandler, required: Collection[str]) -> dict[st
     for target in targets:
         if isinstance(target, ById):
             schema = _id_schema(target.model)
+            if target.most is not None:
+                schema = {**array_of(schema), "minItems": 1, "maxItems": target.most, "uniqueItems": True}
             found |= {key: schema if key in required else nullable(schema) for key in target.keys}
     if takes_client_id(handler):
-        found["client_id"] = {"type": ["string", "null"], "format": "uuid"}
+        found["client_id"] = UUID if "client_id" in required else nullable(UUID)
     if handler.versioned:
         found["updated_at"] = {"type": ["string", "null"], "format": "date-time"}
         found["resolve_strategy"] = nullable(one_of(*STRATEGIES))

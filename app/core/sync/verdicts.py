@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.core.ledger.versions import is_ahead, is_version_of, was_never_given
+from app.core.ledger.versions import is_ahead, is_version_of, lift, was_never_given
 from app.core.sync import answers
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt, RowHistory
 from app.core.sync.bounds import crowded_out
-from app.core.sync.conflicts import Step, base_of, differing, lift, outdone, three_way
+from app.core.sync.conflicts import Step, base_of, differing, outdone, three_way
 from app.core.sync.items import Routed
 from app.models.entities import Fields, Row, fields_of
-from app.plugin_api import Operation
+from app.plugin_api import NOTHING_TO_SET, Operation
 
 MESSAGES = {
     "use_local": "Conflict resolved with the local version",
@@ -82,6 +82,8 @@ def decide(attempt: Attempt, item: Routed, operation: Operation) -> Verdict | An
         return Verdict(changes=operation.changes)
     if sent == target.updated_at or _is_next(item, target, sent, attempt.history.in_batch(target)):
         return Verdict(changes=operation.changes, is_known=claimed is not None)
+    if operation.changes is NOTHING_TO_SET:
+        return Verdict(changes=operation.changes)
     return _compare(attempt, item, operation.changes, Standing(attempt.history, target, sent))
 
 

@@ -200,6 +200,27 @@ def test_the_cursor_moves_on_though_nothing_concerned_the_user(
     assert copy.cursor != before, "else it would be pruned one day"
 
 
+@pytest.mark.parametrize(
+    ("query", "details"),
+    [
+        ("cursor=a&cursor=b", {"cursor": ["Send it once."]}),
+        ("limit=5&limit=5", {"limit": ["Send it once."]}),
+        ("since=2024-03-15T10:30:00.000Z", {"since": ["Unknown field."]}),
+        (
+            "&".join(f"{n:02}{'k' * 200}=1" for n in range(30)),
+            {f"{n:02}{'k' * 98}": ["Unknown field."] for n in range(20)},
+        ),
+    ],
+    ids=["two cursors", "two limits", "unknown", "many"],
+)
+def test_a_query_key_that_is_unknown_or_comes_twice_is_refused_and_named(
+    device: FlaskClient, query: str, details: dict[str, list[str]]
+) -> None:
+    answer = device.get(f"{CHANGES}?{query}")
+    assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
+    assert json_of(answer)["details"] == details
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "1000000000", "1e3", "", "x", "5001", "1.5", "٣"])
 def test_a_limit_out_of_range_is_refused_and_named(device: FlaskClient, limit: str) -> None:
     answer = device.get(f"{CHANGES}?limit={quote(limit)}")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.sync.conflicts import base_of, lift, three_way
+from app.core.ledger.versions import lift
+from app.core.sync.conflicts import base_of, three_way
 from app.models import LedgerEntry
 
 

@@ -58,6 +58,29 @@ def assert_storage_in_order(app: Flask) -> None:
     assert (findings.missing, findings.damaged, findings.orphans) == ([], [], [])
 
 
+def test_two_creates_of_one_inspection_make_one(
+    app: Flask, world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill
+) -> None:
+    """There is no parent to lock: the second waits for the first one's sender, and then meets its own row."""
+    data = {"client_id": str(uuid4()), "date": "2024-03-15", "form_template_ids": [form_fill.form_template_id]}
+    creates = [{"type": "inspection", "local_id": str(uuid4()), "data": data} for _ in range(2)]
+    first, second = race(app, partial(push, device, creates[0]), partial(push, device, creates[1]))
+    ((made,), (met,)) = (results["success"] for results in (first, second))
+    assert made["server_id"] == met["server_id"]
+    assert (len(world.all(Inspection)), len(world.all(FormFill))) == (2, 2)
+
+
+def test_of_two_peoples_creates_with_one_client_id_one_is_taken(
+    app: Flask, world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    data = {"client_id": str(uuid4()), "date": "2024-03-15", "form_template_ids": [form_fill.form_template_id]}
+    create = {"type": "inspection", "local_id": str(uuid4()), "data": data}
+    first, second = race(app, partial(push, device, create), partial(push, other, create))
+    assert len(first["success"]) == 1
+    assert [entry["error"] for entry in second["errors"]] == ["client_id is taken"]
+    assert (len(world.all(Inspection)), len(world.all(FormFill))) == (2, 2)
+
+
 # As processes
 
 

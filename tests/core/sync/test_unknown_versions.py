@@ -14,11 +14,12 @@ from sqlalchemy import delete
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
-from app.models import FormFill, Inspection, LedgerEntry
-from app.testing import push
+from app.models import FormFill, Inspection, LedgerEntry, User
+from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.test_own_changes import conflict_of, one
+from tests.support.answers import json_of
 
 
 @pytest.fixture
@@ -121,6 +122,42 @@ def test_a_patch_through_rest_is_judged_alike(
     assert "unknown_version" not in stale.json
 
 
+def test_a_patch_that_changes_nothing_is_a_success_on_any_version(
+    world: World, office: FlaskClient, tech: User, inspection: Inspection, clock: SettableClock
+) -> None:
+    seen = to_wire(inspection.updated_at)
+    clock.forward(minutes=1)
+    changes = {"notes": "n", "job": "j", "property": {"city": "Berlin", "address": "A 1"}}
+    rows: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+        f"inspections/{inspection.id}": ("inspection", changes, {"notes": "n", "property": {"city": "Berlin"}}),
+        f"users/{tech.id}": ("user", {"name": "New", "active": True}, {"name": "New"}),
+    }
+    for address, (name, first, again) in rows.items():
+        changed = json_of(office.patch(f"/api/v1/{address}", json={**first, "updated_at": seen}))["data"][name]
+        for version in (seen, "2099-12-31T00:00:00Z", "2020-01-01T00:00:00Z"):
+            answer = office.patch(f"/api/v1/{address}", json={**again, "updated_at": version})
+            assert (answer.status_code, json_of(answer)["data"]) == (200, {name: changed})
+            other = office.patch(f"/api/v1/{address}", json={next(iter(again)): "other", "updated_at": version})
+            assert other.status_code == 409
+
+
+def test_a_patch_goes_on_from_ones_own_changes_and_from_nobody_elses(
+    app: Flask, admin: User, device: FlaskClient, inspection: Inspection, clock: SettableClock
+) -> None:
+    desk = sign_in(app, admin, "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00")
+    url, seen = f"/api/v1/inspections/{inspection.id}", to_wire(inspection.updated_at)
+
+    def patch(notes: str) -> int:
+        clock.forward(minutes=1)
+        return desk.patch(url, json={"notes": notes, "updated_at": seen}).status_code
+
+    assert [patch("first"), patch("second")] == [200, 200], "the answer to the first may be lost"
+    nowhere = desk.patch(url, json={"notes": "third", "updated_at": "2099-12-31T00:00:00Z"})
+    assert (nowhere.status_code, json_of(nowhere)["unknown_version"]) == (409, True)
+    push(device, {"type": "inspection", "local_id": "t", "data": {"id": inspection.id, "status": "in_progress"}})
+    assert patch("third") == 409
+
+
 # Nothing to decide
 
 
@@ -167,6 +204,20 @@ def test_what_follows_a_refused_create_need_not_be_sent_again(
     assert "Set this item aside" in entry["message"]
     assert unrelated["retryable"] is True
     assert "has not come yet" in unrelated["message"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"made_at": "yesterday"}, {"meta": "Berlin"}, {"local_id": ""}, {"more": "\0"}],
+    ids=["made_at", "meta", "local_id", "a text that cannot be kept"],
+)
+def test_nor_need_what_follows_a_create_that_was_refused_at_the_first_look(
+    device: FlaskClient, inspection: Inspection, fault: dict[str, Any]
+) -> None:
+    client_id = str(uuid4())
+    refused = {**create(inspection.id, client_id.upper()), **fault}
+    _, entry = push(device, refused, edit(client_id, a=1))["errors"]
+    assert (entry["code"], entry["retryable"]) == ("not_found", False)
 
 
 def test_what_comes_before_its_create_is_sent_again(device: FlaskClient, inspection: Inspection) -> None:

@@ -9,8 +9,9 @@ from marshmallow import Schema
 
 from app.core.host.checks.values import are_texts, columns_by_name, function_findings, is_name
 from app.core.host.findings import Finding, Kind
-from app.core.host.handlers import by_ids, core_keys, models_of
+from app.core.host.handlers import by_ids, core_keys, creates, models_of
 from app.core.host.registry import Registry
+from app.models import Inspection
 from app.plugin_api import OLDEST_API_VERSION, ById, Children, Entity, SyncHandler, Via, edit, recorded_columns
 
 OTHER_NAME = Kind("its type is {type!r}", "Give type and entry point the same name.")
@@ -20,6 +21,9 @@ NO_TEXTS = Kind("its {part} are {value!r}", 'State a tuple of texts; one of one 
 NO_DATA_KEYS = Kind("its data_keys are empty, so that no payload can be sent", "State at least one.")
 NO_TARGET = Kind(
     "its target is not a by_id(…) that is always there", "An operation acts on one row that the payload names."
+)
+NO_NEW_ROOT = Kind(
+    "its target would make a new {model} below nothing", "State a parent; only an inspection stands below nothing."
 )
 NO_TARGETS = Kind("its {part} are not a mapping of names to by_id(…), via(…) or children(…)", "State one.")
 NO_EXAMPLES = Kind("its examples are not a sequence of items", "Put them into a tuple.")
@@ -72,10 +76,10 @@ def field_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
     is_plain = handler.apply is edit and handler.changes is None and model.__entity__.document is None
     if not is_plain or not hasattr(model, "__mapper__") or _may_rename(handler.schema):
         return
-    fields = handler.schema(partial=handler.target.parent is not None).load_fields
+    fields = handler.schema(partial=creates(handler)).load_fields
     names = {field.attribute or name for name, field in fields.items()}
     # Only a new row gets a value for a column that is not recorded.
-    others = model.__entity__.unrecorded if handler.target.parent is not None else ()
+    others = model.__entity__.unrecorded if creates(handler) else ()
     keys = names.difference(recorded_columns(model), others)
     if keys:
         listed = ", ".join(sorted(keys))
@@ -115,9 +119,8 @@ def _shape_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
 
 
 def _is_always_there(target: object) -> bool:
-    if not isinstance(target, ById) or target.optional:
-        return False
-    return target.parent is None or not target.parent.optional
+    named = [target.parent] if isinstance(target, ById) and target.parent is not None else []
+    return all(isinstance(each, ById) and not each.optional and each.most is None for each in [target, *named])
 
 
 def _are_targets(targets: object) -> bool:
@@ -140,6 +143,8 @@ def _target_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
     for model in dict.fromkeys(target.model for target in (handler.target, *handler.rows.values())):
         if not hasattr(model, "inspection_id") or not hasattr(model, "inspection"):
             yield NO_ROOT.at(where, model=model.__name__)
+    if handler.target.is_new_root and (handler.target.model is not Inspection or handler.target.parent is not None):
+        yield NO_NEW_ROOT.at(where, model=handler.target.model.__name__)
     yield from _key_findings(where, handler)
     yield from _column_findings(where, handler)
 
@@ -166,7 +171,7 @@ def _schema_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
         yield NO_SCHEMA.at(where, schema=schema)
         return
     try:
-        fields = schema(partial=handler.target.parent is not None).load_fields
+        fields = schema(partial=creates(handler)).load_fields
     except Exception as error:  # a schema's own code
         yield BROKEN_SCHEMA.at(where, error=type(error).__name__, reason=error, schema=schema.__name__)
         return

@@ -1,0 +1,80 @@
+"""Clients that other people have made: no conflict with oneself, nobody overwritten, nothing lost.
+
+The situations are in `scenarios/situations.mjs`. Each client goes through them in one process of Node.js.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.clients.conftest import NODE
+
+SITUATIONS = (
+    "a second edit before the answer",
+    "lost answers",
+    "a colleague's edit in between",
+    "a colleague's edit of the same field",
+    "deletion",
+    "a sign-in that expires in between",
+)
+
+#: Each a file in `scenarios/`, for a file in `adapters/`.
+CLIENTS = ("rxdb", "watermelondb", "workbox", "openapi-fetch")
+
+Faults = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def go_through(server: dict[str, str], workshop: Path) -> Callable[[str], Faults]:
+    """Situation -> what went wrong in it, for a client; empty where nothing did."""
+
+    @cache
+    def faults(client: str) -> Faults:
+        report = workshop / f"{client}.xml"
+        command = [NODE, "--test-force-exit", "--test-timeout=60000"]
+        command += ["--test-reporter=junit", f"--test-reporter-destination={report}"]
+        done = subprocess.run(
+            [*command, str(workshop / "scenarios" / f"{client}.mjs")],
+            env=server,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        cases = list(ElementTree.parse(report).iter("testcase"))
+        assert cases, done.stdout + done.stderr
+        return {case.attrib["name"]: "".join(case.itertext()).strip() for case in cases}
+
+    return faults
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_loses_nothing_and_overwrites_nobody(
+    go_through: Callable[[str], Faults], client: str, situation: str
+) -> None:
+    faults = go_through(client)
+    assert faults.keys() == set(SITUATIONS)
+    assert not faults[situation], faults[situation]
+
+
+def test_a_compiler_finds_wrong_items_with_the_types_made_of_our_document(
+    server: dict[str, str], workshop: Path
+) -> None:
+    document = f"{server['FIELDPOST_URL']}/api/v1/openapi.json"
+    generated = ("--empty-objects-unknown", "--output", "adapters/fieldpost.d.ts")
+    in_node(workshop, "openapi-typescript/bin/cli.js", document, *generated)
+    in_node(workshop, "typescript/bin/tsc", "--project", ".")
+
+
+def in_node(workshop: Path, program: str, *arguments: str) -> None:
+    """Run a package's program, which must succeed."""
+    command = [NODE, f"node_modules/{program}", *arguments]
+    done = subprocess.run(command, cwd=workshop, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
