@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-from app.pages.addresses import is_for_machines, is_page
+from app.pages.addresses import expects_page, is_for_machines, is_page
 
 #: Bootstrap's icons are `data:` images in its stylesheet.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -38,7 +38,7 @@ def init_page_headers(app: Flask) -> None:
 def _complete(response: Response) -> Response:
     if is_for_machines(request.path):
         return response
-    if response.mimetype == "text/html" or is_page(request):
+    if is_page(request) or (response.mimetype == "text/html" and expects_page(request)):
         for name, value in HEADERS.items():
             # A page may not be more open than this.
             response.headers[name] = value
