@@ -12,6 +12,7 @@ from app.core.host.drift import tell_drift
 from app.core.host.migrations import require_migrations
 from app.core.host.watch import watchdog
 from app.errors import StartError
+from app.pages.first_run import tell_first_run
 
 #: gunicorn's exit code of a worker that cannot load its application; after any other it would start new ones for ever.
 APP_LOAD_ERROR = 4
@@ -25,6 +26,7 @@ try:
         watchdog.ends_worker = SQLiteFile.ends_worker = True
         # Nobody has to wait for a warning.
         Thread(target=tell_drift, args=(app,), daemon=True).start()
+        Thread(target=tell_first_run, args=(app,), daemon=True).start()
 except StartError as error:
     print(f"Fieldpost cannot start. {error}", file=sys.stderr)
     sys.exit(APP_LOAD_ERROR)

@@ -33,9 +33,11 @@ __all__ = [
     "Children",
     "Context",
     "Entity",
+    "MenuEntry",
     "Model",
     "Operation",
     "Outcome",
+    "Pages",
     "Plugin",
     "PluginError",
     "Policy",
@@ -297,6 +299,28 @@ class SyncHandler:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class MenuEntry:
+    """An entry of the menu on all pages."""
+
+    #: The text of the link.
+    label: str
+    #: The page that it leads to, as `url_for` names it: `"equipment_pages.items"`. It takes no arguments.
+    endpoint: str
+    #: `user -> bool`: who sees the entry; None: everybody. The page itself must check as well.
+    who: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pages:
+    """The pages that a plugin brings: HTML for people, never below `/api/v1`."""
+
+    #: Their routes, templates and static files. Views answer with `app.pages.render`.
+    blueprint: Blueprint
+    #: Their entries in the menu, in order. `GET /` leads to the first entry that a user sees.
+    menu: Sequence[MenuEntry] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plugin:
     """Everything that a distribution brings beside types. Entry-point group `fieldpost.plugins`; needed for tables.
 
@@ -322,6 +346,8 @@ class Plugin:
     keeps: Callable[[Sequence[str]], Collection[str]] | None = None
     #: What clients can do because it is installed: `GET /api/v1/` answers each of these names with true.
     abilities: Sequence[str] = ()
+    #: Pages for people, mounted below `/<name>/`; signed in by cookie, except views marked with `app.web.public`.
+    pages: Pages | None = None
     #: Types that it once had -> the hint beside `invalid_type` for devices that still send them.
     removed: Mapping[str, str] = field(default_factory=dict)
 

@@ -97,7 +97,7 @@ def signed_in_user() -> User:
 def origin_of_request(door: str = "rest") -> Origin:
     """The origin of changes for the ledger: the signed-in user, and the device that was named at the sign-in.
 
-    `door` is `rest`, `sync` or `upload`: the way by which the changes come in.
+    `door` is `rest`, `page`, `sync` or `upload`: the way by which the changes come in.
     """
     return Origin(door=door, user_id=signed_in_user().id, device_id=g.get("device_id"))
 

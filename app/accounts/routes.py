@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from itertools import islice
 
 from flask import Blueprint, Response, g, jsonify, request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates
-from sqlalchemy import select
 
-from app.accounts import bearer, throttle, tokens
-from app.accounts.emails import normalized_email
-from app.accounts.passwords import LONGEST, is_password
-from app.core.database.engine import db
+from app.accounts import bearer, tokens
+from app.accounts.credentials import sign_in_with
+from app.accounts.passwords import LONGEST
 from app.core.values import UUID_FORM, JsonObject
-from app.errors import InvalidError, UnauthorizedError
+from app.errors import InvalidError
 from app.http.body import MAX_DETAILS, details_of, read_json
-from app.http.logs import log_security_event
-from app.models import User
 from app.openapi.error_codes import WITH_TOKEN
 from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, with_description
 from app.web import described, public, signed_in_user
@@ -71,24 +67,8 @@ class CredentialsSchema(Schema):
 def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
     credentials = _read_credentials()
-    email = normalized_email(credentials["email"])
-    with throttle.counted(email, UnauthorizedError):
-        return _uncached(_sign_in(email, credentials["password"], credentials["device_id"]))
-
-
-def _sign_in(email: str, password: str, device_id: str | None) -> JsonObject:
-    """The answer with the tokens. Raises `UnauthorizedError` with `wrong_credentials`."""
-    user = db.session.scalar(select(User).where(User.email == email))
-    # No connection is held while a password is hashed.
-    db.session.remove()
-    signed_in = None
-    if is_password(password, user and user.password_hash) and user is not None and user.active:
-        signed_in = tokens.start_sign_in(user, device_id)
-    if signed_in is None:
-        log_security_event("sign-in failed", account_id=user and user.id)
-        raise UnauthorizedError("wrong_credentials", "Check the e-mail address and the password.")
-    log_security_event("signed in", logging.INFO, account_id=user and user.id)
-    return signed_in
+    start = partial(tokens.start_sign_in, device_id=credentials["device_id"])
+    return _uncached(sign_in_with(credentials["email"], credentials["password"], start))
 
 
 @blueprint.post("/auth/refresh")

@@ -17,11 +17,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Delete, Result, Update, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Delete, Result, Update, and_, bindparam, delete, not_, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.accounts.bearer import Claims, make_tokens
+from app.accounts.sign_ins import add_sign_in, is_present
 from app.clock import now
 from app.config import current_settings
 from app.core.database import database_of
@@ -96,28 +97,16 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
     """Tokens of a new family for `user`, as read when the password was checked; None if the user has changed since."""
 
     def work(_unit_id: str) -> Claims | None:
-        present = Read(statement=THE_USER, parameters={"user_id": user.id})
-        _read(present)
-        if not present.rows or not _is_as_before(detached(User, present.rows[0]), user):
+        sign_in = add_sign_in(user, device_id=device_id)
+        if sign_in is None:
             return None
-        moment, claims = now(), Claims(user_id=user.id, sign_in_id=str(uuid4()), token_id=str(uuid4()))
-        family = {
-            "id": claims.sign_in_id,
-            "user_id": user.id,
-            "device_id": device_id,
-            "created_at": moment,
-            "last_used_at": moment,
-        }
-        _write(_insert(SignIn, family), _new_token(claims, predecessor_id=None))
+        db.session.flush()
+        claims = Claims(user_id=user.id, sign_in_id=sign_in.id, token_id=str(uuid4()))
+        _write(_new_token(claims, predecessor_id=None))
         return claims
 
     claims = unit_of_work(work)
     return None if claims is None else _answer(claims, user, device_id)
-
-
-def _is_as_before(present: User, user: User) -> bool:
-    """Whether the user may still sign in with the password that was checked."""
-    return present.active and present.password_hash == user.password_hash
 
 
 def refresh(claims: Claims) -> JsonObject:
@@ -193,12 +182,12 @@ def remove_ended_sign_ins() -> int:
 
     Expired refresh tokens of the other sign-ins go with them: those of lost answers are never used.
     """
-    oldest = now() - timedelta(days=current_settings().refresh_token_days)
+    moment = now()
+    oldest = moment - timedelta(days=current_settings().refresh_token_days)
 
     def work(_unit_id: str) -> int:
         _execute(delete(RefreshToken).where(RefreshToken.issued_at < oldest))
-        ended = or_(SignIn.revoked_at.is_not(None), SignIn.last_used_at < oldest)
-        return int(_execute(delete(SignIn).where(ended)).rowcount)  # type: ignore[attr-defined]
+        return int(_execute(delete(SignIn).where(not_(is_present(moment)))).rowcount)  # type: ignore[attr-defined]
 
     return unit_of_work(work)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Select, select
@@ -40,9 +40,24 @@ def add_user(origin: Origin, *, email: str, name: str, role: str, password: str,
     """Add a user. Raises `InvalidError` if the address is taken or the password cannot be set."""
     values = {"email": normalized_email(email), "name": name, "role": role, "active": active}
     values["password_hash"] = _hashed(password, email, name)
+    return _added(origin, values, require_still_admin)
 
+
+def add_first_admin(origin: Origin, *, email: str, name: str, password: str) -> User:
+    """Add an administrator where there is no user. Raises `NotFoundError` where there is one, and `InvalidError`."""
+    values = {"email": normalized_email(email), "name": name, "role": "admin", "active": True}
+    values["password_hash"] = _hashed(password, email, name)
+    return _added(origin, values, _require_nobody)
+
+
+def _require_nobody(recorder: Recorder) -> None:
+    if recorder.session.scalar(select(User.id).limit(1)) is not None:
+        raise NotFoundError()
+
+
+def _added(origin: Origin, values: Values, require_right: Callable[[Recorder], None]) -> User:
     def work(recorder: Recorder) -> User:
-        require_still_admin(recorder)
+        require_right(recorder)
         created: User = recorder.create(User, values)
         return created
 

@@ -151,7 +151,7 @@ def _conditional(request: Request, chosen: Representation) -> Response:
         response.vary.add("Authorization")
     # A file may be a picture and a page at once; opened as a page, it can do nothing.
     response.headers["Content-Security-Policy"] = "sandbox"
-    # The range is left out at first, because Werkzeug would check it before the ETags (RFC 9110, section 13.2.2).
+    # The range is left out at first, because Werkzeug would check it before the ETags (RFC 9110, section 11.2.2).
     environ = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
     response.make_conditional(environ, accept_ranges=True, complete_length=size)
     if response.status_code == 412:

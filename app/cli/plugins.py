@@ -64,7 +64,7 @@ def check_command() -> None:
 def _open_routes(registry: Registry) -> Iterator[str]:
     """The routes that plugins answer without a sign-in, so that nobody has to read their code to know."""
     blueprints = [installed.plugin.blueprint for installed in registry.installed.values()]
-    names = {blueprint.name for blueprint in blueprints if blueprint is not None}
+    names = {blueprint.name for blueprint in blueprints if blueprint is not None} | registry.pages
     for rule in current_app.url_map.iter_rules():
         is_public = getattr(current_app.view_functions[rule.endpoint], "is_public", False)
         if is_public and rule.endpoint.partition(".")[0] in names:

@@ -1,10 +1,10 @@
-"""Errors as answers: every exception becomes the one JSON error body of `app.errors` (contract, section 0)."""
+"""Errors as answers: the one JSON error body of `app.errors` (contract, section 0), or a page (section 11)."""
 
 from __future__ import annotations
 
 import logging
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app.config import current_settings
@@ -13,6 +13,9 @@ from app.errors import RequestError, StorageError, TooLargeError, TryAgainError
 from app.http.logs import log_security_event
 
 logger = logging.getLogger(__name__)
+
+#: Where the application keeps the function `RequestError -> Response | None` that answers with a page.
+ERROR_PAGE = "fieldpost.error_page"
 
 #: Status -> code, for the errors that Werkzeug raises itself.
 CODES = {
@@ -45,7 +48,7 @@ MESSAGES = {
 
 
 def init_errors(app: Flask) -> None:
-    """Answer every exception as JSON."""
+    """Answer every exception: to the API's clients as JSON, to people as a page."""
     app.register_error_handler(RequestError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
@@ -54,10 +57,16 @@ def init_errors(app: Flask) -> None:
 def _answer_error(error: RequestError) -> Response:
     if error.status == 403:
         log_security_event("forbidden", method=request.method, path=request.path[:200])
-    response = jsonify(error.body(g.get("request_id")))
+    response = _page_of(error) or jsonify(error.body(g.get("request_id")))
     response.status_code = error.status
     response.headers.extend(error.headers)
     return response
+
+
+def _page_of(error: RequestError) -> Response | None:
+    """The error as a page, where a browser asked for one."""
+    page: Response | None = current_app.extensions[ERROR_PAGE](error)
+    return page
 
 
 def _answer_http_exception(error: HTTPException) -> Response:

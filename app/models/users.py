@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
@@ -46,7 +46,7 @@ class User(Versioned, db.Model):  # type: ignore[name-defined, misc]
 
 
 class SignIn(db.Model):  # type: ignore[name-defined, misc]
-    """One sign-in, with the family of tokens that came from it (`app.accounts.tokens`)."""
+    """One sign-in: of a device, with a family of tokens (`app.accounts.tokens`), or of a browser, with a cookie."""
 
     __tablename__ = "sign_ins"
 
@@ -58,6 +58,8 @@ class SignIn(db.Model):  # type: ignore[name-defined, misc]
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: Whether it opens pages, and nothing of the API (contract, section 11).
+    is_browser: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class RefreshToken(db.Model):  # type: ignore[name-defined, misc]

@@ -15,6 +15,7 @@ from app.core.values import JsonObject
 from app.openapi.components import Components
 from app.openapi.introduction import INTRODUCTION
 from app.openapi.operation import Route, methods_of, operation_of
+from app.pages.addresses import is_page_endpoint
 
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The access token."},
@@ -54,8 +55,9 @@ def make_document(app: Flask) -> JsonObject:
 
 
 def _routes(app: Flask) -> Iterator[Route]:
+    """All routes but the pages, which are for people."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        for method in methods_of(rule):
+        for method in methods_of(rule) if not is_page_endpoint(rule.endpoint) else ():
             yield Route(rule, method, app.view_functions[rule.endpoint])
 
 

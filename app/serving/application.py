@@ -33,6 +33,7 @@ from app.feed.routes import blueprint as feed_blueprint
 from app.http import logs
 from app.http.cors import init_cors
 from app.http.metrics import init_metrics
+from app.pages import init_pages
 from app.serving.permissions import keep_private
 from app.web import init_web
 
@@ -47,7 +48,7 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
     """A ready application: see `app.create_app`."""
     settings = load_settings({**os.environ, **(overrides or {})})
     logs.configure_logging(settings)
-    app = Flask("fieldpost", static_folder=None)
+    app = Flask("fieldpost", static_folder=None, template_folder=None)
     app.extensions |= {"fieldpost.settings": settings, "fieldpost.clock": clock or system_clock}
     app.extensions["fieldpost.storage"] = open_storage(settings)
     _configure(app, settings)
@@ -63,6 +64,7 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flas
     logs.init_request_log(app)
     init_metrics(app)
     init_auth(app, settings, API_PREFIX)
+    init_pages(app, settings)
     app.register_blueprint(sync_blueprint, url_prefix=API_PREFIX)
     app.register_blueprint(feed_blueprint, url_prefix=API_PREFIX)
     app.register_blueprint(health_blueprint)
@@ -89,7 +91,8 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
-        COMPRESS_MIMETYPES=["application/json"],
+        # Not pages: the size of a compressed page would tell about the secrets in it (BREACH).
+        COMPRESS_MIMETYPES=["application/json", "text/css"],
         COMPRESS_ALGORITHM=["gzip"],
     )
     if settings.trusted_proxies:

@@ -12,7 +12,7 @@ from flask import Flask
 from limits.errors import StorageError as StoreError
 from werkzeug.test import TestResponse
 
-from app.accounts import routes, throttle, tokens
+from app.accounts import credentials, throttle, tokens
 from app.accounts.throttle import network_of
 from app.models import User
 from tests.conftest import PASSWORD, World
@@ -49,7 +49,7 @@ def test_tries_at_the_same_moment_are_all_counted(attempt: Try, monkeypatch: pyt
         together.wait(timeout=30)
         return False
 
-    monkeypatch.setattr(routes, "is_password", slow)
+    monkeypatch.setattr(credentials, "is_password", slow)
     with ThreadPoolExecutor(20) as pool:
         statuses = [answer.status_code for answer in pool.map(lambda _: attempt(), range(20))]
     assert sorted(statuses) == [401] * 10 + [429] * 10
@@ -66,7 +66,7 @@ def test_what_is_no_wrong_password_is_not_counted(attempt: Try, monkeypatch: pyt
 def test_an_account_is_guarded_over_all_networks_and_its_owner_gets_in_all_the_same(
     attempt: Try, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "is_password", lambda password, _: password == PASSWORD)
+    monkeypatch.setattr(credentials, "is_password", lambda password, _: password == PASSWORD)
     # A hundred networks use the account's limit up.
     assert {attempt(address=f"203.0.113.{number}").status_code for number in range(100)} == {401}
     # From then on a network has five tries an hour, not ten a minute.

@@ -11,6 +11,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from app.config import API_PREFIX
 from app.core.database.engine import db
 from app.models import User
+from app.pages.addresses import is_page_endpoint
 from app.testing import World
 from tests.support.answers import json_of
 
@@ -25,6 +26,11 @@ PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/first-run"),
+    ("POST", "/first-run"),
+    ("GET", "/page-files/<name>"),
 }
 
 
@@ -41,9 +47,15 @@ def test_only_these_routes_are_open(app: Flask) -> None:
     found = {
         (method, address)
         for method, address, view in routes(app)
-        if getattr(view, "is_public", False) or not address.startswith(API_PREFIX + "/")
+        if getattr(view, "is_public", False) or not (address.startswith(API_PREFIX + "/") or is_page_of(app, view))
     }
     assert found == PUBLIC
+
+
+def is_page_of(app: Flask, view: Any) -> bool:
+    """Whether the door for pages guards a view."""
+    with app.app_context():
+        return any(view is found and is_page_endpoint(name) for name, found in app.view_functions.items())
 
 
 def assert_closed(app: Flask, client: FlaskClient) -> None:

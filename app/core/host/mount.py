@@ -12,6 +12,7 @@ from werkzeug.routing import Rule
 from app.core.host.findings import Finding, Kind
 from app.core.host.reach import Reach
 from app.core.host.registry import Registry
+from app.plugin_api import Pages
 
 #: Flask's own commands. Those that distributions register under `flask.commands` come before ours, too.
 FLASK_COMMANDS = {"run", "shell", "routes"}
@@ -22,19 +23,38 @@ Taken = dict[tuple[str, str], str]
 TAKEN_BLUEPRINT = Kind("a blueprint named {name!r} is there already", "Rename the plugin's.")
 BROKEN_BLUEPRINT = Kind("mounting its blueprint raised {error}: {reason}", "Mend the blueprint.")
 TAKEN_ADDRESS = Kind("{method} {address} is already answered by {other!r}", "Choose another address.")
+NO_PAGE = Kind("its menu entry {label!r} leads to {endpoint!r}, which no view has", "Name a view as `url_for` does.")
 TAKEN_COMMAND = Kind("the command `flask {name}` is there already", "Rename the plugin's.")
 
 
 def mount_blueprints(app: Flask, registry: Registry, prefix: str) -> list[Finding]:
-    """Register every plugin's blueprint below `prefix`, except those that have a finding. Returns the findings."""
+    """Register every plugin's blueprint below `prefix`, and its pages below its name, except those with a finding.
+
+    Returns the findings.
+    """
     taken: Taken = {address: rule.endpoint for rule in app.url_map.iter_rules() for address in _addresses(rule)}
     findings: list[Finding] = []
     for installed in registry.installed.values():
-        if installed.plugin.blueprint is not None:
+        plugin = installed.plugin
+        if plugin.blueprint is not None:
             reach = Reach(app, prefix)
-            findings += _mount_blueprint(app, installed.plugin.blueprint, prefix, str(installed), taken)
-            registry.reach[installed.plugin.name] = list(reach.told())
+            findings += _mount_blueprint(app, plugin.blueprint, prefix, str(installed), taken)
+            registry.reach[plugin.name] = list(reach.told())
+        if plugin.pages is not None:
+            reach = Reach(app, f"/{plugin.name}")
+            findings += _mount_pages(app, registry, plugin.pages, f"/{plugin.name}", str(installed), taken)
+            registry.reach[plugin.name] = [*registry.reach.get(plugin.name, []), *reach.told()]
     return findings
+
+
+def _mount_pages(
+    app: Flask, registry: Registry, pages: Pages, prefix: str, where: str, taken: Taken
+) -> Iterator[Finding]:
+    yield from _mount_blueprint(app, pages.blueprint, prefix, where, taken)
+    registry.pages.add(pages.blueprint.name)
+    for entry in pages.menu:
+        if entry.endpoint not in app.view_functions:
+            yield NO_PAGE.at(where, label=entry.label, endpoint=entry.endpoint)
 
 
 def _mount_blueprint(app: Flask, blueprint: Blueprint, prefix: str, where: str, taken: Taken) -> list[Finding]:

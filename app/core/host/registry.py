@@ -67,6 +67,8 @@ class Registry:
     removed: dict[str, str] = field(default_factory=dict)
     #: Plugin name -> a sentence for each effect of its blueprint beyond its own routes.
     reach: dict[str, list[str]] = field(default_factory=dict)
+    #: The blueprints of plugins' pages.
+    pages: set[str] = field(default_factory=set)
     #: Top-level package -> distribution.
     packages: dict[str, str] = field(default_factory=dict)
 

@@ -48,7 +48,7 @@ THE_USER_ALONE = _THE_USER.with_for_update(key_share=True)
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `upload`, `rest` or `cli`.
+    #: `sync`, `upload`, `rest`, `page` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None

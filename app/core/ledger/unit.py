@@ -1,7 +1,7 @@
 """Units of work: check, change and record in one transaction, repeated when the database asks for it.
 
 A unit is opened explicitly, after body, schema and image work. On SQLite it is `BEGIN IMMEDIATE`; on PostgreSQL it is
-`BEGIN READ WRITE`, and rows are locked as they are read. GET routes never open one.
+`BEGIN READ WRITE`, and rows are locked as they are read. No GET route of the API opens one.
 """
 
 from __future__ import annotations

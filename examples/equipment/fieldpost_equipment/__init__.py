@@ -4,10 +4,11 @@ from typing import Any
 
 from app import policies
 from app.models import Attachment, Inspection
-from app.plugin_api import ActingUser, Plugin, SyncHandler, by_id, children, edit, via
+from app.plugin_api import ActingUser, MenuEntry, Pages, Plugin, SyncHandler, by_id, children, edit, via
 from fieldpost_equipment.apply import check, move, record_item, retire
 from fieldpost_equipment.commands import collect, commands
 from fieldpost_equipment.models import Check, Item, Room
+from fieldpost_equipment.pages import blueprint as pages
 from fieldpost_equipment.routes import blueprint
 from fieldpost_equipment.schema import CheckSchema, ItemSchema, NoKeysSchema, NoteSchema, RoomSchema, fields_to_set
 
@@ -16,6 +17,7 @@ plugin = Plugin(
     api_version=1,
     migrations="fieldpost_equipment.migrations",
     blueprint=blueprint,
+    pages=Pages(blueprint=pages, menu=(MenuEntry(label="Equipment", endpoint="equipment_pages.items"),)),
     settings={"most_details": 3, "journal": ""},
     cli=commands,
     collect=collect,

@@ -12,7 +12,7 @@ from flask import Blueprint
 from app.core.host.checks.values import are_texts, function_findings, is_name
 from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registry
-from app.plugin_api import API_VERSION, OLDEST_API_VERSION, Plugin
+from app.plugin_api import API_VERSION, OLDEST_API_VERSION, Pages, Plugin
 
 #: The form of a plugin's name: its version table must keep within PostgreSQL's 63 characters.
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -34,6 +34,7 @@ NO_SETTING = Kind(
     "its setting {name!r} = {default!r} cannot be read from the environment",
     "Use a lower-case name, and a text, a number, True or False as the default.",
 )
+PAGES_IN_API = Kind("its pages would stand below /api", "Give the plugin another name.")
 TAKEN_NAME = Kind("the plugin name {name!r} is already that of {owner}", "Uninstall one of the two.")
 TOO_NEW = Kind(
     "it is written for plugin API {version}, and this Fieldpost knows {newest}",
@@ -54,6 +55,8 @@ def plugin_findings(where: str, plugin: Plugin, name: str) -> Iterator[Finding]:
     if not isinstance(version, int):
         yield NO_NUMBER.at(where, version=version)
     yield from _part_findings(where, plugin)
+    if plugin.pages is not None and name == "api":
+        yield PAGES_IN_API.at(where)
     if not are_texts(list(plugin.removed.values())):
         yield NO_HINTS.at(where)
     if not are_texts(plugin.abilities) or not all(map(is_name, plugin.abilities)):
@@ -66,6 +69,8 @@ def plugin_findings(where: str, plugin: Plugin, name: str) -> Iterator[Finding]:
 def _part_findings(where: str, plugin: Plugin) -> Iterator[Finding]:
     parts: tuple[tuple[str, Any, type], ...] = (
         ("blueprint", plugin.blueprint, Blueprint),
+        ("pages", plugin.pages, Pages),
+        ("pages.blueprint", plugin.pages and plugin.pages.blueprint, Blueprint),
         ("cli", plugin.cli, click.Group),
         ("migrations", plugin.migrations, str),
     )

@@ -1,0 +1,93 @@
+"""Sign-ins as rows: of devices, which hold tokens, and of browsers, which hold a cookie (contract, sections 1 and 11).
+
+The sign-in of a browser ends `IDLE` after its last use, and `LONGEST` after its start. Both kinds end at once when they
+are revoked, when the password changes, and when the user is deactivated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, and_, not_, or_, select, update
+
+from app.clock import now
+from app.config import current_settings
+from app.core.database.engine import db
+from app.core.ledger.unit import unit_of_work
+from app.models import SignIn, User
+
+#: How long a browser may do nothing, and how long it may stay signed in.
+IDLE, LONGEST = timedelta(hours=2), timedelta(hours=12)
+
+#: The time of a browser's last use is written this often, because most of its requests only read.
+NOTED_EVERY = timedelta(minutes=5)
+
+
+class BrowserSignIn(NamedTuple):
+    """A signed-in browser, with its user detached from any session."""
+
+    id: str
+    user: User
+
+
+def add_sign_in(user: User, *, device_id: str | None = None, is_browser: bool = False) -> SignIn | None:
+    """A new sign-in, added in the caller's unit of work; None if `user`, as read before, has changed since."""
+    present = locked_user(user.id)
+    if present is None or not present.active or present.password_hash != user.password_hash:
+        return None
+    times = dict.fromkeys(("created_at", "last_used_at"), now())
+    sign_in = SignIn(id=str(uuid4()), user_id=user.id, device_id=device_id, is_browser=is_browser, **times)
+    db.session.add(sign_in)
+    return sign_in
+
+
+def locked_user(user_id: int) -> User | None:
+    """The user's present row, locked against changes until the unit of work ends."""
+    statement = select(User).where(User.id == user_id).with_for_update(read=True)
+    return db.session.scalar(statement, execution_options={"populate_existing": True})
+
+
+def start_browser_sign_in(user: User) -> str | None:
+    """The id of a browser's new sign-in; None if the user, as read when the password was checked, has changed since."""
+
+    def work(_unit_id: str) -> str | None:
+        sign_in = add_sign_in(user, is_browser=True)
+        return sign_in and sign_in.id
+
+    return unit_of_work(work)
+
+
+def browser_sign_in(sign_in_id: str) -> BrowserSignIn | None:
+    """The sign-in of a browser with its user, unless it has ended. Notes the time of its use now and then."""
+    statement = select(User, SignIn.last_used_at).where(SignIn.user_id == User.id, User.active)
+    statement = statement.where(SignIn.id == sign_in_id, SignIn.is_browser, is_present(now()))
+    found = db.session.execute(statement).first()
+    # No connection is held while the page is made, and no decision is taken on these rows.
+    db.session.remove()
+    if found is None:
+        return None
+    user, last_used_at = found
+    if last_used_at <= now() - NOTED_EVERY:
+        _note_use(sign_in_id)
+    return BrowserSignIn(sign_in_id, user)
+
+
+def is_present(moment: datetime) -> ColumnElement[bool]:
+    """The condition that a sign-in, of either kind, has not ended at `moment`."""
+    settings = current_settings()
+    idle, longest = timedelta(days=settings.refresh_token_days), timedelta(days=settings.sign_in_days)
+    of_device = and_(SignIn.last_used_at > moment - idle, SignIn.created_at > moment - longest)
+    of_browser = and_(SignIn.last_used_at > moment - IDLE, SignIn.created_at > moment - LONGEST)
+    in_time = or_(and_(not_(SignIn.is_browser), of_device), and_(SignIn.is_browser, of_browser))
+    return and_(SignIn.revoked_at.is_(None), in_time)
+
+
+def _note_use(sign_in_id: str) -> None:
+    statement = update(SignIn).where(SignIn.id == sign_in_id).values(last_used_at=now())
+
+    def work(_unit_id: str) -> None:
+        db.session.execute(statement, execution_options={"synchronize_session": False})
+
+    unit_of_work(work)

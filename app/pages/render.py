@@ -1,0 +1,66 @@
+"""Templates as pages: the layout with its menu, and errors (contract, section 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from flask import Response, g, make_response, render_template, request, url_for
+
+from app.clock import to_wire
+from app.core.host.registry import current_registry
+from app.errors import RequestError
+from app.models import User
+from app.pages.addresses import expects_page
+from app.pages.door import TOKEN_FIELD, form_token
+from app.pages.files import file_address
+
+
+class Link(NamedTuple):
+    """An entry of the menu, for one user."""
+
+    label: str
+    address: str
+    is_current: bool
+
+
+def render(template: str, status: int = 200, **values: Any) -> Response:
+    """A page made of a template, which usually extends `pages/layout.html`.
+
+    Besides `values`, templates get `user` (None before the sign-in), `menu`, `form_token()`, `file_address(name)` and
+    `to_wire`.
+    """
+    user: User | None = g.get("user")
+    common = {
+        "user": user,
+        "menu": list(menu_of(user)) if user is not None else [],
+        "token_field": TOKEN_FIELD,
+        "form_token": form_token,
+        "file_address": file_address,
+        "to_wire": to_wire,
+    }
+    return make_response(render_template(template, **common | values), status)
+
+
+def menu_of(user: User) -> Iterator[Link]:
+    """The menu entries that all plugins bring for this user, in the order of the plugins' names."""
+    for _, plugin in sorted(current_registry().plugins.items()):
+        for entry in plugin.pages.menu if plugin.pages is not None else ():
+            if entry.who is None or entry.who(user):
+                yield Link(entry.label, url_for(entry.endpoint), request.endpoint == entry.endpoint)
+
+
+def render_error(error: RequestError) -> Response | None:
+    """An error as a page; None if the client gets JSON."""
+    if not expects_page(request):
+        return None
+    # Nothing is read for it: the database itself may be the fault.
+    page = render_template(
+        "pages/error.html",
+        error=error,
+        request_id=g.get("request_id"),
+        user=None,
+        menu=[],
+        file_address=file_address,
+    )
+    return make_response(page, error.status)

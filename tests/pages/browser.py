@@ -1,0 +1,82 @@
+"""A browser, as the server sees one: it keeps its cookie, and sends forms as the page made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from typing import TypeAlias
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.models import User
+from tests.conftest import PASSWORD
+
+#: What a person types into a form.
+Fields: TypeAlias = Mapping[str, str] | None
+
+#: Further headers of a request, or others than usual.
+Headers: TypeAlias = Mapping[str, str] | None
+
+#: What every browser of today sends along.
+HEADERS = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "same-origin"}
+
+
+class Form(HTMLParser):
+    """The fields of a page's form that leads to `action`, with their present values."""
+
+    def __init__(self, page: str, action: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self._action, self._is_inside = action, False
+        self.is_there = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the fields between the form's tags."""
+        values = dict(attrs)
+        if tag == "form":
+            self._is_inside = values["action"] == self._action
+            self.is_there = self.is_there or self._is_inside
+        elif self._is_inside and values.get("name"):
+            self.fields[str(values["name"])] = values.get("value") or ""
+
+
+class Browser:
+    """One browser of one person."""
+
+    def __init__(self, app: Flask, base_url: str = "http://localhost") -> None:
+        self.client: FlaskClient = app.test_client()
+        self.base_url = base_url
+
+    def get(self, address: str, headers: Headers = None) -> TestResponse:
+        """Follow a link, or type an address."""
+        return self.client.get(address, base_url=self.base_url, headers=HEADERS | dict(headers or {}))
+
+    def send(self, page: str, action: str, values: Fields = None, headers: Headers = None) -> TestResponse:
+        """Load a page, complete its form that leads to `action`, and send it."""
+        form = Form(self.get(page).text, action)
+        assert form.is_there, f"{page} has no form to {action}"
+        return self.post(action, form.fields | dict(values or {}), headers)
+
+    def post(self, action: str, values: Fields = None, headers: Headers = None) -> TestResponse:
+        """Send a form with just these values."""
+        return self.client.post(action, base_url=self.base_url, data=values, headers=HEADERS | dict(headers or {}))
+
+    def sign_in(self, user: User, password: str = PASSWORD, **values: str) -> TestResponse:
+        """Complete the sign-in page."""
+        return self.send("/sign-in", "/sign-in", {"email": user.email, "password": password, **values})
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether *my account* opens."""
+        return self.get("/my-account").status_code == 200
+
+
+def signed_in_browser(app: Flask, user: User) -> Browser:
+    """A browser that this user has just signed in with."""
+    browser = Browser(app)
+    answer = browser.sign_in(user)
+    assert (answer.status_code, answer.location) == (303, "/"), answer.text
+    return browser
