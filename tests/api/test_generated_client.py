@@ -95,7 +95,7 @@ def test_a_generated_client_signs_in_syncs_and_uploads(
 def items_about(models: Any, form_fill: FormFill) -> list[Any]:
     """A change under an alias, a status, a deletion."""
     changes = models.SyncItemFormFillFormFillChangeChanges.from_dict({"Location_row_1": "Basement"})
-    status = models.SyncItemInspectionDataStatus.COMPLETED
+    status = models.SyncItemInspectionInspectionChangeStatus.COMPLETED
     return [
         models.SyncItemFormFill(
             type_=models.SyncItemFormFillType.FORM_FILL_UPDATE,
@@ -105,7 +105,7 @@ def items_about(models: Any, form_fill: FormFill) -> list[Any]:
         models.SyncItemInspection(
             type_=models.SyncItemInspectionType.INSPECTION,
             local_id="status",
-            data=models.SyncItemInspectionData(id=form_fill.inspection_id, status=status),
+            data=models.SyncItemInspectionInspectionChange(id=form_fill.inspection_id, status=status),
         ),
         models.SyncItemPhotoDelete(
             type_=models.SyncItemPhotoDeleteType.PHOTO_DELETE,
