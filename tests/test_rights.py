@@ -16,11 +16,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app.config import API_PREFIX
 from app.core.database.engine import db
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, SignIn, User
+from app.pages.addresses import is_page_endpoint
 from tests import conftest
 from tests.conftest import PASSWORD, World
 from tests.support.answers import json_of
@@ -255,12 +257,16 @@ ROUTES: dict[str, Kind] = {
 }
 
 
+def rules_of(app: Flask) -> list[Rule]:
+    """The rules of all routes but pages, which no token opens (tests/pages/test_door.py)."""
+    with app.app_context():
+        return [rule for rule in app.url_map.iter_rules() if not is_page_endpoint(rule.endpoint)]
+
+
 def routes_of(app: Flask) -> set[str]:
-    """Every method and address of the application."""
+    """Every method and address of the application, pages excepted."""
     return {
-        f"{method} {rule.rule}"
-        for rule in app.url_map.iter_rules()
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        f"{method} {rule.rule}" for rule in rules_of(app) for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
 
@@ -385,7 +391,7 @@ def test_a_method_that_a_route_does_not_have_is_405(
     client = sign_in(world.user(role="admin"))
     with app.test_request_context():
         adapter = app.url_map.bind("localhost")
-    for rule in app.url_map.iter_rules():
+    for rule in rules_of(app):
         values = {name: 1 if hasattr(rule._converters[name], "num_convert") else "1" for name in rule.arguments}
         address = adapter.build(rule.endpoint, values, method=min((rule.methods or set()) - {"HEAD", "OPTIONS"}))
         answer = client.open(address, method=method)

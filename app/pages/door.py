@@ -25,6 +25,9 @@ from app.pages.addresses import is_for_machines, is_page
 #: Methods that never change anything, so that another site may bring a browser to use them.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+#: Addresses of the core beside the API that machines ask for.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
 #: The field of a form, and the header of a script, that carry the form's token.
 TOKEN_FIELD, TOKEN_HEADER = "csrf_token", "X-CSRFToken"
 
@@ -33,8 +36,10 @@ class PageSessions(SecureCookieSessionInterface):
     """The session cookie. It is bound to this host where the browser came over https (RFC 6265bis)."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """The session of a request for a page. The API has none: its requests neither read nor set a cookie."""
-        return None if is_for_machines(request.path) else super().open_session(app, request)
+        """The session of a request for a page. Machines have none: their requests neither read nor set a cookie."""
+        if is_for_machines(request.path) or request.path in PROBES:
+            return None
+        return super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:
         """`__Host-fieldpost` over https, otherwise `fieldpost`."""

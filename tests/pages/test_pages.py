@@ -127,8 +127,9 @@ def test_every_page_has_the_headers_of_a_page(app: Flask, browser: Browser) -> N
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Frame-Options"] == "DENY"
-    of_machines = app.test_client().get("/healthz").headers["Content-Security-Policy"]
-    assert "script-src 'self'" not in of_machines, "an answer for machines opens nothing"
+    of_machines = app.test_client().get("/healthz").headers
+    assert "script-src 'self'" not in of_machines["Content-Security-Policy"], "an answer for machines opens nothing"
+    assert "Cookie" not in of_machines.get("Vary", ""), "it reads no cookie"
 
 
 def test_errors_are_pages_for_browsers_alone(app: Flask, browser: Browser) -> None:
