@@ -182,10 +182,14 @@ def test_a_row_of_the_feed_has_the_type_of_its_entity(clients: Clients, language
 @pytest.mark.parametrize(
     ("language", "parts"),
     {
-        "kotlin": ["val formTemplateId: kotlin.Long,", "val inspectionId: kotlin.Long,", "val id: kotlin.Long? = null"],
-        "dart": ["int get formTemplateId;", "int get inspectionId;", "int? get id;"],
-        "swift": ["var formTemplateId: Int64 ", "var inspectionId: Int64 ", "var id: Int64? "],
-        "typescript": [" formTemplateId: number;", " inspectionId: number;", " id?: number | null;"],
+        "kotlin": [
+            "val formTemplateId: kotlin.Long,",
+            "val inspectionId: RowReference,",
+            "val id: kotlin.Long? = null",
+        ],
+        "dart": ["int get formTemplateId;", "RowReference get inspectionId;", "int? get id;"],
+        "swift": ["var formTemplateId: Int64 ", "var inspectionId: RowReference ", "var id: Int64? "],
+        "typescript": [" formTemplateId: number;", " inspectionId: RowReference;", " id?: number | null;"],
     }.items(),
 )
 def test_a_new_form_fill_needs_its_template(clients: Clients, language: str, parts: list[str]) -> None:

@@ -80,7 +80,7 @@ class TestCheck(HandlerContract):
         return {"id": target.id, "score": number % 10}
 
     def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
-        return {"inspection_id": inspection.id, "item_id": self.item_of(inspection).id, "score": number}
+        return {"inspection_id": inspection.id, "item_id": self.item_of(inspection).id, "score": number % 10}
 
     @pytest.fixture(autouse=True)
     def remember_the_world(self, scene: Scene) -> None:

@@ -175,7 +175,7 @@ def test_who_may_is_asked_at_the_beginning_and_again_at_the_end(device: Device, 
 
 
 def test_what_is_no_image_is_told_at_the_end_again_and_again(device: Device, app: Flask) -> None:
-    data, before = photo()[:-20] + bytes(20), objects(app)
+    data, before = photo()[:-2000], objects(app)
     url = device.start(len(data))
     device.add(url, 0, data[:100])
     for _ in range(2):
