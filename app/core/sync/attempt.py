@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from app.clock import now
+from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.rows import table_of
 from app.core.database.write import Write
@@ -96,6 +97,8 @@ class Attempt:
         #: The operations that were applied before, by an earlier batch or by this one.
         self.remembered: dict[Key, Remembered] = {}
         self.history = RowHistory()
+        #: The most bytes of a row's document, read once for all operations.
+        self.max_document_bytes = current_settings().max_form_bytes
         #: The rows whose content the answers show.
         self.shown = Shown()
         #: Calls to make once the batch is durable.

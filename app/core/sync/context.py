@@ -40,6 +40,7 @@ class OperationContext:
         self._client_id = item.keys.client_id
         self._may_make_root = item.keys.is_create and item.keys.parent is None
         self._policy = item.handler.policy
+        self._max_document_bytes = attempt.max_document_bytes
 
     def create(self, model: type, parent: Row | None, values: Mapping[str, Any]) -> Row:
         """A new row of `model` below `parent`, or a new inspection; the first one takes the client_id that was sent."""
@@ -61,7 +62,7 @@ class OperationContext:
         if client_id is not None and self._rows.find(Reference(model, client_id, is_client_id=True)) is not None:
             raise taken()
         row: Row = self._recorder.create(model, values, root)
-        _bound_document(row, {})
+        self._bound_document(row, {})
         protect(row)
         if client_id is not None:
             self._rows.add_client_id(row)
@@ -75,7 +76,7 @@ class OperationContext:
         _require_fields(row, values)
         former = _document_of(row)
         if self._recorder.change(row, {name: read_only(value) for name, value in values.items()}):
-            _bound_document(row, former)
+            self._bound_document(row, former)
             protect(row)
         self._rows.forget_children(type(row))
 
@@ -105,6 +106,17 @@ class OperationContext:
                 "the handler's `rows`."
             )
 
+    def _bound_document(self, row: Row, former: Fields) -> None:
+        """Raise `Rejected` if a row's document has grown over its limit (contract, section 0)."""
+        document, limit = _document_of(row), self._max_document_bytes
+        if not document or document is former:
+            return
+        size = len(orjson.dumps(document))
+        # One that is too large already, because the limit was higher once, may still shrink.
+        if size > limit and size > len(orjson.dumps(former)):
+            message = f"This change would make it {size} bytes of JSON; at most {limit} are kept."
+            raise Rejected("invalid", "Invalid payload", message, details={str(entity_of(row).document): [message]})
+
 
 def _require_fields(row: Row, values: Iterable[str]) -> None:
     """Refuse names that are no fields: nobody would see such a change, and a merge would write over it in silence."""
@@ -116,15 +128,3 @@ def _require_fields(row: Row, values: Iterable[str]) -> None:
 def _document_of(row: Row) -> Fields:
     name = entity_of(row).document
     return getattr(row, name) if name else {}
-
-
-def _bound_document(row: Row, former: Fields) -> None:
-    """Raise `Rejected` if a row's document has grown over its limit (contract, section 0)."""
-    document, limit = _document_of(row), current_settings().max_form_bytes
-    if not document or document is former:
-        return
-    size = len(orjson.dumps(document))
-    # One that is too large already, because the limit was higher once, may still shrink.
-    if size > limit and size > len(orjson.dumps(former)):
-        message = f"This change would make it {size} bytes of JSON; at most {limit} are kept."
-        raise Rejected("invalid", "Invalid payload", message, details={str(entity_of(row).document): [message]})
