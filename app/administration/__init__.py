@@ -19,6 +19,15 @@ from app.administration.corrections import (
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.rows import (
+    ShownRow,
+    ShownValue,
+    models_shown,
+    rows_below,
+    show,
+    show_row,
+    title_of,
+)
 from app.administration.schemas import (
     InspectionChangeSchema,
     NewFormTemplateSchema,
@@ -38,6 +47,8 @@ __all__ = [
     "NewInspectionSchema",
     "NewUserSchema",
     "Refused",
+    "ShownRow",
+    "ShownValue",
     "UserChangeSchema",
     "add_template",
     "add_user",
@@ -51,7 +62,12 @@ __all__ = [
     "installed_plugins",
     "installed_types",
     "may_correct",
+    "models_shown",
     "require_admin",
+    "rows_below",
     "serialize_account",
+    "show",
+    "show_row",
     "split_version",
+    "title_of",
 ]

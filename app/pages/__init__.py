@@ -12,9 +12,9 @@ from app.http.errors import ERROR_PAGE
 from app.pages import account, files, first_run, sign_in
 from app.pages.door import init_door
 from app.pages.headers import init_page_headers
-from app.pages.render import render, render_error
+from app.pages.render import render, render_error, render_panel
 
-__all__ = ["init_pages", "render"]
+__all__ = ["init_pages", "render", "render_panel"]
 
 
 def init_pages(app: Flask, settings: Settings) -> None:

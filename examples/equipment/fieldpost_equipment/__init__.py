@@ -49,6 +49,7 @@ item_handler = SyncHandler(
     policy=policies.change,
     changes=fields_to_set,
     apply=record_item,
+    label="Equipment recorded",
     examples=(
         {"type": "equipment", "local_id": "1", "data": {"inspection_id": 1, "tag": "A-1", "details": {"kW": 12}}},
         {"type": "equipment", "local_id": "2", "data": {"id": 1, "details": {"kW": 13}}},
