@@ -18,6 +18,7 @@ from app.administration.corrections import (
 )
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
+from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
 from app.administration.schemas import (
     InspectionChangeSchema,
@@ -29,11 +30,13 @@ from app.administration.schemas import (
 from app.administration.settings import effective_settings, installed_plugins, installed_types
 
 __all__ = [
+    "ORDERS",
     "Applied",
     "Conflict",
     "Correction",
     "Form",
     "InspectionChangeSchema",
+    "InspectionListSchema",
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
@@ -51,7 +54,9 @@ __all__ = [
     "installed_plugins",
     "installed_types",
     "may_correct",
+    "order_of",
     "require_admin",
+    "select_inspections",
     "serialize_account",
     "split_version",
 ]
