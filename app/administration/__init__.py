@@ -18,6 +18,7 @@ from app.administration.corrections import (
 )
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
+from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
 from app.administration.rows import (
     ShownRow,
@@ -38,11 +39,13 @@ from app.administration.schemas import (
 from app.administration.settings import effective_settings, installed_plugins, installed_types
 
 __all__ = [
+    "ORDERS",
     "Applied",
     "Conflict",
     "Correction",
     "Form",
     "InspectionChangeSchema",
+    "InspectionListSchema",
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
@@ -63,8 +66,10 @@ __all__ = [
     "installed_types",
     "may_correct",
     "models_shown",
+    "order_of",
     "require_admin",
     "rows_below",
+    "select_inspections",
     "serialize_account",
     "show",
     "show_row",
