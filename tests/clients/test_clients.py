@@ -2,6 +2,7 @@
 overwritten, nothing lost.
 
 The situations are in `scenarios/situations.mjs`. Each client goes through them in one process of Node.js.
+tus-js-client has situations of its own, in tests/outsider/test_resumable_uploads.py.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from tests.clients.conftest import NODE
+from tests.support.node import NODE, run_scenario
 
 SITUATIONS = (
     "a second edit before the answer",
@@ -36,24 +36,7 @@ Faults = dict[str, str]
 def go_through(server: dict[str, str], workshop: Path) -> Callable[[str], Faults]:
     """Situation -> what went wrong in it, for a client; empty where nothing did."""
 
-    @cache
-    def faults(client: str) -> Faults:
-        report = workshop / f"{client}.xml"
-        command = [NODE, "--test-force-exit", "--test-timeout=60000"]
-        command += ["--test-reporter=junit", f"--test-reporter-destination={report}"]
-        done = subprocess.run(
-            [*command, str(workshop / "scenarios" / f"{client}.mjs")],
-            env=server,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        cases = list(ElementTree.parse(report).iter("testcase"))
-        assert cases, done.stdout + done.stderr
-        return {case.attrib["name"]: "".join(case.itertext()).strip() for case in cases}
-
-    return faults
+    return cache(lambda client: run_scenario(workshop, client, server))
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
