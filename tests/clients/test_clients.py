@@ -53,12 +53,14 @@ def test_a_compiler_finds_wrong_items_with_the_types_made_of_our_document(
     server: dict[str, str], workshop: Path
 ) -> None:
     document = f"{server['FIELDPOST_URL']}/api/v1/openapi.json"
-    in_node(workshop, "openapi-typescript/bin/cli.js", document, "-o", "modules/schema.d.ts")
+    told = in_node(workshop, "openapi-typescript/bin/cli.js", document, "-o", "modules/schema.d.ts")
+    assert "⚠" not in told, told
     in_node(workshop, "typescript/bin/tsc", "--project", ".")
 
 
-def in_node(workshop: Path, program: str, *arguments: str) -> None:
-    """Run a package's program, which must succeed."""
+def in_node(workshop: Path, program: str, *arguments: str) -> str:
+    """The output of a package's program, which must succeed."""
     command = [NODE, f"node_modules/{program}", *arguments]
     done = subprocess.run(command, cwd=workshop, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
