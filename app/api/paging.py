@@ -9,7 +9,7 @@ from marshmallow import Schema, validate
 from sqlalchemy import Select, func
 from sqlalchemy.orm import Session
 
-from app.api.fields import QueryNumber
+from app.administration.fields import QueryNumber
 from app.core.values import MAX_INTEGER, JsonObject, Values
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""`flask demo`: data to try Fieldpost with."""
+"""`fieldpost demo`: data to try Fieldpost with."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 from sqlalchemy import select
 
 from app.accounts.users import add_user
-from app.api.administration.form_templates import add_template
-from app.api.administration.inspections import create_inspection
+from app.administration.form_templates import add_template
+from app.administration.inspections import create_inspection
 from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.clock import now

@@ -1,4 +1,4 @@
-"""`flask ledger prune`: remove the oldest part of the ledger."""
+"""`fieldpost ledger prune`: remove the oldest part of the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask maintenance`: all upkeep in one command, for cron. Without it nothing is removed."""
+"""`fieldpost maintenance`: all upkeep in one command, for cron. Without it nothing is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask plugins`: lists, checks and removes plugins, and writes new ones and their migrations."""
+"""`fieldpost plugins`: lists, checks and removes plugins, and writes new ones and their migrations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
+from app.administration.settings import installed_types
 from app.cli.data import require_file, with_data
 from app.core.database.engine import db
 from app.core.host.checks.plugins import PLUGIN_NAME
@@ -37,10 +38,9 @@ def plugins_group(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     rows = [("TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY")]
-    for name, registered in sorted(current_registry().handlers.items()):
-        handler = registered.handler
+    for handler, distribution, version in installed_types():
         aliases = ",".join(handler.aliases) or "-"
-        rows.append((name, aliases, registered.distribution, registered.version, _path(handler.policy)))
+        rows.append((handler.type, aliases, distribution, version, _path(handler.policy)))
     _print_table(rows)
 
 

@@ -1,4 +1,4 @@
-"""`flask storage check|gc`: rows without bytes, bytes without rows, and the removal of bytes that nobody needs."""
+"""`fieldpost storage check|gc`: rows without bytes, bytes without rows, and the removal of bytes that nobody needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flask users …`: the first administrator, forgotten passwords, people who leave."""
+"""`fieldpost users …`: the first administrator, forgotten passwords, people who leave."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.accounts.emails import normalized_email
 from app.accounts.sign_ins import end_sign_ins_of, sign_ins_of
 from app.accounts.users import add_user, change_user
-from app.api.fields import line
+from app.administration.fields import line
 from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.clock import to_wire

@@ -30,7 +30,7 @@ MAXIMUM_WORKERS = 1000
 def setting(
     default: Any, meaning: str, *, secret: bool = False, minimum: int | None = None, maximum: int | None = None
 ) -> Any:
-    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `flask config`."""
+    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `fieldpost config`."""
     return field(
         default=default, metadata={"meaning": meaning, "secret": secret, "minimum": minimum, "maximum": maximum}
     )

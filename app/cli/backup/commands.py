@@ -1,4 +1,4 @@
-"""`flask backup`, `flask restore` and `flask new-history`."""
+"""`fieldpost backup`, `fieldpost restore` and `fieldpost new-history`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from app.core.host.registry import Registry
 from app.core.host.watch import UNWATCHED, Watch
 from app.core.ledger.entries import Key, Remembered, StatedChange
 from app.core.ledger.history import PastChange
-from app.core.ledger.record import Origin, Recorder
+from app.core.ledger.record import DEVICE_DOOR, Origin, Recorder
 from app.core.sync.answers import Answer
 from app.core.sync.bounds import Shown
 from app.core.sync.conflicts import Change, Step
@@ -115,6 +115,9 @@ class Attempt:
         return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
     def write(self) -> None:
-        """Write everything that the operations have stated, and when the user has synced."""
+        """Write everything that the operations have stated, and, for a device, when the user has synced."""
+        self.recorder.write(*([self._last_sync()] if self.recorder.origin.door == DEVICE_DOOR else []))
+
+    def _last_sync(self) -> Write:
         last_sync = {"user_id": self.recorder.origin.user_id, "last_sync": self.recorder.now}
-        self.recorder.write(Write(kind="put", table=table_of(UserSync), names=tuple(last_sync), rows=[last_sync]))
+        return Write(kind="put", table=table_of(UserSync), names=tuple(last_sync), rows=[last_sync])

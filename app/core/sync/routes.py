@@ -13,6 +13,7 @@ from app import policies
 from app.clock import now, to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
+from app.core.ledger.record import DEVICE_DOOR
 from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
@@ -39,7 +40,7 @@ def push() -> Response:
     body, is_suspect = read_envelope(request)
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
-    result = process_batch(Batch(items=items, origin=origin_of_request("sync"), registry=registry))
+    result = process_batch(Batch(items=items, origin=origin_of_request(DEVICE_DOOR), registry=registry))
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
 
 
