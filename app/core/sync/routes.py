@@ -11,17 +11,20 @@ from sqlalchemy import case, func, select
 
 from app import policies
 from app.clock import now, to_wire
+from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
+from app.core.sync.device_reports import DeviceReportSchema, read_report, report_write
 from app.core.sync.items import read_items
 from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
 from app.core.sync.type_schemas import sync_type
-from app.http.body import read_envelope
+from app.errors import InvalidError
+from app.http.body import read_envelope, read_json
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
-from app.openapi.shapes import TEXT, with_description
-from app.web import answer, described, origin_of_request, signed_in_user
+from app.openapi.shapes import TEXT, TRUE, obj, with_description
+from app.web import answer, described, origin_of_request, signed_in_user, unit_of_work
 
 blueprint = Blueprint("sync", __name__)
 
@@ -39,8 +42,24 @@ def push() -> Response:
     body, is_suspect = read_envelope(request)
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
-    result = process_batch(Batch(items=items, origin=origin_of_request("sync"), registry=registry))
+    report, faults = read_report(body.get("device"))
+    result = process_batch(Batch(items=items, origin=origin_of_request("sync"), registry=registry, report=report))
+    if faults:
+        result["device_details"] = faults
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
+
+
+@blueprint.post("/sync/device")
+@described(body=DeviceReportSchema, answer=obj(success=TRUE, message=TEXT))
+def report_device() -> Response:
+    """What the device says of itself, when there is nothing to send."""
+    report, faults = read_report(read_json(request))
+    if report is None or faults:
+        raise InvalidError(extra={"details": faults})
+    write = report_write(origin_of_request("sync"), report, now(), is_batch=False)
+    if write is not None:
+        unit_of_work(lambda _unit_id: database_of(db.session()).write(db.session.connection(), [write]))
+    return jsonify({"success": True, "message": "Report noted" if write else "This sign-in named no device"})
 
 
 @blueprint.get("/sync/types")
