@@ -287,6 +287,8 @@ class SyncHandler:
     rows: Mapping[str, Target] = field(default_factory=dict)
     #: Rows that `apply` only looks at: share lock, no policy, never shown to the client.
     reads: Mapping[str, Target] = field(default_factory=dict)
+    #: Keys of the payload with lists of client_ids: those of further rows, of these models, that a create makes.
+    makes: Mapping[str, Model] = field(default_factory=dict)
     #: `data -> fields to set`; None: the data as they are; returning `{}`: cannot be merged;
     #: returning `NOTHING_TO_SET`: changes nothing, and so is never a conflict.
     changes: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None

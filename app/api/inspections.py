@@ -9,14 +9,14 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app import policies
-from app.api.administration import inspections as administration
-from app.api.administration.inspections import models_below, serialize_inspection, serialize_rows
+from app.administration import inspections as administration
+from app.administration.fields import split_version
+from app.administration.inspections import serialize_inspection, serialize_rows
+from app.administration.schemas import InspectionChangeSchema, NewInspectionSchema
 from app.api.blueprint import admins_only
-from app.api.fields import split_version
-from app.api.inspection_schemas import InspectionChangeSchema, InspectionQuerySchema, NewInspectionSchema
+from app.api.inspection_query import InspectionQuerySchema
 from app.api.paging import read_page
 from app.core.database.engine import db
-from app.core.host.registry import current_registry
 from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection
@@ -82,8 +82,7 @@ def change_inspection(body: Values, key: int | str) -> Response:
 @admins_only
 def delete_inspection(key: int | str) -> Response:
     """Delete an inspection and everything below it. The bytes of its attachments are kept for their period."""
-    plugin_models = models_below(current_registry().models.values())
-    inspection_id = administration.delete_inspection(origin_of_request(), key, plugin_models)
+    inspection_id = administration.delete_inspection(origin_of_request(), key)
     return answer({"id": inspection_id}, "Inspection deleted successfully")
 
 

@@ -12,8 +12,8 @@ from flask.cli import with_appcontext
 from sqlalchemy import select
 
 from app.accounts.users import add_user
-from app.api.administration.form_templates import add_template
-from app.api.administration.inspections import create_inspection
+from app.administration.form_templates import add_template
+from app.administration.inspections import create_inspection
 from app.cli.failures import reported_failures
 from app.clock import now
 from app.config import current_settings

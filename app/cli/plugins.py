@@ -14,6 +14,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
+from app.administration.settings import installed_types
 from app.core.database.engine import db
 from app.core.host.checks.plugins import PLUGIN_NAME
 from app.core.host.drift import find_drift
@@ -36,10 +37,9 @@ def plugins_group(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     rows = [("TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY")]
-    for name, registered in sorted(current_registry().handlers.items()):
-        handler = registered.handler
+    for handler, distribution, version in installed_types():
         aliases = ",".join(handler.aliases) or "-"
-        rows.append((name, aliases, registered.distribution, registered.version, _path(handler.policy)))
+        rows.append((handler.type, aliases, distribution, version, _path(handler.policy)))
     _print_table(rows)
 
 

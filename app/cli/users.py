@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.accounts.emails import normalized_email
 from app.accounts.users import add_user, change_user
-from app.api.fields import line
+from app.administration.fields import line
 from app.cli.failures import reported_failures
 from app.core.database.engine import db
 from app.core.ledger.record import Origin

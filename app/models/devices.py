@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
 from app.core.database.types import UTCDateTime
+from app.core.values import JsonObject
 
 #: The namespace of the ids of devices, made for them.
 DEVICES = UUID("5b0c8a3e-52a4-4c53-9d1c-0e0f5a8e7d41")
@@ -18,9 +19,9 @@ DEVICES = UUID("5b0c8a3e-52a4-4c53-9d1c-0e0f5a8e7d41")
 DELAYS = (60, 600, 3_600, 21_600, 86_400, 172_800, 604_800)
 
 
-def device_key(user_id: int, device_id: str) -> str:
-    """The id of the row of a device, which follows from whose it is: two people on one phone have a row each."""
-    return str(uuid5(DEVICES, f"{user_id}/{device_id}"))
+def device_head(user_id: int, device_id: str) -> JsonObject:
+    """The columns that name the row of a device. Its id follows from whose it is: two people on one phone have two."""
+    return {"id": str(uuid5(DEVICES, f"{user_id}/{device_id}")), "user_id": user_id, "device_id": device_id}
 
 
 class Device(db.Model):  # type: ignore[name-defined, misc]

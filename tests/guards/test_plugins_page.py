@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import Counter
 
-from app import clock, errors, models, pages, plugin_api, policies, testing, web
+from app import administration, clock, errors, models, pages, plugin_api, policies, testing, web
 from app.config import Settings, environment_name
 from app.core.database import protocol
 from app.core.database import session as restriction
@@ -118,6 +118,7 @@ def test_what_may_be_imported_is_there() -> None:
     known: dict[str, Any] = {
         "app.plugin_api": plugin_api, "app.models": models, "app.policies": policies, "app.clock": clock,
         "app.web": web, "app.errors": errors, "app.testing": testing, "app.pages": pages,
+        "app.administration": administration,
     }  # fmt: skip
     for package, module in known.items():
         assert [name for name in listed[package] if not hasattr(module, name)] == [], package

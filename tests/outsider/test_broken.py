@@ -72,6 +72,7 @@ FINDINGS = [
     ("target_via", "its target is not a by_id(…) that is always there."),
     ("rows_list", "its rows are not a mapping of names to by_id(…), via(…) or children(…). State one."),
     ("rows_twice", "x stand in both rows and reads. Name each row once."),
+    ("makes_templates", "its makes are not a mapping of keys to models with a client_id. State those of the rows."),
     ("no_entity", "the model 'Plain' has no `__entity__ = Entity(…)`. Give it one."),
     ("rootless", "FormTemplate stands below no inspection, which says who may. Inherit app.models.Syncable."),
     ("one_key", "the key 'id' names rows of both FormFill and Inspection. Give each by_id(…) a key of its own."),

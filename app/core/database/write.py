@@ -69,7 +69,9 @@ def on_conflict(kind: str, table: Table, names: tuple[str, ...]) -> str:
     if kind == "insert":
         return ""
     key = primary_key(table)
-    values = _sums(table, names) if kind == "add" else {name: f"excluded.{quoted(name)}" for name in names if name != key}
+    values = (
+        _sums(table, names) if kind == "add" else {name: f"excluded.{quoted(name)}" for name in names if name != key}
+    )
     assignments = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
     return f" ON CONFLICT ({quoted(key)}) DO UPDATE SET {assignments}"
 

@@ -18,11 +18,11 @@ from app.core.host.registry import Registry
 from app.core.host.watch import UNWATCHED, Watch
 from app.core.ledger.entries import Key, Remembered, StatedChange
 from app.core.ledger.history import PastChange
-from app.core.ledger.record import Origin, Recorder
+from app.core.ledger.record import DEVICE_DOOR, Origin, Recorder
 from app.core.sync.answers import Answer
 from app.core.sync.bounds import Shown
 from app.core.sync.conflicts import Change, Step
-from app.core.sync.device_reports import report_write
+from app.core.sync.device_reports import report_writes
 from app.core.sync.hours import hour_counts
 from app.core.sync.items import Item
 from app.core.sync.rows import Rows
@@ -120,16 +120,14 @@ class Attempt:
         return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
     def write(self) -> None:
-        """Write everything that the operations have stated, and what is known of the device and of the hour."""
-        self.recorder.write(*self._notes())
+        """Write everything that the operations have stated, and, for a device, what is known of it and of the hour."""
+        self.recorder.write(*(self._notes() if self.recorder.origin.door == DEVICE_DOOR else ()))
 
     def _notes(self) -> Iterator[Write]:
         """When the user has synced, what the device says of itself, and the counts of the hour."""
         origin, moment = self.recorder.origin, self.recorder.now
         last_sync = {"user_id": origin.user_id, "last_sync": moment}
         yield Write(kind="put", table=table_of(UserSync), names=tuple(last_sync), rows=[last_sync])
-        yield hour_counts(self.batch.items, self.answers, moment)
+        yield hour_counts(self.batch.items, self.answers, moment, self.recorder.unit_id)
         if self.batch.report is not None:
-            report = report_write(origin, self.batch.report, moment, is_batch=True)
-            if report is not None:
-                yield report
+            yield from report_writes(origin, self.batch.report, moment, is_batch=True)

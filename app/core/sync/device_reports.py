@@ -1,8 +1,8 @@
-"""What a device says of itself: the object `device` beside `sync_items`, and `POST /sync/device` (contract, section 12)."""
+"""What a device says of itself: `device` beside `sync_items`, and `POST /sync/device` (contract, section 12)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from app.core.ledger.record import Origin
 from app.core.values import MAX_INTEGER, TimestampField, Values
 from app.http.body import details_of, find_unstorable
 from app.models import Device
-from app.models.devices import device_key
+from app.models.devices import device_head
 
 #: The longest text of a report but for its last error.
 LONGEST = 255
@@ -77,20 +77,18 @@ def read_report(sent: object) -> tuple[Values | None, Mapping[str, Any]]:
         return good, details_of(error)
 
 
-def report_write(origin: Origin, report: Values, moment: datetime, *, is_batch: bool) -> Write | None:
-    """Stores a report; None where the sign-in named no device, which could not be told from the user's others."""
+def report_writes(origin: Origin, report: Values, moment: datetime, *, is_batch: bool) -> Iterator[Write]:
+    """Stores a report, unless the sign-in named no device: it could not be told from the user's others."""
     if origin.user_id is None or not origin.device_id:
-        return None
+        return
     row = {
-        "id": device_key(origin.user_id, origin.device_id),
-        "user_id": origin.user_id,
-        "device_id": origin.device_id,
+        **device_head(origin.user_id, origin.device_id),
         "reported_at": moment,
         **({"last_batch_at": moment} if is_batch else {}),
         **{name: report.get(name) for name in REPORTED},
         "clock_offset_ms": _offset(report.get("clock"), moment),
     }
-    return Write(kind="put", table=table_of(Device), names=tuple(row), rows=[row])
+    yield Write(kind="put", table=table_of(Device), names=tuple(row), rows=[row])
 
 
 def _offset(clock: datetime | None, moment: datetime) -> int | None:

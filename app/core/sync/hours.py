@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,9 +13,6 @@ from app.core.sync.answers import Answer
 from app.core.sync.items import Item
 from app.models import DELAYS, SyncHour
 
-#: Batches that end at once add to different rows, because the second would wait until the first is durable.
-SLOTS = 16
-
 #: The codes of refusals that are counted by themselves; plugins have others.
 CODES = frozenset({"forbidden", "invalid", "not_found", "invalid_type", "handler_failed"})
 
@@ -27,11 +23,17 @@ COUNTS = (
 )
 
 
-def hour_counts(items: Iterable[Item], answers: Iterable[Answer], moment: datetime) -> Write:
-    """Adds a batch to the counts of its hour."""
-    counted = Counter(name for item, answer in zip(items, answers, strict=True) for name in _counts_of(item, answer, moment))
+def hour_counts(items: Iterable[Item], answers: Iterable[Answer], moment: datetime, unit_id: str) -> Write:
+    """Adds a batch to the counts of its hour.
+
+    Batches that end at once add to different rows, because the second would wait until the first is durable: an hour
+    has sixteen rows, after the first digit of the unit's id.
+    """
+    counted = Counter(
+        name for item, answer in zip(items, answers, strict=True) for name in _counts_of(item, answer, moment)
+    )
     hour = moment.replace(minute=0, second=0, microsecond=0)
-    key = f"{hour:%Y-%m-%dT%H}/{random.randrange(SLOTS)}"  # noqa: S311
+    key = f"{hour:%Y-%m-%dT%H}/{unit_id[0]}"
     row = {"id": key, "hour": hour, **{name: counted[name] for name in COUNTS}, "batches": 1}
     return Write(kind="add", table=table_of(SyncHour), names=tuple(row), rows=[row])
 

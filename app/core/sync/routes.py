@@ -14,9 +14,10 @@ from app.clock import now, to_wire
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
+from app.core.ledger.record import DEVICE_DOOR
 from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
-from app.core.sync.device_reports import DeviceReportSchema, read_report, report_write
+from app.core.sync.device_reports import DeviceReportSchema, read_report, report_writes
 from app.core.sync.items import read_items
 from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
 from app.core.sync.type_schemas import sync_type
@@ -43,7 +44,7 @@ def push() -> Response:
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
     report, faults = read_report(body.get("device"))
-    result = process_batch(Batch(items=items, origin=origin_of_request("sync"), registry=registry, report=report))
+    result = process_batch(Batch(items=items, origin=origin_of_request(DEVICE_DOOR), registry=registry, report=report))
     if faults:
         result["device_details"] = faults
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
@@ -56,10 +57,9 @@ def report_device() -> Response:
     report, faults = read_report(read_json(request))
     if report is None or faults:
         raise InvalidError(extra={"details": faults})
-    write = report_write(origin_of_request("sync"), report, now(), is_batch=False)
-    if write is not None:
-        unit_of_work(lambda _unit_id: database_of(db.session()).write(db.session.connection(), [write]))
-    return jsonify({"success": True, "message": "Report noted" if write else "This sign-in named no device"})
+    writes = list(report_writes(origin_of_request(DEVICE_DOOR), report, now(), is_batch=False))
+    unit_of_work(lambda _unit_id: database_of(db.session()).write(db.session.connection(), writes))
+    return jsonify({"success": True, "message": "Report noted" if writes else "This sign-in named no device"})
 
 
 @blueprint.get("/sync/types")

@@ -30,8 +30,8 @@ export class Place {
   }
 
   /** An inspection of the technician, with one form fill. */
-  async newInspection() {
-    const body = { date: "2024-03-15", form_template_ids: [template.id], assignee_id: this.technician.id };
+  async newInspection(people = { assignee_id: this.technician.id }) {
+    const body = { date: "2024-03-15", form_template_ids: [template.id], ...people };
     const { inspection, form_fills } = (await inOffice("POST", "/inspections", body)).data;
     const formFill = { ...form_fills[0], key: String(form_fills[0].id), form_template_id: template.id };
     await this.editInOffice(formFill, START);
@@ -50,6 +50,17 @@ export class Place {
 
   async deleteInOffice(inspection) {
     await inOffice("DELETE", `/inspections/${inspection.id}`);
+  }
+
+  /** The technician sees from now on only the inspections of their own. Cursors from before end with it. */
+  async takeTheRole() {
+    await inOffice("PATCH", `/users/${this.technician.id}`, { role: "user" });
+  }
+
+  /** When the technician made the changes of a form fill, by the device's clock, oldest first. */
+  async timesOfChanges(key) {
+    const { history } = (await inOffice("GET", `/form_fills/${key}/history`)).data;
+    return history.filter(({ user_id }) => user_id === this.technician.id).map(({ made_at }) => made_at).reverse();
   }
 
   /** Key -> data, of all form fills of these inspections on the server. */

@@ -53,6 +53,7 @@ target_optional = handler("target_optional", target=by_id(FormFill, optional=Tru
 target_via = handler("target_via", target=via(FormFill, column="form_fill_id"))
 rows_list = handler("rows_list", rows=[by_id(FormFill)])
 rows_twice = handler("rows_twice", rows={"x": by_id(FormFill, "x")}, reads={"x": by_id(FormFill, "x")})
+makes_templates = handler("makes_templates", makes={"template_ids": FormTemplate})
 no_entity = handler("no_entity", target=by_id(Plain))
 rootless = handler("rootless", rows={"template": by_id(FormTemplate, "form_template_id")})
 one_key = handler("one_key", rows={"inspection": by_id(Inspection)})
