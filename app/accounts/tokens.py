@@ -237,7 +237,7 @@ def _latest_use() -> datetime:
 
 
 def _device(user_id: int, device_id: str | None) -> Iterator[Write]:
-    """The device's row, for one that has none yet (contract, section 12)."""
+    """The device's row, for one that has none yet (contract, section 13)."""
     if device_id is not None:
         head = device_head(user_id, device_id)
         yield Write(kind="put", table=table_of(Device), names=tuple(head), rows=[head])

@@ -1,4 +1,4 @@
-"""The devices on which people have signed in: their reports, which are late, their sign-out (contract, section 12)."""
+"""The devices on which people have signed in: their reports, which are late, their sign-out (contract, section 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How syncing goes: the counts of a period, by hour or by day, from the counts of each hour (contract, section 12)."""
+"""How syncing goes: the counts of a period, by hour or by day, from the counts of each hour (contract, section 13)."""
 
 from __future__ import annotations
 

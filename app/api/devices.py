@@ -1,4 +1,4 @@
-"""Devices: `GET /devices`, `DELETE /devices/:id/sign_ins` (contract, section 12)."""
+"""Devices: `GET /devices`, `DELETE /devices/:id/sign_ins` (contract, section 13)."""
 
 from __future__ import annotations
 

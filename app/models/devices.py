@@ -1,4 +1,4 @@
-"""Devices as they report themselves, and how many operations came in an hour (contract, section 12)."""
+"""Devices as they report themselves, and how many operations came in an hour (contract, section 13)."""
 
 from __future__ import annotations
 

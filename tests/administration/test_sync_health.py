@@ -1,8 +1,8 @@
-"""How syncing goes, from counts that are written with each batch (contract, section 12)."""
+"""How syncing goes, from counts that are written with each batch (contract, section 13)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -29,7 +29,7 @@ def phone(sign_in: SignIn, tech: User) -> Callable[[], FlaskClient]:
 
 
 @pytest.fixture
-def health(app: Flask, admin: User) -> Iterator[Any]:
+def health(app: Flask, admin: User) -> Any:
     """`health(days)`: the counts, as an administrator gets them."""
 
     def health(days: int = 1, user: User = admin) -> SyncHealth:

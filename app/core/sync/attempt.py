@@ -41,7 +41,7 @@ class Batch:
     origin: Origin
     registry: Registry
     watch: Watch = UNWATCHED
-    #: What the device says of itself, where it says anything (contract, section 12).
+    #: What the device says of itself, where it says anything (contract, section 13).
     report: Values | None = None
     #: Indexes of operations whose handler did not end: they are not tried again.
     late: set[int] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""What a device says of itself: `device` beside `sync_items`, and `POST /sync/device` (contract, section 12)."""
+"""What a device says of itself: `device` beside `sync_items`, and `POST /sync/device` (contract, section 13)."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
 from app.core.sync.device_reports import DeviceReportSchema, read_report, report_writes
 from app.core.sync.items import read_items
-from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
+from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, REPORTED, TYPES, batch, batch_examples, status_answer
 from app.core.sync.type_schemas import sync_type
 from app.errors import InvalidError
-from app.http.body import read_envelope, read_json
+from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
-from app.openapi.shapes import TEXT, TRUE, obj, with_description
+from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, origin_of_request, signed_in_user, unit_of_work
 
 blueprint = Blueprint("sync", __name__)
@@ -51,15 +51,17 @@ def push() -> Response:
 
 
 @blueprint.post("/sync/device")
-@described(body=DeviceReportSchema, answer=obj(success=TRUE, message=TEXT))
+@described(body=DeviceReportSchema, answer=REPORTED)
 def report_device() -> Response:
     """What the device says of itself, when there is nothing to send."""
-    report, faults = read_report(read_json(request))
-    if report is None or faults:
-        raise InvalidError(extra={"details": faults})
+    sent, _ = read_envelope(request)
+    report, faults = read_report(sent)
+    if report is None:
+        raise InvalidError(message="Send an object; each of its keys may be left out.")
     writes = list(report_writes(origin_of_request(DEVICE_DOOR), report, now(), is_batch=False))
     unit_of_work(lambda _unit_id: database_of(db.session()).write(db.session.connection(), writes))
-    return jsonify({"success": True, "message": "Report noted" if writes else "This sign-in named no device"})
+    noted = "Report noted" if writes else "Nothing noted: this sign-in named no device"
+    return jsonify({"success": True, "message": noted, **({"device_details": faults} if faults else {})})
 
 
 @blueprint.get("/sync/types")
