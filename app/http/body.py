@@ -210,7 +210,7 @@ def parse_json(body: bytes, *, depth: int) -> tuple[Any, bool]:
 
 
 def needs_check(body: bytes) -> bool:
-    """Whether the values of a text that orjson accepts must be looked at; otherwise at most they are nested too deep."""
+    """Whether the values of a text that orjson accepts must be looked at. If not, they may still be nested too deep."""
     return SUSPECT_ESCAPE.search(body) is not None or may_have_large_integer(body)
 
 
