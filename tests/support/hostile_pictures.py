@@ -38,7 +38,7 @@ def png_of(size: tuple[int, int], rows: bytes, *more: bytes, depth: int = 8, col
 
 
 def zeros(size: int) -> bytes:
-    """`size` compressed zeros. A mebibyte of them is compressed once, and repeated: after each the coder begins anew."""
+    """`size` compressed zeros: one compressed mebibyte of them again and again. The coder begins anew after each."""
     count, rest = divmod(size, 2**20)
     coder = zlib.compressobj(6, wbits=-15)
     piece = coder.compress(bytes(2**20)) + coder.flush(zlib.Z_FULL_FLUSH)

@@ -15,9 +15,9 @@ from tests.support.hostile_pictures import HOSTILE
 
 SECONDS, MEGABYTES = 3, 300
 
-#: For each path on a line: reads the picture as an upload does, and makes its thumbnail if it is one. Prints what became
-#: of it, the processor time and the peak of memory. Each picture has a process, which begins as a copy of one that has
-#: loaded the code. The peak is that of the copy (VmHWM), all that was loaded included.
+#: For each path on a line: reads the picture as an upload does, and makes its thumbnail if it is one. Prints what
+#: became of it, the processor time and the peak of memory. Each picture has a process, which begins as a copy of one
+#: that has loaded the code. The peak is that of the copy (VmHWM), all that was loaded included.
 MEASURE = """
 import json, os, resource, sys, time
 from pathlib import Path
