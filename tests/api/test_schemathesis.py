@@ -2,8 +2,8 @@
 
 All of its checks: statuses, headers, types and schemas of answers, errors for bad data, none for good data, sign-in,
 methods, and chains of calls. Beside them that every error has a code which the document names for that call. Only
-`POST /sync` answers bad items with 200: that each has its `invalid` entry is a check of ours. `POST /sync/device` leaves
-wrong values out, and names them.
+`POST /sync` answers bad items with 200: that each has its `invalid` entry is a check of ours. `POST /sync/device`
+leaves wrong values out, and names them.
 """
 
 from __future__ import annotations
