@@ -19,7 +19,8 @@ from typing import NamedTuple
 import brotli
 from playwright.sync_api import sync_playwright
 
-from tests.support.npm import SHARE, NotFetchedError, alone, npm_package
+from tests.support.node import SHARE
+from tests.support.npm import NotFetchedError, alone, npm_package
 
 #: Names of the program where a system or a person has installed it.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
