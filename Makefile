@@ -73,12 +73,12 @@ clean:  ## Remove the environment and what was built.
 		{ echo "Fieldpost needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python setup.cfg pyproject.toml constraints.txt
-	$(INSTALL) --editable .
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml constraints.txt plugins/console/setup.cfg
+	$(INSTALL) --editable . --editable plugins/console
 	@touch $@
 
-.venv/installed-dev: .venv/bin/python setup.cfg pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[dev,docs]'
+.venv/installed-dev: .venv/bin/python setup.cfg pyproject.toml constraints.txt plugins/console/setup.cfg
+	$(INSTALL) --editable '.[dev,docs]' --editable plugins/console
 	@touch $@ .venv/installed
 
 .venv/share/$(MERMAID).min.js: | .venv/installed-dev

@@ -31,8 +31,8 @@ def init_cors(app: Flask, settings: Settings) -> None:
         if origin != "*" and not ORIGIN.fullmatch(origin):
             raise ConfigurationError(
                 f"FIELDPOST_CORS_ORIGINS: {origin!r} is no origin. Use `https://app.example.com` or "
-                "`capacitor://localhost`, in lower case, without a path or wildcards, several separated by commas, "
-                "or `*` for all."
+                "`capacitor://localhost`, in lower case, without a path or wildcards, several separated by commas, or "
+                "`*` for all."
             )
     app.before_request(_answer_preflight)
     CORS(

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.api.administration import inspections as administration
+from app.administration import inspections as administration
 from app.clock import to_wire
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault

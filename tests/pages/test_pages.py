@@ -39,8 +39,16 @@ def change(browser: Browser, current: str = PASSWORD, new: str = NEW, repeated: 
     return answer.status_code, answer.text
 
 
-def test_the_start_page_leads_to_the_sign_in_and_then_to_my_account(app: Flask, browser: Browser) -> None:
+def test_the_start_page_leads_to_the_sign_in_and_then_to_the_first_page_of_the_menu(
+    app: Flask, browser: Browser
+) -> None:
     assert Browser(app).get("/").location == "/sign-in"
+    assert (browser.get("/").location or "").startswith("/console/")
+
+
+def test_without_a_menu_the_start_page_is_my_account(app: Flask, browser: Browser) -> None:
+    current_registry = app.extensions["fieldpost.registry"]
+    current_registry.installed.clear()
     assert browser.get("/").location == "/my-account"
 
 

@@ -55,6 +55,7 @@ item_handler = SyncHandler(
     policy=policies.change,
     changes=fields_to_set,
     apply=record_item,
+    label="Equipment recorded",
     examples=(
         {
             "type": "equipment",

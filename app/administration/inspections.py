@@ -10,6 +10,7 @@ from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session
 
 from app.accounts.administrators import lock_users, require_still_admin
+from app.core.host.registry import current_registry
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
@@ -88,11 +89,10 @@ def change_inspection(origin: Origin, key: int | str, values: Values, version: d
     return record("inspection_change", origin, work, lock_first=_lock_people(origin, values))
 
 
-def delete_inspection(origin: Origin, key: int | str, plugin_models: Iterable[Model]) -> int:
+def delete_inspection(origin: Origin, key: int | str) -> int:
     """Delete an inspection with its form fills and plugins' rows. Attachments are marked as deleted, their bytes kept.
 
-    Returns its id. `key`: its id or client_id. `plugin_models`: plugins' models with rows below inspections, in the
-    order of their table names.
+    Returns its id. `key`: its id or client_id. Raises `NotFoundError`.
     """
 
     def work(recorder: Recorder) -> int:
@@ -100,7 +100,7 @@ def delete_inspection(origin: Origin, key: int | str, plugin_models: Iterable[Mo
         session = recorder.session
         inspection = _locked_inspection(session, key)
         # Locked from the top down in the one lock order, deleted from the bottom up.
-        models: list[Model] = [FormFill, Attachment, *plugin_models]
+        models: list[Model] = [FormFill, Attachment, *models_below(current_registry().models.values())]
         below = [_locked_below(session, model, inspection.id) for model in models]
         for row in (row for rows in reversed(below) for row in rows):
             recorder.delete(row)

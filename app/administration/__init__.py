@@ -1,0 +1,78 @@
+"""The work of administrators and the office, called alike by REST, pages and the command line (contract, section 8).
+
+Every function that writes asks for the right by itself, in the transaction that writes. Pages of plugins import these
+names from here.
+"""
+
+from app.accounts.administrators import require_admin
+from app.accounts.users import add_user, change_user, serialize_account
+from app.administration.corrections import (
+    Applied,
+    Conflict,
+    Correction,
+    Form,
+    Refused,
+    apply_in_office,
+    form_of,
+    may_correct,
+)
+from app.administration.fields import split_version
+from app.administration.form_templates import add_template
+from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
+from app.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.rows import (
+    ShownRow,
+    ShownValue,
+    models_shown,
+    rows_below,
+    show,
+    show_row,
+    title_of,
+)
+from app.administration.schemas import (
+    InspectionChangeSchema,
+    NewFormTemplateSchema,
+    NewInspectionSchema,
+    NewUserSchema,
+    UserChangeSchema,
+)
+from app.administration.settings import effective_settings, installed_plugins, installed_types
+
+__all__ = [
+    "ORDERS",
+    "Applied",
+    "Conflict",
+    "Correction",
+    "Form",
+    "InspectionChangeSchema",
+    "InspectionListSchema",
+    "NewFormTemplateSchema",
+    "NewInspectionSchema",
+    "NewUserSchema",
+    "Refused",
+    "ShownRow",
+    "ShownValue",
+    "UserChangeSchema",
+    "add_template",
+    "add_user",
+    "apply_in_office",
+    "change_inspection",
+    "change_user",
+    "create_inspection",
+    "delete_inspection",
+    "effective_settings",
+    "form_of",
+    "installed_plugins",
+    "installed_types",
+    "may_correct",
+    "models_shown",
+    "order_of",
+    "require_admin",
+    "rows_below",
+    "select_inspections",
+    "serialize_account",
+    "show",
+    "show_row",
+    "split_version",
+    "title_of",
+]
