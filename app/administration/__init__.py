@@ -21,6 +21,15 @@ from app.administration.fields import split_version
 from app.administration.form_templates import add_template
 from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.rows import (
+    ShownRow,
+    ShownValue,
+    models_shown,
+    rows_below,
+    show,
+    show_row,
+    title_of,
+)
 from app.administration.schemas import (
     InspectionChangeSchema,
     NewFormTemplateSchema,
@@ -43,6 +52,8 @@ __all__ = [
     "NewInspectionSchema",
     "NewUserSchema",
     "Refused",
+    "ShownRow",
+    "ShownValue",
     "UserChangeSchema",
     "add_template",
     "add_user",
@@ -57,9 +68,14 @@ __all__ = [
     "installed_plugins",
     "installed_types",
     "may_correct",
+    "models_shown",
     "order_of",
     "require_admin",
+    "rows_below",
     "select_inspections",
     "serialize_account",
+    "show",
+    "show_row",
     "split_version",
+    "title_of",
 ]

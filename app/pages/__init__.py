@@ -14,9 +14,9 @@ from app.pages.door import init_door
 from app.pages.headers import init_page_headers
 from app.pages.icons import icon
 from app.pages.language import gettext, init_language, ngettext
-from app.pages.render import render, render_error
+from app.pages.render import render, render_error, render_panel
 
-__all__ = ["gettext", "init_pages", "ngettext", "render"]
+__all__ = ["gettext", "init_pages", "ngettext", "render", "render_panel"]
 
 
 def init_pages(app: Flask, settings: Settings) -> None:

@@ -44,9 +44,9 @@ PACKAGE = Path(__file__).parent.parent
 MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
 
 
-def create_app(overrides: Mapping[str, str] | None, clock: Clock | None) -> Flask:
+def create_app(overrides: Mapping[str, str] | None, clock: Clock | None, makes_data: bool) -> Flask:
     """A ready application: see `app.create_app`."""
-    settings = load_settings({**os.environ, **(overrides or {})})
+    settings = load_settings({**os.environ, **(overrides or {})}, makes_data=makes_data)
     logs.configure_logging(settings)
     app = Flask("fieldpost", static_folder=None, template_folder=None)
     app.extensions |= {"fieldpost.settings": settings, "fieldpost.clock": clock or system_clock}

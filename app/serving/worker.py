@@ -38,7 +38,7 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
     `cfg.threads` threads work at the same time. Beside them each connection may have one that waits for its client.
     """
 
-    #: Set by `gunicorn.conf.py`.
+    #: Set by `gunicorn_conf.py`.
     patience: ClassVar[Patience] = Patience()
 
     @classmethod

@@ -94,6 +94,13 @@ def test_wrong_password_and_unknown_email_get_the_same_answer(client: FlaskClien
     assert bodies[0] == bodies[1] == bodies[2]
 
 
+def test_the_hash_for_unknown_emails_is_of_the_kind_that_passwords_have() -> None:
+    from app.accounts.passwords import _NOBODY, hash_password
+
+    assert _NOBODY.split("$")[:4] == hash_password(PASSWORD).split("$")[:4]
+    assert [len(part) for part in _NOBODY.split("$")] == [len(part) for part in hash_password(PASSWORD).split("$")]
+
+
 def test_an_unknown_email_takes_as_long_as_a_wrong_password(
     environment: dict[str, str], clock: SettableClock, app: Flask, world: World
 ) -> None:

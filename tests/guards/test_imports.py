@@ -25,6 +25,8 @@ FLOORS = [
         "app.errors",
         "app.config",
         "app.clock",
+        "app.core.done",
+        "app.core.environment_file",
         "app.core.private_files",
         "app.core.settings",
         "app.core.values",

@@ -38,6 +38,9 @@ OWN = "A complete plugin"
 
 APP = modules("app")
 
+#: The module that makes an application when it is imported.
+ENTRY_POINT = "app.serving.wsgi"
+
 
 def section(heading: str) -> str:
     """The text below a heading, as far as the next of its level or above."""
@@ -134,7 +137,7 @@ def test_what_may_be_imported_is_there() -> None:
 
 def kinds() -> list[Kind]:
     """All kinds of findings that stop a start, from every module of the server."""
-    named = [import_module(name) for name in APP if not name.startswith("app.cli.templates")]
+    named = [import_module(name) for name in APP if not name.startswith(("app.cli.templates", ENTRY_POINT))]
     return [each for module in named for each in vars(module).values() if isinstance(each, Kind)]
 
 

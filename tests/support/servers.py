@@ -65,16 +65,19 @@ def start(environment: Mapping[str, str], *arguments: str, prefix: Sequence[str]
     """
     command = [*prefix, sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    url = f"http://127.0.0.1:{environment['PORT']}/healthz"
+    wait_for(f"http://127.0.0.1:{environment['PORT']}", process)
+    return process
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server of this process answers."""
     # A machine that runs many tests at once may take long.
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, f"gunicorn ended with {process.returncode}"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return process
-        except OSError:
-            time.sleep(0.05)
+        with suppress(OSError), urllib.request.urlopen(f"{address}/healthz", timeout=5):
+            return
+        time.sleep(0.05)
     raise AssertionError("gunicorn did not answer within 60 seconds")
 
 
