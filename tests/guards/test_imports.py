@@ -32,7 +32,7 @@ FLOORS = [
     {"app.web", "app.accounts", "app.http.cors", "app.http.errors"},
     {"app.administration", "app.core.sync", "app.feed", "app.attachments", "app.pages"},
     {"app.api", "app.cli", "app.testing", "app.openapi.document", "app.openapi.routes"},
-    {"app", "app.serving"},
+    {"app", "app.moving", "app.serving"},
 ]
 
 #: Packages that hold nothing but other packages: they import nothing.
