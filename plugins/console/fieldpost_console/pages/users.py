@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, flash, redirect, request, url_for
 from marshmallow import Schema, ValidationError
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.administration import (
@@ -40,9 +40,9 @@ def users() -> Response:
     """The users, by name; `q` is part of a name or an address."""
     require_admin(signed_in_user())
     q, role, state = (request.args.get(name, "") for name in ("q", "role", "state"))
-    statement = select(*COLUMNS)
+    statement: Select[Any] = select(*COLUMNS)
     if q:
-        statement = statement.where(or_(column.icontains(q, autoescape=True) for column in (User.name, User.email)))
+        statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in (User.name, User.email))))
     if role in ROLES:
         statement = statement.where(User.role == role)
     if state in ("active", "inactive"):
