@@ -8,7 +8,8 @@ from typing import Any
 
 from flask import Response, flash, redirect, request, url_for
 from marshmallow import Schema, ValidationError
-from sqlalchemy import Select, or_, select
+from sqlalchemy import or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.administration import (
@@ -26,7 +27,14 @@ from app.web import origin_of_request, signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.keyset import Keys, read_key_page
 
-COLUMNS = (User.id, User.name, User.email, User.role, User.active, User.created_at)
+COLUMNS: Sequence[InstrumentedAttribute[Any]] = (
+    User.id,
+    User.name,
+    User.email,
+    User.role,
+    User.active,
+    User.created_at,
+)
 
 #: The characters of a random password. None of them looks like another.
 CHARACTERS = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -40,7 +48,7 @@ def users() -> Response:
     """The users, by name; `q` is part of a name or an address."""
     require_admin(signed_in_user())
     q, role, state = (request.args.get(name, "") for name in ("q", "role", "state"))
-    statement: Select[Any] = select(*COLUMNS)
+    statement = select(*COLUMNS)
     if q:
         statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in (User.name, User.email))))
     if role in ROLES:
