@@ -6,6 +6,7 @@ names from here.
 
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
+from app.administration.assignments import Assignment, assign_inspections
 from app.administration.corrections import (
     Applied,
     Conflict,
@@ -41,6 +42,7 @@ from app.administration.settings import effective_settings, installed_plugins, i
 __all__ = [
     "ORDERS",
     "Applied",
+    "Assignment",
     "Conflict",
     "Correction",
     "Form",
@@ -56,6 +58,7 @@ __all__ = [
     "add_template",
     "add_user",
     "apply_in_office",
+    "assign_inspections",
     "change_inspection",
     "change_user",
     "create_inspection",
