@@ -20,7 +20,14 @@ from app.administration.corrections import (
 from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
-from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
+from app.administration.inspection_list import (
+    ORDERS,
+    InspectionListSchema,
+    inspection_conditions,
+    order_of,
+    select_inspections,
+    sight_of,
+)
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
 from app.administration.rows import (
     ShownRow,
@@ -69,6 +76,7 @@ __all__ = [
     "delete_inspection",
     "effective_settings",
     "form_of",
+    "inspection_conditions",
     "installed_plugins",
     "installed_types",
     "may_correct",
@@ -82,6 +90,7 @@ __all__ = [
     "serialize_device",
     "show",
     "show_row",
+    "sight_of",
     "sign_out_device",
     "split_version",
     "sync_health",

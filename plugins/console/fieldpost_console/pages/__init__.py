@@ -2,13 +2,25 @@
 
 from app import policies
 from app.plugin_api import MenuEntry
-from fieldpost_console.pages import assigning, devices, ending, inspections, new_inspection, plugins, users
+from fieldpost_console.pages import assigning, devices, ending, inspections, new_inspection, plugins, today, users
 from fieldpost_console.pages.blueprint import blueprint
 
-__all__ = ["MENU", "assigning", "blueprint", "devices", "ending", "inspections", "new_inspection", "plugins", "users"]
+__all__ = [
+    "MENU",
+    "assigning",
+    "blueprint",
+    "devices",
+    "ending",
+    "inspections",
+    "new_inspection",
+    "plugins",
+    "today",
+    "users",
+]
 
 #: In the order of the menu. Labels are translated where they are shown.
 MENU = (
+    MenuEntry(label="Today", endpoint="console.today"),
     MenuEntry(label="Inspections", endpoint="console.inspections"),
     MenuEntry(label="Devices", endpoint="console.devices"),
     MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
