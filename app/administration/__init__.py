@@ -7,6 +7,16 @@ names from here.
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
 from app.administration.assignments import Assignment, assign_inspections
+from app.administration.changes import (
+    PastChange,
+    PastChanges,
+    Place,
+    RowName,
+    changes_of,
+    compare,
+    label_of_type,
+    rows_named,
+)
 from app.administration.corrections import (
     Applied,
     Conflict,
@@ -29,6 +39,7 @@ from app.administration.rows import (
     show,
     show_row,
     title_of,
+    words,
 )
 from app.administration.schemas import (
     InspectionChangeSchema,
@@ -51,7 +62,11 @@ __all__ = [
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
+    "PastChange",
+    "PastChanges",
+    "Place",
     "Refused",
+    "RowName",
     "ShownRow",
     "ShownValue",
     "UserChangeSchema",
@@ -61,21 +76,26 @@ __all__ = [
     "assign_inspections",
     "change_inspection",
     "change_user",
+    "changes_of",
+    "compare",
     "create_inspection",
     "delete_inspection",
     "effective_settings",
     "form_of",
     "installed_plugins",
     "installed_types",
+    "label_of_type",
     "may_correct",
     "models_shown",
     "order_of",
     "require_admin",
     "rows_below",
+    "rows_named",
     "select_inspections",
     "serialize_account",
     "show",
     "show_row",
     "split_version",
     "title_of",
+    "words",
 ]
