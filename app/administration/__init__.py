@@ -27,6 +27,7 @@ from app.administration.corrections import (
     form_of,
     may_correct,
 )
+from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
 from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
@@ -49,6 +50,7 @@ from app.administration.schemas import (
     UserChangeSchema,
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
+from app.administration.sync_health import SyncHealth, sync_health
 
 __all__ = [
     "ORDERS",
@@ -69,6 +71,7 @@ __all__ = [
     "RowName",
     "ShownRow",
     "ShownValue",
+    "SyncHealth",
     "UserChangeSchema",
     "add_template",
     "add_user",
@@ -78,6 +81,7 @@ __all__ = [
     "change_user",
     "changes_of",
     "compare",
+    "count_late_devices",
     "create_inspection",
     "delete_inspection",
     "effective_settings",
@@ -91,11 +95,15 @@ __all__ = [
     "require_admin",
     "rows_below",
     "rows_named",
+    "select_devices",
     "select_inspections",
     "serialize_account",
+    "serialize_device",
     "show",
     "show_row",
+    "sign_out_device",
     "split_version",
+    "sync_health",
     "title_of",
     "words",
 ]

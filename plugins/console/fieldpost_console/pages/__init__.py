@@ -1,7 +1,19 @@
 """The pages of the console, a module a subject, and their menu."""
 
+from app import policies
 from app.plugin_api import MenuEntry
-from fieldpost_console.pages import assigning, correction, ending, inspection, inspections, new_inspection, pictures
+from fieldpost_console.pages import (
+    assigning,
+    correction,
+    devices,
+    ending,
+    inspection,
+    inspections,
+    new_inspection,
+    pictures,
+    plugins,
+    users,
+)
 from fieldpost_console.pages.blueprint import blueprint
 
 __all__ = [
@@ -9,12 +21,21 @@ __all__ = [
     "assigning",
     "blueprint",
     "correction",
+    "devices",
     "ending",
     "inspection",
     "inspections",
     "new_inspection",
     "pictures",
+    "plugins",
+    "users",
 ]
 
 #: In the order of the menu. Labels are translated where they are shown.
-MENU = (MenuEntry(label="Inspections", endpoint="console.inspections"),)
+MENU = (
+    MenuEntry(label="Inspections", endpoint="console.inspections"),
+    MenuEntry(label="Devices", endpoint="console.devices"),
+    MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
+    MenuEntry(label="Users", endpoint="console.users", who=policies.is_admin),
+    MenuEntry(label="Plugins", endpoint="console.plugins", who=policies.is_admin),
+)
