@@ -51,6 +51,7 @@ from app.administration.schemas import (
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
 from app.administration.sync_health import SyncHealth, sync_health
+from app.models.form_labels import readable
 
 __all__ = [
     "ORDERS",
@@ -92,6 +93,7 @@ __all__ = [
     "may_correct",
     "models_shown",
     "order_of",
+    "readable",
     "require_admin",
     "rows_below",
     "rows_named",

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from flask import Response, request, url_for
+from flask import Response, redirect, request, url_for
 from sqlalchemy import select
+from werkzeug.wrappers import Response as BaseResponse
 
 from app import policies
 from app.administration import (
@@ -25,6 +26,7 @@ from app.administration import (
     label_of_type,
     may_correct,
     models_shown,
+    readable,
     rows_below,
     rows_named,
     show,
@@ -130,7 +132,7 @@ def _groups(root: Inspection) -> Iterator[Group]:
         if last is not None:
             more = url_for("console.inspection", inspection_id=root.id, entity=entity.name, after=last)
         if rows:
-            yield Group(entity.name, label_of_type(entity.name), [card_of(row) for row in rows], more)
+            yield Group(entity.name, readable(entity.name), [card_of(row) for row in rows], more)
 
 
 def _read_key(model: Any, text: str | None) -> Any:
@@ -166,13 +168,13 @@ def history(inspection_id: int) -> Response:
 
 
 @blueprint.get(f"{ONE}/compare")
-def comparison(inspection_id: int) -> Response:
-    """Two versions of a row: the fields that differ between them."""
+def comparison(inspection_id: int) -> BaseResponse:
+    """Two versions of a row: the fields that differ between them. They are chosen in the history."""
     root = visible_inspection(inspection_id)
     name = _read_row_name()
-    ends = sorted(_read_number(request.args.get(end, "")) for end in ("older", "newer"))
     if name is None:
-        raise NotFoundError("There is no such row")
+        return redirect(url_for("console.history", inspection_id=root.id), 303)
+    ends = sorted(_read_number(request.args.get(end, "")) for end in ("older", "newer"))
     row = rows_named(db.session(), root, [name]).get(name)
     shown = None if row is None else show_row(row)
     differences = compare(db.session(), root.id, name, *ends)
@@ -222,7 +224,7 @@ def _told(root: Inspection, changes: list[PastChange]) -> list[Told]:
 
 
 def _title(name: RowName, shown: ShownRow | None) -> str:
-    return f"{label_of_type(name.entity)} {name.entity_id}" if shown is None else shown.title
+    return f"{readable(name.entity)} {name.entity_id}" if shown is None else shown.title
 
 
 def _in_words(
@@ -239,7 +241,7 @@ def _in_words(
             _cut(words(change[side], label), longest) if change.get(side) is not None else None
             for side in ("old", "new")
         ]
-        lines.append((text or label_of_type(name), values[0], values[1]))
+        lines.append((text or readable(name), values[0], values[1]))
     return lines
 
 
