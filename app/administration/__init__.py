@@ -7,6 +7,16 @@ names from here.
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
 from app.administration.assignments import Assignment, assign_inspections
+from app.administration.changes import (
+    PastChange,
+    PastChanges,
+    Place,
+    RowName,
+    changes_of,
+    compare,
+    label_of_type,
+    rows_named,
+)
 from app.administration.corrections import (
     Applied,
     Conflict,
@@ -37,6 +47,7 @@ from app.administration.rows import (
     show,
     show_row,
     title_of,
+    words,
 )
 from app.administration.schemas import (
     InspectionChangeSchema,
@@ -47,6 +58,7 @@ from app.administration.schemas import (
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
 from app.administration.sync_health import SyncHealth, sync_health
+from app.models.form_labels import readable
 
 __all__ = [
     "ORDERS",
@@ -60,7 +72,11 @@ __all__ = [
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
+    "PastChange",
+    "PastChanges",
+    "Place",
     "Refused",
+    "RowName",
     "ShownRow",
     "ShownValue",
     "SyncHealth",
@@ -71,6 +87,8 @@ __all__ = [
     "assign_inspections",
     "change_inspection",
     "change_user",
+    "changes_of",
+    "compare",
     "count_late_devices",
     "create_inspection",
     "delete_inspection",
@@ -79,11 +97,14 @@ __all__ = [
     "inspection_conditions",
     "installed_plugins",
     "installed_types",
+    "label_of_type",
     "may_correct",
     "models_shown",
     "order_of",
+    "readable",
     "require_admin",
     "rows_below",
+    "rows_named",
     "select_devices",
     "select_inspections",
     "serialize_account",
@@ -95,4 +116,5 @@ __all__ = [
     "split_version",
     "sync_health",
     "title_of",
+    "words",
 ]

@@ -2,17 +2,32 @@
 
 from app import policies
 from app.plugin_api import MenuEntry
-from fieldpost_console.pages import assigning, devices, ending, inspections, new_inspection, plugins, today, users
+from fieldpost_console.pages import (
+    assigning,
+    correction,
+    devices,
+    ending,
+    inspection,
+    inspections,
+    new_inspection,
+    pictures,
+    plugins,
+    today,
+    users,
+)
 from fieldpost_console.pages.blueprint import blueprint
 
 __all__ = [
     "MENU",
     "assigning",
     "blueprint",
+    "correction",
     "devices",
     "ending",
+    "inspection",
     "inspections",
     "new_inspection",
+    "pictures",
     "plugins",
     "today",
     "users",
