@@ -83,13 +83,16 @@ def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
     )
 
 
-def created_row(payload: Payload, keys: CoreKeys, handler: SyncHandler) -> Reference | None:
-    """The row that a create names by its client_id, also where the rest of its keys could not be read."""
-    client_id = keys.client_id or payload.get("client_id")
+def created_rows(payload: Payload, keys: CoreKeys, handler: SyncHandler) -> set[Reference]:
+    """The rows that a create names by their client_ids, also where the rest of its keys could not be read."""
     is_create = keys.target is None and not any(payload.get(key) is not None for key in handler.target.keys)
-    if not is_create or not isinstance(client_id, str) or not takes_client_id(handler):
-        return None
-    return Reference(handler.target.model, client_id.lower(), is_client_id=True)
+    if not is_create or not takes_client_id(handler):
+        return set()
+    named = [(handler.target.model, keys.client_id or payload.get("client_id"))]
+    for key, model in handler.makes.items():
+        client_ids = payload.get(key)
+        named += [(model, client_id) for client_id in client_ids] if isinstance(client_ids, list) else []
+    return {Reference(model, one.lower(), is_client_id=True) for model, one in named if isinstance(one, str)}
 
 
 @cache
