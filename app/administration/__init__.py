@@ -6,6 +6,7 @@ names from here.
 
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
+from app.administration.assignments import Assignment, assign_inspections
 from app.administration.corrections import (
     Applied,
     Conflict,
@@ -16,6 +17,7 @@ from app.administration.corrections import (
     form_of,
     may_correct,
 )
+from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
 from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
@@ -37,10 +39,12 @@ from app.administration.schemas import (
     UserChangeSchema,
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
+from app.administration.sync_health import SyncHealth, sync_health
 
 __all__ = [
     "ORDERS",
     "Applied",
+    "Assignment",
     "Conflict",
     "Correction",
     "Form",
@@ -52,12 +56,15 @@ __all__ = [
     "Refused",
     "ShownRow",
     "ShownValue",
+    "SyncHealth",
     "UserChangeSchema",
     "add_template",
     "add_user",
     "apply_in_office",
+    "assign_inspections",
     "change_inspection",
     "change_user",
+    "count_late_devices",
     "create_inspection",
     "delete_inspection",
     "effective_settings",
@@ -69,10 +76,14 @@ __all__ = [
     "order_of",
     "require_admin",
     "rows_below",
+    "select_devices",
     "select_inspections",
     "serialize_account",
+    "serialize_device",
     "show",
     "show_row",
+    "sign_out_device",
     "split_version",
+    "sync_health",
     "title_of",
 ]

@@ -25,7 +25,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, JsonObject
+from app.core.values import MAX_INTEGER, JsonObject, may_have_large_integer
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
 
 #: Bytes read from the connection at a time. gunicorn copies its whole read-ahead buffer for each piece, so small pieces
@@ -35,9 +35,8 @@ PIECE = 256 * 1024
 #: A gzip body usually has one member. RFC 1952 allows more, and a bomb has thousands of empty ones.
 MAX_MEMBERS = 100
 
-#: A text that orjson accepts and that contains none of these is clean, except that it may be too deep. Its values need
-#: no check: an integer out of range has at least 16 digits, and NUL and surrogates come only as escapes.
-SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
+#: NUL and surrogates, as they stand in a text that orjson accepts.
+SUSPECT_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 
 #: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -227,11 +226,16 @@ def parse_json(body: bytes, *, depth: int) -> tuple[Any, bool]:
     containers that are nested more than `depth` deep, without their content.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
-    if SUSPECT.search(body) is None:
+    if not needs_check(body):
         with suppress(ValueError):
             value = orjson.loads(body)
             return value, _depth(value) > depth
     return _parse_slowly(body, depth), True
+
+
+def needs_check(body: bytes) -> bool:
+    """Whether the values of a text that orjson accepts must be looked at. If not, they may still be nested too deep."""
+    return SUSPECT_ESCAPE.search(body) is not None or may_have_large_integer(body)
 
 
 def _parse_slowly(body: bytes, depth: int) -> Any:

@@ -6,6 +6,7 @@ shows that they still behave as this module needs.
 
 from __future__ import annotations
 
+import errno
 import select
 import sys
 import time
@@ -69,7 +70,13 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
         """
         if self.cfg.workers > 1:
             time.sleep(PAUSE * min(self.nr_conns, MOST_PAUSES))
-        super().accept(listener)
+        try:
+            super().accept(listener)
+        except OSError as error:
+            # The master has closed the ports, and is about to end this worker.
+            if error.errno != errno.EINVAL:
+                raise
+            self.set_accept_enabled(False)
 
     def handle(self, conn: Connection) -> object:
         """Answer requests of a connection in a thread; True if the connection is kept open.

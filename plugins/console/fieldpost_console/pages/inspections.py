@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, request
-from marshmallow import ValidationError
+from flask import Response
 from sqlalchemy import func, select
 
 from app import policies
-from app.administration import ORDERS, InspectionListSchema, select_inspections
+from app.administration import ORDERS, select_inspections
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User, db
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.filters import MOST_COUNTED, count_up_to, given_filters, read_filters
 from fieldpost_console.pages.keyset import Keys, read_key_page
 from fieldpost_console.pages.people import people, technicians
-
-#: A list counts no further: the number above it becomes *more than …*.
-MOST_COUNTED = 1000
 
 #: Templates to choose from, newest first.
 MOST_TEMPLATES = 200
@@ -58,26 +55,6 @@ def inspections() -> Response:
         photos=_numbers(Attachment, ids),
         **choices_of(user),
     )
-
-
-def given_filters() -> dict[str, str]:
-    """The filters as the address has them, those left empty aside."""
-    return {name: value for name, value in request.args.items() if value and name not in ("before", "after")}
-
-
-def read_filters() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The filters of the request's address, and the faults of those that mean nothing, which do not count."""
-    try:
-        return InspectionListSchema().load(given_filters()), {}
-    except ValidationError as error:
-        valid = error.valid_data if isinstance(error.valid_data, dict) else {}
-        return {"sort": "newest", **valid}, error.messages_dict
-
-
-def count_up_to(statement: Any, most: int) -> int:
-    """How many rows `statement` selects; `most` + 1 stands for more than `most`."""
-    few = statement.limit(most + 1).subquery()
-    return db.session.scalar(select(func.count()).select_from(few)) or 0
 
 
 def names_of(rows: Sequence[Any]) -> dict[int, str]:
