@@ -1,16 +1,5 @@
-"""The WSGI entry point: `gunicorn wsgi:app`, `flask --app wsgi …`."""
+"""The WSGI entry point of a checkout: `gunicorn wsgi:app`, `flask --app wsgi …`."""
 
-import gc
-from importlib import import_module
-from typing import TYPE_CHECKING
+from app.serving.wsgi import app
 
-if TYPE_CHECKING:
-    from flask import Flask
-
-# Nearly all that loading makes stays: to look for garbage in it, now or later, would take a fifth of each start.
-gc.disable()
-try:
-    app: "Flask" = import_module("app.serving.start").start()
-    gc.freeze()
-finally:
-    gc.enable()
+__all__ = ["app"]

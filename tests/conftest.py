@@ -7,6 +7,7 @@ A test that uses a database runs on SQLite and on PostgreSQL; `--database` choos
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -100,6 +101,7 @@ LONG = (
     "tests/exactly_once/",
     "tests/attachments/storage/",
     "tests/cli/test_plugins.py",
+    "tests/browser/",
     "tests/serving/",
     "tests/core/sync/",
     "tests/core/host/test_migrations.py",
@@ -107,6 +109,10 @@ LONG = (
     "tests/test_",
     "tests/cli/",
 )
+
+
+#: How the reason of a skipped test begins if this machine has not got the thing that it tests.
+NOT_TESTED = "NOT TESTED: "
 
 
 def turn_of(item: pytest.Item) -> int:
@@ -124,6 +130,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in red how many tests did not run for want of something that they test."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    for reason, times in Counter(reasons).items():
+        if (text := reason.removeprefix("Skipped: ")).startswith(NOT_TESTED):
+            terminalreporter.write_line(f"{text} ({times} tests)", red=True, bold=True)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from marshmallow import ValidationError, fields, validate
 from sqlalchemy import or_, select
 
 from app import policies
+from app.administration.fields import BodySchema
 from app.api.blueprint import wrong_id
-from app.api.fields import BodySchema
 from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings

@@ -6,7 +6,7 @@ from flask import Response
 from sqlalchemy import select
 
 from app import policies
-from app.api.administration.inspections import serialize_rows
+from app.administration.inspections import serialize_rows
 from app.core.database.engine import db
 from app.errors import NotFoundError
 from app.models import FormFill, Inspection

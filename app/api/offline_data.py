@@ -10,7 +10,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from app import policies
-from app.api.administration.inspections import models_below
+from app.administration.inspections import models_below
 from app.api.canonical import canonical_json, canonical_object
 from app.clock import now, to_wire
 from app.core.database.engine import db

@@ -5,42 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flask import Response
-from marshmallow import fields, validate
 from sqlalchemy import select
 
 from app.accounts import users as administration
-from app.accounts.passwords import LONGEST, SHORTEST
 from app.accounts.users import add_user, serialize_account
+from app.administration.fields import split_version
+from app.administration.schemas import NewUserSchema, UserChangeSchema
 from app.api.blueprint import admins_only
-from app.api.fields import BodySchema, ChangeSchema, EmailField, StrictBoolean, line, split_version
 from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
 from app.core.values import JsonObject, Values
 from app.errors import NotFoundError
-from app.models import ROLES, User
+from app.models import User
 from app.openapi.shapes import ACCOUNT, obj, page_of
 from app.web import RestBlueprint, answer, described, origin_of_request
 
 blueprint = RestBlueprint("users", __name__, description="People who sign in")
-
-
-class NewUserSchema(BodySchema):
-    """The body of `POST /users`."""
-
-    email = EmailField(required=True, validate=validate.Length(1, 255))
-    name = line(required=True)
-    role = fields.String(required=True, validate=validate.OneOf(ROLES))
-    password = fields.String(required=True, validate=validate.Length(SHORTEST, LONGEST))
-    active = StrictBoolean(load_default=True)
-
-
-class UserChangeSchema(ChangeSchema):
-    """The body of `PATCH /users/:id`."""
-
-    name = line()
-    role = fields.String(validate=validate.OneOf(ROLES))
-    password = fields.String(validate=validate.Length(SHORTEST, LONGEST))
-    active = StrictBoolean()
 
 
 @blueprint.get("/users")

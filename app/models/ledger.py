@@ -38,7 +38,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: The door through which it came: `sync`, `upload`, `rest`, `page` or `cli`.
+    #: The door through which it came: `sync`, `upload`, `rest`, `page`, `office` or `cli`.
     door: Mapped[str] = mapped_column(String(16))
     #: None: the command line.
     user_id: Mapped[int | None] = mapped_column(BigId)

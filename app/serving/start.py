@@ -23,10 +23,11 @@ APP_LOAD_ERROR = 4
 
 def start() -> Flask:
     """The application of this process. A process that cannot start says why, and ends."""
+    is_command = click.get_current_context(silent=True) is not None
     try:
-        app = create_app(None, None)
-        # Not on the command line, where `flask db upgrade` must work, and nobody starts an ended process again.
-        if click.get_current_context(silent=True) is None:
+        app = create_app(None, None, makes_data=not is_command)
+        # Not on the command line, where `db upgrade` must work, and nobody starts an ended process again.
+        if not is_command:
             _prepare_to_serve(app)
     except StartError as error:
         print(f"Fieldpost cannot start. {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """`inspection`: make an inspection, or change the status and the notes of one (contract, section 3.3)."""
 
-from app.models import FormTemplate, Inspection
+from app.models import FormFill, FormTemplate, Inspection
 from app.plugin_api import SyncHandler, by_id
 from plugins.inspections.apply import make_or_edit
 from plugins.inspections.policy import may_change
@@ -13,9 +13,11 @@ handler = SyncHandler(
     schema=InspectionSchema,
     target=by_id(Inspection, is_new_root=True),
     reads={"form_templates": by_id(FormTemplate, "form_template_ids", optional=True, most=MOST_TEMPLATES)},
+    makes={"form_fill_client_ids": FormFill},
     policy=may_change,
     changes=fields_to_set,
     apply=make_or_edit,
+    label="Inspection changed",
     examples=(
         {
             "type": "inspection",

@@ -15,6 +15,8 @@ FLOORS = [
         "app.errors",
         "app.config",
         "app.clock",
+        "app.core.done",
+        "app.core.environment_file",
         "app.core.private_files",
         "app.core.settings",
         "app.core.values",
@@ -28,9 +30,9 @@ FLOORS = [
     {"app.models", "app.core.host", "app.attachments.storage"},
     {"app.policies", "app.core.ledger"},
     {"app.web", "app.accounts", "app.http.cors", "app.http.errors"},
-    {"app.core.sync", "app.feed", "app.attachments", "app.pages"},
+    {"app.administration", "app.core.sync", "app.feed", "app.attachments", "app.pages"},
     {"app.api", "app.cli", "app.testing", "app.openapi.document", "app.openapi.routes"},
-    {"app", "app.serving"},
+    {"app", "app.moving", "app.serving"},
 ]
 
 #: Packages that hold nothing but other packages: they import nothing.
@@ -39,7 +41,7 @@ SHELVES = {"app.core", "app.http"}
 #: What a plugin may use everywhere, what only its routes and its upkeep may, and what only its pages may.
 FOR_PLUGINS = ("app.plugin_api", "app.errors", "app.models", "app.policies", "app.clock", "app.attachments")
 FOR_ROUTES = (*FOR_PLUGINS, "app.web")
-FOR_PAGES = (*FOR_ROUTES, "app.pages")
+FOR_PAGES = (*FOR_ROUTES, "app.pages", "app.administration")
 
 
 @cache

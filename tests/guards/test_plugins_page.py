@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import Counter
 
-from app import clock, errors, models, pages, plugin_api, policies, testing, web
+from app import administration, clock, errors, models, pages, plugin_api, policies, testing, web
 from app.config import Settings, environment_name
 from app.core.database import protocol
 from app.core.database import session as restriction
@@ -35,6 +35,9 @@ SOURCES = [path for place in ("examples", "tests/outsider", "plugins") for path 
 
 #: What the tests take from the page itself, and run: `tests/outsider/test_documented.py`.
 OWN = "A complete plugin"
+
+#: The module that makes an application when it is imported.
+ENTRY_POINT = "app.serving.wsgi"
 
 
 def section(heading: str) -> str:
@@ -116,6 +119,7 @@ def test_what_may_be_imported_is_there() -> None:
     known: dict[str, Any] = {
         "app.plugin_api": plugin_api, "app.models": models, "app.policies": policies, "app.clock": clock,
         "app.web": web, "app.errors": errors, "app.testing": testing, "app.pages": pages,
+        "app.administration": administration,
     }  # fmt: skip
     for package, module in known.items():
         assert [name for name in listed[package] if not hasattr(module, name)] == [], package
@@ -131,7 +135,7 @@ def test_what_may_be_imported_is_there() -> None:
 
 def kinds() -> list[Kind]:
     """All kinds of findings that stop a start, from every module of the server."""
-    named = [import_module(name) for name in modules("app") if not name.startswith("app.cli.templates")]
+    named = [import_module(name) for name in modules("app") if not name.startswith(("app.cli.templates", ENTRY_POINT))]
     return [each for module in named for each in vars(module).values() if isinstance(each, Kind)]
 
 

@@ -236,6 +236,35 @@ def test_items_below_a_refused_create_do_not_wait_for_it(device: FlaskClient, ne
     ]
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [{"date": "never"}, {"client_id": "x"}, {"form_template_ids": [999]}, {"form_fill_client_ids": [FORMS[1].upper()]}],
+    ids=["refused by the schema", "no client_id", "no form template", "refused by the handler"],
+)
+def test_nor_do_items_that_name_one_of_its_form_fills(
+    device: FlaskClient, new: dict[str, Any], fault: dict[str, Any]
+) -> None:
+    results = push(device, item({**new, **fault}), item({"id": FORMS[1], "changes": {"a": 1}}, "form_fill"))
+    assert [(entry["code"], entry["retryable"]) for entry in results["errors"][1:]] == [("not_found", False)]
+
+
+@pytest.mark.parametrize("fault", [{"meta": "Berlin"}, {"local_id": ""}], ids=["meta", "local_id"])
+def test_nor_where_it_was_refused_at_the_first_look(
+    device: FlaskClient, new: dict[str, Any], fault: dict[str, Any]
+) -> None:
+    edit_of_a_form = item({"id": FORMS[0], "changes": {"a": 1}}, "form_fill")
+    results = push(device, {**item(new), **fault}, edit_of_a_form)
+    assert [(entry["code"], entry["retryable"]) for entry in results["errors"][1:]] == [("not_found", False)]
+
+
+def test_the_form_fill_of_a_later_create_counts_although_an_earlier_one_was_refused(
+    device: FlaskClient, new: dict[str, Any]
+) -> None:
+    edit_of_a_form = item({"id": FORMS[0], "changes": {"a": 1}}, "form_fill")
+    results = push(device, item({**new, "date": "never"}), item(new), edit_of_a_form)
+    assert [entry["index"] for entry in results["success"]] == [1, 2]
+
+
 def test_the_number_of_statements_does_not_depend_on_the_number_of_inspections(
     world: World, device: FlaskClient, new: dict[str, Any]
 ) -> None:

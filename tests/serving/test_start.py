@@ -24,6 +24,9 @@ BROKEN = [
     ({"FIELDPOST_RATE_LIMIT_STORAGE": "async+memory://"}, "FIELDPOST_RATE_LIMIT_STORAGE cannot be used"),
     ({"FIELDPOST_RATE_LIMIT_STORAGE": "radish://:secret@x"}, "FIELDPOST_RATE_LIMIT_STORAGE cannot be used: 'radish'"),
     ({"DATABASE_URL": "mysql://localhost/fieldpost"}, "DATABASE_URL"),
+    ({"DATABASE_URL": "postgresql://joe:pw@127.0.0.1:notaport/x"}, "DATABASE_URL cannot be read"),
+    ({"DATABASE_URL": "postgresql://joe:open@sesame@127.0.0.1/x"}, "DATABASE_URL has more than one @."),
+    ({"DATABASE_URL": "sqlite:////nonexistent/fieldpost.sqlite3"}, "in /nonexistent, which is no directory"),
 ]
 
 
@@ -93,18 +96,11 @@ def test_gunicorn_refuses_a_number_that_cannot_be_in_one_sentence(tmp_path: Path
     assert list(tmp_path.iterdir()) == [], "no worker was started"
 
 
-UNUSABLE = [
-    ("sqlite:////nonexistent/fieldpost.sqlite3", "unable to open database file"),
-    ("sqlite:////dev/null/fieldpost.sqlite3", "unable to open database file"),
-    ("postgresql://joe:sesame@127.0.0.1:1/none", "connection failed"),
-]
-
-
-@pytest.mark.parametrize(("url", "reason"), UNUSABLE)
-def test_a_command_without_its_database_says_so_and_shows_no_password(tmp_path: Path, url: str, reason: str) -> None:
+def test_a_command_without_its_database_says_so_and_shows_no_password(tmp_path: Path) -> None:
+    url = "postgresql://joe:sesame@127.0.0.1:1/none"
     result = flask(environment_of(tmp_path, DATABASE_URL=url, FIELDPOST_SECRET_KEY="k" * 48), "db", "upgrade")
     assert result.returncode == 1
-    assert f"Error: The database did not do this: {reason}" in result.stderr
+    assert "Error: The database did not do this: connection failed" in result.stderr
     assert "DATABASE_URL" in result.stderr
     assert "Traceback" not in result.stderr
     assert "sesame" not in result.stderr

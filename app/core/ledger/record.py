@@ -44,11 +44,15 @@ THE_USER = _THE_USER.with_for_update(read=True)
 THE_USER_ALONE = _THE_USER.with_for_update(key_share=True)
 
 
+#: The door of batches that devices send.
+DEVICE_DOOR = "sync"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `upload`, `rest`, `page` or `cli`.
+    #: `sync`, `upload`, `rest`, `page`, `office` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None

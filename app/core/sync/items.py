@@ -14,7 +14,7 @@ import orjson
 from app.config import current_settings
 from app.core.host.registry import Registry
 from app.core.ledger.entries import Key
-from app.core.sync.keys import NO_KEYS, CoreKeys, Payload, Reference, created_row
+from app.core.sync.keys import NO_KEYS, CoreKeys, Payload, Reference, created_rows
 from app.core.sync.refusals import REQUIRED, invalid, unknown_type
 from app.core.values import MAX_INTEGER, JsonObject, parse_timestamp
 from app.errors import Rejected, RequestError, TooLargeError
@@ -54,8 +54,8 @@ class Refused:
     #: Empty where there is no type, local_id or payload to take it of.
     fingerprint: str = ""
     rejected: Rejected
-    #: The row that it would have created, under its client_id.
-    created: Reference | None = None
+    #: The rows that it would have created, under their client_ids.
+    created: set[Reference] = field(default_factory=set)
     handler: ClassVar[None] = None
     made_at: ClassVar[None] = None
 
@@ -135,14 +135,14 @@ def _read_item(index: int, element: object, registry: Registry, is_suspect: bool
     return Refused(index=index, type=type_, local_id=local_id, rejected=rejected)
 
 
-def _created_by(element: object, registry: Registry) -> Reference | None:
-    """The row that a refused element would have created, as far as it can be read: later items may name it."""
+def _created_by(element: object, registry: Registry) -> set[Reference]:
+    """The rows that a refused element would have created, as far as they can be read: later items may name them."""
     type_ = element.get("type") if isinstance(element, dict) else None
     handler = registry.routes.get(type_) if isinstance(type_, str) else None
     if handler is None or not isinstance(element, dict):
-        return None
+        return set()
     payload = next((element[name] for name in handler.data_keys if name in element), None)
-    return created_row(payload, NO_KEYS, handler) if isinstance(payload, dict) else None
+    return created_rows(payload, NO_KEYS, handler) if isinstance(payload, dict) else set()
 
 
 def _item_depth() -> int:

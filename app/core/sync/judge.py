@@ -19,7 +19,7 @@ from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
 from app.core.sync.context import OperationContext
 from app.core.sync.items import Item, Refused, Routed, key_of
-from app.core.sync.keys import created_row
+from app.core.sync.keys import created_rows
 from app.core.sync.replay import replay
 from app.core.sync.verdicts import Verdict, decide
 from app.errors import Rejected
@@ -57,10 +57,10 @@ def judge(attempt: Attempt, item: Item) -> Answer:
 def reject(attempt: Attempt, item: Item, rejected: Rejected) -> Answer:
     """The answer to a refused item; it is logged with its code, never with data."""
     answer = answers.rejected(item, rejected)
-    created = item.created if item.handler is None else created_row(item.payload, item.keys, item.handler)
-    if created is not None and not rejected.retryable:
-        # Later items need not wait for this row (contract, section 3.3).
-        attempt.rows.refused.add(created)
+    if not rejected.retryable:
+        # Later items need not wait for these rows (contract, section 3).
+        created = item.created if item.handler is None else created_rows(item.payload, item.keys, item.handler)
+        attempt.rows.refused.update(created)
     logger.info(
         "operation rejected",
         extra={

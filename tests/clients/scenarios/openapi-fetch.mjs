@@ -18,9 +18,10 @@ goThroughSituations(async ({ signIn, line, show }) => {
     store.take((await take(await client.POST("/api/v1/sync", { body: { sync_items } }))).results);
   }
 
-  async function pull() {
-    const query = store.cursor ? { cursor: store.cursor } : {};
-    store.hold((await take(await client.GET("/api/v1/sync/changes", { params: { query } }))).data);
+  async function page(cursor) {
+    const query = cursor ? { cursor } : {};
+    const answer = await client.GET("/api/v1/sync/changes", { params: { query } });
+    return answer.error?.code === "cursor_expired" ? null : (await take(answer)).data;
   }
 
   return {
@@ -28,7 +29,7 @@ goThroughSituations(async ({ signIn, line, show }) => {
     create: async (inspection, form_template_id, data) => store.create(inspection.id, form_template_id, data)[0],
     async sync() {
       for (let turn = 0; turn < 10 && store.unanswered.size > 0; turn += 1) await push().catch(() => {});
-      await pull();
+      await store.pull(page);
     },
     rows: async () => store.seen(),
     async close() {},

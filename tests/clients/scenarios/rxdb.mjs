@@ -17,6 +17,7 @@ const schema = {
     form_template_id: number,
     data: { type: "object" },
     change_id: text,
+    made_at: text,
   },
 };
 

@@ -4,6 +4,7 @@
 // done on the line, `rows()` -> {key: data}, and `close()`. A key is a form fill's client_id, or its id as text.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { Place, START } from "./place.mjs";
 
@@ -35,6 +36,8 @@ function defineSituations(openDevice) {
   async function agree({ place, device, inspection }, expected) {
     assert.deepEqual(await place.onServer([inspection]), expected, "on the server");
     assert.deepEqual(await device.rows(), expected, "on the device");
+    const times = (await Promise.all(Object.keys(expected).map((key) => place.timesOfChanges(key)))).flat();
+    assert.ok(times.every(Boolean), "each change has its time");
   }
 
   function nobodyWasAsked({ line, place }) {
@@ -45,10 +48,14 @@ function defineSituations(openDevice) {
     const { device, formFill, line } = scene;
     line.isDown = true;
     await device.edit(formFill.key, { Location_row_1: "Basement" });
+    const later = Date.now();
+    await sleep(5);
     line.isDown = false;
     line.meanwhile = () => device.edit(formFill.key, { Location_row_1: "Basement, north" });
     await device.sync();
     assert.equal(line.meanwhile, null, "the edit was made while the answer was on its way");
+    const [first, ...more] = (await scene.place.timesOfChanges(formFill.key)).map(Date.parse);
+    assert.ok(first <= later && more.every((time) => time > later), "the times are those of the edits");
     await agree(scene, { [formFill.key]: { ...START, Location_row_1: "Basement, north" } });
     // Back to a value that was sent before: no retry of that edit.
     await device.edit(formFill.key, { Location_row_1: "Basement" });
@@ -142,6 +149,30 @@ function defineSituations(openDevice) {
     const [{ kind, work }, ...more] = place.shown;
     assert.deepEqual([kind, more], ["refused", []]);
     assert.equal(work.Location_row_1, "Basement", "the work is kept");
+  });
+
+  situation("a cursor that has expired", async (scene) => {
+    const { place, device, formFill, line } = scene;
+    const own = await place.newInspection({ owner_id: place.technician.id });
+    const unseen = await place.newInspection();
+    await device.sync();
+    line.isDown = true;
+    await device.edit(own.formFill.key, { Pressure_row_1: 85 });
+    await device.edit(formFill.key, { Pressure_row_1: 3 });
+    const created = await device.create(own.inspection, formFill.form_template_id, { Location_row_1: "Roof" });
+    await place.editInOffice(own.formFill, { Location_row_1: "Entrance, left" });
+    await place.takeTheRole();
+    line.isDown = false;
+    await device.sync();
+    assert.ok(line.statuses.includes(410), "the cursor has expired");
+    await agree({ ...scene, inspection: own.inspection }, {
+      [own.formFill.key]: { Location_row_1: "Entrance, left", Pressure_row_1: 85 },
+      [created]: { Location_row_1: "Roof" },
+    });
+    assert.ok(!(unseen.formFill.key in (await device.rows())), "what is out of sight is gone");
+    const [{ kind, work }, ...more] = place.shown;
+    assert.deepEqual([kind, more], ["refused", []]);
+    assert.equal(work.Pressure_row_1, 3, "the work is kept");
   });
 
   situation("a sign-in that expires in between", async (scene) => {

@@ -49,8 +49,25 @@ export class Store {
     }
   }
 
-  /** A page of the feed. */
-  hold({ changes, cursor }) {
+  /** Read the feed: `page(cursor)` is a page, or null where the cursor has expired. Without one it is a whole walk. */
+  async pull(page) {
+    const isWalk = !this.cursor;
+    const answer = await page(this.cursor);
+    if (!answer) {
+      this.cursor = null;
+      return this.pull(page);
+    }
+    // Every walk here is of one page.
+    if (isWalk) this.#discard(new Set(answer.changes.map(({ id, record }) => record.client_id ?? String(id))));
+    this.#hold(answer);
+  }
+
+  /** What a walk does not list is gone, except for what the server has not got yet. */
+  #discard(listed) {
+    for (const [key, { version }] of this.rows) if (version && !listed.has(key)) this.rows.delete(key);
+  }
+
+  #hold({ changes, cursor }) {
     for (const { entity, op, id, client_id, record } of changes.filter(({ entity }) => entity === "form_fill")) {
       if (op === "remove") this.rows.delete(client_id ?? String(id));
       else this.rows.set(record.client_id ?? String(id), { number: id, version: record.updated_at, data: record.data });

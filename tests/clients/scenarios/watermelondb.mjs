@@ -9,7 +9,7 @@ const { edit, sync } = await import("../modules/watermelondb-sync.js");
 
 const columns = [
   ...["inspection_id", "form_template_id"].map((name) => ({ name, type: "number" })),
-  ...["data", "base", "version", "change_id"].map((name) => ({ name, type: "string" })),
+  ...["data", "base", "version", "change_id", "made_at"].map((name) => ({ name, type: "string" })),
 ];
 const schema = appSchema({ version: 1, tables: [tableSchema({ name: "form_fills", columns })] });
 
@@ -28,7 +28,8 @@ goThroughSituations(async ({ signIn, show }) => {
   return {
     edit: async (key, changes) => edit(await formFills.find(key), changes),
     async create(inspection, form_template_id, data) {
-      const columns = { inspection_id: inspection.id, form_template_id, data: JSON.stringify(data) };
+      const made_at = new Date().toISOString();
+      const columns = { inspection_id: inspection.id, form_template_id, data: JSON.stringify(data), made_at };
       return (await database.write(() => formFills.create(({ _raw }) => Object.assign(_raw, columns)))).id;
     },
     async sync() {

@@ -34,8 +34,10 @@ goThroughSituations(async ({ signIn: { freshToken, request }, line, show }) => {
       for (let turn = 0; turn < 10 && (await queue.size()) > 0; turn += 1) {
         await replay(queue, freshToken, take).catch(() => {});
       }
-      const query = new URLSearchParams(store.cursor ? { cursor: store.cursor } : {});
-      store.hold((await request("GET", `/sync/changes?${query}`)).answer.data);
+      await store.pull(async (cursor) => {
+        const { status, answer } = await request("GET", `/sync/changes?${new URLSearchParams(cursor ? { cursor } : {})}`);
+        return status === 410 ? null : answer.data;
+      });
     },
     rows: async () => store.seen(),
     async close() {},

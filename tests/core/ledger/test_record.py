@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import IntegrityError
 
 from app.accounts.users import change_user
-from app.api.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.inspections import change_inspection, create_inspection, delete_inspection
 from app.clock import MILLISECOND
 from app.core.database.engine import db
 from app.core.ledger.record import Origin, Recorder, record
@@ -342,7 +342,7 @@ def test_every_door_leaves_a_head_and_its_entries(
         change_inspection(office, created, {"notes": "x"})
     told("inspection_change", ("inspection", "change"))
     with app.app_context():
-        delete_inspection(office, inspection.id, [])
+        delete_inspection(office, inspection.id)
     told("inspection_delete", ("attachment", "delete"), ("form_fill", "delete"), ("inspection", "delete"))
     with app.app_context():
         change_user(Origin(door="cli"), owner.id, {"name": "New"})

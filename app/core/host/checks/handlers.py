@@ -26,6 +26,8 @@ NO_NEW_ROOT = Kind(
     "its target would make a new {model} below nothing", "State a parent; only an inspection stands below nothing."
 )
 NO_TARGETS = Kind("its {part} are not a mapping of names to by_id(…), via(…) or children(…)", "State one.")
+NO_MAKES = Kind("its makes are not a mapping of keys to models with a client_id", "State those of the rows.")
+NO_LABEL = Kind("its label is {label!r}", "State a text of at least one character, or nothing.")
 NO_EXAMPLES = Kind("its examples are not a sequence of items", "Put them into a tuple.")
 ROWS_AND_READS = Kind("{names} stand in both rows and reads", "Name each row once.")
 NO_ENTITY = Kind("the model {model!r} has no `__entity__ = Entity(…)`", "Give it one.")
@@ -114,8 +116,12 @@ def _shape_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
     for part, targets in (("rows", handler.rows), ("reads", handler.reads)):
         if not _are_targets(targets):
             yield NO_TARGETS.at(where, part=part)
+    if not _are_named_by_devices(handler.makes):
+        yield NO_MAKES.at(where)
     if not _are_items(handler.examples):
         yield NO_EXAMPLES.at(where)
+    if handler.label is not None and not (isinstance(handler.label, str) and handler.label.strip()):
+        yield NO_LABEL.at(where, label=handler.label)
 
 
 def _is_always_there(target: object) -> bool:
@@ -126,6 +132,10 @@ def _is_always_there(target: object) -> bool:
 def _are_targets(targets: object) -> bool:
     kinds = ById | Via | Children
     return isinstance(targets, Mapping) and all(isinstance(target, kinds) for target in targets.values())
+
+
+def _are_named_by_devices(models: object) -> bool:
+    return isinstance(models, Mapping) and all(hasattr(model, "client_id") for model in models.values())
 
 
 def _are_items(examples: Iterable[object]) -> bool:

@@ -1,4 +1,4 @@
-"""Marshmallow fields that accept exactly the values in the contract, and the schema that every PATCH inherits."""
+"""Marshmallow fields that accept exactly the values in the contract, and the schema that every change inherits."""
 
 from __future__ import annotations
 
