@@ -16,6 +16,7 @@ from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import unit_of_work
 from app.errors import NotFoundError
 from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, SignIn, User, UserSync
+from app.models.devices import Device
 
 #: Rows that are read at a time.
 PIECE = 1000
@@ -27,6 +28,7 @@ def export_person(user_id: int) -> Iterator[dict[str, Any]]:
     queries: dict[str, Select[Any]] = {
         "user": select(*(column for column in users if column.name != "password_hash")).where(users.id == user_id),
         "sign_in": select(SignIn.__table__).where(SignIn.user_id == user_id),
+        "device": select(Device.__table__).where(Device.user_id == user_id),
         "last_sync": select(UserSync.__table__).where(UserSync.user_id == user_id),
         "inspection": select(Inspection.__table__).where(
             or_(Inspection.owner_id == user_id, Inspection.assignee_id == user_id)
@@ -70,6 +72,6 @@ def erase_person(origin: Origin, user_id: int) -> str:
 
 
 def _end(user_id: int) -> None:
-    db.session.execute(
-        delete(SignIn).where(SignIn.user_id == user_id), execution_options={"synchronize_session": False}
-    )
+    for model in (SignIn, Device):
+        statement = delete(model).where(model.user_id == user_id)
+        db.session.execute(statement, execution_options={"synchronize_session": False})

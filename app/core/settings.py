@@ -67,6 +67,9 @@ class Settings:
     head_seconds: int = setting(10, "Time for the head of a request to arrive", minimum=1)
     silence_seconds: int = setting(30, "Longest silence of a client that sends a body or reads an answer", minimum=1)
     least_bytes_per_second: int = setting(1000, "Least rate of a client, over twice that time", minimum=0)
+    max_held_bytes: int = setting(
+        256 * 1024 * 1024, "Bytes of bodies and answers that slow clients hold in a worker", minimum=1024 * 1024
+    )
 
     access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
     refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)
@@ -75,6 +78,7 @@ class Settings:
     login_rate: str = setting("10 per minute", "Failed sign-ins on one account from one network")
     account_login_rate: str = setting("100 per hour", "Failed sign-ins on one account from all networks together")
     rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")
+    late_days: int = setting(3, "After how many days of silence a device with work to do is late", minimum=1)
     retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)

@@ -4,6 +4,7 @@ from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
 from app.models.attachments import Attachment
 from app.models.base import Syncable, Versioned
+from app.models.devices import DELAYS, Device, SyncHour
 from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
 from app.models.inspections import MADE_FIELDS, OBJECTS, PENDING_STATUSES, STATUSES, SYNCED_FIELDS, Inspection
@@ -11,6 +12,7 @@ from app.models.ledger import LedgerEntry, LedgerOperation, LedgerState
 from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
 __all__ = [
+    "DELAYS",
     "KEEP_IDS",
     "MADE_FIELDS",
     "OBJECTS",
@@ -20,6 +22,7 @@ __all__ = [
     "SYNCED_FIELDS",
     "Attachment",
     "BigId",
+    "Device",
     "FormFill",
     "FormTemplate",
     "Inspection",
@@ -29,6 +32,7 @@ __all__ = [
     "LedgerState",
     "RefreshToken",
     "SignIn",
+    "SyncHour",
     "Syncable",
     "UTCDateTime",
     "User",

@@ -33,6 +33,7 @@ BalancedWorker.patience = Patience(
     silence_seconds=settings.silence_seconds,
     least_rate=settings.least_bytes_per_second,
     most_rest=max(settings.max_batch_bytes, settings.max_photo_bytes),
+    most_held=settings.max_held_bytes,
 )
 
 # A worker that is silent for this long is killed. Threads that are busy do not make it silent.

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.serving import refusals
+from app.serving.held import Held
 from app.serving.patience import Patience, PatientSocket, new_permits
 
 #: A worker's pause before it takes another connection: seconds for each one that it has, and the most that count.
@@ -54,6 +55,7 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Serve until the worker ends. Runs in the worker's process."""
         self.permits = new_permits(self.cfg.threads)
+        self.held = Held(self.patience.most_held)
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -92,7 +94,7 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
 
     def _made_patient(self, conn: Connection) -> PatientSocket:
         if not isinstance(conn.sock, PatientSocket):
-            conn.sock = PatientSocket(conn.sock, self.patience, self.permits)
+            conn.sock = PatientSocket(conn.sock, self.patience, self.permits, self.held)
         return conn.sock
 
     def _answer(self, conn: Connection, line: PatientSocket) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -13,7 +14,9 @@ from sqlalchemy.types import String
 
 from app.core.database.engine import db
 from app.models import FormFill, LedgerEntry, LedgerOperation, SignIn, User
+from app.models.devices import Device
 from app.testing import push
+from app.testing import sign_in as signed_in_device
 from tests.conftest import SignIn as SignInPerson
 from tests.conftest import World
 from tests.core.sync.conftest import edit
@@ -64,10 +67,12 @@ def test_everything_about_a_person_is_told_without_the_password(
 
 
 def test_an_erased_person_is_nowhere_any_more_and_the_work_stays(
-    app: Flask, world: World, theo: User, form_fill: FormFill, sign_in: SignInPerson
+    app: Flask, world: World, theo: User, form_fill: FormFill
 ) -> None:
-    device = sign_in(theo)
+    device = signed_in_device(app, theo, str(uuid4()))
     push(device, {**edit(form_fill, a=1), "meta": {"phone": NAME}})
+    device.post("/api/v1/sync", json={"sync_items": [], "device": {"name": "Phone of Theo"}})
+    assert len(world.all(Device)) == 1
     operations = len(world.all(LedgerOperation))
     assert NAME in everything(app)
     assert f"The user with id {theo.id} is erased-{theo.id}@invalid now." in done(app, "erase", EMAIL, "--yes")
@@ -76,6 +81,7 @@ def test_an_erased_person_is_nowhere_any_more_and_the_work_stays(
     assert EMAIL not in left
     assert device.get("/api/v1/auth/me").status_code == 401
     assert world.all(SignIn) == []
+    assert world.all(Device) == []
     assert world.get(FormFill, form_fill.id).data == {"a": 1}
     assert len(world.all(LedgerOperation)) >= operations
     user = world.get(User, theo.id)
