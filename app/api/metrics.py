@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.done import JOBS, done_at
+from app.core.done import TASKS, done_at
 from app.core.ledger.state import feed_lag_seconds
 from app.errors import NotFoundError, UnauthorizedError
 from app.http import metrics
@@ -71,17 +71,17 @@ def has_metrics_token() -> bool:
 
 
 def _measure_node(data_dir: Path) -> Iterator[Metric]:
-    """The release, the room beside the data, and when this node last did the jobs that nobody would miss at once."""
+    """The release, the room beside the data, and when this node last did the tasks that nobody would miss at once."""
     release = GaugeMetricFamily("fieldpost_release", "1, with the server's release as a label", labels=["version"])
     release.add_metric([version("fieldpost")], 1)
     yield release
     done = GaugeMetricFamily(
-        "fieldpost_last_done_timestamp_seconds", "When this node last did a job; absent if never", labels=["job"]
+        "fieldpost_last_done_timestamp_seconds", "When this node last did a task; absent if never", labels=["task"]
     )
-    for job in JOBS:
-        moment = done_at(data_dir, job)
+    for task in TASKS:
+        moment = done_at(data_dir, task)
         if moment is not None:
-            done.add_metric([job], moment)
+            done.add_metric([task], moment)
     yield done
     disk = shutil.disk_usage(data_dir)
     yield GaugeMetricFamily(

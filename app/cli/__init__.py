@@ -12,6 +12,7 @@ from app.cli.demo import demo_command
 from app.cli.ledger import ledger_group
 from app.cli.maintenance import maintenance_command
 from app.cli.plugins import plugins_group
+from app.cli.privacy import privacy_group
 from app.cli.storage import storage_group
 from app.cli.users import users_group
 
@@ -21,6 +22,7 @@ def register_commands(app: Flask) -> None:
     extend_db_group()
     for command in (
         users_group,
+        privacy_group,
         config_command,
         check_command,
         demo_command,

@@ -24,7 +24,7 @@ from app.cli.data import described, file_of, require_data
 from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.done import JOBS, done_at
+from app.core.done import TASKS, done_at
 from app.core.host.drift import find_drift
 from app.core.host.migrations import UPGRADE, missing
 from app.core.host.registry import current_registry
@@ -32,7 +32,7 @@ from app.core.private_files import is_open_to_others
 from app.errors import StorageError
 from app.models import LedgerEntry
 
-#: How much the clocks of two machines may differ, in seconds; the least free part of a disk; how old a job may be.
+#: How much the clocks of two machines may differ, in seconds; the least free part of a disk; how old a task may be.
 SKEW, LEAST_FREE, OLDEST_DAYS = 2.0, 0.2, 2
 
 DIRECTORY, DATABASE = "data directory", "database"
@@ -100,8 +100,8 @@ def _parts() -> Iterator[Part]:
     yield Part("temporary files", lambda: _disk(Path(tempfile.gettempdir())))
     if file_of(db.engine) is None:
         yield Part("backup", _programs)
-    for job in JOBS:
-        yield Part(f"last {job}", partial(_done, job), DATABASE)
+    for task in TASKS:
+        yield Part(f"last {task}", partial(_done, task), DATABASE)
 
 
 def _settings() -> str:
@@ -229,10 +229,10 @@ def _programs() -> str:
     return "pg_dump and pg_restore are here"
 
 
-def _done(job: str) -> str:
-    moment = done_at(current_settings().data_dir, job)
+def _done(task: str) -> str:
+    moment = done_at(current_settings().data_dir, task)
     if moment is None:
-        raise Doubt(f"never on this node. If no other node does it, let a timer run `fieldpost {job}` daily.")
+        raise Doubt(f"never on this node. If no other node does it, let a timer run `fieldpost {task}` daily.")
     days = (time.time() - moment) / 86400
     if days > OLDEST_DAYS:
         raise Doubt(f"{days:.0f} days ago on this node. Look why the timer does not run it.")

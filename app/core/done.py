@@ -10,23 +10,23 @@ from pathlib import Path
 
 from app.core.private_files import FILE
 
-#: All jobs that are noted.
-JOBS = ("backup", "maintenance")
+#: All tasks that are noted.
+TASKS = ("backup", "maintenance")
 
 
-def note_done(data_dir: Path, job: str) -> None:
-    """Note that the job is done now. The job itself counts, so that nothing is said if this cannot be noted."""
+def note_done(data_dir: Path, task: str) -> None:
+    """Note that the task is done now. The task itself counts, so that nothing is said if this cannot be noted."""
     with suppress(OSError):
-        _file(data_dir, job).touch(FILE)
+        _file(data_dir, task).touch(FILE)
 
 
-def done_at(data_dir: Path, job: str) -> float | None:
-    """When the job was last done, in seconds since 1970; None if never, as far as this node knows."""
+def done_at(data_dir: Path, task: str) -> float | None:
+    """When the task was last done, in seconds since 1970; None if never, as far as this node knows."""
     try:
-        return _file(data_dir, job).stat().st_mtime
+        return _file(data_dir, task).stat().st_mtime
     except OSError:
         return None
 
 
-def _file(data_dir: Path, job: str) -> Path:
-    return data_dir / f"last_{job}"
+def _file(data_dir: Path, task: str) -> Path:
+    return data_dir / f"last_{task}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, Engine, Table, text
 
+from app.core.database import database_of
 from app.core.database.transactions import writing
 
 
@@ -13,9 +14,9 @@ def copy_sequences(source: Engine, target: Engine, tables: Sequence[Table]) -> N
     """Let each sequence of the target go on where the source's is."""
     counted = [table.name for table in tables if table.autoincrement_column is not None]
     with source.connect() as connection:
-        last = READERS[source.dialect.name](connection, counted)
+        last = READERS[database_of(source).name](connection, counted)
     with writing(target) as connection:
-        WRITERS[target.dialect.name](connection, last)
+        WRITERS[database_of(target).name](connection, last)
 
 
 def _read_sqlite(connection: Connection, tables: Sequence[str]) -> Mapping[str, int]:

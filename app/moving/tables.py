@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
+from app.core.database import database_of
 from app.core.database.transactions import writing
 from app.core.database.types import read_jsonb
 
@@ -38,6 +39,9 @@ BATCH = 2000
 
 #: A column with numbers of the database's own transactions, which mean nothing elsewhere: 0 stands below them all.
 TRANSACTION = "xid"
+
+#: By SQLAlchemy's name for the database.
+READERS: dict[str, Callable[[bytes], Any]] = {"postgresql": read_jsonb, "sqlite": orjson.loads}
 
 Told = Callable[[int], None]
 
@@ -120,7 +124,7 @@ def _writable(original: Table) -> Any:
 
 def _reader(engine: Engine) -> Callable[[bytes], Any]:
     """The function that reads the database's text of a JSON value. PostgreSQL writes some floats as integers."""
-    return read_jsonb if engine.dialect.name == "postgresql" else orjson.loads
+    return READERS[database_of(engine).name]
 
 
 def _parameters(original: Table, row: RowMapping, read: Callable[[bytes], Any]) -> dict[str, Any]:

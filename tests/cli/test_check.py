@@ -38,8 +38,8 @@ def _roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_good_server_fails_nothing(app: Flask, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    for job in ("backup", "maintenance"):
-        note_done(tmp_path, job)
+    for task in ("backup", "maintenance"):
+        note_done(tmp_path, task)
     lines = lines_of(app)
     lines.pop("backup", None)
     assert {kind for kind, _ in lines.values()} == {"ok"}, lines

@@ -206,12 +206,12 @@ def test_without_the_database_the_other_numbers_are_still_told(environment: dict
 
 def test_the_release_the_disk_and_the_last_jobs_are_told(numbers: Numbers, tmp_path: Path) -> None:
     done = "fieldpost_last_done_timestamp_seconds"
-    assert key(done, job="backup") not in numbers.added()
+    assert key(done, task="backup") not in numbers.added()
     note_done(tmp_path, "backup")
     numbers.before = {}
     found = numbers.added()
-    assert abs(found[key(done, job="backup")] - time.time()) < 60
-    assert key(done, job="maintenance") not in found
+    assert abs(found[key(done, task="backup")] - time.time()) < 60
+    assert key(done, task="maintenance") not in found
     assert found[key("fieldpost_release", version=version("fieldpost"))] == 1
     assert 0 < found[key("fieldpost_disk_free_ratio")] < 1
 

@@ -1,0 +1,77 @@
+"""A person's data: all of it as lines of JSON, and its removal with the work kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Select, and_, delete, or_, select
+
+from app.accounts.passwords import hash_password
+from app.accounts.users import change_user
+from app.core.database.engine import db
+from app.core.ledger.forget import pseudonymise
+from app.core.ledger.record import Origin, Recorder, record
+from app.core.ledger.unit import unit_of_work
+from app.errors import NotFoundError
+from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, SignIn, User, UserSync
+from app.models.devices import Device
+
+#: Rows that are read at a time.
+PIECE = 1000
+
+
+def export_person(user_id: int) -> Iterator[dict[str, Any]]:
+    """Everything that the server has about a person, row by row; `kind` says what each is. No password's hash."""
+    users, operations, entries = User.__table__.c, LedgerOperation.__table__.c, LedgerEntry.__table__.c
+    queries: dict[str, Select[Any]] = {
+        "user": select(*(column for column in users if column.name != "password_hash")).where(users.id == user_id),
+        "sign_in": select(SignIn.__table__).where(SignIn.user_id == user_id),
+        "device": select(Device.__table__).where(Device.user_id == user_id),
+        "last_sync": select(UserSync.__table__).where(UserSync.user_id == user_id),
+        "inspection": select(Inspection.__table__).where(
+            or_(Inspection.owner_id == user_id, Inspection.assignee_id == user_id)
+        ),
+        "attachment": select(Attachment.__table__).where(Attachment.uploaded_by_id == user_id),
+        "operation": select(LedgerOperation.__table__).where(operations.user_id == user_id),
+        "change": select(LedgerEntry.__table__).where(
+            entries.viewer_id.is_(None),
+            select(operations.id)
+            .where(operations.user_id == user_id, operations.unit_id == entries.unit_id)
+            .where(operations.position == entries.position)
+            .exists(),
+        ),
+        "change_of_user": select(LedgerEntry.__table__).where(
+            and_(entries.entity == "user", entries.entity_id == str(user_id), entries.viewer_id.is_(None))
+        ),
+    }
+    for kind, query in queries.items():
+        for row in db.session.execute(query, execution_options={"yield_per": PIECE}).mappings():
+            yield {"kind": kind, **row}
+
+
+def erase_person(origin: Origin, user_id: int) -> str:
+    """Take a person's name, address, password, sign-ins and devices away, and keep the work; returns the new address.
+
+    Raises `NotFoundError`, and `InvalidError` for the last active administrator. Doing it again does no harm.
+    """
+    row = {"email": f"erased-{user_id}@invalid", "name": f"Erased user {user_id}"}
+    change_user(origin, user_id, {"active": False})
+
+    def work(recorder: Recorder) -> None:
+        user = recorder.session.get(User, user_id, with_for_update=True, populate_existing=True)
+        if user is None:
+            raise NotFoundError("User not found")
+        recorder.change(user, {**row, "password_hash": hash_password(secrets.token_urlsafe(32))})
+
+    record("user_erase", origin, work)
+    unit_of_work(lambda _unit_id: _end(user_id))
+    pseudonymise(user_id, row)
+    return row["email"]
+
+
+def _end(user_id: int) -> None:
+    for model in (SignIn, Device):
+        statement = delete(model).where(model.user_id == user_id)
+        db.session.execute(statement, execution_options={"synchronize_session": False})

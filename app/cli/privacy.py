@@ -1,0 +1,68 @@
+"""`fieldpost privacy`: the data of a person, and values that must not be kept."""
+
+from __future__ import annotations
+
+import click
+import orjson
+from sqlalchemy import select
+
+from app.accounts.emails import normalized_email
+from app.accounts.erasure import erase_person, export_person
+from app.cli.data import with_data
+from app.cli.failures import reported_failures
+from app.core.database.engine import db
+from app.core.ledger.forget import forget_earlier_values
+from app.core.ledger.record import Origin
+from app.http.logs import log_security_event
+from app.models import User
+
+ORIGIN = Origin(door="cli")
+
+
+@click.group("privacy")
+def privacy_group() -> None:
+    """Tell and remove what is kept about people. Backups keep what they have until you remove them."""
+
+
+@privacy_group.command("export")
+@click.argument("email")
+@with_data
+@reported_failures()
+def export_command(email: str) -> None:
+    """Write everything that is kept about a user to standard output: a JSON object a line, with its `kind`."""
+    for row in export_person(_id_of(email)):
+        click.echo(orjson.dumps(row, default=str))
+
+
+@privacy_group.command("erase")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_data
+@reported_failures()
+def erase_command(email: str, yes: bool) -> None:
+    """Deactivate a user, put a pseudonym in place of name and address, remove sign-ins and devices. Work is kept."""
+    user_id = _id_of(email)
+    if not yes:
+        click.confirm(f"Erase {email}? Nobody can take this back.", abort=True)
+    pseudonym = erase_person(ORIGIN, user_id)
+    log_security_event("person erased", account_id=user_id)
+    click.echo(f"The user with id {user_id} is {pseudonym} now. What people have written into forms stays.")
+
+
+@privacy_group.command("forget")
+@click.argument("entity", metavar="form-fill")
+@click.argument("row_id", metavar="ID")
+@with_data
+@reported_failures()
+def forget_command(entity: str, row_id: str) -> None:
+    """Forget the earlier values of a row, such as those of a form fill. Its present values stay, and retries hold."""
+    count = forget_earlier_values(entity.replace("-", "_"), row_id)
+    log_security_event("values forgotten", entity=entity, entity_id=row_id)
+    click.echo(f"Forgot {count} changes of {entity} {row_id}.")
+
+
+def _id_of(email: str) -> int:
+    user_id = db.session.scalar(select(User.id).where(User.email == normalized_email(email)))
+    if user_id is None:
+        raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
+    return user_id

@@ -1,0 +1,67 @@
+"""Forgetting what the ledger says about a row or a person, beyond what its age forgets.
+
+The heads of operations stay, so that a retry is still answered as the first time and nothing is applied twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select, update
+
+from app.core.database.engine import db
+from app.core.ledger.unit import unit_of_work
+from app.models import LedgerEntry, LedgerOperation
+
+#: For statements over many rows: no object in the session is brought up to date.
+PLAIN = {"synchronize_session": False}
+
+
+def forget_earlier_values(entity: str, entity_id: str) -> int:
+    """Forget the earlier values of a row, and of a removed row all; returns how many changes were forgotten.
+
+    The changes stay without their values, so that the feed goes on. All of them lead to the present version: a change
+    that a device has made on an earlier one is a conflict from then on, as when the ledger has been pruned.
+    """
+    own = (LedgerEntry.entity == entity, LedgerEntry.entity_id == entity_id, LedgerEntry.viewer_id.is_(None))
+
+    def work(_unit_id: str) -> int:
+        statement = select(LedgerEntry.action, LedgerEntry.version_before, LedgerEntry.version_after).where(*own)
+        changes = db.session.execute(statement.order_by(LedgerEntry.id)).all()
+        # A row that was only created has its present values alone.
+        if not changes or [change.action for change in changes] == ["create"]:
+            return 0
+        present = changes[-1].version_after or changes[-1].version_before
+        blank = update(LedgerEntry).where(*own).values(changes={}, version_before=present, version_after=present)
+        db.session.execute(blank, execution_options=PLAIN)
+        return len(changes)
+
+    return unit_of_work(work)
+
+
+def pseudonymise(user_id: int, row: Mapping[str, str]) -> None:
+    """Put the values of `row` in place of those that the ledger has of the user's row, and others for devices' ids.
+
+    What apps have noted about operations of the user is removed. Sequence and authorship of the changes stay.
+    """
+
+    def work(_unit_id: str) -> None:
+        own = (LedgerEntry.entity == "user", LedgerEntry.entity_id == str(user_id), LedgerEntry.viewer_id.is_(None))
+        for entry_id, changes in db.session.execute(select(LedgerEntry.id, LedgerEntry.changes).where(*own)).all():
+            masked = {name: _masked(change, row.get(name)) for name, change in changes.items()}
+            statement = update(LedgerEntry).where(LedgerEntry.id == entry_id).values(changes=masked)
+            db.session.execute(statement, execution_options=PLAIN)
+        operations = LedgerOperation.user_id == user_id
+        for (device,) in db.session.execute(select(LedgerOperation.device_id).where(operations).distinct()).all():
+            if device:
+                statement = update(LedgerOperation).where(operations, LedgerOperation.device_id == device)
+                db.session.execute(statement.values(device_id=str(uuid4())), execution_options=PLAIN)
+        db.session.execute(update(LedgerOperation).where(operations).values(meta=None), execution_options=PLAIN)
+
+    unit_of_work(work)
+
+
+def _masked(change: Mapping[str, Any], value: str | None) -> dict[str, Any]:
+    return dict(change) if value is None else dict.fromkeys(change, value)

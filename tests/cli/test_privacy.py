@@ -1,0 +1,137 @@
+"""`fieldpost privacy`: a person's data told and removed, and values of a row forgotten while retries hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import cast, select
+from sqlalchemy.types import String
+
+from app.core.database.engine import db
+from app.models import FormFill, LedgerEntry, LedgerOperation, SignIn, User
+from app.models.devices import Device
+from app.testing import push
+from app.testing import sign_in as signed_in_device
+from tests.conftest import SignIn as SignInPerson
+from tests.conftest import World
+from tests.core.sync.conftest import edit
+from tests.support.answers import json_of
+
+EMAIL, NAME = "theo@example.com", "Theo Technician"
+
+
+def done(app: Flask, *arguments: str) -> str:
+    result = app.test_cli_runner().invoke(args=["privacy", *arguments])
+    assert result.exit_code == 0, result.output
+    return str(result.output)
+
+
+@pytest.fixture
+def theo(app: Flask, world: World) -> User:
+    """Somebody whose name is in the ledger."""
+    user = world.user(EMAIL, "technician")
+    assert app.test_cli_runner().invoke(args=["users", "rename", EMAIL, NAME]).exit_code == 0
+    return user
+
+
+@pytest.fixture
+def form_fill(world: World, theo: User) -> FormFill:
+    return world.form_fill(world.inspection(theo), data={"a": 0})
+
+
+def everything(app: Flask) -> str:
+    """All texts of the tables that name people."""
+    with app.app_context():
+        texts = []
+        for model in (User, SignIn, LedgerEntry, LedgerOperation):
+            columns = [cast(column, String) for column in model.__table__.c if column.name != "password_hash"]
+            texts += [str(tuple(row)) for row in db.session.execute(select(*columns))]
+        return "\n".join(texts)
+
+
+def test_everything_about_a_person_is_told_without_the_password(
+    app: Flask, theo: User, form_fill: FormFill, sign_in: SignInPerson
+) -> None:
+    push(sign_in(theo), edit(form_fill, a=1))
+    rows = [json.loads(line) for line in done(app, "export", EMAIL).splitlines()]
+    kinds = [row["kind"] for row in rows]
+    assert {"user", "sign_in", "inspection", "operation", "change", "change_of_user"} <= set(kinds)
+    (*_, change) = [row for row in rows if row["kind"] == "change"]
+    assert change["changes"] == {"a": {"old": 0, "new": 1}}
+    assert not any("password_hash" in row for row in rows)
+
+
+def test_an_erased_person_is_nowhere_any_more_and_the_work_stays(
+    app: Flask, world: World, theo: User, form_fill: FormFill
+) -> None:
+    device = signed_in_device(app, theo, str(uuid4()))
+    push(device, {**edit(form_fill, a=1), "meta": {"phone": NAME}})
+    device.post("/api/v1/sync", json={"sync_items": [], "device": {"name": "Phone of Theo"}})
+    assert len(world.all(Device)) == 1
+    operations = len(world.all(LedgerOperation))
+    assert NAME in everything(app)
+    assert f"The user with id {theo.id} is erased-{theo.id}@invalid now." in done(app, "erase", EMAIL, "--yes")
+    left = everything(app)
+    assert NAME not in left
+    assert EMAIL not in left
+    assert device.get("/api/v1/auth/me").status_code == 401
+    assert world.all(SignIn) == []
+    assert world.all(Device) == []
+    assert world.get(FormFill, form_fill.id).data == {"a": 1}
+    assert len(world.all(LedgerOperation)) >= operations
+    user = world.get(User, theo.id)
+    assert (user.active, user.name) == (False, f"Erased user {theo.id}")
+    done(app, "erase", user.email, "--yes")
+
+
+def test_the_last_administrator_is_not_erased(app: Flask, world: World) -> None:
+    world.user("ada@example.com", "admin")
+    result = app.test_cli_runner().invoke(args=["privacy", "erase", "ada@example.com", "--yes"])
+    assert result.exit_code == 1
+    assert "This is the last active administrator" in result.output
+    assert app.test_cli_runner().invoke(args=["privacy", "erase", "ada@example.com"], input="n\n").exit_code == 1
+    assert app.test_cli_runner().invoke(args=["privacy", "export", "nobody@example.com"]).exit_code == 1
+
+
+def test_earlier_values_are_forgotten_and_retries_and_the_feed_hold(
+    app: Flask, world: World, theo: User, form_fill: FormFill, sign_in: SignInPerson
+) -> None:
+    device = sign_in(theo)
+    cursor = json_of(device.get("/api/v1/sync/changes"))["data"]["cursor"]
+    first, second = edit(form_fill, a="a secret"), edit(form_fill, a="harmless")
+    for item in (first, second):
+        push(device, item)
+    assert "a secret" in everything(app)
+    assert done(app, "forget", "form-fill", str(form_fill.id)) == f"Forgot 3 changes of form-fill {form_fill.id}.\n"
+    assert "a secret" not in everything(app)
+    assert push(device, first)["success"][0]["replayed"] is True
+    assert world.get(FormFill, form_fill.id).data == {"a": "harmless"}
+    assert names_of_changes(device, cursor) == [str(form_fill.id)]
+    assert done(app, "forget", "form-fill", "4711") == "Forgot 0 changes of form-fill 4711.\n"
+
+
+def names_of_changes(device: FlaskClient, cursor: str) -> list[Any]:
+    """The ids of the form fills that a device with this cursor is told of."""
+    changes = json_of(device.get(f"/api/v1/sync/changes?cursor={cursor}"))["data"]["changes"]
+    return [str(change["id"]) for change in changes if change["entity"] == "form_fill"]
+
+
+def test_a_change_on_a_forgotten_version_is_a_conflict(
+    app: Flask, world: World, theo: User, form_fill: FormFill, sign_in: SignInPerson
+) -> None:
+    device = sign_in(theo)
+    earlier = world.get(FormFill, form_fill.id).updated_at
+    colleague = sign_in(world.user("admin@example.com", "admin"))
+    for value in (1, 2):
+        push(colleague, edit(form_fill, a=value))
+    done(app, "forget", "form-fill", str(form_fill.id))
+    # Another field, so that a merge would succeed if the base were known.
+    item = edit(form_fill, b=3)
+    item["data"] |= {"updated_at": earlier.isoformat().replace("+00:00", "Z"), "resolve_strategy": "merge"}
+    assert len(push(device, item)["conflicts"]) == 1
+    assert world.get(FormFill, form_fill.id).data == {"a": 2}
