@@ -6,7 +6,7 @@ Bytes without a row are collected once they are old enough (`upkeep`).
 
 from app.attachments.deletion import delete_attachments
 from app.attachments.destination import Destination, read_destination
-from app.attachments.download import send_attachment
+from app.attachments.download import attachment_pieces, attachment_size, attachment_thumbnail, send_attachment
 from app.attachments.multipart import check_size, max_image_bytes
 from app.attachments.shapes import UPLOAD_ERRORS, upload_answer, upload_form
 from app.attachments.storage import MissingObjectError, current_storage
@@ -20,6 +20,9 @@ __all__ = [
     "MissingObjectError",
     "NameField",
     "Stored",
+    "attachment_pieces",
+    "attachment_size",
+    "attachment_thumbnail",
     "check_destination",
     "check_size",
     "current_storage",

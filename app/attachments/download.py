@@ -86,6 +86,24 @@ def send_attachment(
     return response
 
 
+def attachment_size(attachment: Attachment) -> int:
+    """How many bytes `attachment_pieces` gives. Raises `NotFoundError` if they are missing, and `StorageError`."""
+    return _chosen(attachment, None).size
+
+
+def attachment_pieces(attachment: Attachment) -> Iterable[bytes]:
+    """The attachment's bytes as the signed-in user may download them, for exports.
+
+    Raises `MissingObjectError` or `StorageError` when they are read.
+    """
+    return _chosen(attachment, None).open(0, None)
+
+
+def attachment_thumbnail(attachment: Attachment) -> bytes:
+    """A small JPEG of the attachment. Raises `NotFoundError` if it is damaged, `MissingObjectError`, `StorageError`."""
+    return _thumbnail(attachment)
+
+
 def _chosen(attachment: Attachment, variant: str | None) -> Representation:
     if variant == "thumbnail":
         data = _thumbnail(attachment)

@@ -1,0 +1,85 @@
+"""The photos and signatures of a list of inspections as one ZIP file, whose length is known before it is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from flask import Response, stream_with_context
+from sqlalchemy import select
+from zipstream import ZipStream
+
+from app.attachments import attachment_pieces, attachment_size
+from app.errors import InvalidError
+from app.models import Attachment, db
+from app.pages import gettext
+from app.web import signed_in_user
+from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.exports.pieces import inspection_pieces
+from fieldpost_console.pages.exports.tables import read_export_filters
+
+#: Pictures in one file: their names and places are kept in memory until the end.
+MOST_PICTURES = 20_000
+
+#: Characters that some system does not allow in the name of a file.
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
+
+SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
+
+
+@blueprint.get("/exports/photos.zip")
+def export_photos() -> Response:
+    """The pictures as they are stored, a folder an inspection."""
+    archive = ZipStream(sized=True)
+    for count, (folder, attachment) in enumerate(_pictures(read_export_filters()), 1):
+        if count > MOST_PICTURES:
+            raise InvalidError(
+                gettext("There are more than %(most)s pictures", most=MOST_PICTURES),
+                gettext("Choose fewer inspections, and export them one after another."),
+            )
+        pieces = partial(attachment_pieces, attachment)
+        archive.add(_Pieces(pieces), f"{folder}/{_file_name(attachment)}", size=attachment_size(attachment))
+    response = Response(stream_with_context(archive), mimetype="application/zip")
+    response.content_length = len(archive)
+    response.headers.set("Content-Disposition", "attachment", filename="photos.zip")
+    return response
+
+
+class _Pieces:
+    """The bytes of one picture, which is opened when its turn comes."""
+
+    def __init__(self, read: Any) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._read())
+
+
+def _pictures(filters: dict[str, Any]) -> Iterator[tuple[str, Attachment]]:
+    """The pictures of the list's inspections, each with the name of its folder."""
+    for rows in inspection_pieces(signed_in_user(), filters):
+        folders = {row.id: _folder(row) for row in rows}
+        statement = select(Attachment).where(Attachment.inspection_id.in_(folders), Attachment.deleted_at.is_(None))
+        attachments = db.session.scalars(statement.order_by(Attachment.inspection_id, Attachment.position)).all()
+        db.session.expunge_all()
+        for attachment in attachments:
+            yield folders[attachment.inspection_id], attachment
+
+
+def _folder(row: Any) -> str:
+    place = row.property or {}
+    name = place.get("property_name") or place.get("address") or ""
+    return _safe(f"{row.date.isoformat()} {row.id} {name}")
+
+
+def _file_name(attachment: Attachment) -> str:
+    """The field and the picture's id, which makes the name unique."""
+    name = _safe(f"{attachment.field_name} {attachment.form_fill_id}-{attachment.position}")
+    return name + SUFFIXES.get(attachment.content_type, "")
+
+
+def _safe(name: str) -> str:
+    """A name that every system takes, of at most 100 characters."""
+    return FORBIDDEN.sub("_", name)[:100].strip(" .") or "_"

@@ -1,0 +1,118 @@
+"""The rows of an export, some at a time, each time in a short transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+
+from app.administration import ShownValue, models_shown, rows_below, select_inspections, show, title_of
+from app.clock import to_wire
+from app.models import Attachment, FormFill, Inspection, User, db
+
+#: Inspections that are read at a time.
+AT_A_TIME = 500
+
+#: A line of a table: its cells in the order of the heading.
+Line = Sequence[str | int | float | None]
+
+INSPECTION_HEADING = (
+    "id", "date", "status", "interval", "property", "address", "customer", "owner", "assignee", "job", "notes",
+    "forms", "photos", "created_at", "updated_at",
+)  # fmt: skip
+
+VALUE_HEADING = ("inspection_id", "date", "property", "entity", "row_id", "row", "section", "label", "value", "unit")
+
+_COLUMNS = (
+    Inspection.id, Inspection.date, Inspection.status, Inspection.interval_category, Inspection.property,
+    Inspection.customer, Inspection.owner_id, Inspection.assignee_id, Inspection.job, Inspection.notes,
+    Inspection.created_at, Inspection.updated_at,
+)  # fmt: skip
+
+
+def inspection_pieces(user: User, filters: dict[str, Any]) -> Iterator[Sequence[Any]]:
+    """The inspections of a list, by id, some at a time."""
+    last = 0
+    while True:
+        statement = select_inspections(user, filters, *_COLUMNS).where(Inspection.id > last)
+        rows = db.session.execute(statement.order_by(Inspection.id).limit(AT_A_TIME)).all()
+        if not rows:
+            return
+        yield rows
+        # The connection goes back before the next piece is wanted.
+        db.session.remove()
+        last = rows[-1].id
+
+
+def inspection_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
+    """A line for each inspection of a list."""
+    for rows in inspection_pieces(user, filters):
+        yield from list(_lines_of(rows))
+
+
+def value_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
+    """A line for each value below the inspections of a list, whatever plugins the rows are of."""
+    for rows in inspection_pieces(user, filters):
+        for row in rows:
+            yield from list(_values_below(row.id))
+            db.session.remove()
+
+
+def _lines_of(rows: Sequence[Any]) -> Iterator[Line]:
+    ids = [row.id for row in rows]
+    names = names_of({user_id for row in rows for user_id in (row.owner_id, row.assignee_id)} - {None})
+    forms, photos = _numbers(FormFill, ids), _numbers(Attachment, ids)
+    for row in rows:
+        place, customer = row.property or {}, row.customer or {}
+        yield (
+            row.id, row.date.isoformat(), row.status, row.interval_category, place.get("property_name"),
+            place.get("address"), customer.get("name"), names.get(row.owner_id), names.get(row.assignee_id), row.job,
+            row.notes, forms.get(row.id, 0), photos.get(row.id, 0), to_wire(row.created_at), to_wire(row.updated_at),
+        )  # fmt: skip
+
+
+def _values_below(inspection_id: int) -> Iterator[Line]:
+    root = db.session.get(Inspection, inspection_id)
+    # It may have been deleted since the list was read.
+    for model in models_shown() if root is not None else ():
+        if model is not Attachment:
+            yield from _values_of(root, model)
+
+
+def _values_of(root: Any, model: Any) -> Iterator[Line]:
+    date, place = root.date.isoformat(), title_of(root)
+    after: Any = None
+    while True:
+        rows, after = rows_below(db.session(), root, model, after=after)
+        for shown in show(rows):
+            for value in shown.values:
+                if not value.is_missing:
+                    yield (
+                        root.id, date, place, shown.entity.name, shown.row.id, shown.title, value.label.section,
+                        value.label.label, _cell(value), value.label.unit,
+                    )  # fmt: skip
+        if after is None:
+            return
+
+
+def _cell(value: ShownValue) -> str | int | float:
+    """A number as a number, so that a spreadsheet can count with it; all else in words."""
+    plain = value.value
+    if isinstance(plain, int | float) and not isinstance(plain, bool) and not value.label.options:
+        return plain
+    return value.text
+
+
+def names_of(ids: Iterable[int]) -> dict[int, str]:
+    """The names of users, by id."""
+    statement = select(User.id, User.name).where(User.id.in_(ids))
+    return {row.id: row.name for row in db.session.execute(statement)}
+
+
+def _numbers(model: Any, ids: Sequence[int]) -> dict[int, int]:
+    """How many rows of `model` there are below each of the inspections; those marked as deleted do not count."""
+    statement = select(model.inspection_id, func.count()).where(model.inspection_id.in_(ids))
+    if hasattr(model, "deleted_at"):
+        statement = statement.where(model.deleted_at.is_(None))
+    return {row[0]: row[1] for row in db.session.execute(statement.group_by(model.inspection_id))}

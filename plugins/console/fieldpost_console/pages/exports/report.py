@@ -1,0 +1,186 @@
+"""The report on one inspection as a PDF: people, answers by section, photos and signatures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from xml.sax.saxutils import escape
+
+from flask import send_file
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase.pdfmetrics import registerFont, registerFontFamily
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from sqlalchemy import select
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.administration import ShownRow, ShownValue, models_shown, rows_below, show, show_row
+from app.attachments import MissingObjectError, attachment_thumbnail
+from app.clock import now
+from app.errors import NotFoundError
+from app.models import Attachment, Inspection, db
+from app.pages import gettext
+from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.inspection import ONE, people_of, visible_inspection
+
+FONT = "Roboto"
+
+#: Pictures of a report. The others are named, and are in the ZIP.
+MOST_PICTURES = 100
+
+#: Characters of an answer in a report.
+LONGEST_ANSWER = 5_000
+
+WIDTH = A4[0] - 36 * mm
+
+BODY = ParagraphStyle("body", fontName=FONT, fontSize=9.5, leading=13, splitLongWords=1)
+MUTED = ParagraphStyle("muted", BODY, textColor=colors.HexColor("#55606a"))
+TITLE = ParagraphStyle("title", BODY, fontName=f"{FONT}-Bold", fontSize=18, leading=22, spaceAfter=4)
+HEADING = ParagraphStyle(
+    "heading", BODY, fontName=f"{FONT}-Bold", fontSize=13, leading=17, spaceBefore=12, spaceAfter=4
+)
+SECTION = ParagraphStyle("section", BODY, fontName=f"{FONT}-Bold", spaceBefore=8, spaceAfter=2)
+
+LINES = TableStyle(
+    [
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.HexColor("#d3d9de")),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+    ]
+)
+
+
+@blueprint.get(f"{ONE}/report.pdf")
+def report(inspection_id: int) -> BaseResponse:
+    """The report, made now; answers are cut after 5 000 characters, and at most 100 pictures are shown."""
+    root = visible_inspection(inspection_id)
+    _load_fonts()
+    file = io.BytesIO()
+    title = show_row(root).title
+    document = SimpleDocTemplate(
+        file, pagesize=A4, title=title, author="Fieldpost",
+        leftMargin=18 * mm, rightMargin=18 * mm, topMargin=16 * mm, bottomMargin=18 * mm,
+    )  # fmt: skip
+    made_at = f"{now():%Y-%m-%d %H:%M} UTC"
+    footer = gettext("Inspection %(id)s, as of %(time)s", id=root.id, time=made_at)
+
+    def draw_footer(canvas: Any, page: Any) -> None:
+        canvas.setFont(FONT, 8)
+        canvas.drawString(18 * mm, 10 * mm, footer)
+        canvas.drawRightString(A4[0] - 18 * mm, 10 * mm, str(page.page))
+
+    document.build(list(_story(root, title)), onFirstPage=draw_footer, onLaterPages=draw_footer)
+    file.seek(0)
+    return send_file(file, "application/pdf", as_attachment=True, download_name=f"inspection-{root.id}.pdf")
+
+
+def _story(root: Inspection, title: str) -> Iterator[Flowable]:
+    """The parts of the report, in order."""
+    people = people_of(root)
+    yield _text(title, TITLE)
+    head = [
+        (gettext("Date"), root.date.isoformat()),
+        (gettext("Status"), root.status.replace("_", " ")),
+        (gettext("Owner"), people["owner"] or "–"),
+        (gettext("Assigned to"), people["assignee"] or "–"),
+    ]
+    yield _table(head)
+    pictures = _Pictures(root)
+    for shown in _rows(root):
+        yield _text(shown.title, HEADING)
+        for section, values in shown.sections:
+            yield from _section(section, values, pictures)
+    if root.notes:
+        yield _text(gettext("Notes"), HEADING)
+        yield _text(root.notes, BODY)
+    if pictures.left_out:
+        yield Spacer(0, 6 * mm)
+        yield _text(gettext("%(count)s further pictures are not shown.", count=pictures.left_out), MUTED)
+
+
+def _rows(root: Inspection) -> Iterator[ShownRow]:
+    """The rows below the inspection, of all entities."""
+    for model in models_shown():
+        after: Any = None
+        while model is not Attachment:
+            rows, after = rows_below(db.session(), root, model, after=after)
+            yield from show(rows)
+            if after is None:
+                break
+
+
+def _section(section: str, values: list[ShownValue], pictures: _Pictures) -> Iterator[Flowable]:
+    if section:
+        yield _text(section, SECTION)
+    answers = [
+        (value.label.label, _answer(value)) for value in values if value.label.kind not in ("photo", "signature")
+    ]
+    if answers:
+        yield _table(answers)
+    for value in values:
+        if value.label.kind in ("photo", "signature") and not value.is_missing:
+            yield from pictures.of(value)
+
+
+def _answer(value: ShownValue) -> str:
+    if value.is_missing:
+        return "–"
+    return f"{value.text[:LONGEST_ANSWER]} {value.label.unit}".strip()
+
+
+class _Pictures:
+    """The pictures of one report."""
+
+    def __init__(self, root: Inspection) -> None:
+        self.left_out = 0
+        self._shown = 0
+        statement = select(Attachment).where(Attachment.inspection_id == root.id, Attachment.deleted_at.is_(None))
+        self._attachments = {attachment.id: attachment for attachment in db.session.scalars(statement)}
+
+    def of(self, value: ShownValue) -> Iterator[Flowable]:
+        """The pictures of a field, with its label."""
+        ids = value.value if isinstance(value.value, list) else [value.value]
+        for attachment in filter(None, map(self._attachments.get, map(str, ids))):
+            if self._shown == MOST_PICTURES:
+                self.left_out += 1
+                continue
+            self._shown += 1
+            drawn = _drawn(attachment, 45 * mm if value.label.kind == "signature" else 110 * mm)
+            yield KeepTogether([_text(value.label.label, MUTED), drawn, Spacer(0, 2 * mm)])
+
+
+def _drawn(attachment: Attachment, width: float) -> Flowable:
+    """A picture in the size that it has on paper; a sentence where its bytes are missing or damaged."""
+    try:
+        small = attachment_thumbnail(attachment)
+    except (MissingObjectError, NotFoundError):
+        return _text(gettext("The bytes of this picture are missing or damaged."), BODY)
+    pixels = ImageReader(io.BytesIO(small)).getSize()
+    height = width * pixels[1] / pixels[0]
+    share = min(1.0, 120 * mm / height)
+    return Image(io.BytesIO(small), width * share, height * share, hAlign="LEFT")
+
+
+def _table(lines: list[tuple[str, str]]) -> Table:
+    cells = [[_text(label, MUTED), _text(text, BODY)] for label, text in lines]
+    return Table(cells, colWidths=[WIDTH * 0.36, WIDTH * 0.64], style=LINES)
+
+
+def _text(text: str, style: ParagraphStyle) -> Paragraph:
+    return Paragraph(escape(text).replace("\n", "<br/>"), style)
+
+
+@cache
+def _load_fonts() -> None:
+    """Roboto from its package: the fonts of every PDF reader have no letters beyond Western Europe."""
+    directory = files("font_roboto") / "files"
+    for name, file in ((FONT, "Roboto-Regular.ttf"), (f"{FONT}-Bold", "Roboto-Bold.ttf")):
+        registerFont(TTFont(name, str(directory / file)))
+    registerFontFamily(FONT, normal=FONT, bold=f"{FONT}-Bold", italic=FONT, boldItalic=f"{FONT}-Bold")

@@ -1,0 +1,196 @@
+"""What leaves the console: CSV, XLSX, photos as a ZIP, and the report on an inspection as a PDF."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tracemalloc
+import zipfile
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from fieldpost_console.pages.exports import photos, pieces, tables
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app.attachments import current_storage
+from app.config import API_PREFIX
+from app.models import Attachment, FormFill, Inspection
+from app.testing import Scene, sign_in
+from tests.pages.browser import HEADERS, Browser, signed_in_browser
+from tests.support.pictures import jpeg
+
+EXPORTS = "/console/exports"
+
+#: A name that a spreadsheet would run, with letters beyond Latin-1.
+FORMULA = '=HYPERLINK("http://evil.example","Łódź")'
+
+
+@pytest.fixture
+def scene(app: Flask) -> Scene:
+    return Scene(app)
+
+
+@pytest.fixture
+def office(scene: Scene) -> Browser:
+    return signed_in_browser(scene.app, scene.user("admin"))
+
+
+def make(scene: Scene, name: str, **values: Any) -> Inspection:
+    inspection: Inspection = scene.world.inspection(
+        scene.user("owner"), scene.user("technician"), property={"property_name": name}, **values
+    )
+    return inspection
+
+
+def fetch(browser: Browser, address: str) -> TestResponse:
+    """Download to the end."""
+    return browser.client.get(address, base_url=browser.base_url, headers=HEADERS, buffered=True)
+
+
+def lines_of(answer: TestResponse) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.get_data().decode("utf-8-sig"))))
+
+
+def photo_of(scene: Scene, form_fill: FormFill, name: str = "Riser_Photo") -> bytes:
+    """Upload a photo, and return its bytes."""
+    data = jpeg()
+    form = {"form_fill_id": str(form_fill.id), "field_name": name, "photo": (io.BytesIO(data), "p.jpg")}
+    answer = sign_in(scene.app, scene.user("technician")).post(f"{API_PREFIX}/sync/upload_photo", data=form)
+    assert answer.status_code in (200, 201), answer.text
+    return data
+
+
+def test_the_csv_has_the_inspections_of_the_list_with_its_filters(scene: Scene, office: Browser) -> None:
+    make(scene, "Dock", notes='a,b\n"c"')
+    make(scene, "Mill", status="completed")
+    lines = lines_of(fetch(office, f"{EXPORTS}/inspections.csv"))
+    assert [line["property"] for line in lines] == ["Dock", "Mill"]
+    assert (lines[0]["notes"], lines[0]["owner"]) == ('a,b\n"c"', scene.user("owner").name)
+    (line,) = lines_of(fetch(office, f"{EXPORTS}/inspections.csv?status=completed&sort=date"))
+    assert line["property"] == "Mill"
+
+
+@pytest.mark.parametrize("name", ["inspections.csv", "values.csv", "inspections.xlsx", "photos.zip"])
+def test_a_filter_that_means_nothing_exports_nothing(office: Browser, name: str) -> None:
+    answer = fetch(office, f"{EXPORTS}/{name}?status=lost")
+    assert answer.status_code == 400
+    assert "These filters mean nothing: status" in answer.text
+
+
+def test_people_export_what_they_see(scene: Scene) -> None:
+    inspection = make(scene, "Dock")
+    scene.world.form_fill(inspection, data={"a": 1})
+    stranger = signed_in_browser(scene.app, scene.user("stranger"))
+    assert lines_of(fetch(stranger, f"{EXPORTS}/inspections.csv")) == []
+    assert lines_of(fetch(stranger, f"{EXPORTS}/values.csv")) == []
+    assert fetch(stranger, f"/console/inspections/{inspection.id}/report.pdf").status_code == 404
+    owner = signed_in_browser(scene.app, scene.user("owner"))
+    assert len(lines_of(fetch(owner, f"{EXPORTS}/inspections.csv"))) == 1
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_a_text(scene: Scene, office: Browser) -> None:
+    make(scene, FORMULA)
+    (line,) = lines_of(fetch(office, f"{EXPORTS}/inspections.csv"))
+    assert line["property"] == "'" + FORMULA
+    assert FORMULA in cells_of(fetch(office, f"{EXPORTS}/inspections.xlsx"))
+
+
+def cells_of(answer: TestResponse) -> list[str]:
+    """The texts and numbers of a workbook's sheet; formulas make the test fail."""
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.get_data())) as archive:
+        sheet = ElementTree.fromstring(archive.read("xl/worksheets/sheet1.xml"))
+    assert not [node for node in sheet.iter() if node.tag.endswith("}f")]
+    return ["".join(node.itertext()) for node in sheet.iter() if node.tag.endswith("}c")]
+
+
+def test_the_answers_have_their_labels_and_numbers_are_numbers(scene: Scene, office: Browser) -> None:
+    structure = [{"name": "p", "type": "number", "label_name": "Pressure", "section_name": "Riser", "unit": "psi"}]
+    template = scene.world.template(form_structure=structure)
+    scene.world.form_fill(make(scene, "Dock"), template, data={"p": 85, "strange": [1, "x"]})
+    lines = lines_of(fetch(office, f"{EXPORTS}/values.csv"))
+    (pressure,) = [line for line in lines if line["label"] == "Pressure"]
+    assert (pressure["section"], pressure["value"], pressure["entity"]) == ("Riser", "85", "form_fill")
+    assert [line["value"] for line in lines if line["label"] == "Strange"] == ["1, x"]
+    assert "85" in cells_of(fetch(office, f"{EXPORTS}/values.xlsx"))
+
+
+def test_all_pieces_of_a_list_are_exported_once(scene: Scene, office: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "AT_A_TIME", 3)
+    ids = [str(make(scene, f"P{number}").id) for number in range(8)]
+    assert [line["id"] for line in lines_of(fetch(office, f"{EXPORTS}/inspections.csv"))] == ids
+
+
+def test_a_workbook_that_would_be_too_long_is_refused(
+    scene: Scene, office: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(scene, "Dock")
+    make(scene, "Mill")
+    monkeypatch.setattr(tables, "MOST_LINES", 1)
+    answer = fetch(office, f"{EXPORTS}/inspections.xlsx")
+    assert answer.status_code == 400
+    assert "export them as CSV" in answer.text
+
+
+def test_the_zip_has_the_bytes_of_every_photo_and_says_its_length(scene: Scene, office: Browser) -> None:
+    inspection = make(scene, "../Dock: <1>")
+    form_fill = scene.world.form_fill(inspection)
+    data = photo_of(scene, form_fill)
+    photo_of(scene, form_fill, "Other_Photo")
+    scene.world.attachment(scene.world.form_fill(scene.world.inspection(scene.user("stranger"))))
+    answer = fetch(signed_in_browser(scene.app, scene.user("owner")), f"{EXPORTS}/photos.zip")
+    body = answer.get_data()
+    assert len(body) == answer.content_length
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        names = archive.namelist()
+        assert len(names) == len(set(names)) == 2
+        assert not [name for name in names if ".." in name.split("/") or name.startswith("/") or ":" in name]
+        assert archive.read(next(name for name in names if "Riser" in name)) == data
+
+
+def test_a_zip_that_would_be_too_long_is_refused(
+    scene: Scene, office: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_of(scene, scene.world.form_fill(make(scene, "Dock")))
+    monkeypatch.setattr(photos, "MOST_PICTURES", 0)
+    assert fetch(office, f"{EXPORTS}/photos.zip").status_code == 400
+
+
+def test_the_report_is_a_pdf_with_answers_photos_and_any_letters(scene: Scene, office: Browser) -> None:
+    inspection = make(scene, "Łódź & <b>Dock</b> 東京", notes="One\nTwo " + "long" * 500)
+    structure = [
+        {"name": "p", "type": "number", "label_name": "Pressure", "section_name": "Riser"},
+        {"name": "Riser_Photo", "type": "photo", "label_name": "Photo"},
+    ]
+    form_fill = scene.world.form_fill(inspection, scene.world.template(form_structure=structure), data={"p": 85})
+    address = f"/console/inspections/{inspection.id}/report.pdf"
+    plain = fetch(office, address).get_data()
+    photo_of(scene, form_fill)
+    answer = fetch(office, address)
+    assert answer.mimetype == "application/pdf"
+    assert answer.get_data().startswith(b"%PDF-")
+    assert answer.get_data().count(b"/Subtype /Image") > plain.count(b"/Subtype /Image")
+
+
+def test_a_report_is_made_although_the_bytes_of_a_photo_are_missing(scene: Scene, office: Browser) -> None:
+    inspection = make(scene, "Dock")
+    photo_of(scene, scene.world.form_fill(inspection))
+    (attachment,) = scene.world.all(Attachment)
+    with scene.app.app_context():
+        current_storage().delete(attachment.storage_key)
+    assert fetch(office, f"/console/inspections/{inspection.id}/report.pdf").status_code == 200
+
+
+def test_a_long_csv_takes_little_memory(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = tuple("x" * 40 for _ in pieces.INSPECTION_HEADING)
+    tracemalloc.start()
+    try:
+        size = sum(len(piece) for piece in tables._csv_pieces(line for _ in range(20_000)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 10_000_000
+    assert peak < 2_000_000
