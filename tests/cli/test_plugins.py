@@ -35,7 +35,7 @@ def test_check_names_missing_migrations_and_the_command(app: Flask) -> None:
         downgrade(revision="base")
     result = run(app, "check")
     assert result.exit_code == 1
-    assert "The tables of fieldpost are at migration none, and 0009 is needed." in result.output
+    assert "The tables of fieldpost are at migration none, and 0010 is needed." in result.output
     assert "Run `fieldpost db upgrade`." in result.output
 
 
@@ -161,7 +161,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(generated: Generated
     wrong = generated.source / "fieldpost_meter_reading" / "migrations" / "0009_wrong.py"
     previous = sorted(wrong.parent.glob("0*.py"))[-1].name[:4]
     wrong.write_text(
-        f'"""Wrong."""\n\nfrom alembic import op\n\nrevision = "0010"\ndown_revision = "{previous}"\n\n\n'
+        f'"""Wrong."""\n\nfrom alembic import op\n\nrevision = "0009"\ndown_revision = "{previous}"\n\n\n'
         'def upgrade() -> None:\n    op.execute("CREATE TABLE meter_reading_x (id INTEGER)")\n    raise KeyError("x")\n'
     )
     generated.variables["FIELDPOST_DATA_DIR"] = str(tmp_path)
