@@ -38,6 +38,10 @@ class Batch:
     origin: Origin
     registry: Registry
     watch: Watch = UNWATCHED
+    #: The elements of the batch as a device has sent them, by index.
+    elements: Sequence[object] = ()
+    #: Makes the writes that go along with the operations where no device has sent them.
+    besides: Callable[[Attempt], Iterable[Write]] | None = None
     #: Indexes of operations whose handler did not end: they are not tried again.
     late: set[int] = field(default_factory=set)
 
@@ -114,9 +118,10 @@ class Attempt:
         assert user is not None
         return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
-    def write(self) -> None:
+    def write(self, besides: Iterable[Write] = ()) -> None:
         """Write everything that the operations have stated, and, for a device, when the user has synced."""
-        self.recorder.write(*([self._last_sync()] if self.recorder.origin.door == DEVICE_DOOR else []))
+        notes = [self._last_sync()] if self.recorder.origin.door == DEVICE_DOOR else []
+        self.recorder.write(*notes, *besides)
 
     def _last_sync(self) -> Write:
         last_sync = {"user_id": self.recorder.origin.user_id, "last_sync": self.recorder.now}

@@ -40,7 +40,9 @@ def push() -> Response:
     body, is_suspect = read_envelope(request)
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
-    result = process_batch(Batch(items=items, origin=origin_of_request(DEVICE_DOOR), registry=registry))
+    elements = body["sync_items"] if isinstance(body, dict) else ()
+    origin = origin_of_request(DEVICE_DOOR)
+    result = process_batch(Batch(items=items, elements=elements, origin=origin, registry=registry))
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
 
 
