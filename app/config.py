@@ -9,12 +9,14 @@ import dataclasses
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from flask import current_app
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.core.private_files import make_private_directory, write_private
 from app.core.settings import Settings, environment_name, names_of_settings, parse_settings
@@ -33,6 +35,11 @@ __all__ = [
 #: The path below which the API stands (contract, section 0).
 API_PREFIX = "/api/v1"
 
+#: The checkout, or the environment that a wheel was installed in. The default data directory stands in it, so that
+#: every command finds the server's, in whichever directory it was called.
+SOURCE = Path(__file__).parent.parent
+INSTALLATION = Path(sys.prefix) if (Path(__file__).parent / "_migrations").exists() else SOURCE
+
 MINIMUM_KEY_BYTES = 32
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -43,26 +50,29 @@ def current_settings() -> Settings:
     return settings
 
 
-def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environment: Mapping[str, str] | None = None, *, makes_data: bool = True) -> Settings:
     """The settings in `environment` (default: the process's), defaults filled in and all of them checked.
 
-    Raises `ConfigurationError` that names the setting, the value and the cure. Makes the data directory, and the
-    signing key if none is set and only this machine uses it.
+    Raises `ConfigurationError` that names the setting, the value and the cure. With `makes_data` it makes the data
+    directory, and the signing key if none is set and only this machine uses it.
     """
-    return _complete(parse_settings(environment))
+    return _complete(parse_settings(environment), makes_data)
 
 
-def _complete(settings: Settings) -> Settings:
-    data_dir = _made(settings.data_dir.expanduser().resolve())
+def _complete(settings: Settings, makes_data: bool) -> Settings:
+    data_dir = (INSTALLATION / settings.data_dir).resolve()
+    if makes_data:
+        make_data_dir(data_dir)
     url = _database_url(settings.database_url, data_dir)
     shared = not url.startswith("sqlite") or settings.storage.startswith("s3://")
-    key = settings.secret_key or _kept_key(data_dir, shared)
+    key = settings.secret_key or _kept_key(data_dir, shared, makes_data)
     settings = dataclasses.replace(settings, data_dir=data_dir, database_url=url, secret_key=key)
     _check(settings)
     return dataclasses.replace(settings, log_level=settings.log_level.upper())
 
 
-def _made(data_dir: Path) -> Path:
+def make_data_dir(data_dir: Path) -> None:
+    """Make the data directory if it is not there. Raises `ConfigurationError`."""
     try:
         make_private_directory(data_dir)
     except OSError as error:
@@ -70,7 +80,6 @@ def _made(data_dir: Path) -> Path:
             f"The data directory {data_dir} cannot be made: {error.strerror}. "
             "Make it, or set FIELDPOST_DATA_DIR to a directory that this user may write."
         ) from error
-    return data_dir
 
 
 def _check(settings: Settings) -> None:
@@ -112,7 +121,30 @@ def _database_url(url: str, data_dir: Path) -> str:
         )
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         return f"{_sqlite_url(data_dir)}/{url.removeprefix('sqlite:///')}"
+    _check_address(url, data_dir)
     return url
+
+
+def _check_address(url: str, data_dir: Path) -> None:
+    """Raise `ConfigurationError` if a database can never be at this address. It may quote no part of a password."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "DATABASE_URL cannot be read, perhaps because its port is no number. "
+            "Write `postgresql://user:password@host:5432/name`."
+        ) from None
+    # The rest of a password with an @ in it is taken for a part of the host's name.
+    if "@" in (address.host or ""):
+        raise ConfigurationError(
+            "DATABASE_URL has more than one @. If one is part of the password, write it as %40, and % as %25."
+        )
+    path = Path(address.database or "")
+    if address.drivername == "sqlite" and path.parent != data_dir and not path.parent.is_dir():
+        raise ConfigurationError(
+            f"DATABASE_URL names a SQLite file in {path.parent}, which is no directory. "
+            "Make that directory, or correct the path."
+        )
 
 
 def _sqlite_url(path: Path) -> str:
@@ -120,8 +152,11 @@ def _sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def _kept_key(data_dir: Path, shared: bool) -> str:
-    """The key in the data directory, made by the first process that asks for it."""
+def _kept_key(data_dir: Path, shared: bool, makes_data: bool) -> str:
+    """The key in the data directory, made by the first server that asks for it.
+
+    A command signs nothing, so before that it gets a key of its own.
+    """
     if shared:
         raise ConfigurationError(
             "FIELDPOST_SECRET_KEY is not set, and with PostgreSQL or S3 every node would make its own, so that none "
@@ -131,6 +166,8 @@ def _kept_key(data_dir: Path, shared: bool) -> str:
     path = data_dir / "secret_key"
     try:
         if not path.exists():
+            if not makes_data:
+                return secrets.token_urlsafe(48)
             _make_key(path)
         return path.read_text().strip()
     except OSError as error:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "LABEL_KINDS",
     "NOTHING_TO_SET",
     "OLDEST_API_VERSION",
     "ActingUser",
@@ -33,6 +34,7 @@ __all__ = [
     "Children",
     "Context",
     "Entity",
+    "Label",
     "MenuEntry",
     "Model",
     "Operation",
@@ -88,6 +90,30 @@ class ActingUser(NamedTuple):
     active: bool = True
 
 
+#: How a value can be shown.
+LABEL_KINDS = ("text", "number", "date", "choice", "photo", "signature")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Label:
+    """How people see one value of a row, on pages and in exports."""
+
+    #: The field, as answers show it: a column, or a key of the document. `expose` may add further ones.
+    name: str
+    #: Its name for people: `"Static pressure"`.
+    label: str
+    #: The heading below which it stands, together with its neighbours of the same section.
+    section: str = ""
+    #: The unit after a number: `"psi"`.
+    unit: str = ""
+    #: One of `LABEL_KINDS`. The value of a photo or a signature is the id of an attachment, or a list of ids.
+    kind: str = "text"
+    #: The values to choose from, each with its text: `[("y", "yes"), ("n", "no")]`.
+    options: Sequence[tuple[Any, str]] = ()
+    #: Whether lists and exports leave it out unless somebody asks for it: it tells of a person.
+    private: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entity:
     """How the rows of one model are recorded, merged, shown and fed. Stands on the model as `__entity__`.
@@ -109,7 +135,7 @@ class Entity:
     document: str | None = None
     #: Columns that never change, and must agree when a create meets its `client_id` again.
     identity: tuple[str, ...] = ("inspection_id",)
-    #: Relationships that `record`, `expose` and `conflict` read: each is loaded in one query a batch.
+    #: Relationships that the callables below read, `expose` and `labels` among them: each is loaded in one query.
     loads: tuple[str, ...] = ()
     #: `row -> JSON object` for the feed and `offline_data`; None: `id`, times, and the fields.
     record: Callable[[Row], dict[str, Any]] | None = None
@@ -119,6 +145,12 @@ class Entity:
     conflict: Callable[[Row], dict[str, Any]] | None = None
     #: The key under which `GET /sync/status` counts the rows that the user sees; None: not counted.
     counted: str | None = None
+    #: `row -> text` that names the row for people: `"Riser, Harbour Warehouse"`; None: the label and the id.
+    title: Callable[[Row], str] | None = None
+    #: `row -> labels` of the values that people see, in order; None: a table of all fields.
+    labels: Callable[[Row], Sequence[Label]] | None = None
+    #: The Jinja template that shows a row on a page: `"equipment/item.html"`; None: a table by the labels.
+    panel: str | None = None
     #: Name of a database constraint -> sentence of the `invalid` entry that a breach of it becomes.
     constraints: Mapping[str, str] = field(default_factory=dict)
 
@@ -298,6 +330,8 @@ class SyncHandler:
     upcast: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     #: Complete items for the documentation; checked against the schema at the start.
     examples: Sequence[Mapping[str, Any]] = ()
+    #: Its operations in the words of people: `"Reading recorded"`; None: the type.
+    label: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

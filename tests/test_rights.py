@@ -270,6 +270,10 @@ ROUTES: dict[str, Kind] = {
         send("DELETE", "/api/v1/inspections/{ids.inspection}", {}), missing=404
     ),
     "DELETE /api/v1/auth/sign_ins/<sign_in_id>": Personal(send("DELETE", "/api/v1/auth/sign_ins/{ids.sign_in}")),
+    # Each of them signs in without a device; tests/administration/test_devices.py has the rights of those who name one.
+    "GET /api/v1/devices": Kind(get("/api/v1/devices")),
+    "DELETE /api/v1/devices/<key>/sign_ins": Kind(send("DELETE", f"/api/v1/devices/{uuid4()}/sign_ins"), 404),
+    "POST /api/v1/sync/device": Kind(send("POST", "/api/v1/sync/device", {"app": "A"})),
     "POST /api/v1/auth/password": Kind(send("POST", "/api/v1/auth/password", SAME_PASSWORD)),
     # The access token is no refresh token, of which tests/accounts/test_tokens.py has more.
     "POST /api/v1/auth/refresh": Open(send("POST", "/api/v1/auth/refresh"), 401),

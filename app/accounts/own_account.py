@@ -6,20 +6,18 @@ from collections.abc import Sequence
 
 from flask import Response, g
 from marshmallow import RAISE, Schema, fields, validate
-from sqlalchemy import select, update
 
 from app.accounts import throttle
 from app.accounts.passwords import LONGEST, SHORTEST, is_password
-from app.accounts.sign_ins import is_present
+from app.accounts.sign_ins import end_sign_ins_of, sign_ins_of
 from app.accounts.users import change_own_password
-from app.clock import now, to_wire
-from app.core.database.engine import db
+from app.clock import to_wire
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
 from app.http.logs import log_security_event
 from app.models import SignIn
 from app.openapi.shapes import BOOLEAN, TEXT, TIME, UUID, Named, array_of, nullable, obj
-from app.web import Origin, RestBlueprint, answer, described, origin_of_request, signed_in_user, unit_of_work
+from app.web import Origin, RestBlueprint, answer, described, origin_of_request, signed_in_user
 
 blueprint = RestBlueprint("account", __name__, description="Your own password and sign-ins")
 
@@ -88,25 +86,13 @@ def end_sign_in(sign_in_id: str) -> Response:
 
 def end_own_sign_in(sign_in_id: str) -> None:
     """End one of the signed-in user's sign-ins. Raises `NotFoundError` if there is none with this id."""
-    user_id = signed_in_user().id
-
-    def work(_unit_id: str) -> bool:
-        statement = update(SignIn).where(
-            SignIn.id == sign_in_id, SignIn.user_id == user_id, SignIn.revoked_at.is_(None)
-        )
-        result = db.session.execute(
-            statement.values(revoked_at=now()), execution_options={"synchronize_session": False}
-        )
-        return bool(result.rowcount)  # type: ignore[attr-defined]
-
-    if not unit_of_work(work):
+    if not end_sign_ins_of(signed_in_user().id, sign_in_id):
         raise NotFoundError("Sign-in not found")
 
 
 def present_sign_ins() -> Sequence[SignIn]:
     """The sign-ins of the signed-in user that have not ended, the one that was used last first."""
-    statement = select(SignIn).where(SignIn.user_id == signed_in_user().id, is_present(now()))
-    return db.session.scalars(statement.order_by(SignIn.last_used_at.desc(), SignIn.id)).all()
+    return sign_ins_of(signed_in_user().id)
 
 
 def _serialize(sign_in: SignIn) -> JsonObject:

@@ -6,6 +6,7 @@ are revoked, when the password changes, and when the user is deactivated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
@@ -82,6 +83,27 @@ def is_present(moment: datetime) -> ColumnElement[bool]:
     of_browser = and_(SignIn.last_used_at > moment - IDLE, SignIn.created_at > moment - LONGEST)
     in_time = or_(and_(not_(SignIn.is_browser), of_device), and_(SignIn.is_browser, of_browser))
     return and_(SignIn.revoked_at.is_(None), in_time)
+
+
+def sign_ins_of(user_id: int) -> Sequence[SignIn]:
+    """The sign-ins of a user that have not ended, the one that was used last first."""
+    statement = select(SignIn).where(SignIn.user_id == user_id, is_present(now()))
+    return db.session.scalars(statement.order_by(SignIn.last_used_at.desc(), SignIn.id)).all()
+
+
+def end_sign_ins_of(user_id: int, sign_in_id: str | None = None) -> int:
+    """End a sign-in of the user, or all of them; returns how many have ended."""
+    statement = update(SignIn).where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
+    if sign_in_id is not None:
+        statement = statement.where(SignIn.id == sign_in_id)
+
+    def work(_unit_id: str) -> int:
+        result = db.session.execute(
+            statement.values(revoked_at=now()), execution_options={"synchronize_session": False}
+        )
+        return int(result.rowcount)  # type: ignore[attr-defined]
+
+    return unit_of_work(work)
 
 
 def _note_use(sign_in_id: str) -> None:

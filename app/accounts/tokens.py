@@ -11,7 +11,7 @@ copy: the family is revoked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -34,7 +34,8 @@ from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject, Values
 from app.errors import UnauthorizedError
 from app.http.logs import log_security_event
-from app.models import RefreshToken, SignIn, User
+from app.models import Device, RefreshToken, SignIn, User
+from app.models.devices import device_head
 
 #: No row that a statement changes is read again from the session.
 UNSYNCHRONIZED = {"synchronize_session": False}
@@ -102,7 +103,7 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
             return None
         db.session.flush()
         claims = Claims(user_id=user.id, sign_in_id=sign_in.id, token_id=str(uuid4()))
-        _write(_new_token(claims, predecessor_id=None))
+        _write(_new_token(claims, predecessor_id=None), *_device(user.id, device_id))
         return claims
 
     claims = unit_of_work(work)
@@ -233,6 +234,13 @@ def _use(claims: Claims, tokens: Sequence[_Token]) -> list[Write] | None:
 def _latest_use() -> datetime:
     """A token that was first used before this moment is spent once one of its successors has been used."""
     return now() - timedelta(seconds=current_settings().refresh_reuse_seconds)
+
+
+def _device(user_id: int, device_id: str | None) -> Iterator[Write]:
+    """The device's row, for one that has none yet (contract, section 13)."""
+    if device_id is not None:
+        head = device_head(user_id, device_id)
+        yield Write(kind="put", table=table_of(Device), names=tuple(head), rows=[head])
 
 
 def _new_token(claims: Claims, predecessor_id: str | None) -> Write:

@@ -6,6 +6,7 @@ names from here.
 
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
+from app.administration.assignments import Assignment, assign_inspections
 from app.administration.corrections import (
     Applied,
     Conflict,
@@ -16,9 +17,20 @@ from app.administration.corrections import (
     form_of,
     may_correct,
 )
+from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
+from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.rows import (
+    ShownRow,
+    ShownValue,
+    models_shown,
+    rows_below,
+    show,
+    show_row,
+    title_of,
+)
 from app.administration.schemas import (
     InspectionChangeSchema,
     NewFormTemplateSchema,
@@ -27,23 +39,32 @@ from app.administration.schemas import (
     UserChangeSchema,
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
+from app.administration.sync_health import SyncHealth, sync_health
 
 __all__ = [
+    "ORDERS",
     "Applied",
+    "Assignment",
     "Conflict",
     "Correction",
     "Form",
     "InspectionChangeSchema",
+    "InspectionListSchema",
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
     "Refused",
+    "ShownRow",
+    "ShownValue",
+    "SyncHealth",
     "UserChangeSchema",
     "add_template",
     "add_user",
     "apply_in_office",
+    "assign_inspections",
     "change_inspection",
     "change_user",
+    "count_late_devices",
     "create_inspection",
     "delete_inspection",
     "effective_settings",
@@ -51,7 +72,18 @@ __all__ = [
     "installed_plugins",
     "installed_types",
     "may_correct",
+    "models_shown",
+    "order_of",
     "require_admin",
+    "rows_below",
+    "select_devices",
+    "select_inspections",
     "serialize_account",
+    "serialize_device",
+    "show",
+    "show_row",
+    "sign_out_device",
     "split_version",
+    "sync_health",
+    "title_of",
 ]

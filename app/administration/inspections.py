@@ -48,7 +48,7 @@ def create_inspection(origin: Origin, values: Values, form_template_ids: Sequenc
         require_still_admin(recorder)
         columns = {name: _merged(None, name, value) for name, value in values.items()}
         columns = {"owner_id": origin.user_id, "form_template_id": form_template_ids[0], **columns}
-        _check_people(recorder.session, columns)
+        check_people(recorder.session, columns)
         _check_templates(recorder.session, form_template_ids)
         inspection: Inspection = recorder.create(Inspection, columns)
         form_fills = [
@@ -58,7 +58,7 @@ def create_inspection(origin: Origin, values: Values, form_template_ids: Sequenc
         return inspection.id, [form_fill.id for form_fill in form_fills]
 
     # Ids are reserved one by one, because people call inspections by their ids, which should follow one another.
-    return record("inspection_create", origin, work, lock_first=_lock_people(origin, values))
+    return record("inspection_create", origin, work, lock_first=lock_people(origin, values))
 
 
 def change_inspection(origin: Origin, key: int | str, values: Values, version: datetime | None = None) -> int:
@@ -80,14 +80,14 @@ def change_inspection(origin: Origin, key: int | str, values: Values, version: d
             lambda: {"inspection": serialize_inspection(recorder.session, inspection.id)},
         )
         # Owner and assignee may stay as they are: only new ones are checked.
-        _check_people(
+        check_people(
             recorder.session,
             {name: value for name, value in columns.items() if value != getattr(inspection, name)},
         )
         recorder.change(inspection, columns)
         return inspection.id
 
-    return record("inspection_change", origin, work, lock_first=_lock_people(origin, values))
+    return record("inspection_change", origin, work, lock_first=lock_people(origin, values))
 
 
 def delete_inspection(origin: Origin, key: int | str) -> int:
@@ -120,7 +120,7 @@ def models_below(models: Iterable[Model]) -> list[Model]:
 
 
 def _locked_inspection(session: Session, key: int | str) -> Inspection:
-    rows = _locking(session, select(Inspection).where(is_named(Inspection, key)))
+    rows = locking(session, select(Inspection).where(is_named(Inspection, key)))
     if not rows:
         raise NotFoundError("Inspection not found")
     return rows[0]
@@ -129,10 +129,10 @@ def _locked_inspection(session: Session, key: int | str) -> Inspection:
 def _locked_below(session: Session, model: Model, inspection_id: int) -> list[Row]:
     """The rows of an inspection, locked, except those that are marked as deleted already."""
     statement = select(model).where(model.inspection_id == inspection_id, *undeleted(model))
-    return _locking(session, statement.order_by(inspect(model).primary_key[0]))
+    return locking(session, statement.order_by(inspect(model).primary_key[0]))
 
 
-def _lock_people(origin: Origin, values: Values) -> Callable[[Session], None]:
+def lock_people(origin: Origin, values: Values) -> Callable[[Session], None]:
     """A function that locks the users in `values`, and the origin's user, before any inspection is locked."""
     return lambda session: lock_users(session, (origin.user_id, values.get("owner_id"), values.get("assignee_id")))
 
@@ -144,11 +144,11 @@ def _merged(inspection: Inspection | None, name: str, value: Any) -> Any:
     return {**dict.fromkeys(OBJECTS[name]), **(getattr(inspection, name, None) or {}), **value}
 
 
-def _check_people(session: Session, values: Values) -> None:
+def check_people(session: Session, values: Values) -> None:
     """An owner is an active user, an assignee an active technician (contract, section 2). Raises `InvalidError`."""
     named = {values.get(key) for key in ("owner_id", "assignee_id")} - {None}
     statement = select(User).where(User.id.in_(named)).order_by(User.id)
-    people = {user.id: user for user in _locking(session, statement, read=True)} if named else {}
+    people = {user.id: user for user in locking(session, statement, read=True)} if named else {}
     details = {}
     if "owner_id" in values:
         owner = people.get(values["owner_id"])
@@ -170,6 +170,7 @@ def _check_templates(session: Session, form_template_ids: Sequence[int]) -> None
         raise InvalidError(extra={"details": {"form_template_ids": [message]}})
 
 
-def _locking(session: Session, statement: Select[T], *, read: bool = False) -> list[T]:
+def locking(session: Session, statement: Select[T], *, read: bool = False) -> list[T]:
+    """The rows that `statement` selects, locked and as they are now; `read`: by a lock that others may have, too."""
     statement = statement.with_for_update(read=read, key_share=not read)
     return list(session.scalars(statement, execution_options={"populate_existing": True}))

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import attachments, form_fills, form_templates, history, inspections, offline_data, root, set_aside, users
+from app.api import (
+    attachments,
+    devices,
+    form_fills,
+    form_templates,
+    history,
+    inspections,
+    offline_data,
+    root,
+    set_aside,
+    users,
+)
 from app.api.blueprint import RowIdConverter, RowKeyConverter, refuse_wrong_ids
 from app.openapi import routes as openapi
 
 BLUEPRINTS = (
     root.blueprint,
     users.blueprint,
+    devices.blueprint,
     form_templates.blueprint,
     inspections.blueprint,
     form_fills.blueprint,

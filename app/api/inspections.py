@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flask import Response
-from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import select
 
 from app import policies
 from app.administration import inspections as administration
 from app.administration.fields import split_version
+from app.administration.inspection_list import order_of, select_inspections
 from app.administration.inspections import serialize_inspection, serialize_rows
 from app.administration.schemas import InspectionChangeSchema, NewInspectionSchema
 from app.api.blueprint import admins_only
@@ -31,10 +31,9 @@ blueprint = RestBlueprint("inspections", __name__, description="Visits to proper
 @described(data=page_of("inspections", INSPECTION))
 @blueprint.query(InspectionQuerySchema)
 def list_inspections(query: Values) -> Response:
-    """The inspections that the user may see, newest first."""
-    visible = policies.visible(signed_in_user())
-    statement = select(Inspection.id).where(visible, *_filters(query)).order_by(Inspection.id.desc())
-    page = read_page(db.session(), statement, query, "inspections", _serialize_newest_first)
+    """The inspections that the user may see, newest first unless `sort` says otherwise."""
+    statement = select_inspections(signed_in_user(), query).order_by(*order_of(query))
+    page = read_page(db.session(), statement, query, "inspections", _serialize_in_order)
     return answer(page, "Inspections retrieved successfully")
 
 
@@ -86,8 +85,9 @@ def delete_inspection(key: int | str) -> Response:
     return answer({"id": inspection_id}, "Inspection deleted successfully")
 
 
-def _serialize_newest_first(ids: Sequence[int]) -> list[JsonObject]:
-    return serialize_rows(db.session(), Inspection, ids)[::-1]
+def _serialize_in_order(ids: Sequence[int]) -> list[JsonObject]:
+    rows = {row["id"]: row for row in serialize_rows(db.session(), Inspection, ids)}
+    return [rows[inspection_id] for inspection_id in ids if inspection_id in rows]
 
 
 def _with_form_fills(inspection_id: int) -> JsonObject:
@@ -96,23 +96,3 @@ def _with_form_fills(inspection_id: int) -> JsonObject:
         "inspection": serialize_inspection(db.session(), inspection_id),
         "form_fills": serialize_rows(db.session(), FormFill, db.session.scalars(below)),
     }
-
-
-def _filters(query: Values) -> list[ColumnElement[bool]]:
-    """The conditions for `status`, `assignee_id` and `q`."""
-    conditions: list[ColumnElement[bool]] = []
-    if "status" in query:
-        conditions.append(Inspection.status == query["status"])
-    if "assignee_id" in query:
-        # `none` was loaded as None, which becomes IS NULL.
-        conditions.append(Inspection.assignee_id == query["assignee_id"])
-    if query.get("q"):
-        searched: tuple[ColumnElement[str] | InstrumentedAttribute[str | None], ...] = (
-            Inspection.notes,
-            Inspection.job,
-            Inspection.property["property_name"].as_string(),
-            Inspection.property["address"].as_string(),
-            Inspection.customer["name"].as_string(),
-        )
-        conditions.append(or_(*(column.icontains(query["q"], autoescape=True) for column in searched)))
-    return conditions

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hmac
 import logging
+import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -14,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import current_settings
 from app.core.database.engine import db
+from app.core.done import JOBS, done_at
 from app.core.ledger.state import feed_lag_seconds
 from app.errors import NotFoundError, UnauthorizedError
 from app.http import metrics
@@ -48,7 +53,8 @@ def show() -> Response:
         raise NotFoundError()
     if settings.metrics_token and not has_metrics_token():
         raise UnauthorizedError("token_invalid", "Send `Authorization: Bearer <FIELDPOST_METRICS_TOKEN>`.")
-    return Response(metrics.render(_measure()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    measured = chain(_measure_database(), _measure_node(settings.data_dir))
+    return Response(metrics.render(measured), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _came_by_own_port() -> bool:
@@ -64,7 +70,26 @@ def has_metrics_token() -> bool:
     return bool(token) and hmac.compare_digest(sent, f"Bearer {token}".encode())
 
 
-def _measure() -> Iterator[Metric]:
+def _measure_node(data_dir: Path) -> Iterator[Metric]:
+    """The release, the room beside the data, and when this node last did the jobs that nobody would miss at once."""
+    release = GaugeMetricFamily("fieldpost_release", "1, with the server's release as a label", labels=["version"])
+    release.add_metric([version("fieldpost")], 1)
+    yield release
+    done = GaugeMetricFamily(
+        "fieldpost_last_done_timestamp_seconds", "When this node last did a job; absent if never", labels=["job"]
+    )
+    for job in JOBS:
+        moment = done_at(data_dir, job)
+        if moment is not None:
+            done.add_metric([job], moment)
+    yield done
+    disk = shutil.disk_usage(data_dir)
+    yield GaugeMetricFamily(
+        "fieldpost_disk_free_ratio", "Free part of the disk that the data directory is on", disk.free / disk.total
+    )
+
+
+def _measure_database() -> Iterator[Metric]:
     """The metrics that only the database knows. If it does not answer, the others are needed all the more."""
     try:
         lag = feed_lag_seconds(db.session())

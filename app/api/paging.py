@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from marshmallow import Schema, validate
 from sqlalchemy import Select, func
@@ -28,21 +28,22 @@ class PageSchema(Schema):
 
 def read_page(
     session: Session,
-    statement: Select[T],
+    statement: Select[Any],
     query: Values,
     name: str,
     serialize: Callable[[Sequence[T]], list[JsonObject]],
 ) -> JsonObject:
     """`{<name>: [...], "page", "per_page", "total", "pages"}`: one page of the rows that `statement` selects in order.
 
-    `serialize` gets the selected rows of the page. A page beyond the last is empty.
+    `serialize` gets the rows of the page; a row of a single column, or entity, is this itself. A page beyond the last
+    is empty.
     """
     page, per_page = query["page"], query["per_page"]
     counted = statement.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
     total = session.scalar(counted) or 0
-    rows = session.scalars(statement.limit(per_page).offset((page - 1) * per_page)).all()
+    rows: Sequence[Any] = session.execute(statement.limit(per_page).offset((page - 1) * per_page)).all()
     return {
-        name: serialize(rows),
+        name: serialize([row[0] if len(row) == 1 else row for row in rows]),
         "page": page,
         "per_page": per_page,
         "total": total,

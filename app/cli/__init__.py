@@ -1,10 +1,11 @@
-"""The command line: `flask --app wsgi …` (contract, section 9)."""
+"""The command line: `fieldpost …`, and in a checkout `flask --app wsgi …` (contract, section 9)."""
 
 from __future__ import annotations
 
 from flask import Flask
 
-from app.cli.backup.commands import backup_command, new_history_command, restore_command
+from app.cli.backup.commands import backup_group, new_history_command, restore_command
+from app.cli.check import check_command
 from app.cli.config import config_command
 from app.cli.db import extend_db_group
 from app.cli.demo import demo_command
@@ -21,12 +22,13 @@ def register_commands(app: Flask) -> None:
     for command in (
         users_group,
         config_command,
+        check_command,
         demo_command,
         plugins_group,
         storage_group,
         ledger_group,
         maintenance_command,
-        backup_command,
+        backup_group,
         restore_command,
         new_history_command,
     ):

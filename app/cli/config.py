@@ -1,4 +1,4 @@
-"""`flask config`: the effective settings."""
+"""`fieldpost config`: the effective settings."""
 
 from __future__ import annotations
 

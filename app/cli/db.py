@@ -1,4 +1,4 @@
-"""`flask db upgrade`: the migrations of the core and of every installed plugin. The rest of `db` is Flask-Migrate's."""
+"""`fieldpost db upgrade`: the migrations of core and plugins. The rest of `db` is Flask-Migrate's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask.cli import with_appcontext
 from flask_migrate.cli import db as db_group
 
 from app.cli.failures import reported_failures
+from app.config import current_settings, make_data_dir
 from app.core.database import MigrationError
 from app.core.database.engine import db
 from app.core.host.drift import find_drift
@@ -24,6 +25,8 @@ CORE_UPGRADE: click.Command = db_group.commands["upgrade"]
 @reported_failures()
 def upgrade_command(context: click.Context, /, **options: Any) -> None:
     """Run all missing migrations, plugins' included; with REVISION or --sql only the core's."""
+    # The commands that begin a server may make its directory, and no others.
+    make_data_dir(current_settings().data_dir)
     if options["revision"] != "head" or options["sql"]:
         context.invoke(CORE_UPGRADE, **options)
         return

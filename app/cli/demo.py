@@ -1,4 +1,4 @@
-"""`flask demo`: data to try Fieldpost with."""
+"""`fieldpost demo`: data to try Fieldpost with."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
-from flask.cli import with_appcontext
 from sqlalchemy import select
 
 from app.accounts.users import add_user
 from app.administration.form_templates import add_template
 from app.administration.inspections import create_inspection
+from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.clock import now
 from app.config import current_settings
@@ -54,7 +54,7 @@ PLACES = (
 @click.command("demo")
 @click.option("--if-empty", is_flag=True, help="Do nothing, without an error, where demo data has no place.")
 @click.option("--anyway", is_flag=True, help="Add the demo data on PostgreSQL and behind a trusted proxy too.")
-@with_appcontext
+@with_data
 @reported_failures()
 def demo_command(if_empty: bool, anyway: bool) -> None:
     """Add an administrator, a technician, a form template and three inspections; print how to sign in."""

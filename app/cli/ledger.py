@@ -1,4 +1,4 @@
-"""`flask ledger prune`: remove the oldest part of the ledger."""
+"""`fieldpost ledger prune`: remove the oldest part of the ledger."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from datetime import timedelta
 
 import click
-from flask.cli import with_appcontext
 
+from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.clock import now, to_wire
 from app.config import current_settings
@@ -46,7 +46,7 @@ def ledger_group() -> None:
 
 @ledger_group.command("prune")
 @keep_option
-@with_appcontext
+@with_data
 def prune_command(keep: str | None) -> None:
     """Remove entries older than --keep from the beginning of the ledger."""
     with reported_failures():

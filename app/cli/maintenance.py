@@ -1,4 +1,4 @@
-"""`flask maintenance`: all upkeep in one command, for cron. Without it nothing is removed."""
+"""`fieldpost maintenance`: all upkeep in one command, for cron. Without it nothing is removed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import click
-from flask.cli import with_appcontext
 
 from app.accounts.tokens import remove_ended_sign_ins
 from app.attachments import upkeep
+from app.cli.data import with_data
 from app.cli.ledger import keep_option, period, prune_ledger
 from app.config import current_settings
 from app.core.database.engine import db
+from app.core.done import note_done
 from app.core.host.registry import current_registry
 from app.core.ledger.set_aside import keep_up
 
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @click.command("maintenance")
 @keep_option
-@with_appcontext
+@with_data
 def maintenance_command(keep: str | None) -> None:
     """Remove ended sign-ins, old parts of the ledger and items set aside, unneeded bytes, and plugins' garbage.
 
@@ -43,6 +44,7 @@ def maintenance_command(keep: str | None) -> None:
     outcomes = [_run(name, part) for name, part in parts.items()]
     if not all(outcomes):
         sys.exit(1)
+    note_done(current_settings().data_dir, "maintenance")
 
 
 def _keep_up_set_aside() -> int:

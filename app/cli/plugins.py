@@ -1,4 +1,4 @@
-"""`flask plugins`: lists, checks and removes plugins, and writes new ones and their migrations."""
+"""`fieldpost plugins`: lists, checks and removes plugins, and writes new ones and their migrations."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
 from app.administration.settings import installed_types
+from app.cli.data import require_file, with_data
 from app.core.database.engine import db
 from app.core.host.checks.plugins import PLUGIN_NAME
 from app.core.host.drift import find_drift
@@ -49,6 +50,7 @@ def check_command() -> None:
     """Make all checks of a start, and compare models and tables; exits with 1 if anything is wrong."""
     # This command runs in an application that has started, so that only the database is left to check.
     registry = current_registry()
+    require_file()
     with db.engine.connect() as connection:
         sentences = [f"{sentence} Run `{UPGRADE}`." for sentence in missing(connection)]
         sentences += map(str, find_drift(connection))
@@ -130,7 +132,7 @@ def revision_command(name: str, message: str) -> None:
 @plugins_group.command("remove")
 @click.argument("name")
 @click.option("--drop-tables", is_flag=True, help="Take the plugin's migrations back: its rows are lost.")
-@with_appcontext
+@with_data
 def remove_command(name: str, drop_tables: bool) -> None:
     """Say what happens to tables, ledger rows and queued items of the plugin NAME; uninstalls nothing itself.
 
@@ -183,7 +185,7 @@ def _tell_tables(registry: Registry, name: str) -> None:
     if tables:
         click.echo(
             f"Table {version_table(name)}: stays, so that the plugin can be installed again. "
-            f"To drop all of them now: `flask --app wsgi plugins remove {name} --drop-tables`."
+            f"To drop all of them now: `fieldpost plugins remove {name} --drop-tables`."
         )
     else:
         click.echo("It has no tables of its own.")

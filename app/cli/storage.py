@@ -1,13 +1,13 @@
-"""`flask storage check|gc`: rows without bytes, bytes without rows, and the removal of bytes that nobody needs."""
+"""`fieldpost storage check|gc`: rows without bytes, bytes without rows, and the removal of bytes that nobody needs."""
 
 from __future__ import annotations
 
 import sys
 
 import click
-from flask.cli import with_appcontext
 
 from app.attachments import upkeep
+from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.core.host.registry import current_registry
 
@@ -19,7 +19,7 @@ def storage_group() -> None:
 
 @storage_group.command("check")
 @click.option("--content", is_flag=True, help="Read all bytes, and compare them with the SHA-256 of their upload.")
-@with_appcontext
+@with_data
 def check_command(content: bool) -> None:
     """Compare storage and database. Changes nothing; exits with 1 if bytes are missing or damaged."""
     with reported_failures():
@@ -38,7 +38,7 @@ def check_command(content: bool) -> None:
 
 
 @storage_group.command("gc")
-@with_appcontext
+@with_data
 def gc_command() -> None:
     """Remove objects without a row, and the bytes of photos deleted long ago. Rows are never removed."""
     with reported_failures():

@@ -1,18 +1,20 @@
-"""`flask users …`: the first administrator, forgotten passwords, people who leave."""
+"""`fieldpost users …`: the first administrator, forgotten passwords, people who leave."""
 
 from __future__ import annotations
 
 import sys
 
 import click
-from flask.cli import with_appcontext
 from marshmallow import ValidationError
 from sqlalchemy import select
 
 from app.accounts.emails import normalized_email
+from app.accounts.sign_ins import end_sign_ins_of, sign_ins_of
 from app.accounts.users import add_user, change_user
 from app.administration.fields import line
+from app.cli.data import with_data
 from app.cli.failures import reported_failures
+from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger.record import Origin
 from app.core.values import Values
@@ -44,7 +46,7 @@ def users_group() -> None:
 @click.option("--role", type=click.Choice(ROLES), required=True)
 @click.option("--name", required=True, callback=_read_name)
 @password_stdin
-@with_appcontext
+@with_data
 @reported_failures()
 def create_command(email: str, role: str, name: str, password_stdin: bool) -> None:
     """Add a user."""
@@ -56,7 +58,7 @@ def create_command(email: str, role: str, name: str, password_stdin: bool) -> No
 
 
 @users_group.command("list")
-@with_appcontext
+@with_data
 @reported_failures()
 def list_command() -> None:
     """List all users."""
@@ -68,7 +70,7 @@ def list_command() -> None:
 @users_group.command("set-password")
 @click.argument("email")
 @password_stdin
-@with_appcontext
+@with_data
 @reported_failures()
 def set_password_command(email: str, password_stdin: bool) -> None:
     """Set a user's password, and end all sign-ins of the user."""
@@ -76,9 +78,69 @@ def set_password_command(email: str, password_stdin: bool) -> None:
     click.echo(f"Set the password of {email}; its sign-ins have ended.")
 
 
+@users_group.command("set-role")
+@click.argument("email")
+@click.argument("role", type=click.Choice(ROLES))
+@with_data
+@reported_failures()
+def set_role_command(email: str, role: str) -> None:
+    """Give a user another role. It counts from the user's next request on."""
+    _change(email, {"role": role})
+    click.echo(f"{email} is {role} now.")
+
+
+@users_group.command("rename")
+@click.argument("email")
+@click.argument("name", callback=_read_name)
+@with_data
+@reported_failures()
+def rename_command(email: str, name: str) -> None:
+    """Give a user another name."""
+    _change(email, {"name": name})
+    click.echo(f"{email} is called {name} now.")
+
+
+@users_group.command("reactivate")
+@click.argument("email")
+@with_data
+@reported_failures()
+def reactivate_command(email: str) -> None:
+    """Let a deactivated user sign in again, with the same password."""
+    _change(email, {"active": True})
+    click.echo(f"Reactivated {email}; sign-ins that had ended stay so.")
+
+
+@users_group.command("sign-ins")
+@click.argument("email")
+@with_data
+@reported_failures()
+def sign_ins_command(email: str) -> None:
+    """List the sign-ins of a user that have not ended: id, kind, device, start and last use."""
+    for sign_in in sign_ins_of(_id_of(email)):
+        kind = "browser" if sign_in.is_browser else "device"
+        times = f"{to_wire(sign_in.created_at)}\t{to_wire(sign_in.last_used_at)}"
+        click.echo(f"{sign_in.id}\t{kind}\t{sign_in.device_id or '-'}\t{times}")
+
+
+@users_group.command("end-sign-in")
+@click.argument("email")
+@click.argument("sign_in_id", metavar="[SIGN_IN]", required=False)
+@click.option("--all", "is_all", is_flag=True, help="End all sign-ins of the user.")
+@with_data
+@reported_failures()
+def end_sign_in_command(email: str, sign_in_id: str | None, is_all: bool) -> None:
+    """End a sign-in of a user: its tokens stop working at once. Unsent work stays on its device."""
+    if is_all == bool(sign_in_id):
+        raise click.UsageError("Name one sign-in, as `users sign-ins` shows it, or say --all.")
+    count = end_sign_ins_of(_id_of(email), sign_in_id)
+    if not count and sign_in_id:
+        raise click.ClickException(f"{email} has no sign-in {sign_in_id}. `users sign-ins {email}` shows them.")
+    click.echo(f"Ended {count} sign-ins of {email}.")
+
+
 @users_group.command("deactivate")
 @click.argument("email")
-@with_appcontext
+@with_data
 @reported_failures()
 def deactivate_command(email: str) -> None:
     """Deactivate a user, and end all sign-ins of the user."""
@@ -87,10 +149,14 @@ def deactivate_command(email: str) -> None:
 
 
 def _change(email: str, values: Values) -> None:
+    change_user(ORIGIN, _id_of(email), values)
+
+
+def _id_of(email: str) -> int:
     user_id = db.session.scalar(select(User.id).where(User.email == normalized_email(email)))
     if user_id is None:
         raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
-    change_user(ORIGIN, user_id, values)
+    return user_id
 
 
 def _password(from_stdin: bool) -> str:

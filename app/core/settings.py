@@ -4,7 +4,7 @@ A setting is a field of `Settings`. Its environment name is `FIELDPOST_` and the
 the four that other tools share (`DATABASE_URL`, `HOST`, `PORT`, `WEB_CONCURRENCY`). `docs/operating.md` lists them all;
 a guard compares.
 
-`gunicorn.conf.py` reads the settings in the master process, which outlives upgrades (`kill -HUP`): this module loads no
+`app.serving.gunicorn_conf` reads the settings in the master process, which outlives upgrades: this module loads no
 library, and of ours only `app.errors`. `app.config` has the rest of a server's settings.
 """
 
@@ -30,7 +30,7 @@ MAXIMUM_WORKERS = 1000
 def setting(
     default: Any, meaning: str, *, secret: bool = False, minimum: int | None = None, maximum: int | None = None
 ) -> Any:
-    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `flask config`."""
+    """A field of `Settings`; `minimum` and `maximum` bound a number, `secret` masks the value in `fieldpost config`."""
     return field(
         default=default, metadata={"meaning": meaning, "secret": secret, "minimum": minimum, "maximum": maximum}
     )
@@ -41,7 +41,9 @@ class Settings:
     """The effective settings of one application. Periods say their unit in the name."""
 
     database_url: str = setting("", "Database; empty: a SQLite file in the data directory", secret=True)
+    #: A relative path is the default, which stands in the installation.
     data_dir: Path = setting(Path("instance"), "Directory for the database file, the key and the stored files")
+    environment_file: Path = setting(Path("/etc/fieldpost/env"), "File of settings that `fieldpost` reads")
     storage: str = setting("", "Where photos go; empty: files in the data directory; `s3://bucket/prefix`")
     s3_endpoint: str = setting("", "Address of the object storage; empty: Amazon S3")
     s3_public_endpoint: str = setting("", "The same as devices reach it; empty: as Fieldpost does")
@@ -65,6 +67,9 @@ class Settings:
     head_seconds: int = setting(10, "Time for the head of a request to arrive", minimum=1)
     silence_seconds: int = setting(30, "Longest silence of a client that sends a body or reads an answer", minimum=1)
     least_bytes_per_second: int = setting(1000, "Least rate of a client, over twice that time", minimum=0)
+    max_held_bytes: int = setting(
+        256 * 1024 * 1024, "Bytes of bodies and answers that slow clients hold in a worker", minimum=1024 * 1024
+    )
 
     access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
     refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)
@@ -73,6 +78,7 @@ class Settings:
     login_rate: str = setting("10 per minute", "Failed sign-ins on one account from one network")
     account_login_rate: str = setting("100 per hour", "Failed sign-ins on one account from all networks together")
     rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")
+    late_days: int = setting(3, "After how many days of silence a device with work to do is late", minimum=1)
     retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
@@ -143,7 +149,7 @@ def _fields() -> dict[str, dataclasses.Field[Any]]:
 
 def _parse(name: str, field: dataclasses.Field[Any], text: str) -> Path | int | str:
     if isinstance(field.default, Path):
-        return Path(text)
+        return Path(text).expanduser().absolute()
     if not isinstance(field.default, int):
         return text
     try:

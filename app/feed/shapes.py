@@ -68,10 +68,11 @@ OTHER_UPSERT = Named(
     ),
 )
 
-#: Without a discriminator: a generated client would refuse the whole page for an entity that it does not know.
+#: Without a discriminator: a generated client would refuse the whole page for an entity that it does not know. With a
+#: type, because openapi-typescript takes nothing but an object for a part of `Change`.
 UPSERT = Named(
     "Upsert",
-    with_description({"oneOf": [*UPSERTS, OTHER_UPSERT]}, "A row that you may see, as it is now."),
+    with_description({"type": "object", "oneOf": [*UPSERTS, OTHER_UPSERT]}, "A row that you may see, as it is now."),
 )
 
 REMOVAL = Named(

@@ -10,8 +10,9 @@ from flask_cors import CORS
 from app.config import API_PREFIX, Settings
 from app.errors import ConfigurationError
 
-#: An origin as a browser sends it. Patterns are not accepted: flask-cors would use them as unanchored expressions.
-ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+#: An origin as a browser sends it, or a web view with a scheme of its own, such as `capacitor://localhost`. Patterns
+#: are not accepted: flask-cors would use them as unanchored expressions.
+ORIGIN = re.compile(r"[a-z][a-z0-9.-]*://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 
 #: Response headers that a page may read, besides those that browsers always allow.
 EXPOSED = ["ETag", "X-Request-ID", "Retry-After"]
@@ -29,8 +30,9 @@ def init_cors(app: Flask, settings: Settings) -> None:
     for origin in origins:
         if origin != "*" and not ORIGIN.fullmatch(origin):
             raise ConfigurationError(
-                f"FIELDPOST_CORS_ORIGINS: {origin!r} is no origin. Use `https://app.example.com`, lower case, "
-                "without a path or wildcards, several separated by commas, or `*` for all."
+                f"FIELDPOST_CORS_ORIGINS: {origin!r} is no origin. Use `https://app.example.com` or "
+                "`capacitor://localhost`, in lower case, without a path or wildcards, several separated by commas, or "
+                "`*` for all."
             )
     app.before_request(_answer_preflight)
     CORS(

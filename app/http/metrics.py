@@ -1,7 +1,7 @@
 """Metrics for Prometheus: batches, operations, handlers, requests, connections, storage errors.
 
 Each worker process counts for itself. Under gunicorn, prometheus_client keeps the numbers in files that all workers of
-a server share (`gunicorn.conf.py` names the directory before anything is imported), so any worker can answer for all.
+a server share (`gunicorn_conf.py` names the directory before anything is imported), so any worker can answer for all.
 The number of label values is bounded: operation types come from the registry, addresses are the rules of routes.
 """
 
@@ -24,7 +24,7 @@ from sqlalchemy import Engine, event
 from app.core.database.engine import db
 from app.http import numbers
 
-#: The directory of the workers' numbers, set by `gunicorn.conf.py`. prometheus_client reads it at import.
+#: The directory of the workers' numbers, set by `gunicorn_conf.py`. prometheus_client reads it at import.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 #: The label for an item of an unknown type, and for an address without a route.

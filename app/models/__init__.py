@@ -4,6 +4,7 @@ from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
 from app.models.attachments import Attachment
 from app.models.base import Syncable, Versioned
+from app.models.devices import DELAYS, Device, SyncHour
 from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
 from app.models.inspections import MADE_FIELDS, OBJECTS, PENDING_STATUSES, STATUSES, SYNCED_FIELDS, Inspection
@@ -12,6 +13,7 @@ from app.models.set_aside import SetAside
 from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
 __all__ = [
+    "DELAYS",
     "KEEP_IDS",
     "MADE_FIELDS",
     "OBJECTS",
@@ -21,6 +23,7 @@ __all__ = [
     "SYNCED_FIELDS",
     "Attachment",
     "BigId",
+    "Device",
     "FormFill",
     "FormTemplate",
     "Inspection",
@@ -31,6 +34,7 @@ __all__ = [
     "RefreshToken",
     "SetAside",
     "SignIn",
+    "SyncHour",
     "Syncable",
     "UTCDateTime",
     "User",

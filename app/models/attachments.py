@@ -11,7 +11,7 @@ from app.core.database.engine import db
 from app.core.database.types import BigId, JSONValue, UTCDateTime
 from app.core.values import JsonObject
 from app.models.base import Syncable, choice_constraint
-from app.plugin_api import Entity
+from app.plugin_api import Entity, Label
 
 #: The kinds of attachments.
 KINDS = ("photo", "signature")
@@ -34,6 +34,20 @@ def attachment_record(attachment: Attachment) -> JsonObject:
     }
 
 
+def title_of_attachment(attachment: Attachment) -> str:
+    """The name of the file where the device has sent one, otherwise that of the field."""
+    return attachment.filename or attachment.field_name
+
+
+def labels_of_attachment(_attachment: Attachment) -> list[Label]:
+    """The kind and the field; a plugin's notes stand below them."""
+    kinds = [(kind, kind.capitalize()) for kind in KINDS]
+    return [
+        Label(name="kind", label="Kind", kind="choice", options=kinds),
+        Label(name="field_name", label="Field"),
+    ]
+
+
 class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     """A photo or a signature of one field of one form fill. Deleted ones stay as marked rows (section 4)."""
 
@@ -52,6 +66,8 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
         document="data",
         identity=("inspection_id", "form_fill_id"),
         record=attachment_record,
+        title=title_of_attachment,
+        labels=labels_of_attachment,
     )  # fmt: skip
 
     #: A random UUID: unguessable, and never given twice, not even after a restore.

@@ -11,8 +11,9 @@ from app.core.database.types import KEEP_IDS_AND_ROOM, JSONValue
 from app.core.values import JsonObject
 from app.models.attachments import Attachment
 from app.models.base import Syncable
+from app.models.form_labels import form_labels
 from app.models.form_templates import FormTemplate
-from app.plugin_api import Entity
+from app.plugin_api import Entity, Label
 
 
 def attachment_keys(form_fill: FormFill) -> JsonObject:
@@ -30,6 +31,16 @@ def attachment_keys(form_fill: FormFill) -> JsonObject:
 def exposed_data(form_fill: FormFill, fields: JsonObject) -> JsonObject:
     """A form fill's data as they leave the server, attachment keys included."""
     return fields | attachment_keys(form_fill)
+
+
+def title_of_form(form_fill: FormFill) -> str:
+    """The name of the form template."""
+    return form_fill.form_template.name
+
+
+def labels_of_form(form_fill: FormFill) -> list[Label]:
+    """The labels of the template's structure, and those of further values."""
+    return form_labels(form_fill.form_template.form_structure, exposed_data(form_fill, form_fill.data))
 
 
 def conflict_details(form_fill: FormFill) -> JsonObject:
@@ -71,6 +82,8 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
         record=form_fill_record,
         expose=exposed_data,
         conflict=conflict_details,
+        title=title_of_form,
+        labels=labels_of_form,
         counted="total_form_fills",
         constraints={"uq_form_fills_client_id": "client_id is taken"},
     )

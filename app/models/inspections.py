@@ -13,7 +13,7 @@ from app.core.database.types import KEEP_IDS_AND_ROOM, BigId, JSONValue
 from app.core.values import JsonObject
 from app.models.base import Versioned, choice_constraint
 from app.models.form_templates import FormTemplate
-from app.plugin_api import Entity
+from app.plugin_api import Entity, Label
 
 #: The values of `status` (contract, section 3.3), and those that count as pending in section 5.
 STATUSES = ("pending", "in_progress", "completed", "canceled")
@@ -59,6 +59,27 @@ def exposed_fields(inspection: Inspection, fields: JsonObject) -> JsonObject:
     return {name: fields[name] for name in (SYNCED_FIELDS if inspection.client_id is None else MADE_FIELDS)}
 
 
+def title_of_inspection(inspection: Inspection) -> str:
+    """The name of the property, otherwise its address, otherwise the day of the inspection."""
+    place = inspection.property or {}
+    return place.get("property_name") or place.get("address") or f"Inspection of {inspection.date.isoformat()}"
+
+
+def labels_of_inspection(_inspection: Inspection) -> list[Label]:
+    """What people see of an inspection beside its owner and assignee."""
+    statuses = [(status, status.replace("_", " ")) for status in STATUSES]
+    return [
+        Label(name="status", label="Status", kind="choice", options=statuses),
+        Label(name="date", label="Date", kind="date"),
+        Label(name="interval_category", label="Interval"),
+        Label(name="system_category", label="System"),
+        Label(name="job", label="Job"),
+        Label(name="property", label="Property"),
+        Label(name="customer", label="Customer", private=True),
+        Label(name="notes", label="Notes"),
+    ]
+
+
 class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     """One visit to a property. Its owner and its assigned technician may read and change it (section 2)."""
 
@@ -76,6 +97,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         loads=("form_template",),
         record=inspection_record,
         expose=exposed_fields,
+        title=title_of_inspection,
+        labels=labels_of_inspection,
         counted="total_inspections",
         constraints={"uq_inspections_client_id": "client_id is taken"},
     )

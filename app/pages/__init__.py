@@ -12,15 +12,19 @@ from app.http.errors import ERROR_PAGE
 from app.pages import account, files, first_run, sign_in
 from app.pages.door import init_door
 from app.pages.headers import init_page_headers
-from app.pages.render import render, render_error
+from app.pages.icons import icon
+from app.pages.language import gettext, init_language, ngettext
+from app.pages.render import render, render_error, render_panel
 
-__all__ = ["init_pages", "render"]
+__all__ = ["gettext", "init_pages", "ngettext", "render", "render_panel"]
 
 
 def init_pages(app: Flask, settings: Settings) -> None:
     """Give the application the door for pages, and the core's own pages."""
     init_door(app, settings)
     init_page_headers(app)
+    init_language(app)
+    app.jinja_env.globals["icon"] = icon
     app.extensions[ERROR_PAGE] = render_error
     for blueprint in (files.blueprint, sign_in.blueprint, account.blueprint, first_run.blueprint):
         app.register_blueprint(blueprint)

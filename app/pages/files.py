@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from flask import Blueprint, Response, request, url_for
 
 from app.errors import NotFoundError
+from app.pages.icons import bootstrap_directory
 from app.web import public
 
 blueprint = Blueprint("page_files", __name__, template_folder="templates")
@@ -26,17 +26,9 @@ class PageFile(NamedTuple):
     digest: str
 
 
-def _bootstrap() -> Path:
-    """The directory of Bootstrap 5 in the package Bootstrap-Flask, whose code is not needed for it."""
-    spec = find_spec("flask_bootstrap")
-    assert spec is not None, "setup.cfg names it"
-    assert spec.origin is not None, "it is a package with code"
-    return Path(spec.origin).parent / "static" / "bootstrap5"
-
-
 #: Name -> its directory, its path there, and its kind.
 FILES = {
-    "bootstrap.css": (_bootstrap, "css/bootstrap.min.css", "text/css"),
+    "bootstrap.css": (bootstrap_directory, "css/bootstrap.min.css", "text/css"),
     "fieldpost.css": (lambda: OWN, "fieldpost.css", "text/css"),
     "icon.svg": (lambda: OWN, "icon.svg", "image/svg+xml"),
 }

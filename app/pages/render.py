@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from flask import Response, g, make_response, render_template, request, url_for
+from markupsafe import Markup
 
 from app.clock import to_wire
 from app.core.host.registry import current_registry
+from app.core.host.watch import is_interrupt
 from app.errors import RequestError
 from app.models import User
 from app.pages.addresses import expects_page
 from app.pages.door import TOKEN_FIELD, form_token
 from app.pages.files import file_address
+
+logger = logging.getLogger(__name__)
 
 
 class Link(NamedTuple):
@@ -40,6 +45,17 @@ def render(template: str, status: int = 200, **values: Any) -> Response:
         "to_wire": to_wire,
     }
     return make_response(render_template(template, **common | values), status)
+
+
+def render_panel(panel: str, **values: Any) -> Markup | None:
+    """The part of a page that a plugin draws for its row (`Entity.panel`); None where that fails, which is logged."""
+    try:
+        return Markup(render_template(panel, **values))
+    except BaseException as error:  # a plugin's code may raise anything
+        if is_interrupt(error):
+            raise
+        logger.exception("panel failed", extra={"panel": panel})
+        return None
 
 
 def menu_of(user: User) -> Iterator[Link]:

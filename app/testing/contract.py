@@ -10,9 +10,11 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 
+from app.administration.rows import declared_labels, declared_title
 from app.clock import to_wire
 from app.config import API_PREFIX
 from app.core.database.engine import db
+from app.core.database.rows import set_in_memory
 from app.core.host.drift import find_drift
 from app.core.host.handlers import creates
 from app.core.host.registry import current_registry
@@ -20,6 +22,8 @@ from app.core.sync.items import Routed, read_items
 from app.core.sync.prepare import prepare
 from app.core.values import JsonObject
 from app.models import Inspection, LedgerOperation
+from app.models.entities import entity_of
+from app.models.serialize import select_shown
 from app.plugin_api import ById, Row, SyncHandler
 from app.testing.samples import ERROR_KEYS, ODD_VALUES, UNCLEAN, columns_of, missing_id, replaced
 from app.testing.scene import Scene, push, statements_of
@@ -97,6 +101,22 @@ class HandlerContract:
         payload = self.payload(self.target(scene.world, scene.inspection), 0)
         ways = described["schema"].get("oneOf", [described["schema"]])
         assert any(set(way["required"]) <= payload.keys() <= way["properties"].keys() for way in ways)
+
+    def test_people_see_its_rows_as_the_entity_declares(self, scene: Scene) -> None:
+        """Without a query for each row, and without falling back to the plain table."""
+        targets = [self.target(scene.world, scene.inspection) for _ in range(2)]
+        model = self.handler.target.model
+        entity = entity_of(model)
+        with scene.app.app_context():
+            query = select_shown(model).where(model.id.in_([target.id for target in targets]))
+            rows = list(db.session.scalars(query))
+            for row in rows:
+                set_in_memory(row, {"inspection": scene.inspection} if model is not Inspection else {})
+            with statements_of(scene.app) as statements:
+                for row in rows:
+                    assert entity.title is None or declared_title(row)
+                    assert entity.labels is None or isinstance(declared_labels(row), Sequence)
+            assert statements == [], "name in `loads` what `title` and `labels` read"
 
     # Rights
 

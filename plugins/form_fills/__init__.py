@@ -17,6 +17,7 @@ handler = SyncHandler(
     policy=may_change,
     changes=fields_to_set,
     apply=edit_form_fill,
+    label="Form filled",
     examples=(
         {
             "type": "form_fill",

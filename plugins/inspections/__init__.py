@@ -17,6 +17,7 @@ handler = SyncHandler(
     policy=may_change,
     changes=fields_to_set,
     apply=make_or_edit,
+    label="Inspection changed",
     examples=(
         {
             "type": "inspection",

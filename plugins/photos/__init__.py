@@ -19,6 +19,7 @@ handler = SyncHandler(
     rows={"attachments": children(Attachment, column="form_fill_id")},
     policy=may_change,
     apply=delete_photo,
+    label="Photo deleted",
     versioned=False,
     examples=(
         {

@@ -245,15 +245,15 @@ def test_an_administrator_demoted_meanwhile_writes_nothing(
 ) -> None:
     inspection = world.inspection(owner)
     other = world.user("second@example.com", "admin")
-    real = administration._lock_people
+    real = administration.lock_people
 
     def demote_first(*arguments: Any) -> Any:
         # The token has been checked, and the unit has not begun.
-        monkeypatch.setattr(administration, "_lock_people", real)
+        monkeypatch.setattr(administration, "lock_people", real)
         demote(world, admin)
         return real(*arguments)
 
-    monkeypatch.setattr(administration, "_lock_people", demote_first)
+    monkeypatch.setattr(administration, "lock_people", demote_first)
     assert fault(office.patch(f"{INSPECTIONS}/{inspection.id}", json={"notes": "x"}))[:2] == (403, "forbidden")
     assert world.get(Inspection, inspection.id).notes is None
     assert other.active

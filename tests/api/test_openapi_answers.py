@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -90,6 +91,7 @@ def test_every_answer_of_a_day_is_as_described(
     (key,) = [each["id"] for each in call("GET", "/auth/sign_ins", own)["data"]["sign_ins"] if each["is_current"]]
     for _ in range(2):
         call("DELETE", f"/auth/sign_ins/{key}", token)
+    devices_of(call, admin, other["new_password"])
     call("POST", "/auth/logout", token)
     call("GET", "/auth/me", token)
     called = {(method, address) for method, address, status in seen if status < 300}
@@ -99,6 +101,19 @@ def test_every_answer_of_a_day_is_as_described(
         "/healthz", "/readyz", "/metrics", f"{API}/docs", f"{API}/docs/{{name}}", f"{API}/openapi.json",
         f"{API}/attachments/{{attachment_id}}",
     }  # fmt: skip
+
+
+def devices_of(call: Call, user: User, password: str) -> None:
+    """A device reports itself, alone and beside a batch, and is signed out."""
+    credentials = {"email": user.email, "password": password, "device_id": str(uuid4())}
+    token = call("POST", "/auth/login", json=credentials)["access_token"]
+    call("POST", "/sync/device", token, json={"app": "A", "waiting_items": 1, "clock": "2024-03-15T10:30:00Z"})
+    call("POST", "/sync/device", token, json={"app": 1})
+    call("POST", "/sync/device", token, json=[])
+    call("POST", "/sync", token, json={"sync_items": [], "device": {"app": "A", "persisted": 1}})
+    (device,) = call("GET", "/devices", token)["data"]["devices"]
+    call("DELETE", f"/devices/{uuid4()}/sign_ins", token)
+    call("DELETE", f"/devices/{device['id']}/sign_ins", token)
 
 
 def in_the_office(call: Call, token: str, clock: SettableClock) -> tuple[int, int]:

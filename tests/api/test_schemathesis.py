@@ -2,7 +2,8 @@
 
 All of its checks: statuses, headers, types and schemas of answers, errors for bad data, none for good data, sign-in,
 methods, and chains of calls. Beside them that every error has a code which the document names for that call. Only
-`POST /sync` answers bad items with 200: that each has its `invalid` entry is a check of ours.
+`POST /sync` answers bad items with 200: that each has its `invalid` entry is a check of ours. `POST /sync/device`
+leaves wrong values out, and names them.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ CONFIGURATION = {
     "operations": [
         # 200 whatever its items are: see `bad_items_are_invalid_entries`.
         {"include-name": "POST /api/v1/sync", "checks": {"negative_data_rejection": {"enabled": False}}},
+        {"include-name": "POST /api/v1/sync/device", "checks": {"negative_data_rejection": {"enabled": False}}},
         # A body may also be refused for its length, before it is looked into.
         {
             "include-name": "POST /api/v1/auth/login",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sqlalchemy import create_engine, text
 
 from app import create_app
 from app.attachments.storage.local import LocalStorage
+from app.cli.backup import databases
 from app.cli.backup.databases import GAP
 from app.core.database.engine import db
 from app.errors import StorageError
@@ -289,6 +291,64 @@ def test_a_backup_that_is_not_whole_changes_nothing(
     damaged.write_bytes(b"no archive at all")
     assert "is no backup" in refused(app, "restore", damaged, "--replace")
     assert world.get(FormFill, form_fill.id).data == {"a": 7}
+
+
+@either
+def test_a_backup_says_what_it_holds_and_is_found_whole(
+    app: Flask, form_fill: FormFill, device: FlaskClient, target: Path
+) -> None:
+    upload(device, form_fill)
+    for output in (done(app, "backup", target), done(app, "backup", "verify", target)):
+        assert "It holds 1 users, 1 inspections, 1 form fills, 1 attachments;" in output
+        assert "1 files" in output
+    with app.app_context():
+        assert f" {db.engine.url.database}" in done(app, "backup", target.with_name("second"))
+
+
+def test_damage_to_any_part_of_a_backup_is_found_without_restoring_it(
+    app: Flask, form_fill: FormFill, device: FlaskClient, target: Path
+) -> None:
+    upload(device, form_fill)
+    done(app, "backup", target)
+    (photo,) = (path for path in (target / "files").rglob("*") if path.is_file())
+    name = photo.relative_to(target)
+    original = photo.read_bytes()
+    photo.write_bytes(original[:-1] + b"x")
+    assert f"{name} in this backup is missing or damaged" in refused(app, "backup", "verify", target)
+    photo.write_bytes(original)
+    done(app, "backup", "verify", target)
+    damage(target / "database")
+    assert "The database in this backup is damaged" in refused(app, "backup", "verify", target)
+
+
+def test_only_so_many_backups_are_kept_and_nothing_else_is_removed(
+    app: Flask, tech: User, clock: SettableClock, target: Path
+) -> None:
+    directory = target.parent
+    (directory / "fieldpost-note.tar").write_text("not ours")
+    for _ in range(3):
+        done(app, "backup", "--keep", "2", directory)
+        clock.forward(days=1)
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "fieldpost-20240316T103000Z.tar",
+        "fieldpost-20240317T103000Z.tar",
+        "fieldpost-note.tar",
+    ]
+    done(app, "backup", "verify", directory / "fieldpost-20240317T103000Z.tar")
+    assert "is no directory" in refused(app, "backup", "--keep", "2", directory / "none")
+
+
+@pytest.mark.database("sqlite")
+def test_a_full_disk_is_told_in_a_sentence(
+    app: Flask, tech: User, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_connection: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(databases, "_rows_of", full)
+    output = refused(app, "backup", target)
+    assert "SQLite did not do this: database or disk is full. If the disk is full, make room" in output
+    assert list(target.parent.iterdir()) == []
 
 
 STRANGE = [

@@ -22,7 +22,7 @@ NEW = "a new password for all"
 
 
 def run(app: Flask, *arguments: str, stdin: str = "") -> Any:
-    """Run `flask …`; a refusal is a sentence and an exit code, never a traceback."""
+    """Run `fieldpost …`; a refusal is a sentence and an exit code, never a traceback."""
     result = app.test_cli_runner().invoke(args=list(arguments), input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert "Traceback" not in result.output
@@ -122,7 +122,47 @@ def test_the_last_active_administrator_cannot_be_deactivated(app: Flask, world: 
     assert run(app, "users", "deactivate", "ada@example.com").exit_code == 0
 
 
-@pytest.mark.parametrize("command", [["set-password", "--password-stdin"], ["deactivate"]])
+def done(app: Flask, *arguments: str) -> str:
+    """The output of a command that must succeed."""
+    result = run(app, *arguments)
+    assert result.exit_code == 0, result.output
+    return str(result.output)
+
+
+def test_role_and_name_and_return_of_a_user_are_set(app: Flask, world: World) -> None:
+    user = world.user("theo@example.com", "technician", active=False)
+    done(app, "users", "set-role", "Theo@example.com", "admin")
+    done(app, "users", "rename", "theo@example.com", "Theodora")
+    assert login(app, "theo@example.com", PASSWORD) == 401
+    done(app, "users", "reactivate", "theo@example.com")
+    assert login(app, "theo@example.com", PASSWORD) == 200
+    present = world.get(User, user.id)
+    assert (present.role, present.name, present.active) == ("admin", "Theodora", True)
+    assert run(app, "users", "set-role", "theo@example.com", "user").exit_code == 1, "the last administrator"
+    assert run(app, "users", "rename", "theo@example.com", " ").exit_code == 2
+
+
+def test_sign_ins_are_listed_and_ended_one_by_one_and_all_together(app: Flask, world: World, sign_in: SignIn) -> None:
+    user = world.user("theo@example.com")
+    clients = [sign_in(user) for _ in range(3)]
+    (first, *_) = lines = done(app, "users", "sign-ins", "theo@example.com").splitlines()
+    assert len(lines) == 3
+    sign_in_id, kind, device, *times = first.split("\t")
+    assert (kind, device, times) == ("device", "-", ["2024-03-15T10:30:00.000Z"] * 2)
+    done(app, "users", "end-sign-in", "theo@example.com", sign_in_id)
+    statuses = [client.get("/api/v1/auth/me").status_code for client in clients]
+    assert sorted(statuses) == [200, 200, 401]
+    again = run(app, "users", "end-sign-in", "theo@example.com", sign_in_id)
+    assert "has no sign-in" in again.output
+    assert done(app, "users", "end-sign-in", "theo@example.com", "--all") == "Ended 2 sign-ins of theo@example.com.\n"
+    assert done(app, "users", "sign-ins", "theo@example.com") == ""
+    assert run(app, "users", "end-sign-in", "theo@example.com").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["set-password", "--password-stdin"], ["deactivate"], ["reactivate"], ["sign-ins"], ["end-sign-in", "--all"]],
+)
 def test_a_user_who_is_not_there_is_named(app: Flask, command: list[str]) -> None:
     result = run(app, "users", *command, "nobody@example.com", stdin=NEW)
     assert result.exit_code == 1
@@ -153,14 +193,26 @@ def test_plugins_are_listed_with_their_origin_and_policy(app: Flask) -> None:
     assert {line[3] for line in found.values()} == {"app.policies.change"}
 
 
-@pytest.mark.parametrize("command", [["demo"], ["users", "list"], ["users", "deactivate", "ada@example.com"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo"],
+        ["users", "list"],
+        ["users", "deactivate", "ada@example.com"],
+        ["storage", "gc"],
+        ["ledger", "prune"],
+        ["maintenance"],
+        ["backup", "nothing.tar"],
+    ],
+)
 def test_a_database_without_tables_is_told_with_what_to_do(app: Flask, command: list[str]) -> None:
     with app.app_context(), writing(db.engine) as connection:
         connection.execute(text("ALTER TABLE users RENAME TO people"))
     result = run(app, *command)
     assert result.exit_code == 1
-    assert "Error: The database did not do this: " in result.output
-    assert "`flask --app wsgi db upgrade`" in result.output
+    assert "has no tables of Fieldpost's. If this is not the server's database, give this command" in result.output
+    assert "`fieldpost db upgrade`" in result.output
+    assert not Path("nothing.tar").exists()
 
 
 def test_demo_data_can_be_worked_with_at_once(app: Flask, world: World) -> None:

@@ -27,7 +27,7 @@ def run(app: Flask, *arguments: str, stdin: str = "") -> Any:
 
 def test_check_is_content_with_what_ships(app: Flask) -> None:
     result = run(app, "check")
-    assert (result.exit_code, result.output) == (0, "4 types and 2 plugins are all right.\n")
+    assert (result.exit_code, result.output) == (0, "4 types and 3 plugins are all right.\n")
 
 
 def test_check_names_missing_migrations_and_the_command(app: Flask) -> None:
@@ -36,7 +36,7 @@ def test_check_names_missing_migrations_and_the_command(app: Flask) -> None:
     result = run(app, "check")
     assert result.exit_code == 1
     assert "The tables of fieldpost are at migration none, and 0007 is needed." in result.output
-    assert "Run `flask --app wsgi db upgrade`." in result.output
+    assert "Run `fieldpost db upgrade`." in result.output
 
 
 @pytest.mark.database("sqlite")
@@ -61,7 +61,7 @@ def test_a_new_plugin_overwrites_nothing(app: Flask, tmp_path: Path) -> None:
 def test_a_plugin_that_is_not_there_is_told_with_those_that_are(app: Flask, command: str) -> None:
     result = run(app, command, "nowhere", *(["-m", "x"] if command == "revision" else []))
     assert result.exit_code == 1
-    assert "No plugin is called 'nowhere'. Installed are: photos, signatures." in result.output
+    assert "No plugin is called 'nowhere'. Installed are: console, photos, signatures." in result.output
 
 
 def test_removing_a_plugin_without_tables_tells_of_ledger_and_devices(app: Flask, world: World) -> None:

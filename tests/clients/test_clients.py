@@ -2,6 +2,7 @@
 overwritten, nothing lost.
 
 The situations are in `scenarios/situations.mjs`. Each client goes through them in one process of Node.js.
+tus-js-client has situations of its own, in tests/outsider/test_resumable_uploads.py.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from tests.clients.conftest import NODE
+from tests.support.node import NODE, run_scenario
 
 SITUATIONS = (
     "a second edit before the answer",
@@ -36,24 +36,7 @@ Faults = dict[str, str]
 def go_through(server: dict[str, str], workshop: Path) -> Callable[[str], Faults]:
     """Situation -> what went wrong in it, for a client; empty where nothing did."""
 
-    @cache
-    def faults(client: str) -> Faults:
-        report = workshop / f"{client}.xml"
-        command = [NODE, "--test-force-exit", "--test-timeout=60000"]
-        command += ["--test-reporter=junit", f"--test-reporter-destination={report}"]
-        done = subprocess.run(
-            [*command, str(workshop / "scenarios" / f"{client}.mjs")],
-            env=server,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        cases = list(ElementTree.parse(report).iter("testcase"))
-        assert cases, done.stdout + done.stderr
-        return {case.attrib["name"]: "".join(case.itertext()).strip() for case in cases}
-
-    return faults
+    return cache(lambda client: run_scenario(workshop, client, server))
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -70,12 +53,14 @@ def test_a_compiler_finds_wrong_items_with_the_types_made_of_our_document(
     server: dict[str, str], workshop: Path
 ) -> None:
     document = f"{server['FIELDPOST_URL']}/api/v1/openapi.json"
-    in_node(workshop, "openapi-typescript/bin/cli.js", document, "-o", "modules/schema.d.ts")
+    told = in_node(workshop, "openapi-typescript/bin/cli.js", document, "-o", "modules/schema.d.ts")
+    assert "⚠" not in told, told
     in_node(workshop, "typescript/bin/tsc", "--project", ".")
 
 
-def in_node(workshop: Path, program: str, *arguments: str) -> None:
-    """Run a package's program, which must succeed."""
+def in_node(workshop: Path, program: str, *arguments: str) -> str:
+    """The output of a package's program, which must succeed."""
     command = [NODE, f"node_modules/{program}", *arguments]
     done = subprocess.run(command, cwd=workshop, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

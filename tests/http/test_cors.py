@@ -72,13 +72,23 @@ def test_an_ipv6_origin_is_no_pattern(environment: dict[str, str]) -> None:
         assert "Access-Control-Allow-Origin" not in preflight(browser, origin).headers
 
 
+@pytest.mark.parametrize("origin", ["capacitor://localhost", "ionic://localhost", "http://localhost:8100"])
+def test_an_app_in_a_web_view_may_be_named(environment: dict[str, str], origin: str) -> None:
+    browser = client(environment, f"{ORIGIN}, {origin}")
+    assert preflight(browser, origin).headers["Access-Control-Allow-Origin"] == origin
+    for other in (f"{origin}.evil.example", origin.replace("://", "://x."), origin.replace("://", "s://")):
+        assert "Access-Control-Allow-Origin" not in preflight(browser, other).headers
+
+
 def test_what_is_not_the_api_stays_closed(environment: dict[str, str]) -> None:
     answer = client(environment, ORIGIN).get("/healthz", headers={"Origin": ORIGIN})
     assert answer.status_code == 200
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize("origins", ["https://*.example.com", "app.example.com", "https://app.example.com/", "null"])
+@pytest.mark.parametrize(
+    "origins", ["https://*.example.com", "app.example.com", "https://app.example.com/", "null", "x:y", "capacitor://"]
+)
 def test_what_is_no_origin_stops_the_start(environment: dict[str, str], origins: str) -> None:
     with pytest.raises(ConfigurationError, match="FIELDPOST_CORS_ORIGINS"):
         client(environment, origins)

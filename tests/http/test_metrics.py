@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.attachments.storage.local import LocalStorage
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import writing
+from app.core.done import note_done
 from app.core.host.registry import Registered
 from app.errors import StorageError
 from app.models import FormFill, Inspection, User
@@ -200,6 +202,18 @@ def test_without_the_database_the_other_numbers_are_still_told(environment: dict
     found = Numbers(app.test_client()).before
     assert key("fieldpost_feed_lag_seconds") not in found
     assert key("fieldpost_second_passes_total") in found
+
+
+def test_the_release_the_disk_and_the_last_jobs_are_told(numbers: Numbers, tmp_path: Path) -> None:
+    done = "fieldpost_last_done_timestamp_seconds"
+    assert key(done, job="backup") not in numbers.added()
+    note_done(tmp_path, "backup")
+    numbers.before = {}
+    found = numbers.added()
+    assert abs(found[key(done, job="backup")] - time.time()) < 60
+    assert key(done, job="maintenance") not in found
+    assert found[key("fieldpost_release", version=version("fieldpost"))] == 1
+    assert 0 < found[key("fieldpost_disk_free_ratio")] < 1
 
 
 def test_errors_of_the_storage_are_counted(numbers: Numbers, tmp_path: Path) -> None:

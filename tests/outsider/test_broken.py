@@ -30,8 +30,8 @@ FINDINGS = [
     ("exploding", "mounting its blueprint raised ValueError: no such template. Mend the blueprint."),
     ("route_taken", "POST /api/v1/sync is already answered by 'sync.push'. Choose another address."),
     ("route_alike", "GET /api/v1/inspections/<number> is already answered by 'inspections."),
-    ("command_of_flask", "the command `flask routes` is there already. Rename the plugin's."),
-    ("command_taken", "the command `flask users` is there already. Rename the plugin's."),
+    ("command_of_flask", "the command `fieldpost routes` is there already. Rename the plugin's."),
+    ("command_taken", "the command `fieldpost users` is there already. Rename the plugin's."),
     ("counted", "FIELDPOST_COUNTED_MOST='many' is no whole number. Correct it, or unset it."),
     ("counted", "FIELDPOST_COUNTED_RATIO='half' is no number. Correct it, or unset it."),
     ("counted", "FIELDPOST_COUNTED_STRICT='maybe' is neither true nor false. Correct it, or unset it."),
@@ -68,6 +68,7 @@ FINDINGS = [
     ("apply_waits", "its apply is a coroutine function, which nothing awaits. Write it with `def`."),
     ("changes_wide", "its changes cannot be called with 1 argument. docs/plugins.md says what it gets."),
     ("upcast_text", "its upcast cannot be called with 1 argument."),
+    ("label_empty", "its label is ' '. State a text of at least one character, or nothing."),
     ("target_optional", "its target is not a by_id(…) that is always there. An operation acts on one row that the"),
     ("target_via", "its target is not a by_id(…) that is always there."),
     ("rows_list", "its rows are not a mapping of names to by_id(…), via(…) or children(…). State one."),
@@ -102,6 +103,9 @@ FINDINGS = [
     ("Muddled", "its entity loads friends, which are no relationships. Correct `loads`."),
     ("Muddled", "its entity has sentences for uq_nothing, no constraints of healthy_muddled. Correct them."),
     ("Muddled", "its record cannot be called with 1 argument. docs/plugins.md says what it gets."),
+    ("Muddled", "its title cannot be called with 1 argument."),
+    ("Muddled", "its labels cannot be called with 1 argument."),
+    ("Muddled", "its panel is 'muddled.txt'. Name a template that ends in .html, so that values in it are escaped."),
 ]
 
 

@@ -26,7 +26,7 @@ COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 #: A terminal in which nothing is fetched from anywhere, and pip is that of the environment.
 TERMINAL = """
 pip() {{ {pip} -m pip --python {python} "$@" --quiet --no-index --no-deps --no-build-isolation; }}
-flask() {{ (cd {root} && {python} -m flask "$@"); }}
+fieldpost() {{ {python} -m app.serving.program "$@"; }}
 """
 
 
@@ -50,7 +50,7 @@ def site(fresh: Environment, tmp_path: Path) -> Site:
 def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:
     install, sync, new = COMMANDS
     python = site.environment.python
-    terminal = TERMINAL.format(pip=sys.executable, python=python, root=ROOT)
+    terminal = TERMINAL.format(pip=sys.executable, python=python)
 
     def typed(commands: str) -> str:
         script = ["bash", "-euo", "pipefail", "-c", terminal + commands]
@@ -75,9 +75,7 @@ def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:
 def refuses_to_start_without_a_migration(site: Site) -> None:
     result = site.run("gunicorn", "wsgi:app")
     assert "The plugin meter_reading states migrations, but there are none in " in result.stderr
-    assert (
-        "write the first: `flask --app wsgi plugins revision meter_reading --message 'first table'`." in result.stderr
-    )
+    assert "write the first: `fieldpost plugins revision meter_reading --message 'first table'`." in result.stderr
 
 
 def test_its_code_is_in_good_style(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def refuses_to_start_without_its_migrations(site: Site, name: str, present: str,
     assert result.returncode == CANNOT_LOAD
     assert (
         f"Fieldpost cannot start. The tables of {name} are at migration {present}, and {needed} is needed. "
-        "Run `flask --app wsgi db upgrade`, then start again."
+        "Run `fieldpost db upgrade`, then start again."
     ) in result.stderr
     assert "Traceback" not in result.stderr
 

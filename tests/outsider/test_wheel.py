@@ -1,16 +1,22 @@
-"""Fieldpost itself as a wheel: which packages it installs, and that it finds its migrations there."""
+"""Fieldpost itself as a wheel: which packages it installs, and that its program works wherever it is called."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import urllib.request
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.outsider.conftest import Environment, build
-from tests.support.servers import ROOT, environment_of
+from tests.outsider.test_installed import ADMIN
+from tests.support.servers import ROOT, demo_password, environment_of, stop, wait_for
 
 #: All that a wheel is made of.
 SOURCES = ("app", "plugins", "migrations", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -35,19 +41,72 @@ def test_a_wheel_installs_two_packages_and_no_migrations_beside_them(wheel: Path
     assert shipped == {name for name in there if not name.endswith(".pyc")}
 
 
-def test_an_installed_wheel_migrates_a_database_far_from_its_source(wheel: Path, tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "environment", borrows_fieldpost=False)
-    environment.install(wheel)
-    variables = environment_of(tmp_path / "data")
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment far from the source, with the wheel in it."""
+    found = Environment(tmp_path_factory.mktemp("installed") / "environment", borrows_fieldpost=False)
+    found.install(wheel)
+    return found
 
-    def run(*arguments: str) -> str:
-        command = [str(environment.python), *arguments]
-        result = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+
+class Installed:
+    """The program of an installed wheel, called in a directory that has nothing to do with it."""
+
+    def __init__(self, environment: Environment, place: Path) -> None:
+        self.program = environment.python.with_name("fieldpost")
+        self.place = place
+        settings = place / "env"
+        self.variables = {
+            **environment_of(place / "data"),
+            "FIELDPOST_ENVIRONMENT_FILE": str(settings),
+        }
+        settings.write_text(f"FIELDPOST_DATA_DIR={self.variables.pop('FIELDPOST_DATA_DIR')}\n")
+
+    def run(self, *arguments: str, stdin: str = "") -> str:
+        """The output of a command that must succeed."""
+        command = [str(self.program), *arguments]
+        result = subprocess.run(
+            command, cwd=self.place, env=self.variables, input=stdin, capture_output=True, text=True, check=False
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    print_migrations = "from app import create_app; print(create_app().extensions['migrate'].directory)"
-    assert Path(run("-c", print_migrations).strip()).is_relative_to(tmp_path / "environment")
-    flask = ("-m", "flask", "--app", "app:create_app")
-    assert "fieldpost: at migration 0007" in run(*flask, "db", "upgrade")
-    assert "0007 (head)" in run(*flask, "db", "current")
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """The address of a server, for as long as the block lasts."""
+        process = subprocess.Popen([str(self.program), "serve"], cwd=self.place, env=self.variables)
+        address = f"http://127.0.0.1:{self.variables['PORT']}"
+        try:
+            wait_for(address, process)
+            yield address
+        finally:
+            assert stop(process) == 0
+
+
+def test_an_installed_wheel_migrates_serves_syncs_and_is_backed_up_far_from_its_source(
+    environment: Environment, tmp_path: Path
+) -> None:
+    installed = Installed(environment, tmp_path)
+    # A directory of this name must not be taken for the package.
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    assert "fieldpost: at migration 0007" in installed.run("db", "upgrade")
+    assert "0007 (head)" in installed.run("db", "current")
+    installed.run("demo")
+    with installed.serving() as address:
+        body = {"email": ADMIN, "password": demo_password(tmp_path / "data", ADMIN)}
+        token = post(f"{address}/api/v1/auth/login", body)["access_token"]
+        item = {"type": "form_fill", "local_id": "1", "data": {"id": 1, "changes": {"Location_row_1": "Roof"}}}
+        answer = post(f"{address}/api/v1/sync", {"sync_items": [item]}, token)
+        assert len(answer["results"]["success"]) == 1
+        assert "2 users, 3 inspections, 3 form fills, 0 attachments" in installed.run("backup", "backup.tar")
+    assert "2 users, 3 inspections" in installed.run("backup", "verify", "backup.tar")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app", "backup.tar", "data", "env"]
+
+
+def post(url: str, body: object, token: str = "") -> Any:
+    """The JSON answer of a POST."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)

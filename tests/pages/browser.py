@@ -37,7 +37,7 @@ class Form(HTMLParser):
         """Note the fields between the form's tags."""
         values = dict(attrs)
         if tag == "form":
-            self._is_inside = values["action"] == self._action
+            self._is_inside = values.get("action") == self._action
             self.is_there = self.is_there or self._is_inside
         elif self._is_inside and values.get("name"):
             self.fields[str(values["name"])] = values.get("value") or ""

@@ -489,7 +489,7 @@ print(*{name.partition(".")[0] for name in sys.modules.keys() - before} - sys.st
 
 
 def test_the_master_keeps_no_module_that_an_upgrade_replaces(tmp_path: Path) -> None:
-    """Workers that are started after `kill -HUP` would run part of the old release, or of its libraries."""
+    """Workers that are started later would run part of the old release, or of its libraries."""
     command = [sys.executable, "-c", LOADED]
     result = subprocess.run(command, cwd=ROOT, env=environment_of(tmp_path), capture_output=True, text=True, check=True)
     assert result.stdout == "\n"

@@ -65,16 +65,19 @@ def start(environment: Mapping[str, str], *arguments: str, prefix: Sequence[str]
     """
     command = [*prefix, sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    url = f"http://127.0.0.1:{environment['PORT']}/healthz"
+    wait_for(f"http://127.0.0.1:{environment['PORT']}", process)
+    return process
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server of this process answers."""
     # A machine that runs many tests at once may take long.
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, f"gunicorn ended with {process.returncode}"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return process
-        except OSError:
-            time.sleep(0.05)
+        with suppress(OSError), urllib.request.urlopen(f"{address}/healthz", timeout=5):
+            return
+        time.sleep(0.05)
     raise AssertionError("gunicorn did not answer within 60 seconds")
 
 
@@ -96,9 +99,9 @@ def demo_server(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(environment: Mapping[str, str]) -> Iterator[str]:
-    """A server for as long as the block lasts; its address."""
-    process = start(environment)
+def running(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Iterator[str]:
+    """A server for as long as the block lasts, started as by `start`; its address."""
+    process = start(environment, prefix=prefix)
     try:
         yield f"http://127.0.0.1:{environment['PORT']}"
     finally:

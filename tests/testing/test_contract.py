@@ -16,7 +16,7 @@ from app.core.database.engine import db
 from app.core.host.registry import Registered
 from app.errors import NoFieldError
 from app.models import FormFill, Inspection
-from app.plugin_api import Context, Operation, Outcome, Row, SyncHandler, by_id, edit, recorded_columns
+from app.plugin_api import Context, Label, Operation, Outcome, Row, SyncHandler, by_id, edit, recorded_columns
 from app.testing import HandlerContract, Scene, World, push
 
 
@@ -109,6 +109,30 @@ def test_a_mistake_fails_the_test_that_is_about_it(app: Flask, mistake: str) -> 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_handler_without_it_passes(app: Flask, mistake: str) -> None:
     MISTAKES[mistake][1](contract_for(app, good), Scene(app))
+
+
+def no_title(_form_fill: Row) -> str:
+    raise KeyError("name")
+
+
+DECLARATIONS: dict[str, dict[str, Any]] = {
+    "the title raises": {"title": no_title},
+    "the title is no text": {"title": lambda form_fill: form_fill.id},
+    "the labels are texts": {"labels": lambda form_fill: ["Location"]},
+    "the labels are of no known kind": {"labels": lambda form_fill: [Label(name="x", label="X", kind="video")]},
+    "the labels query": {"labels": lambda form_fill: [Label(name=str(db.session.scalar(select(1))), label="X")]},
+}
+
+
+@pytest.mark.parametrize("mistake", DECLARATIONS)
+def test_a_wrong_declaration_of_the_entity_fails_the_test_that_is_about_it(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    contract, scene = contract_for(app, good), Scene(app)
+    contract.test_people_see_its_rows_as_the_entity_declares(scene)
+    monkeypatch.setattr(FormFill, "__entity__", replace(FormFill.__entity__, **DECLARATIONS[mistake]))
+    with pytest.raises((AssertionError, KeyError, TypeError)):
+        contract.test_people_see_its_rows_as_the_entity_declares(scene)
 
 
 class InspectionNoteContract(NoteContract):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
@@ -22,14 +24,17 @@ from app.attachments.storage.protocol import KEY as KEY_OF_OBJECT
 from app.cli.backup import databases
 from app.cli.backup.archives import Archive, BackupError, create_archive, open_archive
 from app.clock import now, to_wire
-from app.config import current_settings
+from app.config import current_settings, make_data_dir
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.private_files import write_private
 
-__all__ = ["BackupError", "Manifest", "backup", "begin_new_history", "restore"]
+__all__ = ["BackupError", "Manifest", "backup", "begin_new_history", "restore", "verify"]
 
 MANIFEST, DATABASE, FILES, KEY = "manifest.json", "database", "files/", "secret_key"
+
+#: The SHA-256 of every other file, in the format of sha256sum. Backups of older releases have none.
+SUMS = "SHA256SUMS"
 
 #: The version of a backup's format.
 FORMAT = 1
@@ -50,6 +55,8 @@ class Manifest:
     with_files: bool
     #: Whether the key is included. A key from the environment is not.
     with_key: bool
+    #: Main table -> its number of rows; empty in backups of older releases.
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 def backup(target: Path, *, with_files: bool = True) -> Manifest:
@@ -59,14 +66,14 @@ def backup(target: Path, *, with_files: bool = True) -> Manifest:
     """
     made_at = to_wire(now())
     with create_archive(target) as archive, _scratch(target.absolute().parent) as snapshot:
-        databases.save_snapshot(db.engine, snapshot)
-        with snapshot.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            archive.add(DATABASE, file, snapshot.stat().st_size)
-        count = _add_files(archive) if with_files else 0
-        key = _kept_key()
-        if key:
-            archive.add(KEY, BytesIO(key), len(key))
+        rows = databases.save_snapshot(db.engine, snapshot)
+        with snapshot.open("rb") as file, snapshot.with_name(SUMS).open("w+b") as sums:
+            digest = _add_summed(archive, sums, DATABASE, file)
+            count = _add_files(archive, sums) if with_files else 0
+            key = _kept_key()
+            if key:
+                _add_summed(archive, sums, KEY, BytesIO(key))
+            archive.add(SUMS, sums, sums.tell())
         manifest = Manifest(
             format=FORMAT,
             database=database_of(db.engine).name,
@@ -75,9 +82,23 @@ def backup(target: Path, *, with_files: bool = True) -> Manifest:
             files=count,
             with_files=with_files,
             with_key=bool(key),
+            rows=rows,
         )
         text = orjson.dumps(dataclasses.asdict(manifest), option=orjson.OPT_INDENT_2)
         archive.add(MANIFEST, BytesIO(text), len(text))
+    return manifest
+
+
+def verify(source: Path) -> Manifest:
+    """Read a whole backup and look for damage, without restoring it. Raises `BackupError`."""
+    with open_archive(source) as archive, _scratch(None) as snapshot:
+        manifest = _read_manifest(archive)
+        _extract(archive, snapshot, manifest)
+        databases.verify_snapshot(manifest.database, snapshot, manifest.rows)
+        names = {name for name, _ in archive.sizes()}
+        for digest, name in _sums(archive) if SUMS in names else ():
+            if name not in names or hashlib.sha256(archive.read(name)).hexdigest() != digest:
+                raise BackupError(f"{name} in this backup is missing or damaged. Take another backup.")
     return manifest
 
 
@@ -90,6 +111,7 @@ def restore(source: Path, *, replace: bool = False) -> Manifest:
     with open_archive(source) as archive, _scratch(None) as snapshot:
         manifest = _read_manifest(archive)
         _check_kind(manifest)
+        make_data_dir(current_settings().data_dir)
         _extract(archive, snapshot, manifest)
         db.session.remove()
         if not replace:
@@ -122,7 +144,23 @@ def _scratch(parent: Path | None) -> Iterator[Path]:
         yield Path(path) / DATABASE
 
 
-def _add_files(archive: Archive) -> int:
+def _add_summed(archive: Archive, sums: BinaryIO, name: str, file: BinaryIO) -> str:
+    """Add a file, and a line about it to `sums`; returns its SHA-256 in hex."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    archive.add(name, file, file.seek(0, os.SEEK_END))
+    sums.write(f"{digest}  {name}\n".encode())
+    return digest
+
+
+def _sums(archive: Archive) -> Iterator[tuple[str, str]]:
+    """SHA-256 and name of every file but the manifest. The database has been compared already."""
+    for line in archive.read(SUMS).decode().splitlines():
+        digest, _, name = line.partition("  ")
+        if name != DATABASE:
+            yield digest, name
+
+
+def _add_files(archive: Archive, sums: BinaryIO) -> int:
     storage, count = current_storage(), 0
     for stored in storage.list():
         try:
@@ -130,7 +168,7 @@ def _add_files(archive: Archive) -> int:
         except MissingObjectError:
             # It was collected after the listing, and so no row needs it.
             continue
-        archive.add(FILES + stored.key, BytesIO(data), len(data))
+        _add_summed(archive, sums, FILES + stored.key, BytesIO(data))
         count += 1
     return count
 

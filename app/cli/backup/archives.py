@@ -7,6 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -151,8 +152,13 @@ class _Tar:
             if member.isfile():
                 yield member.name, member.size
 
+    @cached_property
+    def _members(self) -> dict[str, tarfile.TarInfo]:
+        """Name -> member: tarfile itself would search the whole list for each."""
+        return {member.name: member for member in self._tar.getmembers()}
+
     def _open(self, name: str) -> BinaryIO:
-        file = self._tar.extractfile(name)
+        file = self._tar.extractfile(self._members[name])
         if file is None:
             raise KeyError(name)
         return file  # type: ignore[return-value]

@@ -7,13 +7,13 @@ import secrets
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, TextClause, inspect, text
 
 from app.cli.backup.archives import BackupError
 from app.core.database import database_of
@@ -25,11 +25,18 @@ from app.core.private_files import create_before_sqlite
 GAP = 1_000_000_000
 
 
+#: The tables whose rows are counted. Somebody who knows the server sees by their numbers whether a backup is of it.
+COUNTED = ("users", "inspections", "form_fills", "attachments")
+
+
 class Tools(Protocol):
     """How one kind of database is saved, restored and watched."""
 
-    def save(self, engine: Engine, snapshot: Path) -> None:
-        """Write the database as of one moment to a file."""
+    def save(self, engine: Engine, snapshot: Path) -> Mapping[str, int]:
+        """Write the database as of one moment to a file; returns how many rows its main tables have."""
+
+    def verify(self, snapshot: Path, rows: Mapping[str, int]) -> None:
+        """Raise `BackupError` unless the snapshot is whole and has so many rows."""
 
     def load(self, engine: Engine, snapshot: Path) -> None:
         """Put a snapshot in place of the database."""
@@ -44,9 +51,19 @@ class Tools(Protocol):
 class PostgreSQLTools:
     """`pg_dump` and `pg_restore`."""
 
-    def save(self, engine: Engine, snapshot: Path) -> None:
-        """In the custom format: compressed, and read by `pg_restore`."""
+    def save(self, engine: Engine, snapshot: Path) -> Mapping[str, int]:
+        """In the custom format: compressed, and read by `pg_restore`. Rows are counted just before."""
+        with engine.connect() as connection:
+            rows = {table: connection.execute(_count(table)).scalar_one() for table in COUNTED}
         _run("pg_dump", engine, "--format=custom", "--no-owner", "--no-privileges", f"--file={snapshot}")
+        return rows
+
+    def verify(self, snapshot: Path, rows: Mapping[str, int]) -> None:
+        """Its table of contents has the rows of all main tables."""
+        contents = _run("pg_restore", None, "--list", str(snapshot))
+        for table in COUNTED:
+            if f" TABLE DATA public {table} " not in contents:
+                raise BackupError(f"The database in this backup has no table {table}. Take another backup.")
 
     def load(self, engine: Engine, snapshot: Path) -> None:
         """Drop all tables, then restore. A file that cannot be read is found before anything is dropped."""
@@ -82,16 +99,27 @@ class PostgreSQLTools:
 class SQLiteTools:
     """SQLite's own backup, on connections outside the pool and without its listeners."""
 
-    def save(self, engine: Engine, snapshot: Path) -> None:
+    def save(self, engine: Engine, snapshot: Path) -> Mapping[str, int]:
         """A copy that is one file."""
-        with _opened(engine) as source, closing(sqlite3.connect(snapshot)) as copy:
+        with _refusals(), _opened(engine) as source, closing(sqlite3.connect(snapshot)) as copy:
             source.backup(copy)
             # The copy says of itself that it has a log beside it; as one file it is easier to move.
             copy.execute("PRAGMA journal_mode=DELETE")
+            return _rows_of(copy)
+
+    def verify(self, snapshot: Path, rows: Mapping[str, int]) -> None:
+        """SQLite finds no damage, and the tables have as many rows as when the backup was made."""
+        with _refusals(), closing(sqlite3.connect(snapshot)) as copy:
+            ((damage,), *_) = copy.execute("PRAGMA integrity_check")
+            there = _rows_of(copy)
+        if damage != "ok":
+            raise BackupError(f"The database in this backup is damaged: {damage}. Take another backup.")
+        if rows and there != rows:
+            raise BackupError(f"The database in this backup has {there} rows, not {rows}. Take another backup.")
 
     def load(self, engine: Engine, snapshot: Path) -> None:
         """Over all pages of the file."""
-        with closing(sqlite3.connect(snapshot)) as source, _opened(engine) as target:
+        with _refusals(), closing(sqlite3.connect(snapshot)) as source, _opened(engine) as target:
             source.backup(target)
 
     def count_others(self, engine: Engine) -> int:
@@ -122,9 +150,14 @@ class SQLiteTools:
 TOOLS: dict[str, Tools] = {"postgresql": PostgreSQLTools(), "sqlite": SQLiteTools()}
 
 
-def save_snapshot(engine: Engine, snapshot: Path) -> None:
-    """Write the database as of one moment to a file; others may go on writing."""
-    _tools(engine).save(engine, snapshot)
+def save_snapshot(engine: Engine, snapshot: Path) -> Mapping[str, int]:
+    """Write the database as of one moment to a file; others may go on writing. Returns the rows of its main tables."""
+    return _tools(engine).save(engine, snapshot)
+
+
+def verify_snapshot(kind: str, snapshot: Path, rows: Mapping[str, int]) -> None:
+    """Raise `BackupError` unless a snapshot of this kind of database is whole and has so many rows."""
+    TOOLS[kind].verify(snapshot, rows)
 
 
 def load_snapshot(engine: Engine, snapshot: Path) -> None:
@@ -178,8 +211,28 @@ def _opened(engine: Engine) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _run(program: str, engine: Engine | None, *arguments: str) -> None:
-    """Run a program of PostgreSQL, on the engine's database if one is given. Raises `BackupError`."""
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn an error of SQLite into a sentence."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise BackupError(
+            f"SQLite did not do this: {error}. If the disk is full, make room or name another place; if the backup is "
+            "damaged, take another."
+        ) from error
+
+
+def _count(table: str) -> TextClause:
+    return text(f"SELECT count(*) FROM {table}")
+
+
+def _rows_of(connection: sqlite3.Connection) -> dict[str, int]:
+    return {table: connection.execute(str(_count(table))).fetchone()[0] for table in COUNTED}
+
+
+def _run(program: str, engine: Engine | None, *arguments: str) -> str:
+    """Run a program of PostgreSQL, on the engine's database if one is given; its output. Raises `BackupError`."""
     path = shutil.which(program)
     if path is None:
         raise BackupError(
@@ -196,3 +249,4 @@ def _run(program: str, engine: Engine | None, *arguments: str) -> None:
     result = subprocess.run([path, *target, *arguments], env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         raise BackupError(f"{program} ended with {result.returncode}: {result.stderr.strip()[-2000:]}")
+    return result.stdout

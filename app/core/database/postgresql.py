@@ -317,7 +317,7 @@ def _part(shape: _Shape) -> str:
     if is_single:
         # PostgreSQL assumes a hundred rows, and would rather read all of a small table than look one up.
         source = f"(SELECT * FROM {source} LIMIT 1) AS source"
-    if kind in {"insert", "put"}:
+    if kind in {"insert", "put", "add"}:
         columns = ", ".join(map(quoted, (*shared, *names)))
         values = ", ".join([*(f"%s::{_type(table, name)}" for name in shared), *map(quoted, names)])
         return f"INSERT INTO {target} ({columns}) SELECT {values} FROM {source}{on_conflict(kind, table, names)}"

@@ -302,7 +302,7 @@ def _check_references(connection: Connection) -> None:
 @lru_cache(maxsize=512)
 def _statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[str, ...]) -> str:
     target, key = quoted(table.name), quoted(primary_key(table))
-    if kind in {"insert", "put"}:
+    if kind in {"insert", "put", "add"}:
         columns = (*names, *shared)
         values = f"VALUES ({', '.join('?' * len(columns))})"
         return f"INSERT INTO {target} ({', '.join(map(quoted, columns))}) {values}{on_conflict(kind, table, names)}"

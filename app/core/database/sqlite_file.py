@@ -54,7 +54,7 @@ class ReplacedError(TryAgainError):
 class SQLiteFile:
     """The file that an engine's connections have open."""
 
-    #: Whether this process may be ended because somebody starts it again; `wsgi.py` says so for gunicorn's workers.
+    #: Whether this process may be ended because somebody starts it again: `app/serving/start.py` says so for workers.
     ends_worker = False
 
     def __init__(self, engine: Engine) -> None:

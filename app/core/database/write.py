@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Integer, Table
 from sqlalchemy.engine import Dialect
 
 from app.core.database.types import UTCDateTime
@@ -53,7 +53,8 @@ class Rule:
 class Write:
     """Rows of one table to insert, to update or to delete."""
 
-    #: `insert`, `put` (insert, or update where the key is there already), `update` or `delete`.
+    #: `insert`, `put` (insert, or update where the key is there already), `add` (insert, or add the whole numbers to
+    #: those of the row whose key is there already), `update` or `delete`.
     kind: str
     table: Table
     #: The columns to write; for a delete none.
@@ -95,9 +96,18 @@ def primary_key(table: Table) -> str:
 
 
 def on_conflict(kind: str, table: Table, names: tuple[str, ...]) -> str:
-    """The end of an `insert` or a `put`: a `put` updates the row whose key is there already."""
+    """The end of an `insert`, a `put` or an `add`: the last two update the row whose key is there already."""
     if kind == "insert":
         return ""
     key = primary_key(table)
-    assignments = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name != key)
+    values = (
+        _sums(table, names) if kind == "add" else {name: f"excluded.{quoted(name)}" for name in names if name != key}
+    )
+    assignments = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
     return f" ON CONFLICT ({quoted(key)}) DO UPDATE SET {assignments}"
+
+
+def _sums(table: Table, names: tuple[str, ...]) -> dict[str, str]:
+    """The columns of whole numbers, each with the sum of the stored and the new number."""
+    numbers = [name for name in names if isinstance(table.c[name].type, Integer)]
+    return {name: f"{quoted(table.name)}.{quoted(name)} + excluded.{quoted(name)}" for name in numbers}

@@ -44,7 +44,7 @@ class Drift:
     def __str__(self) -> str:
         cure = "Somebody has changed the tables by hand; take that back."
         if self.owner != CORE:
-            cure = f"Write the missing migration: `flask --app wsgi plugins revision {self.owner} --message '…'`."
+            cure = f"Write the missing migration: `fieldpost plugins revision {self.owner} --message '…'`."
         return f"The models of {self.owner} differ from their migrations: {self.what}. {cure}"
 
 

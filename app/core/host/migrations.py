@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 #: The name of the core's chain; the others have their plugins' names.
 CORE = "fieldpost"
 
-UPGRADE = "flask --app wsgi db upgrade"
+UPGRADE = "fieldpost db upgrade"
 
 
 class NotMigratedError(StartError):
@@ -97,7 +97,7 @@ class Chain:
         if not needed:
             sentence = (
                 f"The plugin {self.name} states migrations, but there are none in {self.directory}. If you are its "
-                f"author, write the first: `flask --app wsgi plugins revision {self.name} --message 'first table'`. "
+                f"author, write the first: `fieldpost plugins revision {self.name} --message 'first table'`. "
                 "Otherwise its distribution was built without them, and needs a newer release."
             )
             return Difference(sentence=sentence, is_behind=True)

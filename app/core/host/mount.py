@@ -24,7 +24,7 @@ TAKEN_BLUEPRINT = Kind("a blueprint named {name!r} is there already", "Rename th
 BROKEN_BLUEPRINT = Kind("mounting its blueprint raised {error}: {reason}", "Mend the blueprint.")
 TAKEN_ADDRESS = Kind("{method} {address} is already answered by {other!r}", "Choose another address.")
 NO_PAGE = Kind("its menu entry {label!r} leads to {endpoint!r}, which no view has", "Name a view as `url_for` does.")
-TAKEN_COMMAND = Kind("the command `flask {name}` is there already", "Rename the plugin's.")
+TAKEN_COMMAND = Kind("the command `fieldpost {name}` is there already", "Rename the plugin's.")
 
 
 def mount_blueprints(app: Flask, registry: Registry, prefix: str) -> list[Finding]:

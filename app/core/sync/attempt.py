@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,8 +22,11 @@ from app.core.ledger.record import DEVICE_DOOR, Origin, Recorder
 from app.core.sync.answers import Answer
 from app.core.sync.bounds import Shown
 from app.core.sync.conflicts import Change, Step
+from app.core.sync.device_reports import report_writes
+from app.core.sync.hours import hour_counts
 from app.core.sync.items import Item
 from app.core.sync.rows import Rows
+from app.core.values import Values
 from app.http.metrics import Tally
 from app.models import UserSync
 from app.models.entities import Row, entity_of
@@ -42,6 +45,8 @@ class Batch:
     elements: Sequence[object] = ()
     #: Makes the writes that go along with the operations where no device has sent them.
     besides: Callable[[Attempt], Iterable[Write]] | None = None
+    #: What the device says of itself, where it says anything (contract, section 13).
+    report: Values | None = None
     #: Indexes of operations whose handler did not end: they are not tried again.
     late: set[int] = field(default_factory=set)
 
@@ -119,10 +124,15 @@ class Attempt:
         return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
     def write(self, besides: Iterable[Write] = ()) -> None:
-        """Write everything that the operations have stated, and, for a device, when the user has synced."""
-        notes = [self._last_sync()] if self.recorder.origin.door == DEVICE_DOOR else []
+        """Write everything that the operations have stated, and, for a device, what is known of it and of the hour."""
+        notes = self._notes() if self.recorder.origin.door == DEVICE_DOOR else ()
         self.recorder.write(*notes, *besides)
 
-    def _last_sync(self) -> Write:
-        last_sync = {"user_id": self.recorder.origin.user_id, "last_sync": self.recorder.now}
-        return Write(kind="put", table=table_of(UserSync), names=tuple(last_sync), rows=[last_sync])
+    def _notes(self) -> Iterator[Write]:
+        """When the user has synced, what the device says of itself, and the counts of the hour."""
+        origin, moment = self.recorder.origin, self.recorder.now
+        last_sync = {"user_id": origin.user_id, "last_sync": moment}
+        yield Write(kind="put", table=table_of(UserSync), names=tuple(last_sync), rows=[last_sync])
+        yield hour_counts(self.batch.items, self.answers, moment, self.recorder.unit_id)
+        if self.batch.report is not None:
+            yield from report_writes(origin, self.batch.report, moment, is_batch=True)

@@ -11,18 +11,21 @@ from sqlalchemy import case, func, select
 
 from app import policies
 from app.clock import now, to_wire
+from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.ledger.record import DEVICE_DOOR
 from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
+from app.core.sync.device_reports import DeviceReportSchema, read_report, report_writes
 from app.core.sync.items import read_items
-from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, TYPES, batch, batch_examples, status_answer
+from app.core.sync.shapes import ANSWER, ANSWER_EXAMPLES, REPORTED, TYPES, batch, batch_examples, status_answer
 from app.core.sync.type_schemas import sync_type
+from app.errors import InvalidError
 from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
 from app.openapi.shapes import TEXT, with_description
-from app.web import answer, described, origin_of_request, signed_in_user
+from app.web import answer, described, origin_of_request, signed_in_user, unit_of_work
 
 blueprint = Blueprint("sync", __name__)
 
@@ -40,10 +43,27 @@ def push() -> Response:
     body, is_suspect = read_envelope(request)
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
-    elements = body["sync_items"] if isinstance(body, dict) else ()
+    report, faults = read_report(body.get("device"))
     origin = origin_of_request(DEVICE_DOOR)
-    result = process_batch(Batch(items=items, elements=elements, origin=origin, registry=registry))
+    sent = Batch(items=items, elements=body["sync_items"], origin=origin, registry=registry, report=report)
+    result = process_batch(sent)
+    if faults:
+        result["device_details"] = faults
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")
+
+
+@blueprint.post("/sync/device")
+@described(body=DeviceReportSchema, answer=REPORTED)
+def report_device() -> Response:
+    """What the device says of itself, when there is nothing to send."""
+    sent, _ = read_envelope(request)
+    report, faults = read_report(sent)
+    if report is None:
+        raise InvalidError(message="Send an object; each of its keys may be left out.")
+    writes = list(report_writes(origin_of_request(DEVICE_DOOR), report, now(), is_batch=False))
+    unit_of_work(lambda _unit_id: database_of(db.session()).write(db.session.connection(), writes))
+    noted = "Report noted" if writes else "Nothing noted: this sign-in named no device"
+    return jsonify({"success": True, "message": noted, **({"device_details": faults} if faults else {})})
 
 
 @blueprint.get("/sync/types")

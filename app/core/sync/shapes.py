@@ -87,10 +87,17 @@ CONFLICT = Named(
     obj(**PLACE, success=FALSE, conflict=TRUE, server_id=ROW_ID, message=TEXT, conflict_data=CONFLICT_DATA),
 )
 
+DEVICE_DETAILS = with_description(OBJECT, "What is wrong with the report, and was left out: field → messages.")
+
+#: The answer to a report by itself.
+REPORTED = obj(("device_details",), success=TRUE, message=TEXT, device_details=DEVICE_DETAILS)
+
 ANSWER = Named(
     "SyncAnswer",
     obj(
+        ("device_details",),
         success=TRUE,
+        device_details=DEVICE_DETAILS,
         results=obj(success=array_of(SUCCESS), errors=array_of(ERROR_ENTRY), conflicts=array_of(CONFLICT)),
         synced_at=TIME,
         generation=with_description(TEXT, "Changes when the server was restored from a backup."),
@@ -192,7 +199,11 @@ def batch() -> JsonSchema:
         items.append(item)
         names = (registered.handler.type, *registered.handler.aliases)
         mapping |= dict.fromkeys(names, reference_to(item.name))
-    return obj(sync_items=array_of({"oneOf": items, "discriminator": {"propertyName": "type", "mapping": mapping}}))
+    return obj(
+        ("device",),
+        sync_items=array_of({"oneOf": items, "discriminator": {"propertyName": "type", "mapping": mapping}}),
+        device={"$ref": reference_to("DeviceReport")},
+    )
 
 
 def batch_examples() -> dict[str, Any]:

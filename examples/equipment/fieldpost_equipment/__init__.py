@@ -37,7 +37,13 @@ room_handler = SyncHandler(
     target=by_id(Room, parent=below_inspection),
     policy=policies.change,
     apply=edit,
-    examples=({"type": "equipment_room", "local_id": "1", "data": {"inspection_id": 1, "name": "Boiler room"}},),
+    examples=(
+        {
+            "type": "equipment_room",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d0109",
+            "data": {"inspection_id": 1, "name": "Boiler room"},
+        },
+    ),
 )
 
 item_handler = SyncHandler(
@@ -49,9 +55,18 @@ item_handler = SyncHandler(
     policy=policies.change,
     changes=fields_to_set,
     apply=record_item,
+    label="Equipment recorded",
     examples=(
-        {"type": "equipment", "local_id": "1", "data": {"inspection_id": 1, "tag": "A-1", "details": {"kW": 12}}},
-        {"type": "equipment", "local_id": "2", "data": {"id": 1, "details": {"kW": 13}}},
+        {
+            "type": "equipment",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d010a",
+            "data": {"inspection_id": 1, "tag": "A-1", "details": {"kW": 12}},
+        },
+        {
+            "type": "equipment",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d010b",
+            "data": {"id": 1, "details": {"kW": 13}},
+        },
     ),
 )
 
@@ -63,7 +78,13 @@ move_handler = SyncHandler(
     policy=policies.change,
     changes=lambda _data: {},
     apply=move,
-    examples=({"type": "equipment_move", "local_id": "1", "data": {"equipment_id": 1, "to_room_id": 2}},),
+    examples=(
+        {
+            "type": "equipment_move",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d010c",
+            "data": {"equipment_id": 1, "to_room_id": 2},
+        },
+    ),
 )
 
 retire_handler = SyncHandler(
@@ -74,7 +95,13 @@ retire_handler = SyncHandler(
     policy=may_retire,
     apply=retire,
     versioned=False,
-    examples=({"type": "equipment_retire", "local_id": "1", "data": {"room_id": 1}},),
+    examples=(
+        {
+            "type": "equipment_retire",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d010d",
+            "data": {"room_id": 1},
+        },
+    ),
 )
 
 check_handler = SyncHandler(
@@ -85,7 +112,13 @@ check_handler = SyncHandler(
     reads={"item": by_id(Item, "item_id", optional=True)},
     policy=policies.change,
     apply=check,
-    examples=({"type": "equipment_check", "local_id": "1", "data": {"inspection_id": 1, "item_id": 1, "score": 7}},),
+    examples=(
+        {
+            "type": "equipment_check",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d010e",
+            "data": {"inspection_id": 1, "item_id": 1, "score": 7},
+        },
+    ),
 )
 
 annotate_handler = SyncHandler(
@@ -95,5 +128,11 @@ annotate_handler = SyncHandler(
     policy=policies.change,
     changes=lambda data: {f"annotate.{key}": value for key, value in data.items()},
     apply=edit,
-    examples=({"type": "photo_annotate", "local_id": "1", "data": {"photo_attachment_id": "…", "caption": "A crack"}},),
+    examples=(
+        {
+            "type": "photo_annotate",
+            "local_id": "0b5c0f2e-6f0e-4a53-9f3a-0c8f0a7d010f",
+            "data": {"photo_attachment_id": "…", "caption": "A crack"},
+        },
+    ),
 )

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.clock import to_wire
 from app.models import KEEP_IDS, JSONValue, Syncable, db
-from app.plugin_api import Entity
+from app.plugin_api import Entity, Label
 
 
 class Room(Syncable, db.Model):
@@ -21,6 +21,17 @@ class Room(Syncable, db.Model):
     item_count: Mapped[int] = mapped_column(default=0)
 
 
+def title_of_item(item: Any) -> str:
+    """How people call a piece of equipment."""
+    return f"Equipment {item.tag}"
+
+
+def labels_of_item(item: Any) -> list[Label]:
+    """The tag, and below a heading the details in the order in which they were noted."""
+    details = [Label(name=name, label=name.title(), section="Details") for name in item.details]
+    return [Label(name="tag", label="Tag"), *details]
+
+
 class Item(Syncable, db.Model):
     """A piece of equipment; what it is made of is merged key by key."""
 
@@ -32,6 +43,9 @@ class Item(Syncable, db.Model):
         noun="piece of equipment",
         document="details",
         counted="total_equipment",
+        title=title_of_item,
+        labels=labels_of_item,
+        panel="equipment/item.html",
         constraints={
             "uq_equipment_items_inspection_id_tag": "This tag is on another piece of equipment",
             "uq_equipment_items_client_id": "client_id is taken",

@@ -106,7 +106,7 @@ def test_moving_changes_three_rows_and_answers_all_of_them(scene: Scene) -> None
     rooms = [scene.world.make(Room, scene.inspection.id, name=name, item_count=1) for name in ("Old", "New")]
     item = scene.world.make(Item, scene.inspection.id, tag="T", room_id=rooms[0].id, details={})
     data = {"equipment_id": item.id, "to_room_id": rooms[1].id}
-    move = {"type": "equipment_move", "local_id": "1", "data": data}
+    move = {"type": "equipment_move", "local_id": str(uuid4()), "data": data}
     (entry,) = push(scene.client("technician"), move)["success"]
     assert (entry["message"], entry["result"]) == ("Equipment moved", {"from": "Old", "to": "New"})
     assert {(each["entity"], each["id"]) for each in entry["also"]} == {("equipment_room", each.id) for each in rooms}
@@ -115,8 +115,9 @@ def test_moving_changes_three_rows_and_answers_all_of_them(scene: Scene) -> None
 
 def test_a_note_on_a_photo_is_merged_key_by_key(scene: Scene) -> None:
     photo = scene.world.attachment(scene.world.form_fill(scene.inspection))
-    for local_id, data in (("1", {"caption": "A crack"}), ("2", {"marks": [{"x": 1}]})):
-        item = {"type": "photo_annotate", "local_id": local_id, "data": {"photo_attachment_id": photo.id, **data}}
+    for data in ({"caption": "A crack"}, {"marks": [{"x": 1}]}):
+        sent = {"photo_attachment_id": photo.id, **data}
+        item = {"type": "photo_annotate", "local_id": str(uuid4()), "data": sent}
         assert push(scene.client("technician"), item)["success"]
     expected = {"annotate.caption": "A crack", "annotate.marks": [{"x": 1}]}
     assert scene.world.get(Attachment, photo.id).data == expected
@@ -132,7 +133,9 @@ def test_a_check_names_equipment_by_the_id_that_the_device_gave_it(scene: Scene)
     assert first["server_id"] == second["server_id"], "the same check, corrected"
     assert second["data"] == {"score": 4, "tag": "A"}
     data = {"inspection_id": root, "item_id": item_id, "score": 11}
-    (entry,) = push(scene.client("technician"), {"type": "equipment_check", "local_id": "2", "data": data})["errors"]
+    (entry,) = push(scene.client("technician"), {"type": "equipment_check", "local_id": str(uuid4()), "data": data})[
+        "errors"
+    ]
     assert (entry["code"], entry["error"]) == ("invalid", "A score goes from 0 to 10")
 
 
@@ -140,7 +143,7 @@ def test_a_conflict_shows_the_equipment_that_was_checked(scene: Scene) -> None:
     item = scene.world.make(Item, scene.inspection.id, tag="A", details={})
     check = scene.world.make(Check, scene.inspection.id, item_id=item.id, score=5)
     data = {"id": check.id, "score": 6, "updated_at": "2020-01-01T00:00:00.000Z"}
-    sent = {"type": "equipment_check", "local_id": "1", "payload": data}
+    sent = {"type": "equipment_check", "local_id": str(uuid4()), "payload": data}
     (entry,) = push(scene.client("technician"), sent)["conflicts"]
     assert entry["conflict_data"]["server_data"] == {"score": 5, "tag": "A"}
     assert entry["conflict_data"]["server_item"] == {"id": item.id, "tag": "A"}

@@ -6,7 +6,9 @@ from fieldpost_equipment.models import Item, Room
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.models import User
+from app.administration import show_row
+from app.models import User, db
+from app.pages import render_panel
 from app.testing import PASSWORD, Scene
 
 
@@ -37,3 +39,16 @@ def test_nobody_sees_it_without_a_sign_in(app: Flask) -> None:
     scene = Scene(app)
     assert app.test_client().get("/equipment/").location == "/sign-in?next=/equipment/"
     assert scene.client("admin").get("/equipment/").status_code == 303, "a token is for the API"
+
+
+def test_people_see_a_piece_of_equipment_by_its_panel(app: Flask) -> None:
+    scene = Scene(app)
+    item = scene.world.make(Item, scene.inspection.id, tag="P-<1>", room_id=None, details={"serial": "<b>7"})
+    with app.test_request_context():
+        shown = show_row(db.session.get_one(Item, item.id))
+        panel = render_panel("equipment/item.html", row=shown.row, shown=shown, user=scene.user("owner"))
+    assert shown.title == "Equipment P-<1>"
+    assert [value.label.label for value in shown.values] == ["Tag", "Serial"]
+    assert panel is not None
+    assert "P-&lt;1&gt;" in panel
+    assert "<li>Serial: &lt;b&gt;7</li>" in panel

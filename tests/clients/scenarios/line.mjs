@@ -7,29 +7,33 @@ export async function openLine(server) {
   const line = {
     /** Nothing arrives. */
     isDown: false,
-    /** Path -> how many answers will be lost: the server has done its work, and the device does not learn it. */
+    /** Path or method -> how many answers will be lost: the server has done its work, and the device does not learn it. */
     answersToLose: {},
-    /** Called once, when the server has answered a batch and the device has not got the answer yet. */
+    /** Called once, when the server has answered a batch, or a part of an upload, and the device has no answer yet. */
     meanwhile: null,
-    /** The conflicts and errors of all batches, and the status of every answer. */
+    /** The conflicts and errors of all batches, and the status of every answer; all requests. */
     conflicts: [],
     errors: [],
     statuses: [],
+    requests: [],
   };
 
-  async function carry(path, answer, response) {
+  async function carry({ method, url: path }, answer, response) {
     const body = Buffer.concat(await answer.toArray());
     line.statuses.push(answer.statusCode);
     if (path === SYNC && answer.statusCode === 200) {
       const { conflicts, errors } = JSON.parse(body).results;
       line.conflicts.push(...conflicts);
       line.errors.push(...errors);
+    }
+    if (answer.statusCode < 400 && (path === SYNC || method === "PATCH")) {
       const { meanwhile } = line;
       line.meanwhile = null;
       await meanwhile?.();
     }
-    if (line.answersToLose[path] > 0) {
-      line.answersToLose[path] -= 1;
+    const lost = [path, method].find((name) => line.answersToLose[name] > 0);
+    if (lost) {
+      line.answersToLose[lost] -= 1;
       response.destroy();
     } else {
       response.writeHead(answer.statusCode, answer.headers).end(body);
@@ -39,9 +43,13 @@ export async function openLine(server) {
   const proxy = http.createServer((request, response) => {
     if (line.isDown) return response.destroy();
     const { method, url } = request;
+    line.requests.push(`${method} ${url}`);
     // Read here, too, so not compressed.
     const headers = { ...request.headers, "accept-encoding": "identity" };
-    request.pipe(http.request(server + url, { method, headers }, (answer) => carry(url, answer, response)));
+    // A connection of its own: one that is kept may end while it is used again.
+    const onward = http.request(server + url, { method, headers, agent: false });
+    onward.on("response", (answer) => carry(request, answer, response)).on("error", () => response.destroy());
+    request.pipe(onward);
   });
   await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
   line.url = `http://127.0.0.1:${proxy.address().port}`;

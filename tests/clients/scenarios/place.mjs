@@ -5,7 +5,7 @@ import { signIn } from "./sign_in.mjs";
 const { FIELDPOST_URL: url, FIELDPOST_ADMIN_PASSWORD: adminPassword } = process.env;
 const PASSWORD = "correct horse battery staple";
 
-const { request } = await signIn(url, "admin@example.com", adminPassword);
+const { request, freshToken } = await signIn(url, "admin@example.com", adminPassword);
 
 /** The JSON of an answer to the colleague. */
 const inOffice = async (...call) => (await request(...call)).answer;
@@ -46,6 +46,29 @@ export class Place {
       sync_items: [{ type: "form_fill", local_id: crypto.randomUUID(), data }],
     });
     if (results.success.length !== 1) throw new Error(JSON.stringify(results));
+  }
+
+  /** A colleague's photo for a field of a form fill. */
+  async photographInOffice(formFill, field_name, photo) {
+    const body = new FormData();
+    for (const [name, value] of Object.entries({ form_fill_id: formFill.id, field_name })) body.set(name, String(value));
+    body.set("photo", new Blob([photo]), "office.jpg");
+    const headers = { Authorization: `Bearer ${await freshToken()}` };
+    const response = await fetch(`${url}/api/v1/sync/upload_photo`, { method: "POST", headers, body });
+    if (!response.ok) throw new Error(await response.text());
+  }
+
+  /** The SHA-256 of all photos of a form fill on the server. */
+  async photosOnServer(formFill) {
+    const { attachments } = (await inOffice("GET", `/form_fills/${formFill.id}/attachments`)).data;
+    return attachments.map(({ sha256 }) => sha256);
+  }
+
+  /** Delete the one photo of a field. */
+  async deletePhotosInOffice(formFill, field_name) {
+    const item = { type: "photo_delete", local_id: crypto.randomUUID(), data: { form_fill_id: formFill.id, field_name } };
+    const { results } = await inOffice("POST", "/sync", { sync_items: [item] });
+    if (results.success[0]?.result.deleted !== 1) throw new Error(JSON.stringify(results));
   }
 
   async deleteInOffice(inspection) {

@@ -14,6 +14,7 @@ const { applied, conflict, refusal } = await setField(client, {
 });
 const versions: (string | undefined)[] = [applied?.updated_at, conflict?.server_version];
 const fields: string[] | undefined = conflict?.conflicting_fields;
+const theirs: unknown = conflict?.server_data.Location_row_1;
 const isQueued: boolean | undefined = refusal?.retryable;
 // @ts-expect-error A conflict has no such key.
 conflict?.theirs;
@@ -21,7 +22,7 @@ conflict?.theirs;
 await client.POST("/api/v1/sync", {
   body: {
     sync_items: [
-      { type: "form_fill", local_id, made_at: version, data: { id: 1, updated_at: version, changes: { Pressure: 85 } } },
+      { type: "form_fill", local_id, made_at: version, meta: { accuracy: 8 }, data: { id: 1, updated_at: version, changes: { Pressure: 85 } } },
       { type: "form_fill", local_id, data: { client_id: crypto.randomUUID(), inspection_id: 1, form_template_id: 1 } },
       { type: "inspection", local_id, data: { id: 1, status: "completed" } },
       { type: "photo_delete", local_id, data: { form_fill_id: 1, field_name: "Riser_Photo" } },
@@ -37,4 +38,11 @@ await client.POST("/api/v1/sync", {
   },
 });
 
-console.log(versions, fields, isQueued);
+// Each change of the feed is known by its `op` and its `entity`.
+const page = await client.GET("/api/v1/sync/changes");
+for (const change of page.data?.data.changes ?? []) {
+  if (change.op === "remove") console.log(change.client_id);
+  else if (change.entity === "form_fill") console.log(change.record);
+}
+
+console.log(versions, fields, theirs, isQueued);

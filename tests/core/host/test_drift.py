@@ -83,7 +83,7 @@ def test_the_author_of_a_plugin_is_told_the_command_that_writes_what_is_missing(
     drift = Drift(owner="meter", what="the database lacks the column meter.extra")
     assert str(drift) == (
         "The models of meter differ from their migrations: the database lacks the column meter.extra. "
-        "Write the missing migration: `flask --app wsgi plugins revision meter --message '…'`."
+        "Write the missing migration: `fieldpost plugins revision meter --message '…'`."
     )
 
 

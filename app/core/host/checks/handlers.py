@@ -27,6 +27,7 @@ NO_NEW_ROOT = Kind(
 )
 NO_TARGETS = Kind("its {part} are not a mapping of names to by_id(…), via(…) or children(…)", "State one.")
 NO_MAKES = Kind("its makes are not a mapping of keys to models with a client_id", "State those of the rows.")
+NO_LABEL = Kind("its label is {label!r}", "State a text of at least one character, or nothing.")
 NO_EXAMPLES = Kind("its examples are not a sequence of items", "Put them into a tuple.")
 ROWS_AND_READS = Kind("{names} stand in both rows and reads", "Name each row once.")
 NO_ENTITY = Kind("the model {model!r} has no `__entity__ = Entity(…)`", "Give it one.")
@@ -119,6 +120,8 @@ def _shape_findings(where: str, handler: SyncHandler) -> Iterator[Finding]:
         yield NO_MAKES.at(where)
     if not _are_items(handler.examples):
         yield NO_EXAMPLES.at(where)
+    if handler.label is not None and not (isinstance(handler.label, str) and handler.label.strip()):
+        yield NO_LABEL.at(where, label=handler.label)
 
 
 def _is_always_there(target: object) -> bool:

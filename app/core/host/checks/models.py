@@ -51,6 +51,7 @@ NO_JSON = Kind(
 NO_DOCUMENT = Kind("its document {name!r} is no JSON column", "Use app.models.JSONValue.")
 NO_RELATIONSHIPS = Kind("its entity loads {names}, which are no relationships", "Correct `loads`.")
 NO_CONSTRAINTS = Kind("its entity has sentences for {names}, no constraints of {table}", "Correct them.")
+NO_PANEL = Kind("its panel is {panel!r}", "Name a template that ends in .html, so that values in it are escaped.")
 TAKEN_NAME = Kind("the entity name {name!r} is taken", "Choose another one.")
 TAKEN_COUNT = Kind("`counted` is {name!r}, which is taken in the status", "Choose another one.")
 NO_OWNER = Kind(
@@ -175,9 +176,18 @@ def _hook_findings(where: str, entity: Entity) -> Iterator[Finding]:
         ("record", entity.record, 1),
         ("expose", entity.expose, 2),
         ("conflict", entity.conflict, 1),
+        ("title", entity.title, 1),
+        ("labels", entity.labels, 1),
     ):
         if hook is not None:
             yield from function_findings(where, part, hook, arity)
+    if entity.panel is not None and not _is_template(entity.panel):
+        yield NO_PANEL.at(where, panel=entity.panel)
+
+
+def _is_template(name: object) -> bool:
+    """Whether Flask escapes the values in a template of this name."""
+    return isinstance(name, str) and name.endswith(".html")
 
 
 def _missing(names: Iterable[str], known: Container[str]) -> str:

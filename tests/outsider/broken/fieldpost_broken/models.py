@@ -55,6 +55,9 @@ class Muddled(Syncable, db.Model):
         document="name",
         loads=("friends",),
         record=lambda: {},
+        title="Muddled",
+        labels=lambda: (),
+        panel="muddled.txt",
         constraints={"uq_nothing": "Taken"},
     )
 

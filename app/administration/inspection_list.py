@@ -1,0 +1,125 @@
+"""The list of inspections: its filters and its order, for REST, pages and exports alike (contract, section 8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app import policies
+from app.administration.fields import DateField, IdField, QueryText
+from app.core.values import MAX_INTEGER, Values
+from app.models import STATUSES, FormFill, Inspection, User
+
+#: Characters of a text to search for.
+LONGEST_SEARCH = 255
+
+#: Name of an order -> the columns of its key, unique together, and whether it goes down.
+ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
+    "newest": ((Inspection.id,), True),
+    "oldest": ((Inspection.id,), False),
+    "date": ((Inspection.date, Inspection.id), False),
+    "latest_date": ((Inspection.date, Inspection.id), True),
+    "changed": ((Inspection.updated_at, Inspection.id), True),
+}
+
+
+class AssigneeField(IdField):
+    """A user's id, or `none`, which becomes None: inspections that nobody is assigned to."""
+
+    def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> Any:
+        return None if value == "none" else super()._deserialize(value, attr, data, **kwargs)
+
+
+def _check_assignee(value: int | None) -> None:
+    if value is not None and not 1 <= value <= MAX_INTEGER:
+        raise ValidationError("Must be a user's id, or none.")
+
+
+def _query_id() -> IdField:
+    return IdField(validate=validate.Range(1, MAX_INTEGER))
+
+
+class InspectionListSchema(Schema):
+    """The filters of the list of inspections, and its order."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    assignee_id = AssigneeField(
+        validate=_check_assignee,
+        metadata={
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": MAX_INTEGER,
+            "pattern": "^none$",
+            "description": "A user's id, or `none`.",
+        },
+    )
+    owner_id = _query_id()
+    #: The first and the last day of the inspections' dates.
+    date_from = DateField()
+    date_to = DateField()
+    #: Inspections with a form fill of this template.
+    template_id = _query_id()
+    #: A part of the customer's name.
+    customer = QueryText(validate=validate.Length(max=LONGEST_SEARCH))
+    #: A part of the notes, job, property name, address or customer name, in upper or lower case.
+    q = QueryText(validate=validate.Length(max=LONGEST_SEARCH))
+    #: `date`: the earliest date first; `changed`: the latest change first.
+    sort = fields.String(validate=validate.OneOf(list(ORDERS)), load_default="newest")
+
+
+def select_inspections(user: User, filters: Values, *columns: Any) -> Select[Any]:
+    """The inspections that `user` may see and that meet `filters`, as `InspectionListSchema` loads them; unordered.
+
+    `columns`: the columns to select, their ids if there are none. Bring it into `order_of(filters)`, or stream it.
+    """
+    return select(*(columns or (Inspection.id,))).where(policies.visible(user), *inspection_conditions(filters))
+
+
+def order_of(filters: Values) -> list[ColumnElement[Any]]:
+    """The order that the filters ask for, to sort by."""
+    columns, is_descending = ORDERS[filters.get("sort", "newest")]
+    return [column.desc() if is_descending else column.asc() for column in columns]
+
+
+def inspection_conditions(filters: Values) -> list[ColumnElement[bool]]:
+    """The conditions on `Inspection` that the filters mean."""
+    return [_CONDITIONS[name](value) for name, value in filters.items() if name in _CONDITIONS and value != ""]
+
+
+def _has_template(template_id: int) -> ColumnElement[bool]:
+    return exists().where(FormFill.inspection_id == Inspection.id, FormFill.form_template_id == template_id)
+
+
+def _contains(text: str) -> ColumnElement[bool]:
+    searched: tuple[ColumnElement[str] | InstrumentedAttribute[str | None], ...] = (
+        Inspection.notes,
+        Inspection.job,
+        Inspection.property["property_name"].as_string(),
+        Inspection.property["address"].as_string(),
+        Inspection.customer["name"].as_string(),
+    )
+    return or_(*(column.icontains(text, autoescape=True) for column in searched))
+
+
+def _has_customer(text: str) -> ColumnElement[bool]:
+    name: ColumnElement[str] = Inspection.customer["name"].as_string()
+    return name.icontains(text, autoescape=True)
+
+
+#: Filter -> its condition. `assignee_id` None becomes IS NULL.
+_CONDITIONS: dict[str, Any] = {
+    "status": lambda status: Inspection.status == status,
+    "assignee_id": lambda assignee_id: Inspection.assignee_id == assignee_id,
+    "owner_id": lambda owner_id: Inspection.owner_id == owner_id,
+    "date_from": lambda date: Inspection.date >= date,
+    "date_to": lambda date: Inspection.date <= date,
+    "template_id": _has_template,
+    "customer": _has_customer,
+    "q": _contains,
+}

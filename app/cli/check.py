@@ -1,0 +1,239 @@
+"""`fieldpost check`: everything that a server depends on, each with what to do about a fault."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+from flask.cli import with_appcontext
+from limits.errors import StorageError as StoreError
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from app.accounts.throttle import check_store
+from app.attachments.storage import current_storage
+from app.cli.data import described, file_of, require_data
+from app.config import current_settings
+from app.core.database import database_of
+from app.core.database.engine import db
+from app.core.done import JOBS, done_at
+from app.core.host.drift import find_drift
+from app.core.host.migrations import UPGRADE, missing
+from app.core.host.registry import current_registry
+from app.core.private_files import is_open_to_others
+from app.errors import StorageError
+from app.models import LedgerEntry
+
+#: How much the clocks of two machines may differ, in seconds; the least free part of a disk; how old a job may be.
+SKEW, LEAST_FREE, OLDEST_DAYS = 2.0, 0.2, 2
+
+DIRECTORY, DATABASE = "data directory", "database"
+
+
+class Fault(Exception):
+    """Something that stops a server, or will. The message says what to do."""
+
+
+class Doubt(Exception):
+    """Something with which a server works, and which somebody should look at. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a server: a name, and a function that returns a phrase about it or raises `Fault` or `Doubt`."""
+
+    name: str
+    look: Callable[[], str]
+    #: The name of an earlier part; after its failure this one is not looked at.
+    needs: str = ""
+
+
+@click.command("check")
+@with_appcontext
+def check_command() -> None:
+    """Look at everything that the server depends on, and say what to do. Exits with 1 if something would stop it.
+
+    It writes nothing but a small object to the storage, and removes it again.
+    """
+    failed: set[str] = set()
+    for part in _parts():
+        # What cannot be asked has been told already.
+        if part.needs not in failed and not _told(part):
+            failed.add(part.name)
+    if failed:
+        sys.exit(1)
+
+
+def _told(part: Part) -> bool:
+    try:
+        kind, sentence = "ok", part.look()
+    except Doubt as doubt:
+        kind, sentence = "look at", str(doubt)
+    except (Fault, click.ClickException, StorageError) as fault:
+        kind, sentence = "FAILED", getattr(fault, "message", None) or str(fault)
+    except DBAPIError as error:
+        kind, sentence = "FAILED", f"{str(error.orig).splitlines()[0]}. Check DATABASE_URL and the database's own log."
+    click.echo(f"{kind:8}{part.name}: {sentence}")
+    return kind != "FAILED"
+
+
+def _parts() -> Iterator[Part]:
+    settings = current_settings()
+    yield Part("settings", _settings)
+    yield Part(DIRECTORY, lambda: _directory(settings.data_dir))
+    yield Part(DATABASE, _database)
+    yield Part("migrations", _migrations, DATABASE)
+    yield Part("tables", _tables, DATABASE)
+    yield Part("plugins", _plugins)
+    yield Part("storage", _storage, "" if settings.storage else DIRECTORY)
+    yield Part("failed sign-ins", _store)
+    yield Part("clock", _clock, DATABASE)
+    yield Part("disk", lambda: _disk(settings.data_dir), DIRECTORY)
+    yield Part("temporary files", lambda: _disk(Path(tempfile.gettempdir())))
+    if file_of(db.engine) is None:
+        yield Part("backup", _programs)
+    for job in JOBS:
+        yield Part(f"last {job}", partial(_done, job), DATABASE)
+
+
+def _settings() -> str:
+    names = sorted(current_settings().unknown)
+    plugins = [name for name in names if any(f"_{plugin.upper()}_" in name for plugin in current_registry().installed)]
+    strange = sorted({*names} - {*plugins})
+    if strange:
+        raise Doubt(f"{', '.join(strange)} is no setting of Fieldpost or a plugin. Correct the name, or unset it.")
+    return "complete; `fieldpost config` shows them"
+
+
+def _directory(path: Path) -> str:
+    if not path.is_dir():
+        raise Fault(f"{path} is not there. Set FIELDPOST_DATA_DIR to the server's, or run `{UPGRADE}`.")
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise Fault(
+            f"{path} cannot be written: {error.strerror}. Run this as the server's user, or `chown` it."
+        ) from None
+    if is_open_to_others(path):
+        raise Doubt(f"{path} is open to other users of this machine. Run `chmod go-rwx` on it.")
+    return str(path)
+
+
+def _connected(look: Callable[[Connection], str]) -> str:
+    """Ask something of the database, if it is one of Fieldpost's."""
+    require_data()
+    with db.engine.connect() as connection:
+        return look(connection)
+
+
+def _database() -> str:
+    def look(connection: Connection) -> str:
+        database_of(db.engine).check(connection)
+        numbers = ".".join(str(number) for number in connection.dialect.server_version_info or ())
+        return f"{described(db.engine)}, release {numbers}"
+
+    return _connected(look)
+
+
+def _migrations() -> str:
+    def look(connection: Connection) -> str:
+        sentences = missing(connection)
+        if sentences:
+            raise Fault(f"{' '.join(sentences)} Run `{UPGRADE}`.")
+        return "none is missing"
+
+    return _connected(look)
+
+
+def _tables() -> str:
+    def look(connection: Connection) -> str:
+        drifts = find_drift(connection)
+        sentence = " ".join(map(str, drifts))
+        if any(drift.is_fatal for drift in drifts):
+            raise Fault(sentence)
+        if drifts:
+            raise Doubt(sentence)
+        return "as the models say"
+
+    return _connected(look)
+
+
+def _plugins() -> str:
+    # Whatever is wrong with them themselves has stopped this command before.
+    registry = current_registry()
+    return f"{len(registry.handlers)} operation types of {len(registry.installed)} plugins"
+
+
+def _storage() -> str:
+    settings = current_settings()
+    current_storage().check()
+    return settings.storage or f"files in {settings.data_dir}"
+
+
+def _store() -> str:
+    settings = current_settings()
+    if settings.rate_limit_storage.startswith("memory:"):
+        return (
+            f"counted by each of {settings.web_concurrency} workers; set FIELDPOST_RATE_LIMIT_STORAGE on several nodes"
+        )
+    try:
+        check_store()
+    except StoreError:
+        raise Fault(
+            "the Redis of FIELDPOST_RATE_LIMIT_STORAGE does not answer, and nobody can sign in. Start it, or correct "
+            "the address."
+        ) from None
+    return "counted in Redis"
+
+
+def _clock() -> str:
+    """Compared with the database's machine, or with the newest change, which cannot be later than now."""
+
+    def look(connection: Connection) -> str:
+        if file_of(db.engine) is None:
+            there = connection.execute(select(func.clock_timestamp())).scalar_one()
+            if abs(there.timestamp() - time.time()) > SKEW:
+                raise Fault(f"the database's clock says {there:%H:%M:%S}. Keep both by NTP.")
+        newest = connection.execute(select(LedgerEntry.recorded_at).order_by(LedgerEntry.id.desc()).limit(1)).scalar()
+        if newest is not None and newest.timestamp() > time.time() + SKEW:
+            raise Fault(f"the newest change is of {newest:%Y-%m-%d %H:%M:%S}, which is not yet. Keep the clock by NTP.")
+        return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    return _connected(look)
+
+
+def _disk(path: Path) -> str:
+    usage = shutil.disk_usage(path)
+    free = f"{usage.free / usage.total:.0%} of {path} is free"
+    if usage.free < LEAST_FREE * usage.total:
+        raise Doubt(f"{free}. Make room: a full disk stops all writing, and loses nothing.")
+    return free
+
+
+def _programs() -> str:
+    absent = [name for name in ("pg_dump", "pg_restore") if shutil.which(name) is None]
+    if absent:
+        raise Doubt(
+            f"{' and '.join(absent)} is not on the PATH. Install PostgreSQL's client programs, or back up by "
+            "other means."
+        )
+    return "pg_dump and pg_restore are here"
+
+
+def _done(job: str) -> str:
+    moment = done_at(current_settings().data_dir, job)
+    if moment is None:
+        raise Doubt(f"never on this node. If no other node does it, let a timer run `fieldpost {job}` daily.")
+    days = (time.time() - moment) / 86400
+    if days > OLDEST_DAYS:
+        raise Doubt(f"{days:.0f} days ago on this node. Look why the timer does not run it.")
+    return f"{days * 24:.0f} hours ago"

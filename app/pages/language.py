@@ -1,0 +1,70 @@
+"""The language of a page: texts in templates go through gettext, with the catalogues of the core and of each plugin.
+
+A catalogue is `locale/<language>/LC_MESSAGES/messages.mo`, in `app/pages` and beside the blueprint of a plugin's pages.
+A text that no catalogue has stays as it is written.
+"""
+
+from __future__ import annotations
+
+from gettext import NullTranslations, translation
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app, has_request_context, request
+
+from app.core.host.registry import current_registry
+
+#: The languages of the pages. Texts are written in the first.
+LANGUAGES = ("en", "es")
+
+#: Where the application keeps what was read: language -> texts.
+CATALOGUES = "fieldpost.catalogues"
+
+
+def init_language(app: Flask) -> None:
+    """Let templates say `_("…")`, `ngettext` and `{% trans %}`."""
+    app.extensions[CATALOGUES] = {}
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]
+    app.jinja_env.globals["language"] = language
+
+
+def language() -> str:
+    """The language of this request, among `LANGUAGES`: the one that the browser prefers."""
+    best = request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
+    return best or LANGUAGES[0]
+
+
+def gettext(message: str, **values: Any) -> str:
+    """The text in the language of this request, with `values` in its places: `%(name)s`."""
+    return _gettext(message) % values if values else _gettext(message)
+
+
+def ngettext(one: str, many: str, number: int, **values: Any) -> str:
+    """The text for this number of things, `%(num)s` among its places."""
+    return _ngettext(one, many, number) % {"num": number, **values}
+
+
+def _gettext(message: str) -> str:
+    return _catalogue(language()).gettext(message) if message else ""
+
+
+def _ngettext(one: str, many: str, number: int) -> str:
+    return _catalogue(language()).ngettext(one, many, number)
+
+
+def _catalogue(chosen: str) -> NullTranslations:
+    """All texts of a language: the core's, and behind them those of plugins. Read when they are first needed."""
+    catalogues: dict[str, NullTranslations] = current_app.extensions[CATALOGUES]
+    if chosen not in catalogues:
+        catalogue = NullTranslations()
+        for place in _places():
+            catalogue.add_fallback(translation("messages", place, [chosen], fallback=True))
+        catalogues[chosen] = catalogue
+    return catalogues[chosen]
+
+
+def _places() -> list[Path]:
+    pages = [plugin.pages for _, plugin in sorted(current_registry().plugins.items())]
+    roots = [Path(page.blueprint.root_path) for page in pages if page is not None]
+    return [root / "locale" for root in (Path(__file__).parent, *roots)]

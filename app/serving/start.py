@@ -1,0 +1,44 @@
+"""The start of a process that serves or runs a command: its application, and what must be so before it serves."""
+
+from __future__ import annotations
+
+import sys
+from threading import Thread
+
+import click
+from flask import Flask
+
+from app.core.database.engine import require_sound
+from app.core.database.sqlite_file import SQLiteFile
+from app.core.host.drift import tell_drift
+from app.core.host.migrations import require_migrations
+from app.core.host.watch import watchdog
+from app.errors import StartError
+from app.pages.first_run import tell_first_run
+from app.serving.application import create_app
+
+#: gunicorn's exit code of a worker that cannot load its application; after any other it would start new ones for ever.
+APP_LOAD_ERROR = 4
+
+
+def start() -> Flask:
+    """The application of this process. A process that cannot start says why, and ends."""
+    is_command = click.get_current_context(silent=True) is not None
+    try:
+        app = create_app(None, None, makes_data=not is_command)
+        # Not on the command line, where `db upgrade` must work, and nobody starts an ended process again.
+        if not is_command:
+            _prepare_to_serve(app)
+    except StartError as error:
+        print(f"Fieldpost cannot start. {error}", file=sys.stderr)
+        sys.exit(APP_LOAD_ERROR)
+    return app
+
+
+def _prepare_to_serve(app: Flask) -> None:
+    require_sound(app)
+    require_migrations(app)
+    watchdog.ends_worker = SQLiteFile.ends_worker = True
+    # Nobody has to wait for a warning.
+    Thread(target=tell_drift, args=(app,), daemon=True).start()
+    Thread(target=tell_first_run, args=(app,), daemon=True).start()

@@ -1,0 +1,38 @@
+"""The filters of the list of inspections, as they stand in an address; for the list and for all that acts on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from marshmallow import ValidationError
+from sqlalchemy import Select, func, select
+
+from app.administration import InspectionListSchema
+from app.models import db
+
+#: A list counts no further: the number above it becomes *more than …*.
+MOST_COUNTED = 1000
+
+#: The names of the filters.
+NAMES = frozenset(InspectionListSchema().fields)
+
+
+def given_filters() -> dict[str, str]:
+    """The filters as the address has them, those left empty aside."""
+    return {name: value for name, value in request.args.items() if value and name in NAMES}
+
+
+def read_filters() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The filters of the request's address, and the faults of those that mean nothing, which do not count."""
+    try:
+        return InspectionListSchema().load(given_filters()), {}
+    except ValidationError as error:
+        valid = error.valid_data if isinstance(error.valid_data, dict) else {}
+        return {"sort": "newest", **valid}, error.messages_dict
+
+
+def count_up_to(statement: Select[Any], most: int) -> int:
+    """How many rows `statement` selects; `most` + 1 stands for more than `most`."""
+    few = statement.limit(most + 1).subquery()
+    return db.session.scalar(select(func.count()).select_from(few)) or 0

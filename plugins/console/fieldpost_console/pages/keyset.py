@@ -1,0 +1,107 @@
+"""Pages of a list by key: each begins behind a row, so that it costs the same anywhere and never shows a row twice.
+
+The address has `after` or `before` with the key of a row: its values in the list's order, with `~` between them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from flask import request, url_for
+from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.clock import to_wire
+from app.errors import NotFoundError
+from app.models import UTCDateTime
+
+#: Rows on a page.
+PER_PAGE = 50
+
+
+class Keys(NamedTuple):
+    """The order of a list: columns that are never null and are unique together, and whether it goes down."""
+
+    columns: Sequence[InstrumentedAttribute[Any]]
+    is_descending: bool = False
+
+
+class KeyPage(NamedTuple):
+    """Some rows of a list, and the addresses of the pages before and after them, if there are any."""
+
+    rows: list[Any]
+    before: str | None
+    after: str | None
+
+
+def read_key_page(session: Session, statement: Select[Any], keys: Keys, per_page: int = PER_PAGE) -> KeyPage:
+    """The page of `statement`, an unordered query, that the request's address names.
+
+    The key's columns must be among those that `statement` selects, under their names. One statement. An address that
+    names no place raises `NotFoundError`.
+    """
+    is_backwards = "before" in request.args
+    text = request.args.get("before" if is_backwards else "after")
+    goes_down = keys.is_descending != is_backwards
+    if text is not None:
+        statement = statement.where(_behind(keys.columns, _parsed(keys.columns, text), goes_down))
+    statement = statement.order_by(*(column.desc() if goes_down else column.asc() for column in keys.columns))
+    rows = list(session.execute(statement.limit(per_page + 1)))
+    has_more, rows = len(rows) > per_page, rows[:per_page]
+    if is_backwards:
+        rows.reverse()
+    has_before, has_after = (has_more, True) if is_backwards else (text is not None, has_more)
+    names = [column.key for column in keys.columns]
+    before = _address("before", rows[0], names) if rows and has_before else None
+    after = _address("after", rows[-1], names) if rows and has_after else None
+    return KeyPage(rows, before, after)
+
+
+def _behind(columns: Sequence[Any], values: Sequence[Any], goes_down: bool) -> ColumnElement[bool]:
+    here, place = tuple_(*columns), tuple_(*values, types=[column.type for column in columns])
+    return here < place if goes_down else here > place
+
+
+def _address(direction: str, row: Any, names: Sequence[str]) -> str:
+    """The present address, with another place in the list."""
+    assert request.endpoint is not None, "a page is shown"
+    arguments = {name: values for name, values in request.args.lists() if name not in ("before", "after")}
+    key = "~".join(_text(getattr(row, name)) for name in names)
+    values: dict[str, Any] = {**arguments, **(request.view_args or {}), direction: key}
+    return url_for(request.endpoint, **values)
+
+
+def _text(value: object) -> str:
+    return to_wire(value) if isinstance(value, dt.datetime) else str(value)
+
+
+def _number(text: str) -> int:
+    """A number of a column of 64 bits. Raises `ValueError`."""
+    number = int(text)
+    if abs(number) >= 2**63:
+        raise ValueError("It fits no column.")
+    return number
+
+
+def _reader(column: InstrumentedAttribute[Any]) -> Callable[[str], object]:
+    if isinstance(column.type, UTCDateTime):
+        return dt.datetime.fromisoformat
+    return _READERS[column.type.python_type]
+
+
+#: The type of a column -> the function that reads its values.
+_READERS: Mapping[type, Callable[[str], object]] = {
+    int: _number,
+    str: str,
+    dt.date: dt.date.fromisoformat,
+}
+
+
+def _parsed(columns: Sequence[InstrumentedAttribute[Any]], text: str) -> list[object]:
+    try:
+        texts = text.split("~", len(columns) - 1)
+        return [_reader(column)(part) for column, part in zip(columns, texts, strict=True)]
+    except ValueError:
+        raise NotFoundError("There is no such page of this list") from None

@@ -1,0 +1,149 @@
+"""The console's list of inspections: who sees what, filters, pages by key, and constant cost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.testing import Scene, statements_of
+from tests.pages.browser import Browser, signed_in_browser
+
+LIST = "/console/inspections"
+
+
+def places(browser: Browser, query: str = "") -> list[str]:
+    """The places in the list, in order."""
+    answer = browser.get(f"{LIST}?{query}")
+    assert answer.status_code == 200, answer.text
+    return re.findall(r'<th scope="row"[^>]*><span>(.*?)(?:<br>|</span>)', answer.text)
+
+
+def link(text: str, rel: str) -> str:
+    """The address of the page's link to another page of the list."""
+    (address,) = re.findall(rf'rel="{rel}" href="([^"]+)"', text)
+    return str(address).replace("&amp;", "&")
+
+
+@pytest.fixture
+def scene(app: Flask) -> Scene:
+    return Scene(app)
+
+
+def browser_of(scene: Scene, who: str) -> Browser:
+    return signed_in_browser(scene.app, scene.user(who))
+
+
+def make(scene: Scene, name: str, **values: Any) -> Any:
+    """An inspection of the scene's owner at a place of this name."""
+    return scene.world.inspection(scene.user("owner"), property={"property_name": name}, **values)
+
+
+def test_the_menu_marks_the_present_page(scene: Scene) -> None:
+    assert (
+        '<a href="/console/inspections" aria-current="page">Inspections</a>'
+        in browser_of(scene, "admin").get(LIST).text
+    )
+
+
+def test_people_see_their_own_inspections_and_administrators_all(scene: Scene) -> None:
+    make(scene, "Dock", assignee=scene.user("technician"))
+    make(scene, "Mill")
+    assert places(browser_of(scene, "admin")) == ["Mill", "Dock"]
+    assert places(browser_of(scene, "owner")) == ["Mill", "Dock"]
+    assert places(browser_of(scene, "technician")) == ["Dock"]
+    stranger = browser_of(scene, "stranger").get(LIST).text
+    assert "There is no inspection yet that you may see." in stranger
+    assert "owner@example.com" not in stranger
+    assert "Technician" not in stranger, "only administrators learn who else there is"
+
+
+def test_the_filters_stand_in_the_address(scene: Scene) -> None:
+    technician = scene.user("technician")
+    dock = make(scene, "Dock", assignee=technician, date=dt.date(2024, 3, 1), status="completed")
+    make(scene, "Mill", date=dt.date(2024, 3, 9), customer={"name": "Harbour Ltd"}, notes="behind the Gate")
+    template = scene.world.template()
+    scene.world.form_fill(dock, template)
+    browser = browser_of(scene, "admin")
+    assert places(browser, "status=completed") == ["Dock"]
+    assert places(browser, "assignee_id=none") == ["Mill"]
+    assert places(browser, f"assignee_id={technician.id}") == ["Dock"]
+    assert places(browser, f"owner_id={scene.user('owner').id}") == ["Mill", "Dock"]
+    assert places(browser, "date_from=2024-03-02") == ["Mill"]
+    assert places(browser, "date_to=2024-03-01") == ["Dock"]
+    assert places(browser, f"template_id={template.id}") == ["Dock"]
+    assert places(browser, "customer=harbour") == ["Mill"]
+    assert places(browser, "q=gate") == ["Mill"]
+    assert places(browser, "q=gate&status=&assignee_id=&date_from=") == ["Mill"], "a form sends empty fields along"
+    assert places(browser, "sort=date") == ["Dock", "Mill"]
+    none = browser.get(f"{LIST}?q=gate&status=completed").text
+    assert "No inspection that you may see meets these filters." in none
+    assert 'value="gate"' in none
+
+
+def test_a_filter_that_means_nothing_is_told_and_does_not_count(scene: Scene) -> None:
+    make(scene, "Dock")
+    answer = browser_of(scene, "admin").get(f"{LIST}?date_from=soon&sort=up")
+    assert answer.status_code == 400
+    assert '<a class="fp-fault" href="#date_from">Date from: Not a date such as 2024-03-15.</a>' in answer.text
+    assert 'id="date_from-faults"' in answer.text
+    assert "Dock" in answer.text
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "date", "latest_date", "changed"])
+def test_the_list_is_paged_by_key_both_ways(scene: Scene, sort: str) -> None:
+    for number in range(101):
+        make(scene, f"P{number}", date=dt.date(2024, 3, 1 + number % 3))
+    browser = browser_of(scene, "admin")
+    pages = [browser.get(f"{LIST}?sort={sort}").text]
+    assert "101 match" in pages[0]
+    assert 'rel="prev"' not in pages[0]
+    for _ in range(2):
+        pages.append(browser.get(link(pages[-1], "next")).text)
+    assert 'rel="next"' not in pages[2]
+    names = [re.findall(r"<span>(P\d+)", page) for page in pages]
+    assert [len(page) for page in names] == [50, 50, 1]
+    assert len({name for page in names for name in page}) == 101
+    back = browser.get(link(pages[2], "prev")).text
+    assert re.findall(r"<span>(P\d+)", back) == names[1]
+    assert re.findall(r"<span>(P\d+)", browser.get(link(back, "prev")).text) == names[0]
+
+
+@pytest.mark.parametrize("place", ["after=x", "before=1~2", "after=", "after=9999999999999999999999"])
+def test_a_place_that_no_list_has_is_not_found(scene: Scene, place: str) -> None:
+    answer = browser_of(scene, "admin").get(f"{LIST}?{place}")
+    assert answer.status_code == 404, answer.text
+    assert "<h1" in answer.text
+
+
+def test_a_page_takes_a_constant_number_of_statements(scene: Scene) -> None:
+    def cost() -> int:
+        with statements_of(scene.app) as statements:
+            assert browser.get(LIST).status_code == 200
+        return len(statements)
+
+    browser = browser_of(scene, "admin")
+    make(scene, "First", assignee=scene.user("technician"))
+    few = cost()
+    for number in range(20):
+        scene.world.form_fill(make(scene, f"P{number}"))
+    assert cost() == few
+    assert few <= 11
+
+
+def test_markup_in_names_stays_text(scene: Scene) -> None:
+    make(scene, "<b>Dock</b>", customer={"name": "<script>x</script>"}, interval_category='"><img src=x>')
+    text = browser_of(scene, "admin").get(f"{LIST}?q=%22%3E%3Cimg").text
+    text += browser_of(scene, "admin").get(LIST).text
+    assert "<b>Dock" not in text
+    assert "<script>x" not in text
+    assert "<img src=x" not in text
+
+
+def test_the_page_speaks_the_language_of_the_browser_and_english_where_a_text_is_missing(scene: Scene) -> None:
+    page = browser_of(scene, "admin").get(LIST, {"Accept-Language": "es-MX,es;q=0.9,en;q=0.5"}).text
+    assert '<html lang="es">' in page
+    assert '<html lang="en">' in browser_of(scene, "admin").get(LIST, {"Accept-Language": "xx"}).text
