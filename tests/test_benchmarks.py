@@ -22,6 +22,7 @@ QUICK = {
     "move.py": "--form-fills 800 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
+    "set_aside.py": "1",
     "soak.py": "--minutes 0.05 --samples 3",
     "start.py": "--rounds 1 --starts 1",
     "upload.py": "--seconds 0.1 --rounds 1",
