@@ -13,7 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -68,15 +69,17 @@ def main(rounds: int) -> None:
         held = to_wire(form_fill.updated_at)
         client = sign_in(app, tech)
         push(sign_in(app, owner), edit(form_fill, "owner"))
+
+        def items(conflicts: int) -> list[dict[str, Any]]:
+            versions = [held] * conflicts + [None] * (SIZE - conflicts)
+            return [edit(form_fill, str(uuid4()), version) for version in versions]
+
+        def refused() -> list[dict[str, Any]]:
+            return [edit(form_fill, str(uuid4()), "no time") for _ in range(SIZE)]
+
         kinds = {"all applied": 0, "10 conflicts": 10, "all conflicts": SIZE}
-        makers = {
-            name: lambda count=count: (  # type: ignore[misc]
-                [edit(form_fill, str(uuid4()), held) for _ in range(count)]
-                + [edit(form_fill, str(uuid4())) for _ in range(SIZE - count)]
-            )
-            for name, count in kinds.items()
-        }
-        makers["all refused"] = lambda: [edit(form_fill, str(uuid4()), "no time") for _ in range(SIZE)]
+        makers: dict[str, Callable[[], list[dict[str, Any]]]]
+        makers = {name: partial(items, conflicts) for name, conflicts in kinds.items()} | {"all refused": refused}
         for name, make in makers.items():
             quotients = []
             for number in range(rounds + 3):
