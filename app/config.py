@@ -95,6 +95,11 @@ def _check(settings: Settings) -> None:
             f"FIELDPOST_RETRY_DAYS={settings.retry_days} is shorter than FIELDPOST_REFRESH_TOKEN_DAYS="
             f"{settings.refresh_token_days}: a device could come back and apply its changes twice. Raise the former."
         )
+    if settings.set_aside_days > settings.retry_days:
+        raise ConfigurationError(
+            f"FIELDPOST_SET_ASIDE_DAYS={settings.set_aside_days} is longer than FIELDPOST_RETRY_DAYS="
+            f"{settings.retry_days}: an item could be decided that was applied before. Lower the former."
+        )
     if settings.log_level.upper() not in LOG_LEVELS:
         raise ConfigurationError(
             f"FIELDPOST_LOG_LEVEL={settings.log_level!r} is unknown. Use DEBUG, INFO, WARNING or ERROR."

@@ -16,6 +16,7 @@ Three kinds that never mix (contract, sections 0 and 3)::
         ├── ForbiddenError         403 forbidden
         ├── NotFoundError          404 not_found
         ├── StaleError             409 stale
+        ├── ConflictError          409 already_decided, count_changed, refused
         ├── ExpiredError           410 cursor_expired
         ├── TooLargeError          413 too_large, too_many_items
         ├── MediaTypeError         415 unsupported_media_type
@@ -180,6 +181,15 @@ class StaleError(RequestError):
     code = "stale"
     error = "The row has changed since"
     message = "Take the present row from `data`, decide, and send the change with its `updated_at`."
+
+
+class ConflictError(RequestError):
+    """The state of things does not allow it; `code` says why, and `extra` more about it (contract, section 12)."""
+
+    status = 409
+
+    def __init__(self, code: str, error: str, message: str, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(error, message, code=code, extra=extra)
 
 
 class ExpiredError(RequestError):

@@ -21,8 +21,9 @@ from werkzeug.test import TestResponse
 
 from app.config import API_PREFIX
 from app.core.database.engine import db
-from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, SignIn, User
+from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, SetAside, SignIn, User
 from app.pages.addresses import is_page_endpoint
+from app.testing import push
 from tests import conftest
 from tests.conftest import PASSWORD, World
 from tests.support.answers import json_of
@@ -50,6 +51,7 @@ class Ids:
     user: int
     template: int
     sign_in: str
+    set_aside: str
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,15 @@ class Changes(Kind):
         return self.status if person.may else refused
 
 
+class Decides(Kind):
+    """It decides about work in an inspection, for administrators and the owner; readers see it, and may not."""
+
+    def expected(self, person: Person) -> int:
+        if person.relation == "missing" or not person.sees:
+            return 404
+        return self.status if person.role == "admin" or person.relation == "own" else 403
+
+
 class Administers(Kind):
     """It is for administrators alone."""
 
@@ -178,6 +189,10 @@ def change_of(ids: Ids) -> Any:
     return {"sync_items": [item]}
 
 
+def discards_of(ids: Ids) -> Any:
+    return {"decision": "discard", "ids": [ids.set_aside]}
+
+
 def photo_of(ids: Ids) -> Any:
     return [{"form_fill_id": ids.form_fill, "field_name": "Riser_Photo", "sha256": ids.sha256}]
 
@@ -229,6 +244,12 @@ ROUTES: dict[str, Kind] = {
     "GET /api/v1/form_fills/<row_key:key>/attachments": Reads(get("/api/v1/form_fills/{ids.form_fill}/attachments")),
     "GET /api/v1/attachments/<attachment_id>": Reads(get("/api/v1/attachments/{ids.attachment}")),
     "GET /api/v1/entities/<name>/<key>/history": Reads(get("/api/v1/entities/attachment/{ids.attachment}/history")),
+    "GET /api/v1/set_aside": Lists(get("/api/v1/set_aside")),
+    "GET /api/v1/set_aside/<key>": Reads(get("/api/v1/set_aside/{ids.set_aside}")),
+    "POST /api/v1/set_aside/<key>/decision": Decides(
+        send("POST", "/api/v1/set_aside/{ids.set_aside}/decision", {"decision": "discard"})
+    ),
+    "POST /api/v1/set_aside/decisions": Kind(send("POST", "/api/v1/set_aside/decisions", discards_of)),
     "GET /api/v1/users": Administers(get("/api/v1/users")),
     "GET /api/v1/users/<row_id:user_id>": Administers(get("/api/v1/users/{ids.user}"), missing=404),
     "POST /api/v1/sync": Tells(
@@ -301,7 +322,7 @@ def person(world: World, sign_in: conftest.SignIn) -> Callable[[str, str], Perso
         if relation == "missing":
             ids = Ids(
                 inspection=MISSING, form_fill=MISSING, attachment="none", sha256="0" * 64,
-                user=MISSING, template=MISSING, sign_in=str(uuid4()),
+                user=MISSING, template=MISSING, sign_in=str(uuid4()), set_aside="0" * 64,
             )  # fmt: skip
         return Person(role, relation, sign_in(me), ids)
 
@@ -312,10 +333,13 @@ def _ids(world: World, office: FlaskClient, form_fill: FormFill, somebody: User)
     """The ids of what is there; the photo is really uploaded, so that there are bytes to read."""
     ids = Ids(
         inspection=form_fill.inspection_id, form_fill=form_fill.id, attachment="", sha256="",
-        user=somebody.id, template=form_fill.form_template_id, sign_in="",
+        user=somebody.id, template=form_fill.form_template_id, sign_in="", set_aside="",
     )  # fmt: skip
     photo = json_of(upload("photo", "Riser_Photo")(office, ids))["data"]
-    return replace(ids, attachment=photo["id"], sha256=photo["sha256"])
+    refused = {"type": "inspection", "local_id": MARK, "data": {"id": ids.inspection, "status": "none"}}
+    push(office, refused)
+    (row,) = world.all(SetAside)
+    return replace(ids, attachment=photo["id"], sha256=photo["sha256"], set_aside=row.id)
 
 
 def _sign_in_of(client: FlaskClient) -> str:

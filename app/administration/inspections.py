@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.accounts.administrators import lock_users, require_still_admin
 from app.core.host.registry import current_registry
 from app.core.ledger.record import Origin, Recorder, record
+from app.core.ledger.set_aside import remove_of_inspection
 from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
@@ -105,6 +106,7 @@ def delete_inspection(origin: Origin, key: int | str) -> int:
         for row in (row for rows in reversed(below) for row in rows):
             recorder.delete(row)
         recorder.delete(inspection)
+        remove_of_inspection(session, inspection.id)
         return inspection.id
 
     return record("inspection_delete", origin, work)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import attachments, devices, form_fills, form_templates, history, inspections, offline_data, root, users
+from app.api import (
+    attachments,
+    devices,
+    form_fills,
+    form_templates,
+    history,
+    inspections,
+    offline_data,
+    root,
+    set_aside,
+    users,
+)
 from app.api.blueprint import RowIdConverter, RowKeyConverter, refuse_wrong_ids
 from app.openapi import routes as openapi
 
@@ -18,6 +29,7 @@ BLUEPRINTS = (
     offline_data.blueprint,
     history.blueprint,
     attachments.blueprint,
+    set_aside.blueprint,
     openapi.blueprint,
 )
 

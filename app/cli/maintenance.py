@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 
 import click
 
@@ -16,6 +17,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.done import note_done
 from app.core.host.registry import current_registry
+from app.core.ledger.set_aside import keep_up
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 @keep_option
 @with_data
 def maintenance_command(keep: str | None) -> None:
-    """Remove ended sign-ins, the oldest part of the ledger, stored bytes that nobody needs, and plugins' garbage.
+    """Remove ended sign-ins, old parts of the ledger and items set aside, unneeded bytes, and plugins' garbage.
 
     If one part fails, the others still run, and the exit code is 1.
     """
@@ -32,6 +34,7 @@ def maintenance_command(keep: str | None) -> None:
     parts: dict[str, Callable[[], str]] = {
         "sign-ins": lambda: f"removed {remove_ended_sign_ins()}",
         "ledger": lambda: prune_ledger(kept),
+        "set aside": lambda: f"removed {_keep_up_set_aside()}",
         "storage": lambda: f"removed {len(upkeep.collect())} objects",
     }
     for plugin in current_registry().plugins.values():
@@ -42,6 +45,12 @@ def maintenance_command(keep: str | None) -> None:
     if not all(outcomes):
         sys.exit(1)
     note_done(current_settings().data_dir, "maintenance")
+
+
+def _keep_up_set_aside() -> int:
+    settings = current_settings()
+    kept, values_kept = settings.set_aside_days, settings.settled_item_days
+    return keep_up(kept=timedelta(days=kept), values_kept=timedelta(days=values_kept))
 
 
 def _run(name: str, part: Callable[[], str]) -> bool:

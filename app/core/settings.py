@@ -83,6 +83,11 @@ class Settings:
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
+    set_aside_days: int = setting(180, "How long an item that was not applied is kept for a decision", minimum=1)
+    settled_item_days: int = setting(30, "How long the values of such an item are kept once it is settled", minimum=0)
+    set_aside_rows: int = setting(5000, "Open items of one user that were not applied and are kept whole", minimum=0)
+    set_aside_bytes: int = setting(20 * 1024 * 1024, "Bytes of these items", minimum=0)
+
     field_inspections: int = setting(1, "1: devices may make new inspections; 0: only the office", minimum=0, maximum=1)
 
     trusted_proxies: int = setting(0, "Proxies in front whose X-Forwarded-* headers are believed", minimum=0)

@@ -20,6 +20,9 @@ from app.core.values import JsonObject
 #: The entries that tell of somebody's sight.
 OF_SIGHT = text("viewer_id IS NOT NULL")
 
+#: The operations that changed nothing, which have no entry.
+UNCHANGED = text("version_before = version_after")
+
 
 class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     """One applied operation: who, from which device, when, and the outcome that every retry is answered with."""
@@ -28,6 +31,15 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         UniqueConstraint("user_id", "device_id", "local_id", "fingerprint"),
         UniqueConstraint("unit_id", "position"),
+        # Few operations change nothing: the index holds those alone, and the others cost it nothing.
+        Index(
+            "ix_ledger_operations_unchanged",
+            "user_id",
+            "entity",
+            "entity_id",
+            postgresql_where=UNCHANGED,
+            sqlite_where=UNCHANGED,
+        ),
         KEEP_IDS,
     )
 
@@ -59,6 +71,8 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     #: When the change was made by the device's own clock, and what the app notes about it (contract, section 3.2).
     made_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     meta: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    #: Who in the office decided it in the sender's place (contract, section 12); None: the sender's own.
+    decided_by_id: Mapped[int | None] = mapped_column(BigId)
 
 
 class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]

@@ -46,6 +46,9 @@ ERROR_CODES = {
         ErrorCode(
             "stale", 409, "The row has changed since", "a `PATCH` named an old version; `data` has the present row"
         ),
+        ErrorCode("already_decided", 409, "This was already decided", "somebody was faster; `data` has the item"),
+        ErrorCode("refused", 409, "Invalid payload", "a decision was not applied; `reason` has the refusal's code"),
+        ErrorCode("count_changed", 409, "Another number of items matches by now", "look at the list again"),
         ErrorCode("cursor_expired", 410, "The cursor can no longer be used", "start the feed again without a cursor"),
         ErrorCode("precondition_failed", 412, "Precondition Failed", "`If-Match` names another version"),
         ErrorCode("too_large", 413, "The request is too large", "over `limit`"),

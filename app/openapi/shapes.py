@@ -99,7 +99,7 @@ INSPECTION_KEY = with_description(_KEY, "The inspection's id, or the client_id t
 ERROR = Named(
     "Error",
     obj(
-        ("details", "limit", "data", "unknown_version", "checks", "retryable"),
+        ("details", "limit", "data", "reason", "unknown_version", "checks", "retryable"),
         success=FALSE,
         error=with_description(TEXT, "A sentence for people."),
         code=with_description(TEXT, "For programs: stable, snake_case. New ones may come: judge those by the status."),
@@ -107,7 +107,8 @@ ERROR = Named(
         request_id=with_description(nullable(TEXT), "Names this request in the server's log."),
         details=with_description(OBJECT, "Of `invalid`: field → messages."),
         limit=with_description({"type": "integer"}, "Of `too_large` and `too_many_items`."),
-        data=with_description(OBJECT, "Of `stale`: the present row."),
+        data=with_description(OBJECT, "Of `stale`: the present row. Of `already_decided`: the item."),
+        reason=with_description(TEXT, "Of `refused`: the code of the refusal."),
         unknown_version=with_description(TRUE, "Of `stale`: the row never had the version that was sent."),
         checks=with_description(OBJECT, "Of `/readyz`: what works and what does not."),
         retryable=with_description(TRUE, "The same request may succeed later. Missing where waiting cannot help."),

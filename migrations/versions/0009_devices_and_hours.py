@@ -1,7 +1,7 @@
 """Devices with their reports, and the counts of each hour.
 
 Revision ID: 0009
-Revises: 0007
+Revises: 0008
 """
 
 from uuid import UUID, uuid5
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

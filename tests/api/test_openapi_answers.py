@@ -71,6 +71,7 @@ def test_every_answer_of_a_day_is_as_described(
     call("GET", "/auth/me", token)
     inspection, form_fill = in_the_office(call, token, clock)
     on_the_device(call, token, inspection, form_fill, clock)
+    decisions(call, token)
     attachments(call, token, form_fill)
     for path in ("/", f"/inspections/{inspection}/offline_data", "/sync/changes", "/sync/status", "/sync/types"):
         call("GET", path, token)
@@ -165,6 +166,27 @@ def on_the_device(call: Call, token: str, inspection: int, form_fill: int, clock
     assert len(late["results"]["conflicts"]) == 1
     call("POST", "/sync", token, json={"sync_items": "none"})
     call("POST", "/sync", token, data=b"{", content_type="application/json")
+
+
+def decisions(call: Call, token: str) -> None:
+    """What the office does with the items that were not applied."""
+    call("GET", "/set_aside?group=cause", token)
+    call("GET", "/set_aside?per_page=1", token)
+    call("GET", "/set_aside?state=lost", token)
+    rows = call("GET", "/set_aside", token)["data"]["set_aside"]
+    keys = {row["code"]: row["id"] for row in rows}
+    for key in keys.values():
+        call("GET", f"/set_aside/{key}", token)
+    call("GET", "/set_aside/none", token)
+    for body in (
+        {"decision": "apply", "updated_at": "2024-01-01T00:00:00Z"},
+        {"decision": "apply"},
+        {"decision": "discard"},
+    ):
+        call("POST", f"/set_aside/{keys['conflict']}/decision", token, json=body)
+    call("POST", f"/set_aside/{keys['invalid_type']}/decision", token, json={"decision": "apply"})
+    call("POST", "/set_aside/decisions", token, json={"decision": "discard", "filter": {}, "count": 1})
+    call("POST", "/set_aside/decisions", token, json={"decision": "apply", "ids": [row["id"] for row in rows]})
 
 
 def attachments(call: Call, token: str, form_fill: int) -> None:

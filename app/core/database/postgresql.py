@@ -55,7 +55,7 @@ from app.core.database.messages import SENDERS, Reads, compiled
 from app.core.database.read import Read
 from app.core.database.types import read_jsonb
 from app.core.database.values import ColumnLike, ValueSet
-from app.core.database.write import Encode, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
+from app.core.database.write import Encode, Rule, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
 
 #: Seconds for which a connection that was just used is taken to be alive.
 REST_SECONDS = 1.0
@@ -268,13 +268,13 @@ def _ping_after_rest(connection: psycopg.Connection[Any], record: ConnectionPool
 # How rows are written.
 
 #: The shape of a part of a write: kind, table, columns that travel with each row, shared columns, document, and whether
-#: one row is looked for.
-_Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool]
+#: one row is looked for, and the rule of a `put`.
+_Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool, Rule | None]
 
 
 def _shape(write: Write) -> _Shape:
     is_single = write.kind in {"update", "delete"} and len(write.rows) == 1
-    return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single
+    return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single, write.rule
 
 
 def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
@@ -289,6 +289,7 @@ def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
         encode = _encoder(write.table.c[name], dialect)
         yield encode(value) if encode else value
     yield orjson.dumps(rows, default=str).decode()
+    yield from write.parameters
 
 
 @lru_cache(maxsize=512)
@@ -305,10 +306,14 @@ def _statement(shapes: tuple[_Shape, ...]) -> str:
 
 
 def _part(shape: _Shape) -> str:
-    kind, table, names, shared, document, is_single = shape
+    kind, table, names, shared, document, is_single, rule = shape
     target, key = quoted(table.name), quoted(primary_key(table))
     types = [f"{quoted(name)} {_type(table, name)}" for name in columns_with_rows(kind, table, names)]
+    if rule is not None:
+        types += [f"{quoted(name)} {type_}" for name, type_ in rule.extra]
     source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
+    if rule is not None:
+        return _ruled_part(table, names, source, rule)
     if is_single:
         # PostgreSQL assumes a hundred rows, and would rather read all of a small table than look one up.
         source = f"(SELECT * FROM {source} LIMIT 1) AS source"
@@ -320,6 +325,15 @@ def _part(shape: _Shape) -> str:
         assignments = ", ".join(f"{quoted(name)} = {_new_value(target, name, document)}" for name in names)
         return f"UPDATE {target} SET {assignments} FROM {source} WHERE {target}.{key} = source.{key}"
     return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"
+
+
+def _ruled_part(table: Table, names: tuple[str, ...], source: str, rule: Rule) -> str:
+    sql = (
+        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))}) "
+        f"SELECT {', '.join(map(rule.expression, names))} "
+        f"FROM {source}, {rule.beside}{rule.on_conflict(table)}"
+    )
+    return sql.replace("?", "%s")
 
 
 def _type(table: Table, name: str) -> str:

@@ -22,6 +22,34 @@ Encode = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """How a `put` takes its rows: SQL that both databases read alike, in which `source` is a row as it was sent.
+
+    A question mark is one of the write's `parameters`, first those of `beside`, then those of `condition`.
+    """
+
+    #: What travels with each row and has no column of its own: name -> SQL type.
+    extra: tuple[tuple[str, str], ...] = ()
+    #: One row that is joined to all that are sent: a subquery with its name.
+    beside: str
+    #: Column -> the value to insert, in place of the one that was sent.
+    values: tuple[tuple[str, str], ...] = ()
+    #: Column -> its new value in a row that is there already; all others stay. `excluded` is the row to insert.
+    updates: tuple[tuple[str, str], ...]
+    #: Which rows that are there already are updated.
+    condition: str
+
+    def expression(self, name: str) -> str:
+        """The value to insert into a column."""
+        return dict(self.values).get(name, f"source.{quoted(name)}")
+
+    def on_conflict(self, table: Table) -> str:
+        """The end of the statement."""
+        assignments = ", ".join(f"{quoted(name)} = {value}" for name, value in self.updates)
+        return f" ON CONFLICT ({quoted(primary_key(table))}) DO UPDATE SET {assignments} WHERE {self.condition}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Write:
     """Rows of one table to insert, to update or to delete."""
 
@@ -39,6 +67,9 @@ class Write:
     #: PostgreSQL merges them into the stored document; SQLite is in the process and gets the whole.
     document: str | None = None
     additions: Sequence[Values] = ()
+    #: For a `put` that does more than to write all columns, and the parameters of its SQL.
+    rule: Rule | None = None
+    parameters: Sequence[Any] = ()
 
 
 def columns_with_rows(kind: str, table: Table, names: tuple[str, ...]) -> tuple[str, ...]:

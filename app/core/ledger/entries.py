@@ -60,6 +60,8 @@ class Remembered(NamedTuple):
     #: The device's time when the change was made, and its further notes about it; None: it sent none.
     made_at: datetime | None = None
     meta: Mapping[str, Any] | None = None
+    #: Who in the office decided it in the sender's place; None: the sender's own.
+    decided_by_id: int | None = None
 
     @property
     def key(self) -> Key:

@@ -87,7 +87,8 @@ def changes_since(
         "keys": database.parameter_of(found),
         "entity": entity,
         "oldest": min(versions.values()),
-        "user_id": origin.user_id,
+        # Nothing is the office's own: it decides on the version that was seen.
+        "user_id": origin.user_id if origin.decided_by_id is None else None,
         "device_id": origin.device_id or None,
     }
     for values in session.execute(_newest_changes(database, ValueSet.of("keys", versions)), parameters):
@@ -105,6 +106,8 @@ def _newest_changes(database: Database, keys: ValueSet) -> Select[Any]:
         LedgerOperation.user_id == bindparam("user_id"),
         # Without a device the parameter is null, which equals nothing.
         LedgerOperation.device_id == bindparam("device_id"),
+        # The device does not know of a decision of the office, though it stands under its name.
+        LedgerOperation.decided_by_id.is_(None),
     )
     columns = (getattr(LedgerEntry, name) for name in PastChange._fields[:4])
     row = _first_ids(database, keys)
@@ -195,6 +198,7 @@ def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> JsonObje
         "user_id": operation and operation.user_id,
         "device_id": operation and (operation.device_id or None),
         "door": operation and operation.door,
+        "decided_by": operation and operation.decided_by_id,
         "type": operation and operation.type,
         "local_id": operation and operation.local_id,
         "made_at": to_wire(operation.made_at) if operation and operation.made_at else None,

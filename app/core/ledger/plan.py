@@ -15,7 +15,7 @@ from app.models.entities import Fields, Row, entity_of
 from app.plugin_api import recorded_columns
 
 #: The columns of an operation that most operations do not have.
-SELDOM = ("made_at", "meta")
+SELDOM = ("made_at", "meta", "decided_by_id")
 
 
 def created_rows(stated: Iterable[StatedChange], deleted: Collection[Row]) -> list[Row]:

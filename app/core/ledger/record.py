@@ -58,6 +58,13 @@ class Origin:
     user_id: int | None = None
     #: None: the sign-in named no device.
     device_id: str | None = None
+    #: Who in the office decides in the user's place: rights are theirs, while the operations are the user's.
+    decided_by_id: int | None = None
+
+    @property
+    def acting_id(self) -> int | None:
+        """The user whose rights count."""
+        return self.user_id if self.decided_by_id is None else self.decided_by_id
 
 
 class Recorder:
@@ -66,7 +73,7 @@ class Recorder:
     `capacity`: how many rows of one model the unit may usually create; so many ids are reserved at once.
     """
 
-    #: The user of the unit, read and locked inside it; None for the command line.
+    #: The user whose rights count, read and locked inside the unit; None for the command line.
     user: User | None
     #: The ledger's generation, where there is a user. A new one means that a backup was restored.
     generation: str = ""
@@ -215,13 +222,13 @@ class Recorder:
 
 
 def user_lock(origin: Origin, *, alone: bool = False) -> Lock:
-    """The query that reads and locks the user of a unit, for `keep_user` once it has been sent.
+    """The query that reads and locks the user whose rights count in a unit, for `keep_user` once it has been sent.
 
     Role and deactivation count until this unit has ended (rule 6). `alone`: the user's other units wait until then;
     for a new inspection, because no other row tells its maker's second try that the first is under way.
     """
     statement = THE_USER_ALONE if alone else THE_USER
-    return Lock(model=User, statement=statement, parameters={"user_id": origin.user_id})
+    return Lock(model=User, statement=statement, parameters={"user_id": origin.acting_id})
 
 
 def keep_user(recorder: Recorder, lock: Lock) -> None:

@@ -105,6 +105,8 @@ def replayed(
         "replayed": True,
         "first_applied_at": to_wire(operation.recorded_at),
     }
+    if operation.decided_by_id is not None:
+        entry["decided_by"] = operation.decided_by_id
     answer = Answer(group="success", entry=entry)
     _add_result(answer, operation)
     if row is not None:

@@ -41,6 +41,10 @@ class Batch:
     origin: Origin
     registry: Registry
     watch: Watch = UNWATCHED
+    #: The elements of the batch as a device has sent them, by index.
+    elements: Sequence[object] = ()
+    #: Makes the writes that go along with the operations where no device has sent them.
+    besides: Callable[[Attempt], Iterable[Write]] | None = None
     #: What the device says of itself, where it says anything (contract, section 13).
     report: Values | None = None
     #: Indexes of operations whose handler did not end: they are not tried again.
@@ -119,9 +123,10 @@ class Attempt:
         assert user is not None
         return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
-    def write(self) -> None:
+    def write(self, besides: Iterable[Write] = ()) -> None:
         """Write everything that the operations have stated, and, for a device, what is known of it and of the hour."""
-        self.recorder.write(*(self._notes() if self.recorder.origin.door == DEVICE_DOOR else ()))
+        notes = self._notes() if self.recorder.origin.door == DEVICE_DOOR else ()
+        self.recorder.write(*notes, *besides)
 
     def _notes(self) -> Iterator[Write]:
         """When the user has synced, what the device says of itself, and the counts of the hour."""

@@ -7,19 +7,22 @@ the same batch runs again with a savepoint around each operation, so that only t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from app.config import current_settings
+from app.core.database.write import Write
 from app.core.host.watch import BUGS, HandlerTimeout, watched
+from app.core.ledger.record import DEVICE_DOOR
 from app.core.ledger.unit import unit_of_work
 from app.core.sync.answers import Answer, batch_answer
 from app.core.sync.attempt import Attempt, Batch
 from app.core.sync.isolation import judge_apart, judge_together, show
 from app.core.sync.loading import load
 from app.core.sync.prepare import prepare, prepare_again
+from app.core.sync.set_aside import set_aside
 from app.errors import RequestError
 from app.http import metrics
 from app.http.logs import log_security_event
@@ -62,9 +65,16 @@ def _attempt(batch: Batch, judge_all: Callable[[Attempt], list[Answer]], unit_id
     attempt = Attempt(batch, unit_id)
     load(attempt)
     attempt.answers = judge_all(attempt)
-    attempt.write()
+    attempt.write(_besides(attempt))
     show(attempt, zip(batch.items, attempt.answers, strict=True))
     return attempt
+
+
+def _besides(attempt: Attempt) -> Iterable[Write]:
+    """The writes that go along: of a device's batch, the items that were not applied."""
+    if attempt.recorder.origin.door == DEVICE_DOOR:
+        return set_aside(attempt)
+    return () if attempt.batch.besides is None else attempt.batch.besides(attempt)
 
 
 def _log_forbidden(attempt: Attempt) -> None:

@@ -60,6 +60,14 @@ class Refused:
     made_at: ClassVar[None] = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """The terms on which the office decides an item: nothing resolves a conflict but the version that was seen."""
+
+    #: The version of the row that was seen; None: the one that the item was sent with.
+    version: datetime | None
+
+
 @dataclass(kw_only=True, slots=True)
 class Routed:
     """An item with the handler of its type. `app.core.sync.prepare` reads its payload."""
@@ -83,6 +91,8 @@ class Routed:
     data: Payload = field(default_factory=dict)
     #: Why the item is refused, unless it is remembered.
     fault: Rejected | None = None
+    #: Set where the office decides an item that was not applied (contract, section 12).
+    terms: Terms | None = None
 
 
 Item: TypeAlias = Refused | Routed
@@ -249,4 +259,5 @@ def fresh_copy(item: Item) -> Item:
         made_at=item.made_at,
         meta=item.meta,
         payload=orjson.loads(item.document)[1],
+        terms=item.terms,
     )

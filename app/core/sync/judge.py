@@ -116,10 +116,11 @@ def _finish(
         entity_id=str(row.id),
         version_before=_version_before(operation, row, stated) if is_versioned else None,
         version_after=row.updated_at if is_versioned else None,
-        message=verdict.message or _message_of(outcome) or _default_message(operation, row),
+        message=_signed(attempt, verdict.message or _message_of(outcome) or _default_message(operation, row)),
         result=_result(outcome, others) or None,
         made_at=item.made_at,
         meta=item.meta,
+        decided_by_id=attempt.recorder.origin.decided_by_id,
     )
     attempt.history.add(stated)
     attempt.remembered[key_of(item)] = remembered
@@ -151,6 +152,13 @@ def _message_of(outcome: Outcome) -> str | None:
     if message is not None and (not isinstance(message, str) or len(message) > MAX_MESSAGE_LENGTH):
         raise ValueError(f"The message of an Outcome is a text of at most {MAX_MESSAGE_LENGTH} characters.")
     return message
+
+
+def _signed(attempt: Attempt, message: str) -> str:
+    """The message; where the office has decided, with the name of the one who did."""
+    if attempt.recorder.origin.decided_by_id is None:
+        return message
+    return f"Decided by {attempt.user.name}. {message}"[:MAX_MESSAGE_LENGTH]
 
 
 def _default_message(operation: Operation, row: Row) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import String, inspect
 
+from app.clock import to_wire
 from app.core.host.handlers import creates, takes_client_id
 from app.core.sync.conflicts import STRATEGIES
 from app.core.sync.refusals import REQUIRED, invalid
@@ -93,6 +94,13 @@ def created_rows(payload: Payload, keys: CoreKeys, handler: SyncHandler) -> set[
         client_ids = payload.get(key)
         named += [(model, client_id) for client_id in client_ids] if isinstance(client_ids, list) else []
     return {Reference(model, one.lower(), is_client_id=True) for model, one in named if isinstance(one, str)}
+
+
+def decided_keys(keys: CoreKeys, version: datetime | None, handler: SyncHandler) -> CoreKeys:
+    """The keys of an item that the office decides, on the version that it has seen."""
+    if version is None or not handler.versioned:
+        return replace(keys, strategy=None)
+    return replace(keys, version=version, sent_version=to_wire(version), strategy=None)
 
 
 @cache

@@ -16,7 +16,7 @@ from app.core.host.handlers import core_keys, creates
 from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.items import Item, Routed, fingerprint, fresh_copy
-from app.core.sync.keys import read_keys
+from app.core.sync.keys import decided_keys, read_keys
 from app.core.sync.refusals import failed, invalid, not_tried, suspected
 from app.core.values import JsonObject
 from app.errors import Rejected
@@ -66,6 +66,8 @@ def _read_core(item: Routed, registry: Registry, watch: Watch) -> None:
     else:
         taken = core_keys(item.handler)
         item.payload = {key: value for key, value in item.payload.items() if key not in taken}
+        if item.terms is not None:
+            item.keys = decided_keys(item.keys, item.terms.version, item.handler)
 
 
 def _is_partial(item: Routed) -> bool:

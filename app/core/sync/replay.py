@@ -30,7 +30,9 @@ def replay(attempt: Attempt, item: Item, operation: Remembered) -> Answer:
     row = _visible_row(attempt, entity, entity_id)
     if row is None or operation.version_after is None:
         return answers.replayed(item, operation, server_id)
-    attempt.history.add_replayed(row, operation)
+    if operation.decided_by_id is None:
+        # What the office has decided, the client does not know of.
+        attempt.history.add_replayed(row, operation)
     if not attempt.shown.may_show(row):
         return answers.replayed(item, operation, server_id)
     others = [_visible_row(attempt, *named) for named in (operation.result or {}).get("also", ())]

@@ -44,7 +44,9 @@ def push() -> Response:
     registry = current_registry()
     items = read_items(body, registry, is_suspect=is_suspect)
     report, faults = read_report(body.get("device"))
-    result = process_batch(Batch(items=items, origin=origin_of_request(DEVICE_DOOR), registry=registry, report=report))
+    origin = origin_of_request(DEVICE_DOOR)
+    sent = Batch(items=items, elements=body["sync_items"], origin=origin, registry=registry, report=report)
+    result = process_batch(sent)
     if faults:
         result["device_details"] = faults
     return current_app.response_class(orjson.dumps(result), mimetype="application/json")

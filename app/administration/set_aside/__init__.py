@@ -1,0 +1,26 @@
+"""Items of devices that were not applied: the list of them, and the decisions about them (contract, section 12)."""
+
+from app.administration.set_aside.decisions import Decision, decide, decide_many, place_fields
+from app.administration.set_aside.listing import (
+    STATES,
+    Filters,
+    causes,
+    count_open,
+    keys_of,
+    list_set_aside,
+    show_set_aside,
+)
+
+__all__ = [
+    "STATES",
+    "Decision",
+    "Filters",
+    "causes",
+    "count_open",
+    "decide",
+    "decide_many",
+    "keys_of",
+    "list_set_aside",
+    "place_fields",
+    "show_set_aside",
+]

@@ -1,0 +1,253 @@
+"""Which items were not applied, and who may see and decide them (contract, section 12)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true
+
+from app import policies
+from app.clock import to_wire
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
+from app.core.host.watch import is_interrupt
+from app.core.ledger.set_aside import is_open, is_solved
+from app.core.values import JsonObject, parse_timestamp
+from app.errors import ConflictError, InvalidError, NotFoundError
+from app.models import Inspection, SetAside, User
+from app.models.entities import Row, entity_of, fields_of
+from app.models.serialize import select_shown
+
+logger = logging.getLogger(__name__)
+
+#: `superseded`: the device has solved it by itself.
+STATES = ("open", "decided", "superseded")
+
+#: The most causes that are counted apart.
+MOST_CAUSES = 100
+
+#: The most rows that are decided at once.
+MOST_AT_ONCE = 1000
+
+#: The columns of a row that a list shows as they are.
+PLAIN = (
+    *("id", "outcome", "code", "error", "message", "retryable", "device_id", "local_id", "type"),
+    *("entity", "entity_id", "inspection_id", "is_cut", "times", "decision", "reason"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which rows are wanted; None: all of them."""
+
+    outcome: str | None = None
+    code: str | None = None
+    type: str | None = None
+    user_id: int | None = None
+    device_id: str | None = None
+    inspection_id: int | None = None
+    state: str | None = "open"
+
+
+def visible(user: User) -> ColumnElement[bool]:
+    """The rows that a user may see: those of inspections that they may read, and their own without an inspection."""
+    if policies.is_admin(user):
+        return true()
+    mine = and_(SetAside.inspection_id.is_(None), SetAside.user_id == user.id)
+    return or_(SetAside.inspection_id.in_(select(Inspection.id).where(policies.visible(user))), mine)
+
+
+def decidable(user: User) -> ColumnElement[bool]:
+    """The rows that a user may decide: an administrator all, an owner those of their inspections."""
+    if policies.is_admin(user):
+        return true()
+    return SetAside.inspection_id.in_(select(Inspection.id).where(Inspection.owner_id == user.id))
+
+
+def state_column() -> ColumnElement[str]:
+    """One of `STATES`."""
+    return case((SetAside.decision.is_not(None), "decided"), (is_open(), "open"), else_="superseded")
+
+
+def list_set_aside(user: User, filters: Filters, *, after: str | None = None, per_page: int = 50) -> JsonObject:
+    """`{"set_aside": [...], "next": …}`: the rows that the user may see, newest first.
+
+    `after`: the `next` of the page before; None on the last page. Raises `InvalidError` for a key that is none.
+    """
+    columns = [getattr(SetAside, name) for name in (*PLAIN, *_TIMES, *_PEOPLE)]
+    statement = select(*columns, state_column().label("state")).where(*_conditions(user, filters))
+    if after is not None:
+        moment, key = _read_key(after)
+        statement = statement.where(
+            or_(SetAside.first_at < moment, and_(SetAside.first_at == moment, SetAside.id < key))
+        )
+    statement = statement.order_by(SetAside.first_at.desc(), SetAside.id.desc()).limit(per_page + 1)
+    rows = db.session.execute(statement).all()
+    shown, last = rows[:per_page], rows[per_page - 1] if len(rows) > per_page else None
+    return {
+        "set_aside": _described(shown),
+        "next": None if last is None else f"{to_wire(last.first_at)}_{last.id}",
+    }
+
+
+def show_set_aside(user: User, key: str) -> JsonObject:
+    """One row with its item, its details, and for a conflict with the row as it is now. Raises `NotFoundError`."""
+    statement = select(SetAside, state_column()).where(SetAside.id == key, visible(user))
+    found = db.session.execute(statement).one_or_none()
+    if found is None:
+        raise NotFoundError("There is no such item")
+    row, state = found
+    (described,) = _described([_Shown(row, state)])
+    present = _present_row(row)
+    return {
+        **described,
+        "details": row.details,
+        "item": row.item,
+        "seen": _seen(row, present),
+        "seen_version": None if row.seen_version is None else to_wire(row.seen_version),
+        "present": None if present is None else {"updated_at": to_wire(present.updated_at), "data": _exposed(present)},
+    }
+
+
+def causes(user: User, filters: Filters) -> list[JsonObject]:
+    """How many rows there are of each outcome, code, type and sentence: the most frequent first, a hundred at most."""
+    cause = (SetAside.outcome, SetAside.code, SetAside.type, SetAside.error)
+    count, first_at, last_at = func.count(), func.min(SetAside.first_at), func.max(SetAside.last_at)
+    statement = (
+        select(*cause, count.label("count"), first_at.label("first_at"), last_at.label("last_at"))
+        .where(*_conditions(user, filters))
+        .group_by(*cause)
+        .order_by(count.desc(), *cause)
+        .limit(MOST_CAUSES)
+    )
+    return [
+        {**row._mapping, "first_at": to_wire(row.first_at), "last_at": to_wire(row.last_at)}
+        for row in db.session.execute(statement)
+    ]
+
+
+def count_open(user: User, outcome: str | None = None, *, most: int = 1000) -> int:
+    """How many open rows the user may see, counted up to `most`."""
+    statement = select(SetAside.id).where(*_conditions(user, Filters(outcome=outcome))).limit(most)
+    return db.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+
+
+def keys_of(user: User, filters: Filters, count: int) -> list[str]:
+    """The ids of the open rows that match and that the user may decide, if they are as many as were confirmed.
+
+    Raises `ConflictError` (`count_changed`) if they are not, and `InvalidError` for more than can be decided at once.
+    """
+    if count > MOST_AT_ONCE:
+        details = {"count": [f"At most {MOST_AT_ONCE} are decided at once: choose fewer by the filter."]}
+        raise InvalidError(extra={"details": details})
+    statement = select(SetAside.id).where(*_conditions(user, filters), is_open(), decidable(user)).limit(count + 1)
+    keys = list(db.session.scalars(statement))
+    if len(keys) != count:
+        raise ConflictError(
+            "count_changed",
+            "Another number of items matches by now",
+            "Nothing was decided. Look at the list again, and confirm its new number.",
+        )
+    return keys
+
+
+_TIMES = ("first_at", "last_at", "settled_at")
+_PEOPLE = ("user_id", "decided_by_id")
+
+
+class _Shown:
+    """A row as `_described` reads it, with its state."""
+
+    def __init__(self, row: SetAside, state: str) -> None:
+        self._row = row
+        self.state = state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, name)
+
+
+def _conditions(user: User, filters: Filters) -> list[ColumnElement[bool]]:
+    names = ("outcome", "code", "type", "user_id", "device_id", "inspection_id")
+    wanted = {name: getattr(filters, name) for name in names if getattr(filters, name) is not None}
+    equal = [getattr(SetAside, name) == value for name, value in wanted.items()]
+    return [visible(user), *equal, *_state_conditions(filters.state)]
+
+
+def _state_conditions(state: str | None) -> list[ColumnElement[bool]]:
+    if state is None:
+        return []
+    if state == "open":
+        # The first condition follows from the second, and has an index.
+        return [SetAside.settled_at.is_(None), is_open()]
+    return [{"decided": SetAside.decision.is_not(None), "superseded": is_solved()}.get(state, false())]
+
+
+def _read_key(after: str) -> tuple[datetime, str]:
+    moment, _, key = after.partition("_")
+    try:
+        return parse_timestamp(moment), key
+    except ValueError:
+        raise InvalidError(extra={"details": {"after": ["Not the `next` of an earlier page."]}}) from None
+
+
+def _described(rows: Sequence[Any]) -> list[JsonObject]:
+    """The rows as they are listed, with the names of people; one query for all of them."""
+    people = _people(key for row in rows for key in (row.user_id, row.decided_by_id) if key is not None)
+    return [
+        {
+            **{name: getattr(row, name) for name in PLAIN},
+            "device_id": row.device_id or None,
+            "state": row.state,
+            "user": people.get(row.user_id),
+            "first_at": to_wire(row.first_at),
+            "last_at": to_wire(row.last_at),
+            "decided_by": people.get(row.decided_by_id),
+            "decided_at": to_wire(row.settled_at) if row.decision is not None else None,
+        }
+        for row in rows
+    ]
+
+
+def _people(keys: Iterable[int]) -> dict[int | None, JsonObject]:
+    rows = db.session.execute(select(User.id, User.name).where(User.id.in_(set(keys))))
+    return {key: {"id": key, "name": name} for key, name in rows}
+
+
+def _present_row(row: SetAside) -> Row | None:
+    """The row that the item is about, as it is now; None where it is not known, or no longer there."""
+    registry = current_registry()
+    model: Any = registry.models.get(row.entity or "")
+    if model is None or row.entity_id is None or row.inspection_id is None:
+        return None
+    key = registry.key_of(model, row.entity_id)
+    present: Row | None = db.session.scalars(select_shown(model).where(model.id == key)).one_or_none()
+    # The item's inspection has decided who sees it; its row may have another one only by a mistake.
+    return present if getattr(present, "inspection_id", None) == row.inspection_id else None
+
+
+def _exposed(row: Row) -> JsonObject:
+    """A row's fields as answers show them; none where the plugin's code fails."""
+    expose = entity_of(row).expose
+    if expose is None:
+        return fields_of(row)
+    try:
+        return dict(expose(row, dict(fields_of(row))))
+    except BaseException as error:  # a plugin's code may raise anything
+        if is_interrupt(error):
+            raise
+        logger.exception("expose failed", extra={"entity": entity_of(row).name, "id": row.id})
+        return {}
+
+
+def _seen(row: SetAside, present: Row | None) -> JsonObject | None:
+    """What a conflict was about, without fields of the server that its entity shows nobody."""
+    if row.seen is None or present is None or row.seen["theirs"] is None:
+        return row.seen
+    hidden = fields_of(present).keys() - _exposed(present).keys()
+    sides = {side: row.seen[side] for side in ("base", "theirs") if row.seen[side] is not None}
+    shown = {side: {name: value for name, value in sides[side].items() if name not in hidden} for side in sides}
+    return {**row.seen, **shown}

@@ -1,0 +1,276 @@
+"""The items of a batch that were not applied, kept until somebody decides (contract, section 12).
+
+They go along with the batch's own writes: a batch whose items are all applied pays nothing for them. One row has all
+tries of an item, and is written again only where it tells something new, or is a minute old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import orjson
+
+from app.config import current_settings
+from app.core.database.rows import table_of
+from app.core.database.write import Rule, Write, encoder, quoted
+from app.core.sync.answers import Answer
+from app.core.sync.attempt import Attempt
+from app.core.sync.items import Item, Routed, key_of
+from app.core.sync.keys import Reference
+from app.core.values import JsonObject
+from app.http.body import find_unstorable
+from app.models import Inspection, SetAside
+from app.models.entities import Fields, as_json, entity_of
+
+#: The most bytes of an item, and of a conflict's values, as JSON.
+MAX_ITEM_BYTES = 64 * 1024
+
+#: How long a row stays as it is while its device sends the item again and again.
+REST = timedelta(minutes=1)
+
+#: The code of a conflict, which has none of its own.
+CONFLICT = "conflict"
+
+#: The rows that a user has open, and their bytes.
+ROOM = (
+    "(SELECT count(*) AS kept, coalesce(sum(item_bytes), 0) AS kept_bytes FROM set_aside "
+    "WHERE user_id = ? AND settled_at IS NULL) AS room"
+)
+FULL = "(room.kept > source.rows_left OR room.kept_bytes > source.bytes_left)"
+
+#: A row that somebody has decided is left alone.
+CONDITION = (
+    "set_aside.decision IS NULL AND (set_aside.last_at < ? OR set_aside.settled_at IS NOT NULL "
+    "OR set_aside.code <> excluded.code OR coalesce(set_aside.seen_version, set_aside.first_at) "
+    "<> coalesce(excluded.seen_version, set_aside.first_at))"
+)
+
+#: The room that is left before a row, and the row by which its inspection is found.
+EXTRA = (
+    ("rows_left", "bigint"),
+    ("bytes_left", "bigint"),
+    ("root_entity", "text"),
+    ("root_id", "text"),
+    ("root_client_id", "text"),
+)
+
+#: The latest answer, which each try brings anew.
+LATEST = ("outcome", "code", "error", "message", "details", "retryable", "seen", "seen_version", "last_at")
+
+UPDATES = (
+    *((name, f"excluded.{name}") for name in LATEST),
+    *((name, f"coalesce(excluded.{name}, set_aside.{name})") for name in ("entity", "entity_id", "inspection_id")),
+    ("times", "set_aside.times + 1"),
+    ("settled_at", "NULL"),
+    # The first one stays, because there may be no more room for another.
+    ("item", "coalesce(set_aside.item, excluded.item)"),
+    ("is_cut", "set_aside.item IS NULL AND excluded.is_cut"),
+    ("item_bytes", "CASE WHEN excluded.item_bytes > 0 THEN excluded.item_bytes ELSE set_aside.item_bytes END"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The row that an item is about, as far as it is known."""
+
+    entity: str | None = None
+    entity_id: str | None = None
+    inspection_id: int | None = None
+    #: A row by which the inspection may be found, where that is not known yet.
+    root: Reference | None = None
+
+
+#: Of an item that names no row that could be read.
+NOWHERE = Place()
+
+
+def set_aside(attempt: Attempt) -> Iterator[Write]:
+    """The write of the items that were refused or met a conflict; none where all were applied."""
+    pairs = zip(attempt.batch.items, attempt.answers, strict=True)
+    # An item that was refused at first may have been applied at its second place in the batch.
+    missed = [(item, answer) for item, answer in pairs if answer.group != "success"]
+    missed = [(item, answer) for item, answer in missed if key_of(item) not in attempt.remembered]
+    if not missed:
+        return
+    places = [_place(attempt, item, answer) for item, answer in missed]
+    # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
+    rows = {row["id"]: row for row in map(_row, [attempt] * len(missed), missed, places)}
+    ordered = [rows[key] for key in sorted(rows)]
+    _allot(ordered)
+    table, dialect = table_of(SetAside), attempt.session.connection().dialect
+    encode, before = encoder(table.c.last_at, dialect), attempt.recorder.now - REST
+    yield Write(
+        kind="put",
+        table=table,
+        names=tuple(name for name in ordered[0] if name in table.c),
+        rows=ordered,
+        rule=_rule(frozenset(place.root.model for place in places if place.root is not None)),
+        parameters=(attempt.recorder.origin.user_id, encode(before) if encode else before),
+    )
+
+
+def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> dict[str, Any]:
+    """The row of an item that was not applied, and what travels with it."""
+    item, answer = missed
+    origin, moment = attempt.recorder.origin, attempt.recorder.now
+    entry, root = answer.entry, place.root
+    element = attempt.batch.elements[item.index]
+    identity = {
+        "user_id": origin.user_id,
+        "device_id": origin.device_id or "",
+        "local_id": "" if item.local_id is None else str(item.local_id)[:255],
+        "fingerprint": item.fingerprint or _fingerprint_of(element),
+    }
+    sent, seen = _sent(item, element), _seen(answer)
+    is_conflict = answer.group == "conflicts"
+    return {
+        "id": hashlib.sha256(orjson.dumps([*identity.values()])).hexdigest(),
+        **identity,
+        "type": str((item.type or "") if item.handler is None else item.handler.type)[:255],
+        "position": item.index,
+        "outcome": "conflict" if is_conflict else "refused",
+        "code": CONFLICT if is_conflict else _storable(entry["code"]),
+        "error": _storable(entry["message" if is_conflict else "error"]),
+        "message": _storable(entry["message"]),
+        "details": None if find_unstorable(entry.get("details")) else entry.get("details"),
+        "retryable": entry.get("retryable", False),
+        "entity": place.entity,
+        "entity_id": place.entity_id,
+        "inspection_id": place.inspection_id,
+        "item": None if sent is None else orjson.Fragment(sent),
+        "is_cut": sent is None,
+        "seen": None if seen is None else orjson.Fragment(seen),
+        "seen_version": answer.row.updated_at if is_conflict and answer.row is not None else None,
+        "item_bytes": len(sent or b"") + len(seen or b""),
+        "first_at": moment,
+        "last_at": moment,
+        "times": 1,
+        "root_entity": None if root is None else entity_of(root.model).name,
+        "root_id": None if root is None or root.is_client_id else str(root.key),
+        "root_client_id": None if root is None or not root.is_client_id else str(root.key),
+    }
+
+
+def _storable(text: str) -> str:
+    """A plugin's sentence without NUL, which PostgreSQL does not take."""
+    return text.replace("\0", "")
+
+
+def _allot(rows: Sequence[dict[str, Any]]) -> None:
+    """Say for each row how many rows and bytes its user may have open before it, so that it is kept whole."""
+    settings = current_settings()
+    totals = accumulate(row["item_bytes"] for row in rows)
+    for place, (row, total) in enumerate(zip(rows, totals, strict=True), start=1):
+        row["rows_left"], row["bytes_left"] = settings.set_aside_rows - place, settings.set_aside_bytes - total
+
+
+def _fingerprint_of(element: object) -> str:
+    """A hash for an element that has none, because its type or payload is missing, or it has what cannot be stored."""
+    try:
+        document = orjson.dumps(element, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        document = ascii(element).encode()
+    return hashlib.sha256(document).hexdigest()
+
+
+def _sent(item: Item, element: object) -> bytes | None:
+    """The item as it was sent, as JSON; None where it is too large, no object, or has what cannot be stored."""
+    if not isinstance(element, dict) or (not item.fingerprint and find_unstorable(element) is not None):
+        return None
+    if isinstance(item, Routed):
+        # A handler may have changed the payload in memory.
+        key = next(name for name in item.handler.data_keys if name in element)
+        element = {**element, key: orjson.loads(item.document)[1]}
+    sent = orjson.dumps(element)
+    return sent if len(sent) <= MAX_ITEM_BYTES else None
+
+
+def _seen(answer: Answer) -> bytes | None:
+    """What a conflict was about: the fields that were sent, in the item, in the base and on the server."""
+    if answer.group != "conflicts" or answer.fields is None:
+        return None
+    data = answer.entry["conflict_data"]
+    local, names = data["local_data"], data["conflicting_fields"]
+    shown = {*local, *names}
+    seen: JsonObject = {
+        "local_version": data["local_version"],
+        "conflicting_fields": names,
+        "unknown_version": data.get("unknown_version", False),
+        "mine": {name: as_json(value) for name, value in local.items()},
+        "base": None if answer.base is None else _only(answer.base, shown),
+        "theirs": _only(answer.fields, shown),
+    }
+    document = orjson.dumps(seen, default=str)
+    if len(document) <= MAX_ITEM_BYTES and find_unstorable(seen) is None:
+        return document
+    return orjson.dumps({**seen, "mine": None, "base": None, "theirs": None})
+
+
+def _only(fields: Fields, names: set[str]) -> Fields:
+    return {name: value for name, value in fields.items() if name in names}
+
+
+def _place(attempt: Attempt, item: Item, answer: Answer) -> Place:
+    """The row that an item is about. What the batch has not loaded is left to the write to find."""
+    if answer.row is not None:
+        return _place_of(answer.row)
+    if item.handler is None:
+        return NOWHERE
+    keys, entity = item.keys, entity_of(item.handler.target.model).name
+    root = keys.target or keys.parent
+    if root is None:
+        return Place(entity=entity)
+    row = attempt.rows.find(root)
+    if row is not None:
+        place = _place_of(row)
+        return place if root is keys.target else Place(entity=entity, inspection_id=place.inspection_id)
+    entity_id = str(root.key) if root is keys.target and not root.is_client_id else None
+    return Place(entity=entity, entity_id=entity_id, root=root if hasattr(root.model, "inspection_id") else None)
+
+
+def _place_of(row: Any) -> Place:
+    return Place(entity=entity_of(row).name, entity_id=str(row.id), inspection_id=getattr(row, "inspection_id", None))
+
+
+@lru_cache(maxsize=128)
+def _rule(models: frozenset[type]) -> Rule:
+    """The rule of the write. `models`: those of the rows by which inspections are looked up."""
+    return Rule(
+        extra=EXTRA,
+        beside=ROOM,
+        values=(
+            ("inspection_id", _inspection_id(models)),
+            ("item", f"CASE WHEN {FULL} THEN NULL ELSE source.item END"),
+            ("seen", f"CASE WHEN {FULL} THEN NULL ELSE source.seen END"),
+            ("item_bytes", f"CASE WHEN {FULL} THEN 0 ELSE source.item_bytes END"),
+            ("is_cut", f"(source.is_cut OR {FULL})"),
+        ),
+        updates=UPDATES,
+        condition=CONDITION,
+    )
+
+
+def _inspection_id(models: frozenset[type]) -> str:
+    """The inspection of a row, found by the row that the item names."""
+    found = "".join(f" WHEN '{entity_of(model).name}' THEN {_root_of(model)}" for model in sorted(models, key=str))
+    if not found:
+        return "source.inspection_id"
+    return f"coalesce(source.inspection_id, CASE source.root_entity{found} END)"
+
+
+def _root_of(model: type) -> str:
+    """The inspection of the row that is named by id or client_id."""
+    table = table_of(model)
+    key = next(iter(table.primary_key.columns))
+    column = quoted("id" if model is Inspection else "inspection_id")
+    type_ = "text" if key.type.python_type is str else "bigint"
+    by_id = f"{quoted(key.name)} = CAST(source.root_id AS {type_})"
+    names = [by_id, *(["client_id = source.root_client_id"] if "client_id" in table.c else [])]
+    rows = [f"(SELECT {column} FROM {quoted(table.name)} AS root WHERE root.{name})" for name in names]
+    return f"coalesce({', '.join(rows)})" if len(rows) > 1 else rows[0]

@@ -1,0 +1,79 @@
+"""Items of devices that were not applied, kept until somebody decides (contract, section 12)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.engine import db
+from app.core.database.types import BigId, JSONValue, UTCDateTime
+from app.core.values import JsonObject
+
+#: The rows that may still be open.
+UNSETTLED = text("settled_at IS NULL")
+
+
+class SetAside(db.Model):  # type: ignore[name-defined, misc]
+    """One item that was refused or met a conflict, however often it was sent: its key is the hash of its identity.
+
+    No foreign keys, because a batch must never fail for a row that goes away meanwhile. Whether it is open is derived
+    from the ledger (`app.core.ledger.set_aside`).
+    """
+
+    __tablename__ = "set_aside"
+    __table_args__ = (
+        Index(None, "inspection_id"),
+        Index(None, "first_at", "id"),
+        Index(
+            "ix_set_aside_unsettled",
+            "user_id",
+            "item_bytes",
+            postgresql_where=UNSETTLED,
+            sqlite_where=UNSETTLED,
+        ),
+    )
+
+    #: SHA-256 of user, device, local_id and fingerprint, hex.
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    #: The identity, as the ledger's operation has it.
+    user_id: Mapped[int] = mapped_column(BigId)
+    device_id: Mapped[str] = mapped_column(String(36))
+    local_id: Mapped[str] = mapped_column(String(255))
+    #: Of an item that has none, because it lacks its type or payload: a hash of the whole element.
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    #: The handler's type; as sent where there is no handler.
+    type: Mapped[str] = mapped_column(String(255))
+    #: The item's place in the batch that first brought it.
+    position: Mapped[int]
+    #: `conflict` or `refused`, with the latest answer's code, sentences and details. A conflict's code is `conflict`.
+    outcome: Mapped[str] = mapped_column(String(16))
+    code: Mapped[str] = mapped_column(Text)
+    error: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Text)
+    details: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    retryable: Mapped[bool]
+    #: The row and its inspection, as far as they are known.
+    entity: Mapped[str | None] = mapped_column(String(64))
+    entity_id: Mapped[str | None] = mapped_column(String(36))
+    inspection_id: Mapped[int | None] = mapped_column(BigId)
+    #: The whole item as sent. None: it was too large or its sender had no room left, or it is no longer needed.
+    item: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    is_cut: Mapped[bool]
+    #: For a conflict: the values of the fields that were sent, in the item, in the base and on the server.
+    seen: Mapped[JsonObject | None] = mapped_column(JSONValue)
+    #: For a conflict: the version of the row that the item met.
+    seen_version: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: The bytes of `item` and `seen`.
+    item_bytes: Mapped[int]
+    first_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    last_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: How often it was sent; several times within a minute count once.
+    times: Mapped[int]
+    #: `applied`, `changed` or `discarded` by somebody in the office.
+    decision: Mapped[str | None] = mapped_column(String(16))
+    decided_by_id: Mapped[int | None] = mapped_column(BigId)
+    reason: Mapped[str | None] = mapped_column(Text)
+    #: When it was decided, or when the upkeep has noticed that its device has solved it.
+    settled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
