@@ -14,7 +14,7 @@ SITE := build/site
 MERMAID := mermaid@12.3.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos late-commits fuzz lint format docs constraints clean
+.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -29,6 +29,9 @@ run: .venv/installed  ## Migrate the database, fill it with demo data if it is e
 # Servers and commands start hundreds of times; without byte code each would compile the application anew.
 test: .venv/installed-dev  ## Run the whole suite, on SQLite and on PostgreSQL.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+
+browser: .venv/installed-dev  ## Bring a Chromium for the tests of pages, unless there is one.
+	$(BIN)/python -m tests.browser.chromium
 
 chaos: .venv/installed-dev  ## Let devices on a bad network meet a server whose workers are killed (3 minutes).
 	$(BIN)/python -m tests.exactly_once.chaos

@@ -6,7 +6,9 @@ A test that uses a database runs on SQLite and on PostgreSQL; `--database` choos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import gc
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -77,6 +79,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", marker.args if marker else DATABASES, indirect=True)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Looks for no garbage while modules and tests are collected, nor among them later: nearly all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 #: Files and folders whose tests take longest. They come first: at the end one process would have them all.
 LONG = (
     "tests/serving/test_gunicorn.py",
@@ -88,6 +101,7 @@ LONG = (
     "tests/exactly_once/",
     "tests/attachments/storage/",
     "tests/cli/test_plugins.py",
+    "tests/browser/",
     "tests/serving/",
     "tests/core/sync/",
     "tests/core/host/test_migrations.py",
@@ -95,6 +109,10 @@ LONG = (
     "tests/test_",
     "tests/cli/",
 )
+
+
+#: How the reason of a skipped test begins if this machine has not got the thing that it tests.
+NOT_TESTED = "NOT TESTED: "
 
 
 def turn_of(item: pytest.Item) -> int:
@@ -112,6 +130,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in red how many tests did not run for want of something that they test."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    for reason, times in Counter(reasons).items():
+        if (text := reason.removeprefix("Skipped: ")).startswith(NOT_TESTED):
+            terminalreporter.write_line(f"{text} ({times} tests)", red=True, bold=True)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, JsonObject
+from app.core.values import MAX_INTEGER, JsonObject, may_have_large_integer
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
 
 #: Bytes read from the connection at a time. gunicorn copies its whole read-ahead buffer for each piece, so small pieces
@@ -35,9 +35,8 @@ PIECE = 256 * 1024
 #: A gzip body usually has one member. RFC 1952 allows more, and a bomb has thousands of empty ones.
 MAX_MEMBERS = 100
 
-#: A text that orjson accepts and that contains none of these is clean, except that it may be too deep. Its values need
-#: no check: an integer out of range has at least 16 digits, and NUL and surrogates come only as escapes.
-SUSPECT = re.compile(rb"\d{16}|\\u0000|\\u[dD][89a-fA-F]")
+#: NUL and surrogates, as they stand in a text that orjson accepts.
+SUSPECT_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 
 #: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -50,6 +49,9 @@ OPENING, CLOSING = ("[", "{"), ("]", "}")
 MAX_TOKENS = 1_000_000
 #: Far more than an integer has that can be kept, and far fewer than Python refuses to read.
 MAX_DIGITS = 1000
+
+#: The most values of a body before the sign-in, about: more take many times the memory of their bytes, and much time.
+MAX_PUBLIC_VALUES = 500
 
 #: Types of JSON arrays and objects.
 CONTAINERS = (dict, list)
@@ -70,6 +72,17 @@ class SlowBodyError(RequestError):
     error = "The body did not arrive in time"
     retryable = True
     message = "Nothing was applied. Send the request again, on a better connection or in smaller pieces."
+
+
+class CrowdedOutError(SlowBodyError):
+    """The body arrived slowly, and others needed the memory that held it."""
+
+    status = 503
+    code = "try_again"
+    error = "Too many slow requests"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "5"})
 
 
 class CutOffError(BadJsonError):
@@ -101,6 +114,8 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
         if not is_identity(encoding):
             raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported here", "Send the body as it is.")
     body = decode(read_body(request, limit), encoding, limit)
+    if _is_public(request):
+        _check_count(body)
     return parse_json(body, depth=settings.max_json_depth)
 
 
@@ -108,6 +123,12 @@ def _is_public(request: Request) -> bool:
     """Whether the request is for a view that is open to everybody, who must not cost more than they send."""
     view = current_app.view_functions.get(request.endpoint or "")
     return getattr(view, "is_public", False)
+
+
+def _check_count(body: bytes) -> None:
+    """Raise `BadJsonError` if the body has more values than any call before the sign-in takes. Texts may look so."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PUBLIC_VALUES:
+        raise BadJsonError("The body has too many values", "Send the keys that this call takes, and no more.")
 
 
 def read_body(request: Request, limit: int) -> bytes:
@@ -144,23 +165,25 @@ def _read_pieces(request: Request, most: int) -> Iterator[bytes]:
         while size < most and (piece := request.stream.read(min(PIECE, most - size))):
             yield piece
             size += len(piece)
-        if _is_too_slow(request):
-            raise SlowBodyError()
+        _check_pace(request)
     except ClientDisconnected as error:
         # From servers that leave the end of a body to Werkzeug.
         raise CutOffError() from error
     except (RequestError, HTTPException):
         raise
     except Exception as error:
-        if _is_too_slow(request):
-            raise SlowBodyError() from error
+        _check_pace(request)
         # The WSGI server has its own exceptions for a malformed chunk or a broken connection (trap 5).
         raise CutOffError("The body could not be read", "Nothing was applied. Send the request again.") from error
 
 
-def _is_too_slow(request: Request) -> bool:
-    """Whether the server has given the client up: see `app.serving.patience`. Then the body ends early."""
-    return getattr(request.environ.get("gunicorn.socket"), "is_too_slow", False)
+def _check_pace(request: Request) -> None:
+    """Raise if the server has given the client up: see `app.serving.patience`. Then the body ends early."""
+    connection = request.environ.get("gunicorn.socket")
+    if getattr(connection, "is_crowded_out", False):
+        raise CrowdedOutError()
+    if getattr(connection, "is_too_slow", False):
+        raise SlowBodyError()
 
 
 def is_identity(encoding: str) -> bool:
@@ -203,11 +226,16 @@ def parse_json(body: bytes, *, depth: int) -> tuple[Any, bool]:
     containers that are nested more than `depth` deep, without their content.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
-    if SUSPECT.search(body) is None:
+    if not needs_check(body):
         with suppress(ValueError):
             value = orjson.loads(body)
             return value, _depth(value) > depth
     return _parse_slowly(body, depth), True
+
+
+def needs_check(body: bytes) -> bool:
+    """Whether the values of a text that orjson accepts must be looked at. If not, they may still be nested too deep."""
+    return SUSPECT_ESCAPE.search(body) is not None or may_have_large_integer(body)
 
 
 def _parse_slowly(body: bytes, depth: int) -> Any:

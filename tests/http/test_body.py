@@ -25,12 +25,12 @@ from app.core.database.engine import db
 from app.core.values import MAX_INTEGER
 from app.errors import BadJsonError, MediaTypeError, TooLargeError
 from app.http.body import (
-    SUSPECT,
     SlowBodyError,
     body_pieces,
     decode,
     details_of,
     find_unstorable,
+    needs_check,
     parse_json,
     read_body,
 )
@@ -339,7 +339,13 @@ def test_whatever_has_a_fault_is_suspect() -> None:
     """`find_unstorable` runs only on suspicious texts: none may be missed."""
     for fault in ("a\0", "\ud800", "\udbff", "\udc00", "\udfff", MAX_INTEGER + 1, -MAX_INTEGER - 1):
         for text in (json.dumps(fault), json.dumps(fault).upper().replace("\\U", "\\u")):
-            assert SUSPECT.search(text.encode()), text
+            assert needs_check(text.encode()), text
+
+
+def test_usual_texts_are_not_suspect() -> None:
+    """Otherwise each batch would be looked at value by value."""
+    usual = {"id": MAX_INTEGER // 10, "text": "naïve \\ \n", "key": "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"}
+    assert not needs_check(json.dumps(usual).encode())
 
 
 # A request to a body
@@ -395,6 +401,15 @@ def test_a_body_whose_client_was_given_up_is_too_slow_after_the_bytes_that_came(
         assert next(pieces) == b'{"sync_items":['
         with pytest.raises(SlowBodyError):
             next(pieces)
+
+
+def test_a_body_whose_memory_others_needed_is_sent_again_later(app: Flask) -> None:
+    request = request_with(BytesIO(b'{"sync_items":['), Content_Length=str(LIMIT))
+    request.environ["gunicorn.socket"] = SimpleNamespace(is_too_slow=True, is_crowded_out=True)
+    with app.app_context(), pytest.raises(SlowBodyError) as caught:
+        read_body(request, LIMIT)
+    assert (caught.value.status, caught.value.code, caught.value.retryable) == (503, "try_again", True)
+    assert caught.value.headers == {"Retry-After": "5"}
 
 
 def test_no_connection_to_the_database_is_held_while_a_body_arrives(app: Flask) -> None:

@@ -22,6 +22,13 @@ NEW = "three words, not together"
 
 TEMPLATES = [path for place in ("app", "plugins", "examples") for path in (ROOT / place).rglob("*.html")]
 
+FILES_OF_OURS = [
+    path
+    for place in ("app", "plugins", "examples")
+    for path in (ROOT / place).rglob("*")
+    if path.suffix in {".css", ".js", ".svg"} and "node_modules" not in path.parts
+]
+
 
 @pytest.fixture
 def user(world: World) -> User:
@@ -198,3 +205,10 @@ def test_templates_have_no_inline_code_and_nothing_from_elsewhere(template: Path
     assert "|safe" not in text.replace(" ", "")
     for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", text, re.DOTALL):
         assert "form_token()" in form
+
+
+@pytest.mark.parametrize("file", FILES_OF_OURS, ids=lambda path: path.name)
+def test_stylesheets_and_scripts_fetch_nothing_from_elsewhere_and_make_no_code_of_text(file: Path) -> None:
+    text = file.read_text().replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
+    assert not re.search(r"https?://|url\(['\"]?//|@import", text)
+    assert not re.search(r"\beval\(|new Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write", text)

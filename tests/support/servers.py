@@ -99,9 +99,9 @@ def demo_server(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(environment: Mapping[str, str]) -> Iterator[str]:
-    """A server for as long as the block lasts; its address."""
-    process = start(environment)
+def running(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Iterator[str]:
+    """A server for as long as the block lasts, started as by `start`; its address."""
+    process = start(environment, prefix=prefix)
     try:
         yield f"http://127.0.0.1:{environment['PORT']}"
     finally:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from app.attachments.storage import jpeg, png
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.kinds import refusal
-from app.attachments.storage.missing import BAND, check_end, require_all_before_end_mark, with_end
+from app.attachments.storage.missing import BAND, check_end, load_small, require_all_before_end_mark, with_end
 from app.attachments.storage.turns import LONGEST_WAIT, Turns
 
 THUMBNAIL_SIDE = 1024
@@ -69,16 +69,15 @@ def _verify_jpeg(data: bytes, max_pixels: int) -> ImageFacts:
 
 
 def _require_decodable(data: bytes, facts: jpeg.Jpeg) -> None:
+    # Pillow's `verify()` accepts truncated JPEGs; only decoding notices (trap 12).
     with _opened(data, "JPEG") as image:
-        if not facts.lossless:
-            # At 1/8 scale the decoder still reads everything and refuses a truncated file, but takes only a few
-            # megabytes (trap 30).
-            image.draft(None, (max(1, facts.width // 8), max(1, facts.height // 8)))
-        # Pillow's `verify()` accepts truncated JPEGs; only decoding notices (trap 12).
-        image.load()
-    has_trailer = facts.end < len(data)
-    if has_trailer and facts.is_refined and not facts.lossless and 4 * facts.work <= jpeg.MAX_WORK:
-        require_all_before_end_mark(data, facts)
+        if facts.lossless:
+            image.load()
+            return
+        load_small(image, facts)
+        has_trailer = facts.end < len(data)
+        if has_trailer and facts.is_refined and 3 * facts.work <= jpeg.MAX_WORK:
+            require_all_before_end_mark(data, facts, image)
 
 
 def _verify_png(data: bytes, max_pixels: int) -> ImageFacts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,16 +12,13 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from app.clock import cut
-from app.core.values import MAX_INTEGER
+from app.core.values import MAX_INTEGER, may_have_large_integer
 
 #: Integer keys: 64 bits on PostgreSQL; SQLite gives its own 64-bit row ids only to a plain INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 #: A JSON value; JSONB on PostgreSQL.
 JSONValue = JSON().with_variant(postgresql.JSONB(), "postgresql")
-
-#: An integer beyond `MAX_INTEGER` has as many digits.
-MANY_DIGITS = re.compile(rb"\d{16}")
 
 #: Every table's arguments: SQLite would hand the highest deleted id out again (trap 26).
 KEEP_IDS = {"sqlite_autoincrement": True}
@@ -62,7 +58,7 @@ def read_jsonb(text: bytes) -> Any:
     PostgreSQL writes 1e16 as an integer that no client could send back (contract, section 0): it is a float again.
     """
     value = orjson.loads(text)
-    return _with_floats(value) if MANY_DIGITS.search(text) else value
+    return _with_floats(value) if may_have_large_integer(text) else value
 
 
 def _with_floats(value: Any) -> Any:

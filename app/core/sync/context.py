@@ -120,9 +120,9 @@ class OperationContext:
 
 def _require_fields(row: Row, values: Iterable[str]) -> None:
     """Refuse names that are no fields: nobody would see such a change, and a merge would write over it in silence."""
-    entity, fields = entity_of(row), recorded_columns(row.__class__)
-    if entity.document is None and not set(values).issubset(fields):
-        raise NoFieldError(entity.label, fields)
+    entity = entity_of(row)
+    if entity.document is None and not set(values).issubset(recorded_columns(row.__class__)):
+        raise NoFieldError(entity.label, recorded_columns(row.__class__))
 
 
 def _document_of(row: Row) -> Fields:

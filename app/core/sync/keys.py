@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -62,10 +62,11 @@ NO_KEYS = CoreKeys()
 def read_keys(payload: Payload, handler: SyncHandler) -> CoreKeys:
     """The core's keys of a payload. Raises `Rejected` (`invalid`)."""
     version, strategy = _read_version(payload) if handler.versioned else (None, None)
-    is_required = not creates(handler) and not handler.target.optional
+    may_create = creates(handler)
+    is_required = not may_create and not handler.target.optional
     target = _read_reference(payload, handler.target, required=is_required)
     client_id = _read_client_id(payload) if takes_client_id(handler) else None
-    is_create = target is None and creates(handler)
+    is_create = target is None and may_create
     parent = _read_parent(payload, handler.target) if is_create else None
     further = _further_rows(handler)
     references = {name: _read_named(payload, by_id) for name, by_id in further}
@@ -137,6 +138,11 @@ def _identity(payload: Payload, handler: SyncHandler, client_id: str | None) -> 
     identity = {name: payload[name] for name in names if payload.get(name) is not None}
     if client_id is not None:
         identity["client_id"] = client_id
+    return _with_references(identity, handler) if identity else identity
+
+
+def _with_references(identity: Payload, handler: SyncHandler) -> Payload:
+    """The same, with the ids of rows read as ids."""
     rows = [target for _, target in _further_rows(handler)]
     if handler.target.parent is not None:
         rows.append(handler.target.parent)
@@ -181,15 +187,17 @@ def _read_named(payload: Payload, target: ById) -> Named:
 
 
 def _reference(model: type, key: str, value: object) -> Reference:
+    read = _reader_of(model)
     try:
-        if _has_text_key(model):
-            return Reference(model, read_text_id(value))
-        row_key = read_key(value) if hasattr(model, "client_id") else read_id(value)
+        row_key = read(value)
     except ValueError as error:
         raise invalid({key: [str(error)]}) from None
-    return Reference(model, row_key, is_client_id=isinstance(row_key, str))
+    return Reference(model, row_key, is_client_id=read is read_key and isinstance(row_key, str))
 
 
 @cache
-def _has_text_key(model: type) -> bool:
-    return isinstance(inspect(model).primary_key[0].type, String)
+def _reader_of(model: type) -> Callable[[object], int | str]:
+    """Reads the values that name rows of the model."""
+    if isinstance(inspect(model).primary_key[0].type, String):
+        return read_text_id
+    return read_key if hasattr(model, "client_id") else read_id
