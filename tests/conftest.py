@@ -6,8 +6,9 @@ A test that uses a database runs on SQLite and on PostgreSQL; `--database` choos
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -76,6 +77,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("database")
         metafunc.parametrize("database", marker.args if marker else DATABASES, indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Looks for no garbage while modules and tests are collected, nor among them later: nearly all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 #: Files and folders whose tests take longest. They come first: at the end one process would have them all.

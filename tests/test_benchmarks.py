@@ -19,14 +19,16 @@ QUICK = {
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
     "hostile.py": "--rounds 1",
+    "move.py": "--form-fills 800 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
+    "pages.py": "--database sqlite --inspections 500 --rounds 1",
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
     "soak.py": "--minutes 0.05 --samples 3",
     "start.py": "--rounds 1 --starts 1",
     "upload.py": "--seconds 0.1 --rounds 1",
 }
 #: The figures that some fail at are for machines that do nothing else.
-JUDGING = {"feed.py", "growth.py", "soak.py"}
+JUDGING = {"feed.py", "growth.py", "pages.py", "soak.py"}
 
 
 @pytest.mark.parametrize("name", QUICK)

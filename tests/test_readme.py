@@ -32,23 +32,29 @@ def comparable(value: str) -> Any:
     return json.loads(GENERATION.sub("<generation>", UUID.sub("<id>", TIME.sub("<time>", value))))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    with demo_server(tmp_path / "data") as url:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme") / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[str]:
+    with demo_server(data) as url:
         yield url
 
 
-def commands(server: str, tmp_path: Path) -> list[tuple[str, str]]:
+@pytest.fixture
+def commands(server: str, data: Path) -> list[tuple[str, str]]:
     """The blocks of the first sync, for this server and its data directory."""
     return [
-        (language, text.replace("http://127.0.0.1:8000", server).replace("instance/", f"{tmp_path}/data/"))
+        (language, text.replace("http://127.0.0.1:8000", server).replace("instance/", f"{data}/"))
         for language, text in blocks("A first sync")
     ]
 
 
-def test_the_first_sync_works_as_the_readme_says(server: str, tmp_path: Path) -> None:
+def test_the_first_sync_works_as_the_readme_says(commands: list[tuple[str, str]], tmp_path: Path) -> None:
     script, expected = [], []
-    for language, text in commands(server, tmp_path):
+    for language, text in commands:
         if language == "sh":
             script.append(text)
         else:
@@ -65,8 +71,8 @@ def test_the_first_sync_works_as_the_readme_says(server: str, tmp_path: Path) ->
         assert answer == shown
 
 
-def test_sending_the_batch_again_replays_it(server: str, tmp_path: Path) -> None:
-    sign_in, sync = [text for language, text in commands(server, tmp_path) if language == "sh"][:2]
+def test_sending_the_batch_again_replays_it(commands: list[tuple[str, str]], tmp_path: Path) -> None:
+    sign_in, sync = [text for language, text in commands if language == "sh"][:2]
     script = "\n".join([sign_in, sync, "echo; echo ---", sync])
     result = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     again = json.loads(result.stdout.split("---")[1])["results"]["success"]

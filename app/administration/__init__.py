@@ -7,6 +7,16 @@ names from here.
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
 from app.administration.assignments import Assignment, assign_inspections
+from app.administration.changes import (
+    PastChange,
+    PastChanges,
+    Place,
+    RowName,
+    changes_of,
+    compare,
+    label_of_type,
+    rows_named,
+)
 from app.administration.corrections import (
     Applied,
     Conflict,
@@ -17,9 +27,17 @@ from app.administration.corrections import (
     form_of,
     may_correct,
 )
+from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template
-from app.administration.inspection_list import ORDERS, InspectionListSchema, order_of, select_inspections
+from app.administration.inspection_list import (
+    ORDERS,
+    InspectionListSchema,
+    inspection_conditions,
+    order_of,
+    select_inspections,
+    sight_of,
+)
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
 from app.administration.rows import (
     ShownRow,
@@ -29,6 +47,7 @@ from app.administration.rows import (
     show,
     show_row,
     title_of,
+    words,
 )
 from app.administration.schemas import (
     InspectionChangeSchema,
@@ -38,6 +57,8 @@ from app.administration.schemas import (
     UserChangeSchema,
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
+from app.administration.sync_health import SyncHealth, sync_health
+from app.models.form_labels import readable
 
 __all__ = [
     "ORDERS",
@@ -51,9 +72,14 @@ __all__ = [
     "NewFormTemplateSchema",
     "NewInspectionSchema",
     "NewUserSchema",
+    "PastChange",
+    "PastChanges",
+    "Place",
     "Refused",
+    "RowName",
     "ShownRow",
     "ShownValue",
+    "SyncHealth",
     "UserChangeSchema",
     "add_template",
     "add_user",
@@ -61,21 +87,34 @@ __all__ = [
     "assign_inspections",
     "change_inspection",
     "change_user",
+    "changes_of",
+    "compare",
+    "count_late_devices",
     "create_inspection",
     "delete_inspection",
     "effective_settings",
     "form_of",
+    "inspection_conditions",
     "installed_plugins",
     "installed_types",
+    "label_of_type",
     "may_correct",
     "models_shown",
     "order_of",
+    "readable",
     "require_admin",
     "rows_below",
+    "rows_named",
+    "select_devices",
     "select_inspections",
     "serialize_account",
+    "serialize_device",
     "show",
     "show_row",
+    "sight_of",
+    "sign_out_device",
     "split_version",
+    "sync_health",
     "title_of",
+    "words",
 ]

@@ -25,10 +25,11 @@ REPORTED = (
 )
 
 
-def select_devices(user: User, *, is_late: bool | None = None) -> Select[Any]:
+def select_devices(user: User, *, is_late: bool | None = None, text: str = "") -> Select[Any]:
     """The devices that `user` may see, late ones first, of those the ones that were not heard of for longest.
 
-    Rows of `(Device, name, sign_ins, last_seen_at, is_late)`. `is_late`: only those that are, or are not.
+    Rows of `(Device, user_name, sign_ins, last_seen_at, is_late)`. `is_late`: only those that are, or are not; `text`:
+    only those whose name, app or user contains it.
     """
     sign_ins = _sign_ins_of_devices()
     seen = _latest(sign_ins.c.last_used_at, Device.__table__.c.reported_at)
@@ -36,7 +37,7 @@ def select_devices(user: User, *, is_late: bool | None = None) -> Select[Any]:
     statement = (
         select(
             Device,
-            User.name,
+            User.name.label("user_name"),
             func.coalesce(sign_ins.c.count, 0).label("sign_ins"),
             seen.label("last_seen_at"),
             late.label("is_late"),
@@ -46,12 +47,15 @@ def select_devices(user: User, *, is_late: bool | None = None) -> Select[Any]:
     )
     if not is_admin(user):
         statement = statement.where(Device.user_id == user.id)
+    if text:
+        searched = (User.name, Device.name, Device.app, Device.platform)
+        statement = statement.where(or_(*(column.icontains(text, autoescape=True) for column in searched)))
     if is_late is not None:
         statement = statement.where(late if is_late else ~late)
     return statement.order_by(late.desc(), seen, Device.id)
 
 
-def count_late(user: User) -> int:
+def count_late_devices(user: User) -> int:
     """How many of the devices that `user` may see are late."""
     late = select_devices(user, is_late=True).order_by(None).subquery()
     return db.session.scalar(select(func.count()).select_from(late)) or 0

@@ -52,7 +52,7 @@ class ShownValue:
     def text(self) -> str:
         """The value in words: of a choice the labels of its options."""
         values = self.value if isinstance(self.value, list) else [self.value]
-        return ", ".join(_words(value, self.label) for value in values if value is not None)
+        return ", ".join(words(value, self.label) for value in values if value is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,17 +179,15 @@ def _guarded(part: str, row: Row, call: Callable[[], T], fallback: T) -> T:
         return fallback
 
 
-def _words(value: object, label: Label) -> str:
-    for option, text in label.options:
+def words(value: object, label: Label | None = None) -> str:
+    """A value in the words of people: of a choice the label of its option; of objects and lists, what they hold."""
+    for option, text in () if label is None else label.options:
         if is_same(option, value):
             return text
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{readable(str(key))}: {_words(part, _NO_OPTIONS)}" for key, part in value.items() if part)
+        return ", ".join(f"{readable(str(key))}: {words(part)}" for key, part in value.items() if part)
     if isinstance(value, list):
-        return ", ".join(_words(part, _NO_OPTIONS) for part in value)
+        return ", ".join(words(part) for part in value)
     return value.isoformat() if isinstance(value, dt.date) else str(value)
-
-
-_NO_OPTIONS = Label(name="", label="")

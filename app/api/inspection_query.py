@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from marshmallow import fields, validate
+
 from app.administration.inspection_list import InspectionListSchema
 from app.api.paging import PageSchema
+from app.models import STATUSES
 
 
 class InspectionQuerySchema(InspectionListSchema, PageSchema):
@@ -11,3 +14,5 @@ class InspectionQuerySchema(InspectionListSchema, PageSchema):
 
     class Meta:
         exclude = ("owner_id",)
+
+    status = fields.String(validate=validate.OneOf(STATUSES))

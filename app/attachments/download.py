@@ -57,11 +57,14 @@ class Representation:
     is_original: bool = False
 
 
-def send_attachment(request: Request, attachment: Attachment, variant: str | None = None) -> Response:
+def send_attachment(
+    request: Request, attachment: Attachment, variant: str | None = None, *, from_here: bool = False
+) -> Response:
     """The attachment's bytes, or with `variant="thumbnail"` a small JPEG. Raises `NotFoundError`, `StorageError`.
 
     Others than the uploader get a picture without metadata if the settings say so. If the storage gives out links, a
-    GET of the original is answered with a redirect to one. All else is sent from here.
+    GET of the original is answered with a redirect to one, unless all is to come `from_here`: a page shows nothing from
+    elsewhere.
     """
     try:
         chosen = _chosen(attachment, variant)
@@ -72,7 +75,7 @@ def send_attachment(request: Request, attachment: Attachment, variant: str | Non
         if span is None:
             return response
         storage = current_storage()
-        if chosen.is_original and isinstance(storage, LinkingStorage):
+        if chosen.is_original and not from_here and isinstance(storage, LinkingStorage):
             return _redirect(storage, attachment, response)
         response.response = chosen.open(*span)
     except MissingObjectError:

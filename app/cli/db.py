@@ -1,4 +1,4 @@
-"""`fieldpost db upgrade`: the migrations of the core and of all plugins. The rest of `db` is Flask-Migrate's."""
+"""`fieldpost db upgrade`: the migrations of core and plugins. The rest of `db` is Flask-Migrate's."""
 
 from __future__ import annotations
 

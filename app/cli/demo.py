@@ -14,6 +14,7 @@ from app.accounts.users import add_user
 from app.administration.form_templates import add_template
 from app.administration.inspections import create_inspection
 from app.cli.data import with_data
+from app.cli.demo_story import tell_story
 from app.cli.failures import reported_failures
 from app.clock import now
 from app.config import current_settings
@@ -88,8 +89,10 @@ def _add_demo_data() -> None:
         add_user(ORIGIN, email=email, name=name, role=role, password=passwords[email]) for email, name, role in PEOPLE
     )
     template = add_template(ORIGIN, {"name": "Sprinkler riser", "form_structure": FORM_STRUCTURE})
-    for days, (name, address, interval) in enumerate(PLACES, 1):
-        _add_inspection(admin.id, technician.id, template.id, days, (name, address, interval))
+    inspection_ids = [
+        _add_inspection(admin.id, technician.id, template.id, days, place) for days, place in enumerate(PLACES, 1)
+    ]
+    tell_story(admin, technician, inspection_ids)
     click.echo("Demo data is ready. Sign in as")
     for email, _, role in PEOPLE:
         click.echo(f"  {email}  {passwords[email]}  ({role})")
@@ -110,7 +113,7 @@ def _keep(passwords: Mapping[str, str]) -> Path:
     return path
 
 
-def _add_inspection(owner_id: int, assignee_id: int, template_id: int, days: int, place: tuple[str, str, str]) -> None:
+def _add_inspection(owner_id: int, assignee_id: int, template_id: int, days: int, place: tuple[str, str, str]) -> int:
     name, address, interval = place
     values = {
         "date": now().date() + timedelta(days=days),
@@ -122,4 +125,5 @@ def _add_inspection(owner_id: int, assignee_id: int, template_id: int, days: int
         "property": {"property_name": name, "address": address, "city": "Springfield", "zip_code": "12345"},
         "customer": {"name": f"{name} Ltd", "email": "office@example.com", "phone_1": "555-0100", "phone_2": None},
     }
-    create_inspection(ORIGIN, values, [template_id])
+    inspection_id, _form_fills = create_inspection(ORIGIN, values, [template_id])
+    return inspection_id

@@ -67,6 +67,9 @@ class Settings:
     head_seconds: int = setting(10, "Time for the head of a request to arrive", minimum=1)
     silence_seconds: int = setting(30, "Longest silence of a client that sends a body or reads an answer", minimum=1)
     least_bytes_per_second: int = setting(1000, "Least rate of a client, over twice that time", minimum=0)
+    max_held_bytes: int = setting(
+        256 * 1024 * 1024, "Bytes of bodies and answers that slow clients hold in a worker", minimum=1024 * 1024
+    )
 
     access_token_seconds: int = setting(900, "Life of an access token", minimum=30)
     refresh_token_days: int = setting(90, "Life of a refresh token from its last use", minimum=1)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.core.ledger.state import horizon, ledger_state
 from app.core.values import JsonObject
 from app.feed.cursor import Cursor
-from app.feed.entries import RelevantEntries
+from app.feed.entries import Look, RelevantEntries
 from app.feed.follow import follow
 from app.feed.page import PageDraft, PageRequest
 from app.feed.position import check_cursor, last_mark, newest_mark, snapshot_text
@@ -51,16 +51,19 @@ def next_page(
     user: User,
     visible: ColumnElement[bool],
     models: Sequence[Model],
-    cursor: Cursor | None,
     request: PageRequest,
+    look: Look | None = None,
 ) -> Page:
     """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first page.
 
-    All its queries must see the same state, so call it inside `app.core.database.transactions.snapshot`.
+    `look`: what has been read already of the ledger after the request's cursor, which then is sound. All queries must
+    see the same state, so call it inside `app.core.database.transactions.snapshot`.
     Raises `ExpiredError` if the cursor cannot be continued.
     """
-    limit_xid = horizon(session)
-    if cursor is None:
+    limit_xid, cursor = horizon(session) if look is None else look.horizon, request.cursor
+    if look is not None and cursor is not None:
+        newest = look.newest
+    elif cursor is None:
         # Taken before the first page is read: rows that are committed later come in the feed.
         stage, snapshot = entity_of(models[0]).name, snapshot_text(session)
         cursor = replace(start_cursor(session, user), is_walk=True, stage=stage, snapshot=snapshot)
@@ -68,9 +71,11 @@ def next_page(
     else:
         check_cursor(session, cursor, user, ledger_state(session))
         newest = newest_mark(session)
-    visibility = Visibility(session=session, user_id=user.id, visible=visible)
+    visibility = Visibility(
+        session=session, user_id=user.id, visible=visible, counted_few=None if look is None else look.is_of_few
+    )
     names = [entity_of(model).name for model in models]
-    ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid)
+    ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid, look=look)
     draft = PageDraft(session=session, visibility=visibility, models=models, request=request)
     draft, cursor, has_more = _filled(draft, ledger, cursor)
     return Page(changes=draft.changes(), cursor=replace(cursor, newest=newest), has_more=has_more)

@@ -7,7 +7,7 @@ Each statement finds its entries in an index, no matter how large the ledger is 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from sqlalchemy import ColumnElement, Select, or_, select
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from app.core.database import database_of
 from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Key, Mark
-from app.feed.position import beyond, unseen
+from app.feed.position import beyond, last_mark, unseen
 from app.feed.visibility import Visibility
 from app.models import LedgerEntry
 
@@ -57,6 +57,33 @@ def entry_columns(model: Any) -> list[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """What has come after a cursor, as one statement has read it in the session's snapshot (`app.feed.quiet`)."""
+
+    #: As `app.core.ledger.state.horizon`.
+    horizon: int | None
+    #: The last entry below it, and the entry with the highest id.
+    last: Mark
+    newest: Mark
+    #: Whether there are entries of the user's sight, decided or not; entries below no inspection; and entries below the
+    #: inspections that the user sees, if these are few.
+    has_sight: bool
+    has_rootless: bool
+    has_visible: bool
+    #: Whether the user sees few inspections, as `app.feed.visibility` counts.
+    is_of_few: bool
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing after the cursor concerns the user."""
+        return self.is_of_few and not (self.has_sight or self.has_rootless or self.has_visible)
+
+    def moved(self, cursor: Cursor) -> Cursor:
+        """The cursor of a page without changes."""
+        return replace(cursor, mark=self.last, newest=self.newest)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RelevantEntries:
     """The part of the ledger that concerns one user."""
 
@@ -66,6 +93,12 @@ class RelevantEntries:
     entities: Sequence[str]
     #: The horizon of the session's snapshot (`app.core.ledger.state.horizon`).
     horizon: int | None
+    #: What is known already of the entries after the page's cursor.
+    look: Look | None = None
+
+    def end(self) -> Mark:
+        """The last entry below the horizon."""
+        return last_mark(self.session, self.horizon) if self.look is None else self.look.last
 
     def at(self, mark: Mark) -> FeedEntry:
         """The entry that a cursor stands on."""
@@ -77,13 +110,14 @@ class RelevantEntries:
         statement = self._below_few(mark, count) if self.visibility.is_of_few else self._below_many(mark, count)
         entries = cast(list[FeedEntry], list(self.session.execute(statement)))
         if not self.visibility.is_of_all:
-            others = [*self._of_visibility(mark, count), *self._below_none(mark, count)]
-            entries = sorted([*entries, *others], key=position_of)
+            sight = self._of_visibility(mark, count) if self._may_have_sight else []
+            rootless = self._below_none(mark, count) if self.look is None or self.look.has_rootless else []
+            entries = sorted([*entries, *sight, *rootless], key=position_of)
         return entries[:count]
 
     def last_gains(self, mark: Mark) -> dict[int, tuple[int, int]]:
         """Inspection -> the position of the last entry after `mark` that brought it into sight, decided or not."""
-        if self.visibility.is_of_all:
+        if self.visibility.is_of_all or not self._may_have_sight:
             return {}
         statement = select(*entry_columns(LedgerEntry)).where(
             LedgerEntry.viewer_id == self.visibility.user_id,
@@ -92,6 +126,10 @@ class RelevantEntries:
         )
         gains = sorted(cast(list[FeedEntry], list(self.session.execute(statement))), key=position_of)
         return {entry.inspection_id: position_of(entry) for entry in gains}
+
+    @property
+    def _may_have_sight(self) -> bool:
+        return self.look is None or self.look.has_sight
 
     def losers(self, inspection_ids: Collection[int], cursor: Cursor) -> Sequence[Any]:
         """(inspection, user) for each user who has lost sight of one of these inspections since the cursor."""

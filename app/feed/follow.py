@@ -14,7 +14,6 @@ from sqlalchemy import inspect, select
 from app.feed.cursor import Cursor, Key
 from app.feed.entries import FeedEntry, RelevantEntries, mark_of, position_of
 from app.feed.page import PageDraft
-from app.feed.position import last_mark
 from app.feed.sight import Sight, sight_of
 from app.models import Attachment, FormFill, User
 from app.models.entities import entity_of
@@ -45,7 +44,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
         return cursor, True
     # The device is up to date. The cursor moves to the end of the ledger, so that entries that do not concern this user
     # are not read again, and are not pruned under the cursor.
-    return replace(cursor, mark=last_mark(draft.session, ledger.horizon)), False
+    return replace(cursor, mark=ledger.end()), False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.clock import to_wire
 from app.core.values import JsonObject
-from app.feed.cursor import Key
+from app.feed.cursor import Cursor, Key
 from app.feed.sizes import sizes_of
 from app.feed.visibility import Visibility
 from app.models import FormFill, LedgerEntry
@@ -30,6 +30,8 @@ PAGE_SLACK = 50
 class PageRequest:
     """What a device asks of a page."""
 
+    #: Where the page begins; None: with a walk over everything.
+    cursor: Cursor | None = None
     #: How many rows the page may name.
     limit: int
     #: Whether form fills carry the structures of their templates.

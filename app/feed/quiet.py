@@ -1,26 +1,36 @@
 """A look at the feed with nothing new, which is most of them: one fixed statement answers it (contract, section 6).
 
 The statement reads all that a page reads of the ledger's state, and looks for an entry that concerns the user. If it
-finds one, or if anything about the cursor is doubtful, it decides nothing: then the page is made as usual.
+finds one, the page is made from what it has read. If anything about the cursor is doubtful, it decides nothing: then
+the page begins anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, bindparam, case, func, literal, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy.orm import Session, aliased
 
 from app import policies
 from app.core.database import Database, database_of
-from app.core.database.engine import db
 from app.core.database.read import Read
 from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Mark
-from app.feed.entries import CHANGES, SIGHT
+from app.feed.entries import CHANGES, SIGHT, Look
 from app.feed.visibility import FEW
 from app.models import Inspection, LedgerEntry, LedgerState, User
 
@@ -37,7 +47,7 @@ class _Anybody(NamedTuple):
     id: Any = USER_ID
 
 
-class _Look(NamedTuple):
+class _Columns(NamedTuple):
     """What the statement finds; each field is a column of it."""
 
     generation: str
@@ -47,6 +57,7 @@ class _Look(NamedTuple):
     #: The tags of the entries that the cursor names; None where they are gone.
     mark_tag: int | None
     seen_tag: int | None
+    horizon: int | None
     newest_xid: int | None
     newest_id: int | None
     newest_tag: int | None
@@ -54,31 +65,38 @@ class _Look(NamedTuple):
     last_xid: int | None
     last_id: int | None
     last_tag: int | None
-    #: An entry after the cursor that concerns the user.
-    concern: int | None
+    #: The next entries that concern the user: of their own sight, decided or not; below no inspection; below one that
+    #: they see. For administrators the last is any change.
+    sight: int | None
+    rootless: int | None
+    visible: int | None
     #: How many inspections the user sees, if they are not too many to look up each of them; for administrators 0.
     roots: int
 
 
-def quiet_cursor(user: User, cursor: Cursor, entities: Sequence[str]) -> Cursor | None:
-    """The cursor of a page without changes, where nothing after `cursor` concerns the user; None: make the page.
+def look_from(session: Session, user: User, cursor: Cursor, entities: Sequence[str]) -> Look | None:
+    """What has come after a cursor that stands in the ledger; None where that cannot be told from one statement.
 
-    `entities`: the names of the entities that are fed.
+    Call it inside `app.core.database.transactions.snapshot`. `entities`: the names of the entities that are fed.
     """
     if cursor.is_walk or cursor.stage is not None or (cursor.user_id, cursor.role) != (user.id, user.role):
         return None
-    look = _look(cursor, user, tuple(entities))
-    if look is None or look.concern is not None or look.roots > FEW or not _is_sound(look, cursor):
+    columns = _read(session, user, cursor, tuple(entities))
+    if columns is None or not _is_sound(columns, cursor):
         return None
-    return replace(
-        cursor,
-        mark=_mark(look.last_xid, look.last_id, look.last_tag),
-        newest=_mark(look.newest_xid, look.newest_id, look.newest_tag),
+    return Look(
+        horizon=columns.horizon,
+        last=_mark(columns.last_xid, columns.last_id, columns.last_tag),
+        newest=_mark(columns.newest_xid, columns.newest_id, columns.newest_tag),
+        has_sight=columns.sight is not None,
+        has_rootless=columns.rootless is not None,
+        has_visible=columns.visible is not None,
+        is_of_few=columns.roots <= FEW,
     )
 
 
-def _look(cursor: Cursor, user: User, entities: tuple[str, ...]) -> _Look | None:
-    database = database_of(db.engine)
+def _read(session: Session, user: User, cursor: Cursor, entities: tuple[str, ...]) -> _Columns | None:
+    database = database_of(session)
     parameters = {
         "user_id": user.id,
         "mark_xid": cursor.mark.xid,
@@ -86,13 +104,11 @@ def _look(cursor: Cursor, user: User, entities: tuple[str, ...]) -> _Look | None
         "seen_id": cursor.newest.id,
     }
     query = Read(statement=_statement(database, user.role, entities), parameters=parameters)
-    # By itself: the session may be needed for a page, in a transaction that has not begun yet.
-    with db.engine.connect() as connection:
-        database.read(connection, [query])
-    return _Look._make(query.rows[0]) if query.rows else None
+    database.read(session.connection(), [query])
+    return _Columns._make(query.rows[0]) if query.rows else None
 
 
-def _is_sound(look: _Look, cursor: Cursor) -> bool:
+def _is_sound(look: _Columns, cursor: Cursor) -> bool:
     """Whether everything after the cursor can be delivered; `app.feed.position.check_cursor` tells why not."""
     known = ((cursor.mark, look.mark_tag), (cursor.newest, look.seen_tag))
     is_pruned = look.pruned_id and any(
@@ -109,8 +125,7 @@ def _mark(xid: int | None, id_: int | None, tag: int | None) -> Mark:
 @lru_cache
 def _statement(database: Database, role: str, entities: tuple[str, ...]) -> Select[Any]:
     mark, seen, newest, last = (aliased(LedgerEntry) for _ in range(4))
-    concern, roots = _concern(database, role, entities)
-    newest_id = select(func.max(LedgerEntry.id)).scalar_subquery()
+    newest_id, horizon = select(func.max(LedgerEntry.id)).scalar_subquery(), database.horizon_column()
     statement: Select[Any] = (
         select(  # type: ignore[assignment]
             LedgerState.generation,
@@ -119,16 +134,16 @@ def _statement(database: Database, role: str, entities: tuple[str, ...]) -> Sele
             LedgerState.pruned_id,
             mark.tag,
             seen.tag,
+            literal(None) if horizon is None else horizon,
             *(newest.xid, newest.id, newest.tag),
             *(last.xid, last.id, last.tag),
-            concern,
-            roots,
+            *_concerns(database, role, entities),
         )
         .select_from(LedgerState)
         .outerjoin(mark, mark.id == PLACE[1])
         .outerjoin(seen, seen.id == bindparam("seen_id", type_=BigInteger))
         .outerjoin(newest, newest.id == newest_id)
-        .outerjoin(last, last.id == (newest_id if database.horizon_column() is None else _last_id(database)))
+        .outerjoin(last, last.id == (newest_id if horizon is None else _last_id(database)))
         .where(LedgerState.id == 1)
     )
     return statement
@@ -139,12 +154,12 @@ def _last_id(database: Database) -> ScalarSelect[int]:
     return statement.order_by(LedgerEntry.xid.desc(), LedgerEntry.id.desc()).limit(1).scalar_subquery()
 
 
-def _concern(database: Database, role: str, entities: tuple[str, ...]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """An entry after the cursor that may concern the user, and the number of inspections that were looked up."""
+def _concerns(database: Database, role: str, entities: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
+    """The last columns: entries after the cursor that concern the user, and the number of inspections looked up."""
     changed = (_one_of(LedgerEntry.action, CHANGES), _one_of(LedgerEntry.entity, entities))
     visible = policies.visible(_Anybody(role))  # type: ignore[arg-type]
     if role == "admin":
-        return _first(database, *changed), literal(0)
+        return literal(None), literal(None), _first(database, *changed), literal(0)
     # A subquery with a limit is run for each row, through an index: no planner can make a join of it.
     some = select(Inspection.id).where(visible).limit(FEW + 1).subquery()
     others = or_(LedgerEntry.viewer_id.is_(None), LedgerEntry.viewer_id != USER_ID)
@@ -157,20 +172,24 @@ def _concern(database: Database, role: str, entities: tuple[str, ...]) -> tuple[
     )
     below_any = select(func.max(below_one)).select_from(some).scalar_subquery()
     roots = select(func.count()).select_from(some).scalar_subquery()
-    concern = func.coalesce(
-        _first(database, LedgerEntry.viewer_id == USER_ID),
+    return (
+        _next(database, LedgerEntry.viewer_id == USER_ID),
         _first(database, LedgerEntry.inspection_id.is_(None), *changed),
         # Both databases run a subquery only once its value is needed: of too many inspections none is looked up.
         case((roots <= FEW, below_any)),
+        roots,
     )
-    return concern, roots
 
 
 def _first(database: Database, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
     """The first decided entry after the cursor that meets the conditions."""
+    return _next(database, *below(LedgerEntry, database.horizon_column()), *conditions)
+
+
+def _next(database: Database, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    """The first entry after the cursor that meets the conditions."""
     after = database.after(LedgerEntry.xid, LedgerEntry.id, PLACE)
-    decided = below(LedgerEntry, database.horizon_column())
-    statement = select(LedgerEntry.id).where(after, *decided, *conditions)
+    statement = select(LedgerEntry.id).where(after, *conditions)
     return statement.order_by(LedgerEntry.xid, LedgerEntry.id).limit(1).correlate_except(LedgerEntry).scalar_subquery()
 
 

@@ -15,7 +15,7 @@ from app.errors import InvalidError
 from app.feed.changes import feed_models, next_page
 from app.feed.cursor import read_cursor, write_cursor
 from app.feed.page import PageRequest
-from app.feed.quiet import quiet_cursor
+from app.feed.quiet import look_from
 from app.feed.shapes import CHANGES
 from app.http.body import read_query
 from app.models.entities import entity_of
@@ -51,15 +51,15 @@ def changes() -> Response:
     """The rows that the user sees, and their changes since the cursor (contract, section 6)."""
     user, query = signed_in_user(), read_query(request, "cursor", "limit", "structures")
     sent, limit = query.get("cursor"), _read_limit(query.get("limit"))
-    wanted = PageRequest(limit=limit, has_structures=_read_structures(query.get("structures")))
-    cursor, models = read_cursor(sent) if sent else None, feed_models(list(current_registry().models.values()))
-    if cursor is not None:
-        names = [entity_of(model).name for model in models]
-        quiet = quiet_cursor(user, cursor, names)
-        if quiet is not None:
-            return _quiet_answer(write_cursor(quiet))
-    with snapshot(db.session()):
-        page = next_page(db.session(), user, policies.visible(user), models, cursor, wanted)
+    has_structures, cursor = _read_structures(query.get("structures")), read_cursor(sent) if sent else None
+    wanted = PageRequest(cursor=cursor, limit=limit, has_structures=has_structures)
+    models, session = feed_models(list(current_registry().models.values())), db.session()
+    names = [entity_of(model).name for model in models]
+    with snapshot(session):
+        look = None if cursor is None else look_from(session, user, cursor, names)
+        if look is not None and cursor is not None and look.is_quiet:
+            return _quiet_answer(write_cursor(look.moved(cursor)))
+        page = next_page(session, user, policies.visible(user), models, wanted, look)
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")
 

@@ -29,6 +29,8 @@ class Visibility:
     user_id: int
     #: The condition on `Inspection` for the inspections that the user sees.
     visible: ColumnElement[bool]
+    #: Whether these are few, where they have been counted already.
+    counted_few: bool | None = None
 
     @property
     def is_of_all(self) -> bool:
@@ -38,8 +40,8 @@ class Visibility:
     @cached_property
     def is_of_few(self) -> bool:
         """Whether the visible inspections are few enough to look up each of them."""
-        if self.is_of_all:
-            return False
+        if self.is_of_all or self.counted_few is not None:
+            return not self.is_of_all and bool(self.counted_few)
         some = select(Inspection.id).where(self.visible).limit(FEW + 1).subquery()
         return (self.session.scalar(select(func.count()).select_from(some)) or 0) <= FEW
 

@@ -50,6 +50,9 @@ MAX_TOKENS = 1_000_000
 #: Far more than an integer has that can be kept, and far fewer than Python refuses to read.
 MAX_DIGITS = 1000
 
+#: The most values of a body before the sign-in, about: more take many times the memory of their bytes, and much time.
+MAX_PUBLIC_VALUES = 500
+
 #: Types of JSON arrays and objects.
 CONTAINERS = (dict, list)
 
@@ -69,6 +72,17 @@ class SlowBodyError(RequestError):
     error = "The body did not arrive in time"
     retryable = True
     message = "Nothing was applied. Send the request again, on a better connection or in smaller pieces."
+
+
+class CrowdedOutError(SlowBodyError):
+    """The body arrived slowly, and others needed the memory that held it."""
+
+    status = 503
+    code = "try_again"
+    error = "Too many slow requests"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "5"})
 
 
 class CutOffError(BadJsonError):
@@ -100,6 +114,8 @@ def read_envelope(request: Request) -> tuple[Any, bool]:
         if not is_identity(encoding):
             raise MediaTypeError(f"Content-Encoding {encoding!r} is not supported here", "Send the body as it is.")
     body = decode(read_body(request, limit), encoding, limit)
+    if _is_public(request):
+        _check_count(body)
     return parse_json(body, depth=settings.max_json_depth)
 
 
@@ -107,6 +123,12 @@ def _is_public(request: Request) -> bool:
     """Whether the request is for a view that is open to everybody, who must not cost more than they send."""
     view = current_app.view_functions.get(request.endpoint or "")
     return getattr(view, "is_public", False)
+
+
+def _check_count(body: bytes) -> None:
+    """Raise `BadJsonError` if the body has more values than any call before the sign-in takes. Texts may look so."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PUBLIC_VALUES:
+        raise BadJsonError("The body has too many values", "Send the keys that this call takes, and no more.")
 
 
 def read_body(request: Request, limit: int) -> bytes:
@@ -143,23 +165,25 @@ def _read_pieces(request: Request, most: int) -> Iterator[bytes]:
         while size < most and (piece := request.stream.read(min(PIECE, most - size))):
             yield piece
             size += len(piece)
-        if _is_too_slow(request):
-            raise SlowBodyError()
+        _check_pace(request)
     except ClientDisconnected as error:
         # From servers that leave the end of a body to Werkzeug.
         raise CutOffError() from error
     except (RequestError, HTTPException):
         raise
     except Exception as error:
-        if _is_too_slow(request):
-            raise SlowBodyError() from error
+        _check_pace(request)
         # The WSGI server has its own exceptions for a malformed chunk or a broken connection (trap 5).
         raise CutOffError("The body could not be read", "Nothing was applied. Send the request again.") from error
 
 
-def _is_too_slow(request: Request) -> bool:
-    """Whether the server has given the client up: see `app.serving.patience`. Then the body ends early."""
-    return getattr(request.environ.get("gunicorn.socket"), "is_too_slow", False)
+def _check_pace(request: Request) -> None:
+    """Raise if the server has given the client up: see `app.serving.patience`. Then the body ends early."""
+    connection = request.environ.get("gunicorn.socket")
+    if getattr(connection, "is_crowded_out", False):
+        raise CrowdedOutError()
+    if getattr(connection, "is_too_slow", False):
+        raise SlowBodyError()
 
 
 def is_identity(encoding: str) -> bool:

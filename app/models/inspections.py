@@ -87,6 +87,9 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         choice_constraint("status", STATUSES),
         Index("uq_inspections_client_id", "client_id", unique=True),
+        # For lists by date, and for what is due.
+        Index(None, "date", "id"),
+        Index(None, "status", "date", "id"),
         KEEP_IDS_AND_ROOM,
     )
     __entity__ = Entity(

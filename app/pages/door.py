@@ -118,6 +118,8 @@ def _guard() -> Any:
     is_public = getattr(current_app.view_functions[request.endpoint or ""], "is_public", False)
     settings = current_settings()
     request.max_content_length = settings.max_public_bytes if is_public else settings.max_batch_bytes
+    # A form may have as much text as a batch.
+    request.max_form_memory_size = request.max_content_length
     if request.method not in SAFE_METHODS:
         _refuse_forgery()
     if is_public:

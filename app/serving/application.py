@@ -33,6 +33,7 @@ from app.feed.routes import blueprint as feed_blueprint
 from app.http import logs
 from app.http.cors import init_cors
 from app.http.metrics import init_metrics
+from app.moving.commands import move_command
 from app.pages import init_pages
 from app.serving.permissions import keep_private
 from app.web import init_web
@@ -71,6 +72,7 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None, makes_d
     app.register_blueprint(metrics_blueprint)
     register_api(app, API_PREFIX)
     cli.register_commands(app)
+    app.cli.add_command(move_command)
     # Plugins last, because the checks compare them with everything else.
     _install_plugins(app, settings)
     return app

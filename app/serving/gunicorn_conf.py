@@ -2,12 +2,13 @@
 
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from app.core.settings import parse_settings
 from app.errors import ConfigurationError
-from app.serving import shared, tuning
+from app.serving import listening, reloading, shared, tuning
 from app.serving.patience import Patience
 from app.serving.worker import BalancedWorker
 
@@ -32,6 +33,7 @@ BalancedWorker.patience = Patience(
     silence_seconds=settings.silence_seconds,
     least_rate=settings.least_bytes_per_second,
     most_rest=max(settings.max_batch_bytes, settings.max_photo_bytes),
+    most_held=settings.max_held_bytes,
 )
 
 # A worker that is silent for this long is killed. Threads that are busy do not make it silent.
@@ -51,14 +53,26 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 
 
-def on_starting(_server: Any) -> None:
-    """Run before the first worker starts."""
+def on_starting(server: Any) -> None:
+    """Run before the ports are open and the first worker starts."""
     shared.make_directory()
+    reloading.mend_command(server)
+    reloading.forget_a_stranger()
+    server.handle_hup = partial(reloading.reload, server)
+    server.handle_term = partial(_end, server)
+    reloading.hold_notification()
 
 
-def on_reload(_server: Any) -> None:
-    """Run when the server starts new workers, with plugins that may have been mended."""
-    shared.forget()
+def _end(server: Any) -> None:
+    """Handle SIGTERM."""
+    listening.close_ports(server)
+    raise StopIteration
+
+
+def when_ready(server: Any) -> None:
+    """Run when the ports are open, and before the first worker starts."""
+    reloading.release_notification()
+    listening.wait_for_workers(server)
 
 
 def forget_modules() -> None:
@@ -75,9 +89,11 @@ def post_fork(_server: Any, _worker: Any) -> None:
     tuning.return_large_memory()
 
 
-def post_worker_init(_worker: Any) -> None:
+def post_worker_init(worker: Any) -> None:
     """Run in each worker that has loaded the application."""
     tuning.spare_application()
+    listening.open_ports(worker.sockets, worker.cfg.backlog)
+    reloading.note_ready(worker, shared.directory())
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -17,12 +17,17 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import NoReturn, TypeAlias
 
+from app.serving.held import SMALL, Held
+
 #: Bytes that are received at a time. gunicorn asks for up to a mebibyte, and would hold that much for each connection.
 PIECE = 256 * 1024
 
 #: Unsent bytes that the kernel takes for a connection. With its own limit, of megabytes, a client that reads slowly
 #: would look like one that does not read at all.
 UNSENT = 128 * 1024
+
+#: How often a client that holds much memory is asked whether others need it, in seconds.
+LOOK_SECONDS = 0.5
 
 #: How long the rest of a request is read and thrown away after its answer, in seconds (contract, section 0).
 REST_SECONDS = 10
@@ -52,6 +57,8 @@ class Patience:
     least_rate: float = 1000
     #: Bytes that are read and thrown away after an answer.
     most_rest: int = 10 * 1024 * 1024
+    #: Bytes of bodies and answers that slow clients hold in a worker.
+    most_held: int = 256 * 1024 * 1024
 
     def with_head(self) -> Pace:
         """The pace at which the head of a request must arrive."""
@@ -110,16 +117,21 @@ class PatientSocket(socket.socket):
     ended: a body that has arrived in part is a part of a body.
     """
 
-    def __init__(self, plain: socket.socket, patience: Patience, permits: Permits) -> None:
+    def __init__(self, plain: socket.socket, patience: Patience, permits: Permits, held: Held) -> None:
         super().__init__(plain.family, plain.type, plain.proto, fileno=plain.detach())
         self._patience = patience
         self._permits = permits
+        self._held = held
         self._has_permit = False
+        #: Bytes of the body that has arrived so far.
+        self._received = 0
         # Made when the client is waited for: most requests are there at once.
         self._pace: Pace | None = None
         self._new_pace = patience.with_head
         #: Whether the client has been given up.
         self.is_too_slow = False
+        #: Whether it was so for the memory that it held.
+        self.is_crowded_out = False
         # A socket of another family, or another system, has no such limit.
         with suppress(OSError, AttributeError):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
@@ -131,13 +143,14 @@ class PatientSocket(socket.socket):
     def begin_work(self) -> None:
         """Get a permit, and from now on a body must arrive and an answer be read."""
         self._permits.get()
-        self._has_permit = True
+        self._has_permit, self._received = True, 0
         self._new_pace, self._pace = self._patience.with_transfer, None
 
     def end_work(self) -> None:
         """Give the permit back, and from now on the rest of the request is read."""
         self._has_permit = False
         self._permits.put(None)
+        self._held.forget(self)
         self._new_pace, self._pace = _with_rest, None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -146,10 +159,11 @@ class PatientSocket(socket.socket):
             try:
                 data = super().recv(min(size, PIECE), flags | socket.MSG_DONTWAIT)
             except BlockingIOError:
-                if not self._wait(select.POLLIN):
+                if not self._wait(select.POLLIN, self._received):
                     return b""
             else:
                 self._note_move(len(data))
+                self._received += len(data)
                 return data
 
     def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
@@ -159,7 +173,7 @@ class PatientSocket(socket.socket):
             try:
                 sent = super().send(rest, flags | socket.MSG_DONTWAIT)
             except BlockingIOError:
-                if not self._wait(select.POLLOUT):
+                if not self._wait(select.POLLOUT, len(rest)):
                     self._drop()
             else:
                 self._note_move(sent)
@@ -193,16 +207,34 @@ class PatientSocket(socket.socket):
             self.shutdown(socket.SHUT_RDWR)
         raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer")
 
-    def _wait(self, event: int) -> bool:
-        """Wait without a permit until the client has sent or read something; False if it is too slow."""
+    def _wait(self, event: int, size: int) -> bool:
+        """Wait without a permit until the client has sent or read something; False if it is given up.
+
+        `size`: the bytes that are held for it meanwhile.
+        """
         pace = self._pace = self._pace or self._new_pace()
         seconds, began = pace.next_wait(), time.monotonic()
         if seconds:
             with self._permit_lent():
-                is_ready = _poll(self, event, seconds)
+                is_ready = self._poll(event, seconds, size)
             pace.note_wait(time.monotonic() - began, not is_ready)
-        self.is_too_slow = self.is_too_slow or pace.is_over
-        return not pace.is_over
+        is_crowded_out = self._held.has_to_go(self)
+        if is_crowded_out:
+            self._held.forget(self)
+        self.is_crowded_out |= is_crowded_out
+        self.is_too_slow |= pace.is_over or is_crowded_out
+        return not (pace.is_over or is_crowded_out)
+
+    def _poll(self, event: int, seconds: float, size: int) -> bool:
+        """Whether the client has sent or read something; at the latest after so many seconds, or when it has to go."""
+        if size <= SMALL or not self._has_permit:
+            return _poll(self, event, seconds)
+        self._held.note(self, size)
+        end = time.monotonic() + seconds
+        while not self._held.has_to_go(self) and (left := end - time.monotonic()) > 0:
+            if _poll(self, event, min(left, LOOK_SECONDS)):
+                return True
+        return False
 
     def _note_move(self, size: int) -> None:
         if self._pace is not None:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from app.core.host.endings import DIRECTORY, forget_endings, keep_endings
+from app.core.host.endings import DIRECTORY, keep_endings
 
 #: The environment variable that prometheus_client reads.
 NAME = DIRECTORY
@@ -20,6 +20,11 @@ NAME = DIRECTORY
 def make_directory() -> None:
     """Make a fresh directory, and name it in the environment."""
     os.environ[NAME] = tempfile.mkdtemp(prefix="fieldpost-metrics-")
+
+
+def directory() -> Path:
+    """The directory."""
+    return Path(os.environ[NAME])
 
 
 def remove_directory() -> None:
@@ -32,20 +37,15 @@ def close_worker(process_id: int) -> None:
 
     Its counts stay, and the next worker adds them up.
     """
-    keep_endings(Path(os.environ[NAME]), process_id)
-    for file in Path(os.environ[NAME]).glob(f"gauge_live*_{process_id}.db"):
+    keep_endings(directory(), process_id)
+    for file in directory().glob(f"gauge_live*_{process_id}.db"):
         file.unlink(missing_ok=True)
-
-
-def forget() -> None:
-    """Forget at which items workers have ended, because the server loads its plugins again."""
-    forget_endings(Path(os.environ[NAME]))
 
 
 def is_first_to_fail() -> bool:
     """Whether no other worker of this server has asked this before."""
     try:
-        (Path(os.environ[NAME]) / "not-loaded").touch(exist_ok=False)
+        (directory() / "not-loaded").touch(exist_ok=False)
     except FileExistsError:
         return False
     return True

@@ -6,6 +6,7 @@ shows that they still behave as this module needs.
 
 from __future__ import annotations
 
+import errno
 import select
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.serving import refusals
+from app.serving.held import Held
 from app.serving.patience import Patience, PatientSocket, new_permits
 
 #: A worker's pause before it takes another connection: seconds for each one that it has, and the most that count.
@@ -53,6 +55,7 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Serve until the worker ends. Runs in the worker's process."""
         self.permits = new_permits(self.cfg.threads)
+        self.held = Held(self.patience.most_held)
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -67,7 +70,13 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
         """
         if self.cfg.workers > 1:
             time.sleep(PAUSE * min(self.nr_conns, MOST_PAUSES))
-        super().accept(listener)
+        try:
+            super().accept(listener)
+        except OSError as error:
+            # The master has closed the ports, and is about to end this worker.
+            if error.errno != errno.EINVAL:
+                raise
+            self.set_accept_enabled(False)
 
     def handle(self, conn: Connection) -> object:
         """Answer requests of a connection in a thread; True if the connection is kept open.
@@ -85,7 +94,7 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
 
     def _made_patient(self, conn: Connection) -> PatientSocket:
         if not isinstance(conn.sock, PatientSocket):
-            conn.sock = PatientSocket(conn.sock, self.patience, self.permits)
+            conn.sock = PatientSocket(conn.sock, self.patience, self.permits, self.held)
         return conn.sock
 
     def _answer(self, conn: Connection, line: PatientSocket) -> object:

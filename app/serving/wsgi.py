@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 gc.disable()
 try:
     app: "Flask" = import_module("app.serving.start").start()
-finally:
     gc.freeze()
+finally:
     gc.enable()

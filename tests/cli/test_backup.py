@@ -30,10 +30,17 @@ from tests.attachments.conftest import files_in, upload
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit
 from tests.support.answers import json_of
-from tests.support.databases import postgresql_database
+from tests.support.databases import postgresql_database, sqlite_file
 from tests.support.pictures import jpeg
 
 CLIENTS = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database that nobody else is connected to: over others' heads nothing is restored."""
+    with sqlite_file(tmp_path) if request.param == "sqlite" else postgresql_database() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app import create_app
 from app.core.database.engine import db
 from app.core.database.transactions import writing
-from app.models import FormFill, FormTemplate, Inspection, LedgerOperation, User
+from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerOperation, User
 from tests.conftest import PASSWORD, SignIn, World
 from tests.support.answers import json_of
 
@@ -228,7 +228,17 @@ def test_demo_data_can_be_worked_with_at_once(app: Flask, world: World) -> None:
     assert {each.owner_id for each in inspections} == {people["admin"]}
     (template,) = world.all(FormTemplate)
     assert {field["type"] for field in template.form_structure} >= {"text", "select", "photo", "signature"}
-    assert {operation.door for operation in world.all(LedgerOperation)} == {"cli"}
+    assert {operation.door for operation in world.all(LedgerOperation)} == {"cli", "sync", "upload", "office"}
+
+
+def test_demo_data_tells_of_two_people_at_work(app: Flask, world: World) -> None:
+    assert run(app, "demo", "--anyway").exit_code == 0
+    assert [inspection.status for inspection in world.all(Inspection)] == ["pending", "in_progress", "completed"]
+    first, second, third = (form_fill.data for form_fill in world.all(FormFill))
+    assert first == {}, "there is something left to do"
+    assert second["Location_row_1"] == "Entrance, right", "the later change of the same version is a conflict"
+    assert third["Valve_Open"] == "no"
+    assert sorted(attachment.kind for attachment in world.all(Attachment)) == ["photo", "photo", "photo", "signature"]
 
 
 def printed_passwords(output: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ def places(browser: Browser, query: str = "") -> list[str]:
     """The places in the list, in order."""
     answer = browser.get(f"{LIST}?{query}")
     assert answer.status_code == 200, answer.text
-    return re.findall(r'<th scope="row"[^>]*><span>(.*?)(?:<br>|</span>)', answer.text)
+    return re.findall(r'<th scope="row"[^>]*><span><a [^>]*>(.*?)</a>', answer.text)
 
 
 def link(text: str, rel: str) -> str:
@@ -69,6 +69,7 @@ def test_the_filters_stand_in_the_address(scene: Scene) -> None:
     scene.world.form_fill(dock, template)
     browser = browser_of(scene, "admin")
     assert places(browser, "status=completed") == ["Dock"]
+    assert places(browser, "status=open") == ["Mill"]
     assert places(browser, "assignee_id=none") == ["Mill"]
     assert places(browser, f"assignee_id={technician.id}") == ["Dock"]
     assert places(browser, f"owner_id={scene.user('owner').id}") == ["Mill", "Dock"]
@@ -93,7 +94,7 @@ def test_a_filter_that_means_nothing_is_told_and_does_not_count(scene: Scene) ->
     assert "Dock" in answer.text
 
 
-@pytest.mark.parametrize("sort", ["newest", "oldest", "date", "latest_date", "changed"])
+@pytest.mark.parametrize("sort", ["newest", "oldest", "date", "latest_date"])
 def test_the_list_is_paged_by_key_both_ways(scene: Scene, sort: str) -> None:
     for number in range(101):
         make(scene, f"P{number}", date=dt.date(2024, 3, 1 + number % 3))
@@ -104,12 +105,12 @@ def test_the_list_is_paged_by_key_both_ways(scene: Scene, sort: str) -> None:
     for _ in range(2):
         pages.append(browser.get(link(pages[-1], "next")).text)
     assert 'rel="next"' not in pages[2]
-    names = [re.findall(r"<span>(P\d+)", page) for page in pages]
+    names = [re.findall(r"<span><a [^>]*>(P\d+)", page) for page in pages]
     assert [len(page) for page in names] == [50, 50, 1]
     assert len({name for page in names for name in page}) == 101
     back = browser.get(link(pages[2], "prev")).text
-    assert re.findall(r"<span>(P\d+)", back) == names[1]
-    assert re.findall(r"<span>(P\d+)", browser.get(link(back, "prev")).text) == names[0]
+    assert re.findall(r"<span><a [^>]*>(P\d+)", back) == names[1]
+    assert re.findall(r"<span><a [^>]*>(P\d+)", browser.get(link(back, "prev")).text) == names[0]
 
 
 @pytest.mark.parametrize("place", ["after=x", "before=1~2", "after=", "after=9999999999999999999999"])

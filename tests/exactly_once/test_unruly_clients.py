@@ -1,7 +1,9 @@
 """Clients that follow no rule: they edit before the answer, send one item a request and in any order, join what they
-sent already, give up the version that a change was made on, and store pages of the feed when they like.
+sent already, give up the version that a change was made on, and store pages of the feed when they like. They make new
+inspections, too, and send what belongs to them before and after.
 
-Still a device that is the only editor of a form never meets a conflict, and nobody's field is overwritten unseen.
+Still a device that is the only editor of a form never meets a conflict, nobody's field is overwritten unseen, and each
+new inspection is made once.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from sqlalchemy import select
 
 from app.clock import to_wire
 from app.core.database.engine import db
-from app.models import FormFill, LedgerEntry, LedgerOperation
+from app.models import FormFill, Inspection, LedgerEntry, LedgerOperation
 from tests.exactly_once.checker import check_history, check_versions
 from tests.exactly_once.site import site
 from tests.exactly_once.test_state_machine import EXAMPLES, IS_LONG
@@ -49,6 +51,10 @@ class Client:
         self.sent: dict[str, Item] = {}
         self.page: list[Item] = []
         self.versions: dict[int, list[str]] = {self.alone: [], self.shared: []}
+        #: The client_ids of its new inspections, each with that of its form fill, and the values entered there. Without
+        #: a version to compare, the one that arrives last stands (contract, section 3.1(3)).
+        self.made: dict[str, str] = {}
+        self.entered_new: dict[str, list[str]] = {}
         #: Field of the form that it edits alone -> the value that was entered last.
         self.entered: dict[str, str] = {}
         self.read_page()
@@ -72,8 +78,22 @@ class Client:
         if form_fill == self.alone:
             self.entered |= values
 
-    def _queue(self, data: Item, minute: int) -> None:
-        item: Item = {"type": "form_fill", "local_id": str(uuid4()), "data": data}
+    def make(self, value: str, minute: int) -> None:
+        """Queue a new inspection, and an edit of its form fill."""
+        inspection, form_fill = str(uuid4()), str(uuid4())
+        self.made[inspection] = form_fill
+        names = {"client_id": inspection, "form_template_ids": [site().template.id]}
+        data = {**names, "date": "2024-03-15", "form_fill_client_ids": [form_fill], "notes": value}
+        self._queue(data, minute, "inspection")
+        self.edit_new(form_fill, value, minute + 1)
+
+    def edit_new(self, form_fill: str, value: str, minute: int) -> None:
+        """Queue an edit of a new inspection's form fill, whose version the client has not learned."""
+        self._queue({"id": form_fill, "changes": {"a": value}}, minute)
+        self.entered_new.setdefault(form_fill, []).append(value)
+
+    def _queue(self, data: Item, minute: int, kind: str = "form_fill") -> None:
+        item: Item = {"type": kind, "local_id": str(uuid4()), "data": data}
         if self.strategy is not None:
             data["resolve_strategy"] = self.strategy
         if self.has_time:
@@ -82,8 +102,10 @@ class Client:
 
     def join(self, which: int, minute: int) -> None:
         """Make one item of all that are queued for a form, some of which may have arrived."""
-        form_fill = self.queue[which]["data"]["id"]
-        joined = [item for item in self.queue if item["data"]["id"] == form_fill]
+        form_fill = self.queue[which]["data"].get("id")
+        joined = [item for item in self.queue if item["data"].get("id") == form_fill]
+        if form_fill not in self.versions:
+            return
         self.queue = [item for item in self.queue if item not in joined]
         changes = {name: value for item in joined for name, value in item["data"]["changes"].items()}
         self._queue({**joined[0]["data"], "changes": changes}, minute)
@@ -91,6 +113,8 @@ class Client:
     def rebase(self, which: int) -> None:
         """Give a queued item the newest version, as if the change had been made on it."""
         item = self.queue[which]
+        if item["data"].get("id") not in self.versions:
+            return
         data = {**item["data"], "updated_at": self.versions[item["data"]["id"]][-1]}
         self.queue[which] = {**item, "local_id": str(uuid4()), "data": data}
 
@@ -106,17 +130,21 @@ class Client:
             self._note(answer["results"])
 
     def _check(self, results: dict[str, list[Item]]) -> None:
-        assert not results["errors"], results["errors"]
+        for entry in results["errors"]:
+            # An edit that has come before its create, and never a create.
+            assert (entry["code"], entry["retryable"]) == ("not_found", True), entry
+            assert self.sent[entry["local_id"]]["data"]["id"] in self.entered_new
         for entry in results["conflicts"]:
             assert entry["conflict_data"]["conflicting_fields"]
             assert "unknown_version" not in entry["conflict_data"]
             assert entry["server_id"] != self.alone or self.number == NAMELESS, "in conflict with itself"
 
     def _note(self, results: dict[str, list[Item]]) -> None:
-        answered = {entry["local_id"] for entries in results.values() for entry in entries}
+        answered = {entry["local_id"] for kind in ("success", "conflicts") for entry in results[kind]}
         self.queue = [item for item in self.queue if item["local_id"] not in answered]
         for entry in results["success"]:
-            self.versions[entry["server_id"]].append(entry["updated_at"])
+            if entry["type"] == "form_fill" and entry["server_id"] in self.versions:
+                self.versions[entry["server_id"]].append(entry["updated_at"])
 
 
 clients = st.integers(0, len(HABITS) - 1)
@@ -143,6 +171,17 @@ class Unruly(RuleBasedStateMachine):
     def _edit(self, it: Client, is_alone: bool, names: list[str], age: int) -> None:
         values = {name: str(next(self.numbers)) for name in names}
         it.edit(it.alone if is_alone else it.shared, values, age, next(self.numbers))
+
+    @rule(client=clients)
+    def make_an_inspection(self, client: int) -> None:
+        self.clients[client].make(str(next(self.numbers)), next(self.numbers))
+        next(self.numbers)
+
+    @rule(client=clients, which=places)
+    def edit_a_new_inspection(self, client: int, which: int) -> None:
+        it = self.clients[client]
+        if it.made:
+            it.edit_new([*it.made.values()][which % len(it.made)], str(next(self.numbers)), next(self.numbers))
 
     @rule(client=clients, which=places, fate=fates)
     def send_one(self, client: int, which: int, fate: str) -> None:
@@ -188,13 +227,25 @@ class Unruly(RuleBasedStateMachine):
                     self._edit(it, is_alone, names, len(it.versions[it.shared]))
             for item in it.queue[::-1]:
                 it.send([item], PASS)
+            # What came before its create.
+            it.send(it.queue, PASS)
         with site().app.app_context():
             self._check_ledger()
+            self._check_new_inspections()
             steady = self.clients[STEADY]
             form_fill = db.session.get(FormFill, steady.alone)
             assert form_fill is not None
             assert form_fill.data == steady.entered, "what was entered last stands, whatever arrived when"
             db.session.remove()
+
+    def _check_new_inspections(self) -> None:
+        made = {inspection: form_fill for it in self.clients for inspection, form_fill in it.made.items()}
+        rows = db.session.scalars(select(Inspection).where(Inspection.client_id.is_not(None)))
+        assert sorted(str(row.client_id) for row in rows) == sorted(made)
+        forms = list(db.session.scalars(select(FormFill).where(FormFill.client_id.is_not(None))))
+        assert sorted(str(form.client_id) for form in forms) == sorted(made.values()), "none twice, and none is missing"
+        entered = {form_fill: values for it in self.clients for form_fill, values in it.entered_new.items()}
+        assert all(form.data["a"] in entered[str(form.client_id)] for form in forms)
 
     def _check_ledger(self) -> None:
         entries = list(db.session.scalars(select(LedgerEntry).order_by(LedgerEntry.id)))
@@ -204,7 +255,7 @@ class Unruly(RuleBasedStateMachine):
         sent = {local_id: item for it in self.clients for local_id, item in it.sent.items()}
         for number, entry in enumerate(entries):
             head = heads[entry.unit_id, entry.position]
-            if head.local_id is not None:
+            if head.local_id is not None and "updated_at" in sent[head.local_id]["data"]:
                 known = datetime.fromisoformat(sent[head.local_id]["data"]["updated_at"])
                 before = [one for one in entries[:number] if one.entity_id == entry.entity_id]
                 unseen = {name for one in foreign(before, heads, head, known) for name in one.changes}

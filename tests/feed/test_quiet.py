@@ -72,6 +72,20 @@ def test_others_changes_cost_no_more_and_move_the_cursor(
         assert read_cursor(str(copy.cursor)).mark.id == max(entry.id for entry in world.all(LedgerEntry))
 
 
+@pytest.mark.parametrize("copy", ["user", "technician"], indirect=True)
+def test_changes_are_told_from_what_the_look_has_read(
+    app: Flask, world: World, copy: Copy, people: dict[str, FlaskClient]
+) -> None:
+    """Beside the sign-in and the look: the entries below inspections, the sizes, the form fills, their attachments."""
+    (form_fill,) = world.all(FormFill)
+    push(people["admin"], edit(form_fill, a=1))
+    settle(app)
+    with statements_of(app) as statements:
+        (change,) = copy.page()["changes"]
+    assert (change["id"], change["record"]["data"]) == (form_fill.id, {"a": 1})
+    assert queries(statements) == 6, statements
+
+
 def test_the_same_look_again_is_a_304_until_something_changes(
     app: Flask, world: World, copy: Copy, people: dict[str, FlaskClient]
 ) -> None:

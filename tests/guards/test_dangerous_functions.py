@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
 from tests.guards.sources import modules, texts_of
-
-#: The core, what ships, and what plugins start from, without the helpers for tests.
-TREES = {
-    name: tree
-    for package in ("app", "plugins", "examples")
-    for name, tree in modules(package).items()
-    if not name.startswith("app.testing") and ".tests." not in name
-}
 
 #: They make code of a text, or objects of any kind.
 CODE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "render_template_string"}
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "yaml", "xml", "lxml", "jinja2"}
 #: They call servers. boto3 and the libraries of databases are called with addresses from the settings.
 CALLING_MODULES = {"requests", "httpx", "aiohttp", "urllib.request", "http.client", "ftplib", "smtplib", "telnetlib"}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The core, what ships, and what plugins start from, without the helpers for tests."""
+    return {
+        name: tree
+        for package in ("app", "plugins", "examples")
+        for name, tree in modules(package).items()
+        if not name.startswith("app.testing") and ".tests." not in name
+    }
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
@@ -58,11 +62,13 @@ def places(found: Iterator[tuple[str, ast.expr]]) -> list[str]:
 
 
 def test_no_text_becomes_code_or_a_command() -> None:
-    assert places((name, call) for name, tree in TREES.items() for called, call in calls(tree) if called in CODE) == []
+    assert (
+        places((name, call) for name, tree in trees().items() for called, call in calls(tree) if called in CODE) == []
+    )
     assert [
-        (name, module) for name, tree in TREES.items() for module in imported(tree) if module in UNSAFE_MODULES
+        (name, module) for name, tree in trees().items() for module in imported(tree) if module in UNSAFE_MODULES
     ] == []
-    shells = ((name, call) for name, tree in TREES.items() for called, call in calls(tree) if is_shell(called, call))
+    shells = ((name, call) for name, tree in trees().items() for called, call in calls(tree) if is_shell(called, call))
     assert places(shells) == []
 
 
@@ -72,7 +78,7 @@ def test_regular_expressions_are_constants() -> None:
     }
     found = (
         (name, call)
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for called, call in calls(tree)
         if called in functions and not is_constant(call.args[0]) and "re.escape" not in ast.unparse(call.args[0])
     )
@@ -82,7 +88,7 @@ def test_regular_expressions_are_constants() -> None:
 
 def test_the_core_calls_no_address_of_others() -> None:
     assert [
-        (name, module) for name, tree in TREES.items() for module in imported(tree) if module in CALLING_MODULES
+        (name, module) for name, tree in trees().items() for module in imported(tree) if module in CALLING_MODULES
     ] == []
 
 
@@ -90,7 +96,7 @@ def test_format_strings_are_ours() -> None:
     """`text.format(…)` reads attributes of its values: the text must not come from outside."""
     found = {
         f"{name}: {ast.unparse(call.func)}"
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for _, call in calls(tree)
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("format", "format_map")
         if not is_constant(call.func.value)
@@ -103,6 +109,8 @@ def test_format_strings_are_ours() -> None:
 def test_no_weak_hash_and_no_guessable_number(weak: str) -> None:
     # A checksum of tus against accidents on the way, which the protocol asks for.
     tolerated = ["plugins.resumable_uploads.fieldpost_resumable_uploads.protocol"] if weak == "sha1" else []
-    assert [name for name, tree in TREES.items() if weak in {module.split(".")[-1] for module in imported(tree)}] == []
-    assert [name for name, tree in TREES.items() for called, _ in calls(tree) if called.endswith(f".{weak}")] == []
-    assert [name for name, tree in TREES.items() for text in texts_of(tree) if text.value == weak] == tolerated
+    assert [
+        name for name, tree in trees().items() if weak in {module.split(".")[-1] for module in imported(tree)}
+    ] == []
+    assert [name for name, tree in trees().items() for called, _ in calls(tree) if called.endswith(f".{weak}")] == []
+    assert [name for name, tree in trees().items() for text in texts_of(tree) if text.value == weak] == tolerated

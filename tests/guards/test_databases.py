@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
 from tests.guards.sources import imports_of, modules
 
-MODULES = modules("app") | {name: tree for name, tree in modules("plugins").items() if "tests" not in name.split(".")}
 #: One class each; and where `database_of` chooses between them by the dialect's name.
 CLASSES, CHOICE = {"app.core.database.postgresql", "app.core.database.sqlite"}, "app.core.database"
 #: Reads the database's address.
@@ -18,6 +18,12 @@ ADDRESSES = "app.config"
 
 #: A string's methods that compare it.
 COMPARING = {"startswith", "endswith", "removeprefix", "__eq__"}
+
+
+@cache
+def product() -> dict[str, ast.Module]:
+    """The modules of the core and of the plugins, without their tests."""
+    return modules("app") | {name: tree for name, tree in modules("plugins").items() if "tests" not in name.split(".")}
 
 
 def comparisons(tree: ast.Module) -> Iterator[int]:
@@ -69,11 +75,11 @@ def test_other_uses_of_the_names_are_left_alone(code: str) -> None:
 
 def test_nobody_asks_which_database_it_is() -> None:
     exempt = {*CLASSES, CHOICE, ADDRESSES, "app.core.database.engine"}
-    found = {name: lines for name, tree in MODULES.items() if name not in exempt and (lines := [*comparisons(tree)])}
+    found = {name: lines for name, tree in product().items() if name not in exempt and (lines := [*comparisons(tree)])}
     assert not found, "give both classes in app/core/database a method instead"
 
 
 def test_both_classes_are_imported_by_the_module_that_chooses_alone() -> None:
-    known = frozenset(MODULES)
-    importers = {name for name, tree in MODULES.items() if imports_of(tree, known) & CLASSES}
+    known = frozenset(product())
+    importers = {name for name, tree in product().items() if imports_of(tree, known) & CLASSES}
     assert importers == {CHOICE}

@@ -36,8 +36,6 @@ SOURCES = [path for place in ("examples", "tests/outsider", "plugins") for path 
 #: What the tests take from the page itself, and run: `tests/outsider/test_documented.py`.
 OWN = "A complete plugin"
 
-APP = modules("app")
-
 #: The module that makes an application when it is imported.
 ENTRY_POINT = "app.serving.wsgi"
 
@@ -137,7 +135,7 @@ def test_what_may_be_imported_is_there() -> None:
 
 def kinds() -> list[Kind]:
     """All kinds of findings that stop a start, from every module of the server."""
-    named = [import_module(name) for name in APP if not name.startswith(("app.cli.templates", ENTRY_POINT))]
+    named = [import_module(name) for name in modules("app") if not name.startswith(("app.cli.templates", ENTRY_POINT))]
     return [each for module in named for each in vars(module).values() if isinstance(each, Kind)]
 
 
@@ -148,7 +146,7 @@ def test_everything_that_can_stop_the_start_stands_on_the_page_and_nothing_else(
 
 def test_every_finding_is_made_from_a_kind() -> None:
     """So that none is missing from the page: a `Finding(…)` made by hand, or a kind inside a function, would be."""
-    for name, tree in APP.items():
+    for name, tree in modules("app").items():
         made = {id(node.value) for node in tree.body if isinstance(node, ast.Assign)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "Kind"):

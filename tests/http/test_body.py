@@ -403,6 +403,15 @@ def test_a_body_whose_client_was_given_up_is_too_slow_after_the_bytes_that_came(
             next(pieces)
 
 
+def test_a_body_whose_memory_others_needed_is_sent_again_later(app: Flask) -> None:
+    request = request_with(BytesIO(b'{"sync_items":['), Content_Length=str(LIMIT))
+    request.environ["gunicorn.socket"] = SimpleNamespace(is_too_slow=True, is_crowded_out=True)
+    with app.app_context(), pytest.raises(SlowBodyError) as caught:
+        read_body(request, LIMIT)
+    assert (caught.value.status, caught.value.code, caught.value.retryable) == (503, "try_again", True)
+    assert caught.value.headers == {"Retry-After": "5"}
+
+
 def test_no_connection_to_the_database_is_held_while_a_body_arrives(app: Flask) -> None:
     counts: list[int] = []
 

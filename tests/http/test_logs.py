@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -25,8 +26,9 @@ from app.core.host.registry import Registered
 from app.core.ledger.unit import unit_of_work
 from app.errors import StorageError
 from app.http.logs import HANDLER_NAME, configure_logging
-from app.models import FormFill, LedgerOperation, User
+from app.models import FormFill, Inspection, LedgerOperation, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
+from app.testing import push
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.support.answers import json_of
 from tests.support.servers import ROOT
@@ -432,3 +434,30 @@ def test_the_lines_of_a_batch_carry_request_user_device_and_batch(
         assert line["device_id"] == "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0009"
         assert line["batch"] == operation.unit_id
     assert "batch" not in last
+
+
+class FullDisk(io.StringIO):
+    """A stream on which there is no room for anything."""
+
+    tries = 0
+
+    def write(self, text: str) -> int:
+        self.tries += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_at_the_log_alone_holds_up_no_work(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    device: FlaskClient,
+    world: World,
+    inspection: Inspection,
+) -> None:
+    form_fill, full = world.form_fill(inspection, data={"a": 0}), FullDisk()
+    monkeypatch.setattr("sys.stderr", full)
+    configure_logging(load_settings(environment))
+    item = {"type": "form_fill", "local_id": "1", "data": {"id": form_fill.id, "changes": {"a": 1}}}
+    assert push(device, item)["success"]
+    assert push(device, {**item, "data": {}})["errors"]
+    assert full.tries >= 3, "there were lines to write"
+    assert world.get(FormFill, form_fill.id).data == {"a": 1}

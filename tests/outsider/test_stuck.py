@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from tests.outsider.conftest import Environment
 from tests.outsider.test_installed import Client, Site
+from tests.support.databases import postgresql_database
 
 #: A handler that does whatever its payload says, and does not come back.
 STUCK = """
+import ctypes
 import os
 import time
 
@@ -37,11 +39,18 @@ def spin():
         pass
 
 
+def lock():
+    # Waits in C for itself, and lets no other thread of Python run.
+    mutex, take = ctypes.create_string_buffer(64), ctypes.PyDLL(None).pthread_mutex_lock
+    take(mutex)
+    take(mutex)
+
+
 WAYS = {
     "no": lambda: None,
     "spin": spin,
     "sleep": lambda: time.sleep(600),
-    "count": lambda: sum(range(10**13)),
+    "lock": lock,
     "exit": lambda: os._exit(1),
     "exit early": lambda: None,
 }
@@ -59,30 +68,50 @@ handler = SyncHandler(
 """
 
 
-@pytest.fixture
-def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
+@pytest.fixture(scope="module")
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a database that all tests here share; empty for a SQLite file."""
+    with postgresql_database() if request.param == "postgresql" else nullcontext("") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server that gives handlers one second, and silent workers four."""
-    site = next((tmp_path / "environment" / "lib").glob("python*")) / "site-packages"
+    directory = tmp_path_factory.mktemp("stuck")
+    environment = Environment(directory / "environment")
+    site = next((directory / "environment" / "lib").glob("python*")) / "site-packages"
     (site / "stuck.py").write_text(STUCK)
     metadata = site / "fieldpost_stuck-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fieldpost-stuck\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[fieldpost.sync_handlers]\nstuck = stuck:handler\n")
-    found = Site(fresh, tmp_path, database)
+    found = Site(environment, directory, database)
     found.variables |= {"FIELDPOST_HANDLER_SECONDS": "1", "GUNICORN_CMD_ARGS": "--timeout 4"}
+    if not database:
+        found.flask("db", "upgrade")
     found.flask("demo", "--anyway")
-    return found
+    with found.server() as client:
+        yield client
 
 
 @pytest.fixture
-def client(site: Site) -> Iterator[Client]:
-    with site.server() as found:
-        yield found
+def client(server: Client) -> Client:
+    """The server's client, once the server answers again after the test before."""
+    server.wait()
+    return server
 
 
-def batch(client: Client, way: str) -> Any:
-    before = ("form_fill", f"before {way}", {"id": 1, "changes": {"Location_row_1": way}})
-    return client.sync(before, ("stuck", way, {"id": 1, "way": way}))
+@pytest.fixture
+def batch(client: Client, request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """Sends a change, and behind it an operation that gets stuck in a way. No other test sends them."""
+    test = request.node.name
+
+    def send(way: str) -> Any:
+        before = ("form_fill", f"before {way} in {test}", {"id": 1, "changes": {"Location_row_1": way}})
+        return client.sync(before, ("stuck", f"{way} in {test}", {"id": 1, "way": way}))
+
+    return send
 
 
 def location(client: Client) -> str | None:
@@ -91,23 +120,25 @@ def location(client: Client) -> str | None:
     return found
 
 
-def test_a_loop_in_python_fails_alone_and_its_worker_stays(client: Client) -> None:
-    results = batch(client, "spin")
-    assert [each["local_id"] for each in results["success"]] == ["before spin"]
+def test_a_loop_in_python_fails_alone_and_its_worker_stays(batch: Callable[[str], Any]) -> None:
+    results = batch("spin")
+    assert [each["index"] for each in results["success"]] == [0]
     assert [(each["code"], each["retryable"]) for each in results["errors"]] == [("handler_failed", True)]
-    assert batch(client, "no")["errors"] == []
+    assert batch("no")["errors"] == []
 
 
-@pytest.mark.parametrize("way", ["sleep", "count"])
-def test_what_cannot_be_interrupted_ends_with_its_worker_and_nothing_is_applied(client: Client, way: str) -> None:
-    """`sleep` lets the watchdog run, `count` does not, and is left to gunicorn."""
-    batch(client, "no")
+@pytest.mark.parametrize("way", ["sleep", "lock"])
+def test_what_cannot_be_interrupted_ends_with_its_worker_and_nothing_is_applied(
+    client: Client, batch: Callable[[str], Any], way: str
+) -> None:
+    """`sleep` lets the watchdog run, `lock` does not, and is left to gunicorn."""
+    batch("no")
     with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
-        batch(client, way)
+        batch(way)
     client.wait()
     assert location(client) == "no", "the batch was rolled back"
-    assert batch(client, "no")["success"][0]["replayed"] is True
-    assert client.sync(("form_fill", "again", {"id": 1, "changes": {"Location_row_1": "again"}}))["success"]
+    assert batch("no")["success"][0]["replayed"] is True
+    assert client.sync(("form_fill", f"after {way}", {"id": 1, "changes": {"Location_row_1": "again"}}))["success"]
 
 
 @pytest.mark.database("sqlite")
@@ -118,7 +149,7 @@ def test_an_item_that_ends_workers_is_not_tried_a_third_time(client: Client) -> 
             ("form_fill", f"before {way}", {"id": 1, "changes": {"Location_row_1": way}}),
             ("stuck", f"harmless {way}", {"id": 1, "way": "no"}),
             ("stuck", way, {"id": 1, "way": way}),
-            ("form_fill", f"after {way}", {"id": 1, "changes": {"Remarks": way}}),
+            ("form_fill", f"behind {way}", {"id": 1, "changes": {"Remarks": way}}),
         ]
         for _ in range(2):
             with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):

@@ -90,8 +90,8 @@ def test_an_installed_wheel_migrates_serves_syncs_and_is_backed_up_far_from_its_
     # A directory of this name must not be taken for the package.
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong one')")
-    assert "fieldpost: at migration 0007" in installed.run("db", "upgrade")
-    assert "0007 (head)" in installed.run("db", "current")
+    assert "fieldpost: at migration 0010" in installed.run("db", "upgrade")
+    assert "0010 (head)" in installed.run("db", "current")
     installed.run("demo")
     with installed.serving() as address:
         body = {"email": ADMIN, "password": demo_password(tmp_path / "data", ADMIN)}

@@ -30,6 +30,8 @@ class Form(HTMLParser):
         super().__init__()
         self.fields: dict[str, str] = {}
         self._action, self._is_inside = action, False
+        #: The choice, or the field of several lines, that is being read.
+        self._choice = self._lines = ""
         self.is_there = False
         self.feed(page)
 
@@ -39,8 +41,26 @@ class Form(HTMLParser):
         if tag == "form":
             self._is_inside = values.get("action") == self._action
             self.is_there = self.is_there or self._is_inside
+        elif self._is_inside and tag == "option":
+            if self._choice not in self.fields or "selected" in values:
+                self.fields[self._choice] = values.get("value") or ""
         elif self._is_inside and values.get("name"):
-            self.fields[str(values["name"])] = values.get("value") or ""
+            name = str(values["name"])
+            if tag == "select":
+                self._choice = name
+            else:
+                self.fields[name] = values.get("value") or ""
+            self._lines = name if tag == "textarea" else ""
+
+    def handle_data(self, data: str) -> None:
+        """Note the text of a field of several lines, without the line break that browsers leave out."""
+        if self._lines:
+            self.fields[self._lines] += data.removeprefix("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note where such a field ends."""
+        if tag == "textarea":
+            self._lines = ""
 
 
 class Browser:

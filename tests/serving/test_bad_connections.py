@@ -36,6 +36,7 @@ SETTINGS = {
     "FIELDPOST_SILENCE_SECONDS": "2",
     "FIELDPOST_SECRET_KEY": SECRET_KEY,
     "FIELDPOST_MAX_BATCH_BYTES": "1048576",
+    "FIELDPOST_MAX_HELD_BYTES": "10485760",
     # The least that a server has: two workers of four threads.
     "WEB_CONCURRENCY": "2",
 }
@@ -169,6 +170,40 @@ def test_many_bad_connections_keep_nobody_from_working(server: Server, kind: Cal
             assert time.monotonic() - started < 3
             if kind is half_body:
                 trickle(opened)
+
+
+def large_body(server: Server) -> bytes:
+    return server.head("POST /api/v1/sync", **{"Content-Length": "1000000"}) + b" " * 900_000
+
+
+def test_slow_bodies_beyond_what_a_worker_may_hold_are_sent_again_later(server: Server) -> None:
+    # Eleven of them have room in each of the two workers.
+    with bad_connections(server, large_body, 40) as opened:
+        assert server.sync()["success"]
+        time.sleep(0.7)
+        trickle(opened)
+        ends = [end_of(connection) for connection in opened]
+    crowded_out = [end for end in ends if '"code":"try_again"' in end]
+    assert len(crowded_out) >= 40 - 22
+    assert all('"retryable":true' in end for end in crowded_out)
+    assert all('"code":"too_slow"' in end for end in ends if end not in crowded_out)
+
+
+def test_answers_that_nobody_reads_are_held_for_some_alone(server: Server) -> None:
+    with bad_connections(server, a_photo_unread, 5) as opened:
+        time.sleep(0.7)
+        lengths = [length_of(connection) for connection in opened]
+    assert sum(length > 8_000_000 for length in lengths) <= 2, "each worker has room for one"
+    assert server.sync()["success"]
+
+
+def length_of(connection: socket.socket) -> int:
+    """The bytes that still come."""
+    length = 0
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(1_000_000):
+            length += len(piece)
+    return length
 
 
 def end_of(connection: socket.socket) -> str:

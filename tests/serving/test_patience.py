@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.serving.held import Held
 from app.serving.patience import PIECE, Pace, Patience, PatientSocket, Permits, new_permits
 
 #: 0.4 seconds of silence, and 800 bytes in twice that time.
@@ -24,10 +25,15 @@ def permits() -> Permits:
 
 
 @pytest.fixture
-def ends(permits: Permits) -> Iterator[tuple[PatientSocket, socket.socket]]:
+def held() -> Held:
+    return Held(1_000_000)
+
+
+@pytest.fixture
+def ends(permits: Permits, held: Held) -> Iterator[tuple[PatientSocket, socket.socket]]:
     """The server's end of a connection, and the client's."""
     plain, client = socket.socketpair()
-    server = PatientSocket(plain, PATIENCE, permits)
+    server = PatientSocket(plain, PATIENCE, permits, held)
     with server, client:
         yield server, client
 
@@ -240,3 +246,60 @@ def test_gunicorns_main_thread_does_not_wait_once_more(server: PatientSocket, cl
     client.shutdown(socket.SHUT_WR)
     server.linger()
     assert seconds_of(lambda: server.recv(4096)) < 0.3
+
+
+# The memory that slow clients hold
+
+
+def test_those_that_have_been_slow_for_longest_go_first() -> None:
+    held = Held(100)
+    for client in "abc":
+        held.note(client, 30)
+    held.note("a", 40)
+    assert not any(map(held.has_to_go, "abc"))
+    held.note("d", 50)
+    assert [*map(held.has_to_go, "abcd")] == [True, True, False, False]
+    held.note("a", 40)
+    assert not held.has_to_go("c"), "one that has to go is not counted again"
+    for client in "abcd":
+        held.forget(client)
+    held.note("a", 1000)
+    assert not held.has_to_go("a"), "nobody else needs room"
+
+
+def test_a_body_whose_memory_others_need_ends_and_its_answer_is_sent(
+    server: PatientSocket, client: socket.socket, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.patience.LOOK_SECONDS", 0.02)
+    with at_work(server):
+        client.sendall(bytes(100_000))
+        while server._received < 100_000:
+            server.recv(PIECE)
+        threading.Timer(0.05, held.note, ("another", 950_000)).start()
+        assert seconds_of(lambda: server.recv(PIECE)) < 0.3, "long before it is too slow"
+        assert (server.is_crowded_out, server.is_too_slow) == (True, True)
+        server.sendall(b"503")
+    assert client.recv(10) == b"503"
+    held.note("a third", 50_000)
+    assert not held.has_to_go("another"), "what it held is free"
+
+
+def test_an_answer_whose_memory_others_need_breaks_off(
+    server: PatientSocket, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.patience.LOOK_SECONDS", 0.02)
+    threading.Timer(0.05, held.note, ("another", 950_000)).start()
+    with at_work(server), pytest.raises(ConnectionResetError):
+        server.sendall(bytes(900_000))
+    held.note("a third", 50_000)
+    assert not held.has_to_go("another")
+
+
+def test_small_bodies_are_not_counted(server: PatientSocket, client: socket.socket, held: Held) -> None:
+    with at_work(server):
+        client.sendall(bytes(60_000))
+        while server._received < 60_000:
+            server.recv(PIECE)
+        held.note("another", 1_000_000)
+        threading.Timer(0.05, client.sendall, (b"the rest",)).start()
+        assert server.recv(PIECE) == b"the rest"

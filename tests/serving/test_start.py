@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -35,13 +36,33 @@ def gunicorn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize(("settings", "sentence"), BROKEN)
-def test_flask_says_what_is_wrong_and_stops(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
+def test_flask_says_what_is_wrong_and_stops(tmp_path: Path) -> None:
+    settings, sentence = BROKEN[0]
     result = flask(environment_of(tmp_path, **settings), "users", "list")
     assert result.returncode == CANNOT_LOAD
     assert result.stderr.startswith("Fieldpost cannot start. ")
     assert sentence in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("settings", "sentence"), BROKEN)
+def test_a_process_that_cannot_start_says_why_and_ends(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    settings: dict[str, str],
+    sentence: str,
+) -> None:
+    """`wsgi.py` as `flask` and gunicorn load it, in this process: most of a start of theirs is spent on loading."""
+    for name, value in environment_of(tmp_path, **settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "wsgi.py"))
+    assert ended.value.code == CANNOT_LOAD
+    printed = capfd.readouterr()
+    assert printed.err.startswith("Fieldpost cannot start. ")
+    assert sentence in printed.err
+    assert "Traceback" not in printed.out + printed.err
 
 
 def test_gunicorn_says_what_is_wrong_and_stops(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.serving.held import Held
 from app.serving.patience import Patience, PatientSocket, new_permits
 from app.serving.worker import MOST_PAUSES, PAUSE, STAY, BalancedWorker, can_be_read
 
@@ -28,7 +29,7 @@ def worker() -> Any:
 def ends() -> Iterator[tuple[PatientSocket, socket.socket]]:
     """The server's end of a connection, and the client's."""
     plain, client = socket.socketpair()
-    server = PatientSocket(plain, Patience(head_seconds=0.1), new_permits(4))
+    server = PatientSocket(plain, Patience(head_seconds=0.1), new_permits(4), Held(1_000_000))
     with server, client:
         yield server, client
 

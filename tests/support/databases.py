@@ -124,29 +124,37 @@ class Reused:
 
     def __init__(self) -> None:
         self.name = _copied(migrated_template())
-        with self._connected() as connection:
-            self._definitions = connection.execute(DEFINITIONS).fetchone()
-            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-            rows = {table: _rows(connection, table) for (table,) in tables.fetchall()}
+        connection = self._connection = self._connect()
+        self._definitions = connection.execute(DEFINITIONS).fetchone()
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        rows = {table: _rows(connection, table) for (table,) in tables.fetchall()}
         #: Table -> its rows, of the tables that have some from the start.
         self._first_rows = {table: found for table, found in rows.items() if found}
         self._others = sorted(rows.keys() - self._first_rows.keys())
 
     def is_emptied(self) -> bool:
         """Empty it again; false if it cannot be used again, since a test has changed more than rows."""
-        with self._connected() as connection:
-            connection.execute(ALONE)
-            if connection.execute(DEFINITIONS).fetchone() != self._definitions:
-                return False
-            if used := self._used(connection):
-                connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
-            for table, first in self._first_rows.items():
-                if _rows(connection, table) != first:
-                    _refill(connection, table, first)
+        try:
+            self._connection.execute(ALONE)
+        except psycopg.OperationalError:
+            # A test has ended all connections.
+            self._connection = self._connect()
+            self._connection.execute(ALONE)
+        connection = self._connection
+        if connection.execute(DEFINITIONS).fetchone() != self._definitions:
+            return False
+        if used := self._used(connection):
+            connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
+        for table, first in self._first_rows.items():
+            if _rows(connection, table) != first:
+                _refill(connection, table, first)
         return True
 
-    def _connected(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(address(self.name), autocommit=True)
+    def _connect(self) -> psycopg.Connection[Any]:
+        """A connection that stays: each new one would read the catalogue anew, which takes longer than most tests."""
+        connection = psycopg.connect(address(self.name), autocommit=True)
+        atexit.register(connection.close)
+        return connection
 
     def _used(self, connection: psycopg.Connection[Any]) -> set[str]:
         """The tables that have rows, or had some: their sequence has moved."""

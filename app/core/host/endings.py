@@ -119,11 +119,6 @@ def keep_endings(directory: Path, process_id: int) -> list[str]:
     return marks
 
 
-def forget_endings(directory: Path) -> None:
-    """Let all items be tried again: the plugins may have been mended. Called by the master."""
-    _ended(directory).unlink(missing_ok=True)
-
-
 def _marks_of(directory: Path, process_id: int) -> Path:
     return directory / f"items-{process_id}"
 

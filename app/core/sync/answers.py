@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 from sqlalchemy import ColumnElement, inspect, select
-from sqlalchemy.orm import Session, subqueryload
+from sqlalchemy.orm import Session, selectinload, subqueryload
 
 from app.clock import to_wire
 from app.core.ledger.entries import Remembered
@@ -201,8 +201,9 @@ def load_shown(session: Session, answers: Iterable[Answer]) -> None:
     for row in {answer.row for answer in answers if answer.row is not None}:
         models.setdefault(type(row), []).append(row)
     for model, rows in models.items():
-        # `selectinload` would send one more for every 500 rows.
-        loads = [subqueryload(getattr(model, name)) for name in entity_of(model).loads]
+        # `selectinload` is made in a fraction of the time, but sends one more query for every 500 rows.
+        load = selectinload if len(rows) <= 500 else subqueryload
+        loads = [load(getattr(model, name)) for name in entity_of(model).loads]
         if loads:
             key: ColumnElement[Any] = inspect(model).primary_key[0]
             session.scalars(select(model).where(key.in_([row.id for row in rows])).options(*loads)).all()

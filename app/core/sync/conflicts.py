@@ -39,7 +39,8 @@ class Change(Transition, Protocol):
 def outdone(version: datetime, made_at: datetime | None, changes: Iterable[Change], own: Iterable[Step]) -> set[str]:
     """The fields that the client itself changed after `version`, and later by its own time than `made_at`.
 
-    A change that arrives late does not undo newer work of the same device (contract, section 3.1(3)).
+    A change that arrives late does not undo newer work of the same device (contract, section 3.1(3)). Work that
+    changed nothing when it arrived left no change, and holds nothing back.
     """
     if made_at is None:
         return set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,36 @@ from tests.support.hostile_pictures import HOSTILE
 
 SECONDS, MEGABYTES = 3, 300
 
-#: Reads a picture as an upload does, and makes its thumbnail if it is one. Prints what became of it, the processor
-#: time and the peak of memory. The peak is that of the program (VmHWM): the maximum that getrusage reports counts from
-#: before the program began, and so includes the tests that started it.
+#: For each path on a line: reads the picture as an upload does, and makes its thumbnail if it is one. Prints what
+#: became of it, the processor time and the peak of memory. Each picture has a process, which begins as a copy of one
+#: that has loaded the code. The peak is that of the copy (VmHWM), all that was loaded included.
 MEASURE = """
-import json, resource, sys, time
+import json, os, resource, sys, time
 from pathlib import Path
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import thumbnail, verify
-resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
-data = Path(sys.argv[1]).read_bytes()
-result = {"outcome": "taken", "seconds": []}
-for work in (lambda: verify(data, 50_000_000), lambda: thumbnail(data)):
-    began = time.process_time()
-    try:
-        work()
-    except (NotAnImageError, ImageTooLargeError) as error:
-        result |= {"outcome": type(error).__name__, "reason": str(error)}
-    result["seconds"].append(time.process_time() - began)
-status = Path("/proc/self/status").read_text()
-result["megabytes"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
-print(json.dumps(result))
+
+def measure(path):
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+    data = Path(path).read_bytes()
+    result = {"outcome": "taken", "seconds": []}
+    for work in (lambda: verify(data, 50_000_000), lambda: thumbnail(data)):
+        began = time.process_time()
+        try:
+            work()
+        except (NotAnImageError, ImageTooLargeError) as error:
+            result |= {"outcome": type(error).__name__, "reason": str(error)}
+        result["seconds"].append(time.process_time() - began)
+    status = Path("/proc/self/status").read_text()
+    result["megabytes"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(json.dumps(result), flush=True)
+
+for line in sys.stdin:
+    if not (process := os.fork()):
+        measure(line.rstrip())
+        os._exit(0)
+    if os.waitpid(process, 0)[1]:
+        sys.exit("The process for the picture has failed.")
 """
 
 #: The hostile pictures that are whole, and so are taken; the others are refused.
@@ -65,15 +75,26 @@ TAKEN = {
 }
 
 
-def measured(path: Path) -> Any:
-    run = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], cwd=Path.cwd(), check=True, capture_output=True, text=True
-    )
-    return json.loads(run.stdout)
+@pytest.fixture(scope="module")
+def measured() -> Iterator[Callable[[Path], Any]]:
+    """Measures the picture at a path."""
+    command = [sys.executable, "-c", MEASURE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        given, answers = process.stdin, process.stdout
+
+        def measure(path: Path) -> Any:
+            print(path, file=given, flush=True)
+            return json.loads(answers.readline())
+
+        yield measure
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_picture_takes_little_time_and_memory(tmp_path: Path, name: str) -> None:
+def test_a_hostile_picture_takes_little_time_and_memory(
+    measured: Callable[[Path], Any], tmp_path: Path, name: str
+) -> None:
     path = tmp_path / "picture"
     path.write_bytes(HOSTILE[name]())
     assert path.stat().st_size <= 10 * 2**20

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.core.host import endings
-from app.core.host.endings import SIZE, THREADS, Marks, Slot, forget_endings, keep_endings
+from app.core.host.endings import SIZE, THREADS, Marks, Slot, keep_endings
 
 
 def slot_of(marks: Marks) -> Slot:
@@ -42,15 +42,12 @@ def test_what_is_over_is_nobodys_fault(tmp_path: Path, marks: Marks) -> None:
     assert marks.endings() == {}
 
 
-def test_each_ending_counts_until_the_server_forgets_them(tmp_path: Path) -> None:
+def test_each_ending_counts(tmp_path: Path) -> None:
     for _ in range(2):
         slot_of(Marks(tmp_path)).put("1 aa")
         keep_endings(tmp_path, os.getpid())
     marks = Marks(tmp_path)
     assert marks.endings()["1 aa"] == 2
-    forget_endings(tmp_path)
-    assert marks.endings() == {}
-    forget_endings(tmp_path)
 
 
 def test_each_thread_has_a_slot_as_far_as_there_are_any(tmp_path: Path, marks: Marks) -> None:

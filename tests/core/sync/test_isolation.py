@@ -168,30 +168,38 @@ def item(form_fill: FormFill, name: str, **more: Any) -> dict[str, Any]:
     return {"type": "careless", "local_id": name, "data": {"id": form_fill.id, "name": name, "n": 1, **more}}
 
 
+#: Deeds that a whole batch of 100 is tried with: an exception in Python, in the database, and a finding of ours.
+#: The others differ in the deed alone, and a batch of 20 has all that they could meet.
+WITH_100 = [DEEDS[name] for name in ("raises", "breaks a foreign key", "flushes")]
+
+
 @pytest.mark.usefixtures("careless")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_one_guilty_item_of_100_fails_alone(
-    world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill, when: str
+def test_one_guilty_item_of_many_fails_alone(
+    world: World, device: FlaskClient, inspection: Inspection, form_fill: FormFill, deed: Deed, when: str
 ) -> None:
+    count = 100 if deed in WITH_100 else 20
+    half = count // 2
+    others = [*range(half), *range(half + 1, count)]
     other_fill = world.form_fill(inspection)
     users = len(world.all(User))
-    items = [item((form_fill, other_fill)[number % 2], f"n{number}") for number in range(100)]
+    items = [item((form_fill, other_fill)[number % 2], f"n{number}") for number in range(count)]
     # Both rows are used again after the guilty one has touched its own.
-    items[50]["data"]["guilty"] = when
+    items[half]["data"]["guilty"] = when
     results = push(device, *items)
     (entry,) = results["errors"]
-    assert (entry["index"], entry["code"], entry["error"]) == (50, "handler_failed", "Internal error")
+    assert (entry["index"], entry["code"], entry["error"]) == (half, "handler_failed", "Internal error")
     assert entry["retryable"] is True
-    assert [each["index"] for each in results["success"]] == [*range(50), *range(51, 100)]
-    assert stored(world, form_fill) == {"a": 0, "b": 0, **{f"n{each}": 1 for each in range(0, 100, 2) if each != 50}}
-    assert stored(world, other_fill) == {f"n{each}": 1 for each in range(1, 100, 2)}
+    assert [each["index"] for each in results["success"]] == others
+    assert stored(world, form_fill) == {"a": 0, "b": 0, **{f"n{each}": 1 for each in others if each % 2 == 0}}
+    assert stored(world, other_fill) == {f"n{each}": 1 for each in range(1, count, 2)}
     assert len(world.all(User)) == users
     assert world.get(Inspection, inspection.id).notes is None
     assert len(world.all(FormFill)) == 2
     heads = [each for each in world.all(LedgerOperation) if each.door == "sync"]
-    assert [each.position for each in heads] == [*range(50), *range(51, 100)]
+    assert [each.position for each in heads] == others
     entries = [each for each in world.all(LedgerEntry) if each.unit_id == heads[0].unit_id]
-    assert [each.position for each in entries] == [*range(50), *range(51, 100)]
+    assert [each.position for each in entries] == others
 
 
 @pytest.mark.usefixtures("careless")

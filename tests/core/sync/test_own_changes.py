@@ -201,6 +201,18 @@ def test_otherwise_arrival_decides(
     assert stored(world, form_fill)["a"] == 2
 
 
+def test_what_changed_nothing_when_it_arrived_holds_nothing_back(
+    world: World, phone: FlaskClient, form_fill: FormFill, held: str
+) -> None:
+    edited, undone = made(edit(form_fill, held, a=1), 10), made(edit(form_fill, held, a=0), 15)
+    push(phone, undone)
+    push(phone, edited)
+    assert stored(world, form_fill)["a"] == 1
+    # The app makes no new change of it, and a later one wins as usual.
+    push(phone, made(edit(form_fill, held, a=0), 20))
+    assert stored(world, form_fill)["a"] == 0
+
+
 def test_a_change_on_the_newer_version_is_not_late_whatever_the_devices_clock_said(
     world: World, phone: FlaskClient, form_fill: FormFill, held: str
 ) -> None:

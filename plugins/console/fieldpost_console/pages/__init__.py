@@ -1,10 +1,44 @@
 """The pages of the console, a module a subject, and their menu."""
 
+from app import policies
 from app.plugin_api import MenuEntry
-from fieldpost_console.pages import assigning, ending, inspections, new_inspection
+from fieldpost_console.pages import (
+    assigning,
+    correction,
+    devices,
+    ending,
+    inspection,
+    inspections,
+    new_inspection,
+    pictures,
+    plugins,
+    today,
+    users,
+)
 from fieldpost_console.pages.blueprint import blueprint
 
-__all__ = ["MENU", "assigning", "blueprint", "ending", "inspections", "new_inspection"]
+__all__ = [
+    "MENU",
+    "assigning",
+    "blueprint",
+    "correction",
+    "devices",
+    "ending",
+    "inspection",
+    "inspections",
+    "new_inspection",
+    "pictures",
+    "plugins",
+    "today",
+    "users",
+]
 
 #: In the order of the menu. Labels are translated where they are shown.
-MENU = (MenuEntry(label="Inspections", endpoint="console.inspections"),)
+MENU = (
+    MenuEntry(label="Today", endpoint="console.today"),
+    MenuEntry(label="Inspections", endpoint="console.inspections"),
+    MenuEntry(label="Devices", endpoint="console.devices"),
+    MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
+    MenuEntry(label="Users", endpoint="console.users", who=policies.is_admin),
+    MenuEntry(label="Plugins", endpoint="console.plugins", who=policies.is_admin),
+)

@@ -1,0 +1,312 @@
+"""*Correct*: a form made of a row's labels, whose changes go through the pipeline of devices.
+
+The form carries the version that was seen and the values of that version. Only values that the person has changed are
+sent. If somebody else was faster, the page comes again with both values, and keeps what was typed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flask import Response, flash, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.administration import (
+    Applied,
+    Conflict,
+    Form,
+    Refused,
+    RowName,
+    ShownRow,
+    ShownValue,
+    apply_in_office,
+    changes_of,
+    form_of,
+    may_correct,
+    rows_named,
+    show_row,
+    words,
+)
+from app.errors import ForbiddenError, NotFoundError
+from app.models import Inspection, db
+from app.pages import gettext as _
+from app.pages import ngettext, render
+from app.plugin_api import Label
+from app.web import signed_in_user
+from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.inspection import ONE, visible_inspection
+
+#: A number as people type it.
+NUMBER = re.compile(r"[+-]?(\d+)?([.,]\d+)?", re.ASCII)
+
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+#: A text of more characters, or of several lines, gets a field of several lines.
+LONGEST_LINE = 80
+
+#: Kinds of values that are not typed.
+PICTURES = ("photo", "signature")
+
+#: Prefixes of the form's fields: what was typed, and the value of the version that was seen, as JSON.
+TYPED, SEEN = "value.", "seen."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A field of the form."""
+
+    label: Label
+    #: The value of the version that the form stands on.
+    seen: Any
+    #: What the field holds: the value as text, or what the person has typed.
+    typed: str
+    faults: list[str]
+    #: The value before, and the present one, where somebody else has changed the field, too.
+    before: str | None = None
+    present: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the form."""
+        return TYPED + self.label.name
+
+    @property
+    def seen_json(self) -> str:
+        """The value of the version seen, for the form's own memory."""
+        return json.dumps(self.seen)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it needs several lines."""
+        return self.label.kind == "text" and (len(self.typed) > LONGEST_LINE or "\n" in self.typed)
+
+    @property
+    def is_day(self) -> bool:
+        """Whether a calendar can be offered: a browser's takes nothing but days."""
+        return self.label.kind == "date" and (not self.typed or DAY.fullmatch(self.typed) is not None)
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The options of a choice; a value that is none of them stands last."""
+        options = [("", "–"), *((json.dumps(value), text) for value, text in self.label.options)]
+        is_known = any(value == self.typed for value, _text in options)
+        return options if is_known else [*options, (self.typed, _choice_text(self.typed))]
+
+
+class Target(NamedTuple):
+    """The row that is corrected."""
+
+    root: Inspection
+    name: RowName
+    shown: ShownRow
+    form: Form
+
+
+@blueprint.get(f"{ONE}/rows/<entity>/<key>/correct")
+def correct(inspection_id: int, entity: str, key: str) -> Response:
+    """The form with the row's present values."""
+    target = _target(inspection_id, entity, key)
+    fields = [_field(value, {}) for value in _editable(target)]
+    return _page(target, fields, target.shown.version)
+
+
+@blueprint.post(f"{ONE}/rows/<entity>/<key>/correct")
+def send_correction(inspection_id: int, entity: str, key: str) -> BaseResponse:
+    """Apply the values that differ from those seen."""
+    target = _target(inspection_id, entity, key)
+    changes, faults = _read_changes(target)
+    version = request.form.get("version", "")
+    if faults:
+        return _page(target, _as_typed(target, faults), version, 422, faults=faults)
+    if not changes:
+        flash(_("Nothing was changed."))
+        return _back(target)
+    payload = target.form.payload(target.shown.row.id, version, changes)
+    answer = apply_in_office(signed_in_user(), target.form.handler.type, payload)
+    if isinstance(answer, Applied):
+        flash(ngettext("%(num)s value was corrected.", "%(num)s values were corrected.", len(changes)))
+        return _back(target)
+    # The unit of work has left the session; the page shows the row as it is now.
+    target = _target(inspection_id, entity, key)
+    if isinstance(answer, Conflict):
+        return _stale_page(target, answer, changes)
+    return _refused_page(target, answer, version)
+
+
+def _target(inspection_id: int, entity: str, key: str) -> Target:
+    """The row in the address. Raises `NotFoundError`, or `ForbiddenError` unless the user may correct it."""
+    root = visible_inspection(inspection_id)
+    name = RowName(entity[:64], key[:36])
+    try:
+        row = rows_named(db.session(), root, [name])[name]
+    except (KeyError, ValueError):
+        raise NotFoundError("There is no such row that you may see") from None
+    form = form_of(type(row))
+    if form is None or not may_correct(signed_in_user(), form, row):
+        raise ForbiddenError("You may not correct this", "Ask an administrator, or the owner of the inspection.")
+    return Target(root, name, show_row(row), form)
+
+
+def _editable(target: Target) -> list[ShownValue]:
+    """The values that people can type and that the type takes. Lists and objects have no field here."""
+    return [
+        value
+        for value in target.shown.values
+        if value.label.kind not in PICTURES
+        and target.form.takes(value.label.name)
+        and not isinstance(value.value, list | dict)
+    ]
+
+
+def _field(value: ShownValue, faults: Mapping[str, list[str]], **more: Any) -> Field:
+    name = value.label.name
+    given = {"label": value.label, "seen": value.value, "typed": _as_text(value.value, value.label)}
+    return Field(**{**given, "faults": faults.get(name, []), **more})
+
+
+def _as_text(value: object, label: Label) -> str:
+    """A value as its field of the form holds it."""
+    if label.kind == "choice":
+        return "" if value is None else json.dumps(value)
+    if value is None:
+        return ""
+    return value.replace("\r\n", "\n") if isinstance(value, str) else words(value)
+
+
+def _choice_text(typed: str) -> str:
+    try:
+        return words(json.loads(typed))
+    except ValueError:
+        return typed
+
+
+def _read_changes(target: Target) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The values that differ from those seen, and the faults of those that are none."""
+    changes: dict[str, Any] = {}
+    faults: dict[str, list[str]] = {}
+    for value in _editable(target):
+        name = value.label.name
+        typed, seen = _typed(name), _seen(value)
+        if typed is None or typed == _as_text(seen, value.label):
+            continue
+        try:
+            changes[name] = _read(typed, seen, value.label)
+        except ValueError as error:
+            faults[name] = [str(error)]
+    return changes, faults
+
+
+def _typed(name: str) -> str | None:
+    """What was typed. Browsers send line breaks as CR LF."""
+    text = request.form.get(TYPED + name)
+    return None if text is None else text.replace("\r\n", "\n")
+
+
+def _seen(value: ShownValue) -> Any:
+    """The value of the version that the form stands on."""
+    try:
+        return json.loads(request.form[SEEN + value.label.name])
+    except (KeyError, ValueError):
+        return value.value
+
+
+def _read(typed: str, seen: object, label: Label) -> Any:
+    """The value that was typed. Raises `ValueError` with a sentence."""
+    if label.kind == "choice":
+        known = {json.dumps(option): option for option, _text in label.options}
+        if typed and typed not in known:
+            raise ValueError(_("Choose one of the options."))
+        return known[typed] if typed else None
+    if not typed.strip():
+        return "" if isinstance(seen, str) and label.kind == "text" else None
+    is_number = label.kind == "number" or (isinstance(seen, int | float) and not isinstance(seen, bool))
+    return _read_number(typed.strip()) if is_number else typed
+
+
+def _read_number(text: str) -> int | float:
+    match = NUMBER.fullmatch(text)
+    if match is None or not any(match.groups()):
+        raise ValueError(_("This is not a number."))
+    return float(text.replace(",", ".")) if match[2] else int(text[:40])
+
+
+def _as_typed(target: Target, faults: Mapping[str, list[str]]) -> list[Field]:
+    """The fields with what was typed, on the version that was seen."""
+    return [_field(value, faults, seen=_seen(value), typed=_kept(value)) for value in _editable(target)]
+
+
+def _kept(value: ShownValue) -> str:
+    typed = _typed(value.label.name)
+    return _as_text(value.value, value.label) if typed is None else typed
+
+
+def _refused_page(target: Target, answer: Refused, version: str) -> Response:
+    """The form with what was typed, and the reasons of the refusal at the fields that they name."""
+    if answer.code == "forbidden":
+        raise ForbiddenError(answer.error, answer.message)
+    names = {value.label.name for value in _editable(target)}
+    faults: dict[str, list[str]] = {}
+    for name, messages in _flat(answer.details):
+        faults.setdefault(name if name in names else "", []).extend(messages)
+    if not faults:
+        faults[""] = [f"{answer.error}. {answer.message}"]
+    return _page(target, _as_typed(target, faults), version, 422, faults=faults)
+
+
+def _flat(details: Any, name: str = "") -> list[tuple[str, list[str]]]:
+    """Field -> messages, however deep the schema names the field."""
+    if isinstance(details, Mapping):
+        return [pair for key, inner in details.items() for pair in _flat(inner, str(key))]
+    return [(name, [str(message) for message in (details if isinstance(details, list) else [details])])]
+
+
+def _stale_page(target: Target, answer: Conflict, changes: Mapping[str, Any]) -> Response:
+    """The form on the present version: what was typed is kept, with both values beside it where both have changed."""
+    fields = []
+    for value in _editable(target):
+        name, seen = value.label.name, _seen(value)
+        if name not in changes:
+            fields.append(_field(value, {}))
+            continue
+        beside = {}
+        if _as_text(seen, value.label) != _as_text(value.value, value.label):
+            beside = {
+                "before": words(seen, value.label) if seen is not None else "–",
+                "present": words(value.value, value.label) if value.value is not None else "–",
+            }
+        fields.append(_field(value, {}, typed=_kept(value), **beside))
+    newest = changes_of(db.session(), target.root.id, target.name, most=1).changes
+    return _page(target, fields, answer.version, 409, is_stale=True, newest=newest[0] if newest else None)
+
+
+def _page(target: Target, fields: list[Field], version: str, status: int = 200, **values: Any) -> Response:
+    sections: list[tuple[str, list[Field]]] = []
+    for field in fields:
+        if not sections or sections[-1][0] != field.label.section:
+            sections.append((field.label.section, []))
+        sections[-1][1].append(field)
+    common: dict[str, Any] = {"faults": {}, "newest": None, "is_stale": False}
+    return render(
+        "console/correction.html",
+        status,
+        inspection=target.root,
+        shown=target.shown,
+        name=target.name,
+        sections=sections,
+        version=version,
+        # `_` of templates takes what it is given for markup of ours; labels are anybody's text.
+        say=_,
+        # A field's name may be any text, and an id in a page has no spaces.
+        ids={field.label.name: f"field-{place}" for place, field in enumerate(fields)},
+        labels={field.label.name: field.label.label for field in fields},
+        **{**common, **values},
+    )
+
+
+def _back(target: Target) -> BaseResponse:
+    anchor = f"row-{target.name.entity}-{target.name.entity_id}"
+    return redirect(url_for("console.inspection", inspection_id=target.root.id, _anchor=anchor), 303)
