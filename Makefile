@@ -14,7 +14,7 @@ SITE := build/site
 MERMAID := mermaid@12.3.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints clean
+.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints pictures clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -67,6 +67,9 @@ constraints:  ## Pin today's releases in constraints.txt, as a fresh environment
 	@{ echo "# Releases that the suite has passed with, for Python 3.11 and newer. Made by: make constraints"; \
 		build/constraints/bin/pip freeze --all --exclude pip --exclude fieldpost; } > constraints.txt
 	@rm -r build/constraints
+
+pictures: .venv/installed-dev  ## Draw every page to build/pictures, and the one that the README shows.
+	$(BIN)/python -m tests.browser.pictures
 
 clean:  ## Remove the environment and what was built.
 	rm -rf .venv build

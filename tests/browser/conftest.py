@@ -16,7 +16,7 @@ from tests.support.databases import sqlite_file
 from tests.support.npm import NotFetchedError
 
 #: Milliseconds in which a page must come. A machine that runs many tests at once may take long.
-PATIENCE = 15_000
+PATIENCE = 10_000
 
 Open = Callable[..., Page]
 

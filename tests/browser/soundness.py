@@ -14,6 +14,9 @@ AXE = "axe-core@4.14.1"
 #: The rules of axe that hold: those of WCAG 2.2 up to AA, and what its authors think good beyond it.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
+#: The rule of axe about colours.
+COLOURS = ["color-contrast"]
+
 #: A phone's width, at which WCAG 1.4.10 forbids to scroll sideways, and a desk's; each with its height.
 PHONE, DESK = (320, 640), (1440, 900)
 
@@ -31,14 +34,18 @@ def page_is_sound(page: Page) -> None:
     usual = page.viewport_size
     for width, height in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": height})
-        assert _overflow(page) == [], f"{page.url} scrolls sideways at {width} px"
+        wide = _overflow(page)
+        assert wide == [], f"{page.url} scrolls sideways at {width} px: {wide}"
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
-            assert _findings(page) == [], f"{page.url}, {scheme}, at {width} px"
+            # Nothing but colours depends on the scheme.
+            findings = _findings(page, RULES if scheme == "light" else COLOURS)
+            assert findings == [], f"{page.url}, {scheme}, at {width} px: {findings}"
     page.emulate_media(color_scheme="null")
     if usual is not None:
         page.set_viewport_size(usual)
-    assert complaints(page) == []
+    found = complaints(page)
+    assert found == [], f"the browser complains: {found}"
 
 
 def complaints(page: Page) -> list[str]:
@@ -52,7 +59,7 @@ def complaints(page: Page) -> list[str]:
     return messages + [str(error) for error in page.page_errors()]
 
 
-def _findings(page: Page) -> list[str]:
+def _findings(page: Page, rules: list[str]) -> list[str]:
     """What axe finds, with the places."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(_axe())
@@ -60,7 +67,7 @@ def _findings(page: Page) -> list[str]:
         """async rules => (await axe.run({
             runOnly: rules, resultTypes: ["violations"], preload: false, elementRef: false,
         })).violations""",
-        RULES,
+        rules,
     )
     return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]]
 

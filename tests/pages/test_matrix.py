@@ -126,7 +126,7 @@ def test_only_those_concerned_see_the_work_and_only_administrators_see_people(ap
     for role, text in seen.items():
         others = {user.email for user in people} - {getattr(people, role).email}
         assert role == "admin" or not any(email in text for email in others), role
-    if any(address.rule == "/inspections" for address in pages(app)):
+    if any(address.rule == "/console/inspections" for address in pages(app)):
         assert all(SECRET in seen[role] for role in ("admin", "owner", "technician"))
 
 
