@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Select, String, cast, func, inspect, literal, select, union_all
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    String,
+    cast,
+    func,
+    inspect,
+    literal,
+    select,
+    union_all,
+)
 from sqlalchemy import Text as SQLText
 from sqlalchemy.orm import Session
 
@@ -25,15 +39,24 @@ def sizes_of(
 ) -> dict[tuple[str, str], int]:
     """(entity, id) -> about how many bytes the row has as JSON; in one statement. Rows that are gone are left out."""
     database = database_of(session)
-    keys = {_parameter_of(model): ids for model, ids in named.items() if ids}
-    queries = [_sizes(database, model, ids, has_structures) for model, ids in named.items() if ids]
-    if not queries:
+    keys = {model: ids for model, ids in named.items() if ids}
+    if not keys:
         return {}
-    parameters = {name: database.parameter_of(ids) for name, ids in keys.items()}
-    return {(entity, key): int(size) for entity, key, size in session.execute(union_all(*queries), parameters)}
+    sets = tuple((model, ValueSet.of(_parameter_of(model), ids)) for model, ids in keys.items())
+    parameters = {_parameter_of(model): database.parameter_of(ids) for model, ids in keys.items()}
+    sizes = session.execute(_statement(database, sets, has_structures), parameters)
+    return {(entity, key): int(size) for entity, key, size in sizes}
 
 
-def _sizes(database: Database, model: Model, keys: Collection[Key], has_structures: bool) -> Select[str, str, int]:
+# To build it anew takes longer than the database takes to answer it; most pages ask for form fills alone.
+@lru_cache
+def _statement(
+    database: Database, sets: tuple[tuple[Model, ValueSet], ...], has_structures: bool
+) -> CompoundSelect[Any]:
+    return union_all(*(_sizes(database, model, keys, has_structures) for model, keys in sets))
+
+
+def _sizes(database: Database, model: Model, keys: ValueSet, has_structures: bool) -> Select[str, str, int]:
     parts: list[ColumnElement[int]] = [
         func.coalesce(database.byte_length(column), 0) for column in _large_columns(model)
     ]
@@ -42,8 +65,7 @@ def _sizes(database: Database, model: Model, keys: Collection[Key], has_structur
         parts.append(structure.where(FormTemplate.id == FormFill.form_template_id).scalar_subquery())
     size = sum(parts, literal(ROW_BYTES))
     key = inspect(model).primary_key[0]
-    among = database.among(key, ValueSet.of(_parameter_of(model), keys))
-    return select(literal(entity_of(model).name), cast(key, String), size).where(among)
+    return select(literal(entity_of(model).name), cast(key, String), size).where(database.among(key, keys))
 
 
 def _parameter_of(model: Model) -> str:
