@@ -148,7 +148,8 @@ def test_an_item_that_ends_workers_is_not_tried_a_third_time(client: Client) -> 
         items: list[tuple[str, str, dict[str, Any]]] = [
             ("form_fill", f"before {way}", {"id": 1, "changes": {"Location_row_1": way}}),
             ("stuck", f"harmless {way}", {"id": 1, "way": "no"}),
-            ("stuck", way, {"id": 1, "way": way}),
+            # Of another row than in the tests before, one of which has ended a worker with the same.
+            ("stuck", way, {"id": 2, "way": way}),
             ("form_fill", f"behind {way}", {"id": 1, "changes": {"Remarks": way}}),
         ]
         for _ in range(2):
