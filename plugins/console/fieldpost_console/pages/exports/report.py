@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from xml.sax.saxutils import escape
 
 from flask import send_file
+from markupsafe import escape
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -174,7 +174,7 @@ def _table(lines: list[tuple[str, str]]) -> Table:
 
 
 def _text(text: str, style: ParagraphStyle) -> Paragraph:
-    return Paragraph(escape(text).replace("\n", "<br/>"), style)
+    return Paragraph(str(escape(text)).replace("\n", "<br/>"), style)
 
 
 @cache
