@@ -27,8 +27,8 @@ from app.clock import now
 from app.errors import NotFoundError
 from app.models import Attachment, Inspection, db
 from app.pages import gettext
-from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.inspection import ONE, people_of, visible_inspection
+from fieldpost_console.pages.blueprint import ONE, blueprint
+from fieldpost_console.pages.inspection import people_of, visible_inspection
 
 FONT = "Roboto"
 
