@@ -75,7 +75,8 @@ def test_a_text_that_spells_the_sign_of_nul_is_kept(
 ) -> None:
     push(device, edit(form_fill, stale, a="\\u0000"))
     seen = row_of(world).seen
-    assert seen is not None and seen["mine"] == {"a": "\\u0000"}
+    assert seen is not None
+    assert seen["mine"] == {"a": "\\u0000"}
 
 
 def test_a_conflict_is_kept_with_what_both_sides_have(
