@@ -38,7 +38,8 @@ MOST_PICTURES = 100
 #: Characters of an answer in a report.
 LONGEST_ANSWER = 5_000
 
-WIDTH = A4[0] - 36 * mm
+#: Of a line: the page without its margins, and without the padding around everything on it.
+WIDTH = A4[0] - 36 * mm - 12
 
 BODY = ParagraphStyle("body", fontName=FONT, fontSize=9.5, leading=13, splitLongWords=1)
 MUTED = ParagraphStyle("muted", BODY, textColor=colors.HexColor("#55606a"))
@@ -119,14 +120,16 @@ def _rows(root: Inspection) -> Iterator[ShownRow]:
 def _section(section: str, values: list[ShownValue], pictures: _Pictures) -> Iterator[Flowable]:
     if section:
         yield _text(section, SECTION)
-    answers = [
-        (value.label.label, _answer(value)) for value in values if value.label.kind not in ("photo", "signature")
-    ]
+    answers = [(value.label.label, _answer(value)) for value in values if value.is_missing or not _is_picture(value)]
     if answers:
         yield _table(answers)
     for value in values:
-        if value.label.kind in ("photo", "signature") and not value.is_missing:
+        if _is_picture(value) and not value.is_missing:
             yield from pictures.of(value)
+
+
+def _is_picture(value: ShownValue) -> bool:
+    return value.label.kind in ("photo", "signature")
 
 
 def _answer(value: ShownValue) -> str:
@@ -170,7 +173,7 @@ def _drawn(attachment: Attachment, width: float) -> Flowable:
 
 def _table(lines: list[tuple[str, str]]) -> Table:
     cells = [[_text(label, MUTED), _text(text, BODY)] for label, text in lines]
-    return Table(cells, colWidths=[WIDTH * 0.36, WIDTH * 0.64], style=LINES)
+    return Table(cells, colWidths=[WIDTH * 0.36, WIDTH * 0.64], style=LINES, hAlign="LEFT")
 
 
 def _text(text: str, style: ParagraphStyle) -> Paragraph:
