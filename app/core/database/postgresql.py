@@ -217,6 +217,10 @@ class PostgreSQL:
         """JSONB is written out as text."""
         return func.octet_length(sql_cast(column, Text))
 
+    def array_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """JSON is JSONB here."""
+        return func.jsonb_array_length(column)
+
     def horizon(self, session: Session) -> int | None:
         """The id of the oldest transaction still running."""
         return int(session.scalar(text(HORIZON)) or 0)

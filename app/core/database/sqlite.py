@@ -160,6 +160,10 @@ class SQLite:
         """The length of a text is that of its characters, and that of a BLOB its bytes."""
         return func.length(cast_column(column, LargeBinary))
 
+    def array_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """JSON is text here, which SQLite reads for it."""
+        return func.json_array_length(column)
+
     def horizon(self, session: Session) -> int | None:
         """There is one writer: everything that can be seen is decided."""
         return None
