@@ -4,6 +4,7 @@ from app import policies
 from app.plugin_api import MenuEntry
 from fieldpost_console.pages import (
     assigning,
+    conflicts,
     correction,
     devices,
     ending,
@@ -13,6 +14,7 @@ from fieldpost_console.pages import (
     new_inspection,
     pictures,
     plugins,
+    set_aside,
     today,
     users,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "MENU",
     "assigning",
     "blueprint",
+    "conflicts",
     "correction",
     "devices",
     "ending",
@@ -31,6 +34,7 @@ __all__ = [
     "new_inspection",
     "pictures",
     "plugins",
+    "set_aside",
     "today",
     "users",
 ]
@@ -39,6 +43,8 @@ __all__ = [
 MENU = (
     MenuEntry(label="Today", endpoint="console.today"),
     MenuEntry(label="Inspections", endpoint="console.inspections"),
+    MenuEntry(label="Conflicts", endpoint="console.conflicts"),
+    MenuEntry(label="Set aside", endpoint="console.set_aside"),
     MenuEntry(label="Devices", endpoint="console.devices"),
     MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
     MenuEntry(label="Users", endpoint="console.users", who=policies.is_admin),
