@@ -18,6 +18,9 @@ from tests.support.answers import json_of
 
 LIST, CONFLICTS = "/console/set-aside", "/console/conflicts"
 
+#: The id in a row of a list.
+ROW = r'data-row href="[^"]+/([0-9a-f]+)"'
+
 MARKUP = "<script>alert('x')</script>\"&"
 
 STRUCTURE = [
