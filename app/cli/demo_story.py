@@ -74,7 +74,8 @@ def _send(device: Origin, model: Model, row_id: int, version: str, values: Mappi
     payload = form.payload(row_id, version, dict(values))
     item = {"type": form.handler.type, "local_id": str(uuid4()), form.handler.data_keys[0]: payload}
     registry = current_registry()
-    process_batch(Batch(items=read_items({"sync_items": [item]}, registry), origin=device, registry=registry))
+    batch = Batch(items=read_items({"sync_items": [item]}, registry), elements=[item], origin=device, registry=registry)
+    process_batch(batch)
 
 
 def _take_pictures(user_id: int, form_fill_id: int, number: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy import Engine, Table
 
 from app.core.database import database_of
 from app.core.database.transactions import writing
@@ -14,37 +14,6 @@ def copy_sequences(source: Engine, target: Engine, tables: Sequence[Table]) -> N
     """Let each sequence of the target go on where the source's is."""
     counted = [table.name for table in tables if table.autoincrement_column is not None]
     with source.connect() as connection:
-        last = READERS[database_of(source).name](connection, counted)
+        last = database_of(source).last_ids(connection, counted)
     with writing(target) as connection:
-        WRITERS[database_of(target).name](connection, last)
-
-
-def _read_sqlite(connection: Connection, tables: Sequence[str]) -> Mapping[str, int]:
-    found = {row.name: row.seq for row in connection.execute(text("SELECT name, seq FROM sqlite_sequence"))}
-    return {name: found[name] for name in tables if name in found}
-
-
-def _read_postgresql(connection: Connection, tables: Sequence[str]) -> Mapping[str, int]:
-    statement = text(
-        "SELECT last_value FROM pg_sequences "
-        "WHERE format('%I.%I', schemaname, sequencename)::regclass = pg_get_serial_sequence(:table, 'id')::regclass"
-    )
-    found = {name: connection.execute(statement, {"table": name}).scalar() for name in tables}
-    return {name: last for name, last in found.items() if last is not None}
-
-
-def _write_sqlite(connection: Connection, last: Mapping[str, int]) -> None:
-    for name, value in last.items():
-        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
-        statement = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :value)")
-        connection.execute(statement, {"name": name, "value": value})
-
-
-def _write_postgresql(connection: Connection, last: Mapping[str, int]) -> None:
-    statement = text("SELECT setval(pg_get_serial_sequence(:name, 'id'), :value)")
-    for name, value in last.items():
-        connection.execute(statement, {"name": name, "value": value})
-
-
-READERS = {"sqlite": _read_sqlite, "postgresql": _read_postgresql}
-WRITERS = {"sqlite": _write_sqlite, "postgresql": _write_postgresql}
+        database_of(target).go_on_after(connection, last)

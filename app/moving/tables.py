@@ -32,16 +32,12 @@ from sqlalchemy.types import NullType
 
 from app.core.database import database_of
 from app.core.database.transactions import writing
-from app.core.database.types import read_jsonb
 
 #: Rows of one transaction.
 BATCH = 2000
 
 #: A column with numbers of the database's own transactions, which mean nothing elsewhere: 0 stands below them all.
 TRANSACTION = "xid"
-
-#: By SQLAlchemy's name for the database.
-READERS: dict[str, Callable[[bytes], Any]] = {"postgresql": read_jsonb, "sqlite": orjson.loads}
 
 Told = Callable[[int], None]
 
@@ -60,7 +56,7 @@ def copy_table(source: Engine, target: Engine, original: Table, told: Told) -> N
     told(present)
     with source.connect() as connection:
         last = _key_at(connection, original, present)
-        read = _reader(source)
+        read = database_of(source).read_json_text
         for rows in _batches(connection, original, last):
             with writing(target) as writer:
                 writer.execute(insert(_writable(original)), [_parameters(original, row, read) for row in rows])
@@ -69,7 +65,7 @@ def copy_table(source: Engine, target: Engine, original: Table, told: Told) -> N
 
 def summarize(engine: Engine, original: Table, told: Told) -> Summary:
     """Read a whole table. `told` is called with each number of rows that have been read."""
-    read = _reader(engine)
+    read = database_of(engine).read_json_text
     count, total = 0, 0
     with engine.connect() as connection:
         for rows in _batches(connection, original, None):
@@ -120,11 +116,6 @@ def _writable(original: Table) -> Any:
         original.name,
         *(column(each.name, NullType() if _is_json(each) else each.type) for each in original.columns),
     )
-
-
-def _reader(engine: Engine) -> Callable[[bytes], Any]:
-    """The function that reads the database's text of a JSON value. PostgreSQL writes some floats as integers."""
-    return READERS[database_of(engine).name]
 
 
 def _parameters(original: Table, row: RowMapping, read: Callable[[bytes], Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class World:
             width=1,
             height=1,
             sha256=sha256(name.encode()).hexdigest(),
-            storage_key=name,
+            storage_key=f"{name[:2]}/{name}",
             uploaded_by_id=0,
             deleted_at=None,
         )

@@ -23,8 +23,15 @@ from tests.attachments.conftest import files_in, upload
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit
 from tests.support.answers import json_of
-from tests.support.databases import postgresql_database
+from tests.support.databases import postgresql_database, sqlite_file
 from tests.support.pictures import jpeg
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database that nobody else is connected to: below others' hands nothing is moved."""
+    with sqlite_file(tmp_path) if request.param == "sqlite" else postgresql_database() as url:
+        yield url
 
 
 def run(app: Flask, *arguments: str) -> Any:

@@ -71,8 +71,9 @@ class Browser:
         self.base_url = base_url
 
     def get(self, address: str, headers: Headers = None) -> TestResponse:
-        """Follow a link, or type an address."""
-        return self.client.get(address, base_url=self.base_url, headers=HEADERS | dict(headers or {}))
+        """Follow a link, or type an address, and take the answer to its end."""
+        headers = HEADERS | dict(headers or {})
+        return self.client.get(address, base_url=self.base_url, headers=headers, buffered=True)
 
     def send(self, page: str, action: str, values: Fields = None, headers: Headers = None) -> TestResponse:
         """Load a page, complete its form that leads to `action`, and send it."""

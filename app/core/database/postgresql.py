@@ -72,6 +72,11 @@ NEXT_IDS = text(
 #: The same for one table.
 NEXT_IDS_OF_ONE = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
 
+LAST_ID = text(
+    "SELECT last_value FROM pg_sequences "
+    "WHERE format('%I.%I', schemaname, sequencename)::regclass = pg_get_serial_sequence(:table, 'id')::regclass"
+)
+
 HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 CLUSTER = "SELECT system_identifier::text FROM pg_control_system()"
@@ -235,6 +240,21 @@ class PostgreSQL:
     def cluster(self, session: Session) -> str:
         """In another cluster transaction ids start anew."""
         return str(session.scalar(text(CLUSTER)))
+
+    def last_ids(self, connection: Connection, tables: Sequence[str]) -> Mapping[str, int]:
+        """A sequence that was never used has no value."""
+        last = {name: connection.execute(LAST_ID, {"table": name}).scalar() for name in tables}
+        return {name: value for name, value in last.items() if value is not None}
+
+    def go_on_after(self, connection: Connection, ids: Mapping[str, int]) -> None:
+        """The sequences are set, as if they had given these ids."""
+        statement = text("SELECT setval(pg_get_serial_sequence(:name, 'id'), :last)")
+        for name, last in ids.items():
+            connection.execute(statement, {"name": name, "last": last})
+
+    def read_json_text(self, document: bytes) -> Any:
+        """PostgreSQL writes some floats as integers."""
+        return read_jsonb(document)
 
 
 def _array_of(kind: TypeEngine[Any], values: ValueSet) -> ColumnElement[Any]:

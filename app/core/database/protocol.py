@@ -113,3 +113,12 @@ class Database(Protocol):
 
     def cluster(self, session: Session) -> str:
         """The identity of the cluster whose transaction ids count; empty where there are none."""
+
+    def last_ids(self, connection: Connection, tables: Sequence[str]) -> Mapping[str, int]:
+        """The last id that each table has given, not counting tables that have given none."""
+
+    def go_on_after(self, connection: Connection, ids: Mapping[str, int]) -> None:
+        """Let each table's next id be greater than the one beside its name."""
+
+    def read_json_text(self, document: bytes) -> Any:
+        """The value of a JSON column whose text the database has written."""

@@ -183,6 +183,22 @@ class SQLite:
         """There are no transaction ids."""
         return ""
 
+    def last_ids(self, connection: Connection, tables: Sequence[str]) -> Mapping[str, int]:
+        """SQLite keeps them in a table of its own."""
+        last = {row.name: row.seq for row in connection.execute(LAST_IDS)}
+        return {name: last[name] for name in tables if name in last}
+
+    def go_on_after(self, connection: Connection, ids: Mapping[str, int]) -> None:
+        """A table that has given no id yet has no row there."""
+        for name, last in ids.items():
+            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
+            statement = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)")
+            connection.execute(statement, {"name": name, "last": last})
+
+    def read_json_text(self, document: bytes) -> Any:
+        """The text is what we have written."""
+        return orjson.loads(document)
+
 
 def _create(_dialect: Dialect, _record: object, arguments: Sequence[str], _parameters: object) -> None:
     create_before_sqlite(Path(arguments[0]))

@@ -37,8 +37,8 @@ from app.pages import gettext as _
 from app.pages import ngettext, render
 from app.plugin_api import Label
 from app.web import signed_in_user
-from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.inspection import ONE, visible_inspection
+from fieldpost_console.pages.blueprint import ONE, blueprint
+from fieldpost_console.pages.inspection import visible_inspection
 
 #: A number as people type it.
 NUMBER = re.compile(r"[+-]?(\d+)?([.,]\d+)?", re.ASCII)

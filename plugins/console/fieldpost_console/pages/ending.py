@@ -15,10 +15,7 @@ from app.models import Attachment, FormFill, Inspection, db
 from app.pages import gettext as _
 from app.pages import render
 from app.web import origin_of_request, signed_in_user
-from fieldpost_console.pages.blueprint import blueprint
-
-#: An inspection's id in an address, as large as an id can be.
-ONE = f"/inspections/<int(max={2**63 - 1}):inspection_id>"
+from fieldpost_console.pages.blueprint import ONE, blueprint
 
 
 @blueprint.get(f"{ONE}/cancel")

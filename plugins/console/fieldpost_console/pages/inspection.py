@@ -37,13 +37,7 @@ from app.errors import NotFoundError
 from app.models import Attachment, Inspection, User, db
 from app.pages import gettext, render, render_panel
 from app.web import signed_in_user
-from fieldpost_console.pages.blueprint import blueprint
-
-#: The largest id of a row.
-MOST_ID = 2**63 - 1
-
-#: An inspection's id in an address.
-ONE = f"/inspections/<int(max={MOST_ID}):inspection_id>"
+from fieldpost_console.pages.blueprint import MOST_ID, ONE, blueprint
 
 #: Rows of an entity on a page, and characters of an old or new value in the history.
 MOST_ROWS, LONGEST_CHANGE = 50, 300

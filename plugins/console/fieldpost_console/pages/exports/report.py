@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from xml.sax.saxutils import escape
 
 from flask import send_file
+from markupsafe import escape
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -27,8 +27,8 @@ from app.clock import now
 from app.errors import NotFoundError
 from app.models import Attachment, Inspection, db
 from app.pages import gettext
-from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.inspection import ONE, people_of, visible_inspection
+from fieldpost_console.pages.blueprint import ONE, blueprint
+from fieldpost_console.pages.inspection import people_of, visible_inspection
 
 FONT = "Roboto"
 
@@ -174,7 +174,7 @@ def _table(lines: list[tuple[str, str]]) -> Table:
 
 
 def _text(text: str, style: ParagraphStyle) -> Paragraph:
-    return Paragraph(escape(text).replace("\n", "<br/>"), style)
+    return Paragraph(str(escape(text)).replace("\n", "<br/>"), style)
 
 
 @cache
