@@ -46,8 +46,8 @@ def test_the_piles_count_open_work_by_its_date(scene: Scene, clock: SettableCloc
     assert set(json_of(browser_of(scene, "stranger").get(NUMBERS)).values()) == {"0"}
     page = admin.get(TODAY).text
     assert '<span class="fc-figure" data-number="week">2</span>' in page
-    assert page.index("<span>Late<") < page.index("<span>Now<") < page.index("<span>On 16<"), "the earliest first"
-    assert "<span>Done</span>" not in page
+    assert page.index(">Late</a>") < page.index(">Now</a>") < page.index(">On 16</a>"), "the earliest first"
+    assert ">Done</a></th>" not in page
 
 
 def test_each_pile_leads_to_its_inspections(scene: Scene, clock: SettableClock) -> None:
