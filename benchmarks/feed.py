@@ -170,6 +170,15 @@ def fill(inspections: int) -> None:
 @contextmanager
 def filled(database: str, inspections: int) -> Iterator[Flask]:
     """An application on a database with so many inspections, for as long as the block lasts."""
+    with empty(database) as app:
+        with app.app_context():
+            fill(inspections)
+        yield app
+
+
+@contextmanager
+def empty(database: str) -> Iterator[Flask]:
+    """An application on a migrated, empty database, for as long as the block lasts."""
     with (
         running_postgresql() if database == "postgresql" else nullcontext() as postgresql,
         tempfile.TemporaryDirectory(prefix="fieldpost-feed-") as directory,
@@ -185,7 +194,6 @@ def filled(database: str, inspections: int) -> Iterator[Flask]:
         app = create_app(environment)
         with app.app_context():
             upgrade()
-            fill(inspections)
         try:
             yield app
         finally:

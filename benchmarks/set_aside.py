@@ -1,17 +1,17 @@
 """The cost of keeping items that were not applied: batches of 100 in turns, with their rows kept and not kept.
 
-    python benchmarks/set_aside.py [ROUNDS]
+    python benchmarks/set_aside.py                                    both databases
+    python benchmarks/set_aside.py --database sqlite --rounds 15      one of them, and fewer rounds
 
-Uses the database of `DATABASE_URL`, which has to be empty, or a SQLite file in a directory of its own. Prints, for each
-kind of batch, the median of the quotients of two neighbouring batches, in processor time of this process.
+Prints, for each kind of batch, the median of the quotients of two neighbouring batches: in processor time of this
+process, and on the clock, in which the work of PostgreSQL's own processes is, too. The rows that a batch has left are
+removed before the next one, so that all rounds measure the same.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,17 +19,24 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
+from feed import DATABASES, empty
+from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 
-from app import create_app
 from app.clock import to_wire
+from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.database.write import Write
 from app.core.sync import batch
 from app.core.sync.attempt import Attempt
-from app.models import FormFill
-from app.testing import World, push, sign_in, upgrade
+from app.models import FormFill, SetAside
+from app.testing import World, push, sign_in
 
 SIZE = 100
+
+#: Rounds that are not measured.
+WARM_UP = 3
 
 
 def nothing(_attempt: Attempt) -> Iterable[Write]:
@@ -43,26 +50,35 @@ def edit(form_fill: FormFill, value: object, version: str | None = None) -> dict
     return {"type": "form_fill", "local_id": str(uuid4()), "data": data}
 
 
-def seconds(client: FlaskClient, items: list[dict[str, Any]]) -> float:
-    """The processor time of a batch."""
-    start = time.process_time()
+def seconds(client: FlaskClient, items: list[dict[str, Any]]) -> tuple[float, float]:
+    """What a batch takes: processor time, and time on the clock."""
+    processor, clock = time.process_time(), time.perf_counter()
     push(client, *items)
-    return time.process_time() - start
+    return time.process_time() - processor, time.perf_counter() - clock
 
 
-def main(rounds: int) -> None:
-    """Measure each kind of batch in turns."""
-    with tempfile.TemporaryDirectory() as directory:
-        app = create_app(
-            {
-                "FIELDPOST_DATA_DIR": directory,
-                "DATABASE_URL": os.environ.get("DATABASE_URL", ""),
-                "FIELDPOST_SECRET_KEY": "k" * 32,
-                "FIELDPOST_LOG_LEVEL": "ERROR",
-            }
-        )
-        with app.app_context():
-            upgrade()
+def remove_rows(app: Flask) -> None:
+    """Remove the rows of items that were not applied."""
+    with app.app_context(), writing(db.engine) as connection:
+        connection.execute(delete(SetAside))
+
+
+def measure(app: Flask, client: FlaskClient, make: Callable[[], list[dict[str, Any]]], rounds: int) -> list[float]:
+    """The quotients, with rows kept to not kept, of processor time and of time on the clock."""
+    quotients = []
+    for number in range(WARM_UP + rounds):
+        kept = seconds(client, make())
+        remove_rows(app)
+        with patch.object(batch, "set_aside", nothing):
+            plain = seconds(client, make())
+        if number >= WARM_UP:
+            quotients.append([mine / other for mine, other in zip(kept, plain, strict=True)])
+    return [statistics.median(column) for column in zip(*quotients, strict=True)]
+
+
+def run(database: str, rounds: int) -> None:
+    """Measure each kind of batch on a database."""
+    with empty(database) as app:
         world = World(app)
         owner, tech = world.user("owner@example.com", "user"), world.user()
         form_fill = world.form_fill(world.inspection(owner, tech))
@@ -80,16 +96,21 @@ def main(rounds: int) -> None:
         kinds = {"all applied": 0, "10 conflicts": 10, "all conflicts": SIZE}
         makers: dict[str, Callable[[], list[dict[str, Any]]]]
         makers = {name: partial(items, conflicts) for name, conflicts in kinds.items()} | {"all refused": refused}
+        print(f"{database}: quotients of processor time, and on the clock")
         for name, make in makers.items():
-            quotients = []
-            for number in range(rounds + 3):
-                kept = seconds(client, make())
-                with patch.object(batch, "set_aside", nothing):
-                    plain = seconds(client, make())
-                if number >= 3:
-                    quotients.append(kept / plain)
-            print(f"{name:>14}: {statistics.median(quotients):.3f} ×")
+            processor, clock = measure(app, client, make, rounds)
+            print(f"  {name:>14}: {processor:.3f} × {clock:.3f} ×", flush=True)
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--database", choices=DATABASES, action="append")
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    for database in options.database or DATABASES:
+        run(database, options.rounds)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 40)
+    main()

@@ -29,7 +29,7 @@ from app.administration.corrections import (
 )
 from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
 from app.administration.fields import split_version
-from app.administration.form_templates import add_template
+from app.administration.form_templates import add_template, read_structure, read_template, select_templates
 from app.administration.inspection_list import (
     ORDERS,
     InspectionListSchema,
@@ -58,9 +58,10 @@ from app.administration.schemas import (
 )
 from app.administration.settings import effective_settings, installed_plugins, installed_types
 from app.administration.sync_health import SyncHealth, sync_health
-from app.models.form_labels import readable
+from app.models.form_labels import FIELD_TYPES, form_labels, readable
 
 __all__ = [
+    "FIELD_TYPES",
     "ORDERS",
     "Applied",
     "Assignment",
@@ -93,6 +94,7 @@ __all__ = [
     "create_inspection",
     "delete_inspection",
     "effective_settings",
+    "form_labels",
     "form_of",
     "inspection_conditions",
     "installed_plugins",
@@ -101,12 +103,15 @@ __all__ = [
     "may_correct",
     "models_shown",
     "order_of",
+    "read_structure",
+    "read_template",
     "readable",
     "require_admin",
     "rows_below",
     "rows_named",
     "select_devices",
     "select_inspections",
+    "select_templates",
     "serialize_account",
     "serialize_device",
     "show",

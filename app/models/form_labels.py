@@ -32,6 +32,9 @@ KINDS = {
     "signature": "signature",
 }
 
+#: The types that fields can be given; a template of an app may have further ones.
+FIELD_TYPES = ("text", "textarea", *KINDS)
+
 #: The kinds whose values are attachments. These stand under a key of the server's (contract, section 4).
 ATTACHED = ("photo", "signature")
 

@@ -217,6 +217,10 @@ class PostgreSQL:
         """JSONB is written out as text."""
         return func.octet_length(sql_cast(column, Text))
 
+    def array_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """JSON is JSONB here."""
+        return func.jsonb_array_length(column)
+
     def horizon(self, session: Session) -> int | None:
         """The id of the oldest transaction still running."""
         return int(session.scalar(text(HORIZON)) or 0)
@@ -333,7 +337,7 @@ def _part(shape: _Shape) -> str:
         types += [f"{quoted(name)} {type_}" for name, type_ in rule.extra]
     source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
     if rule is not None:
-        return _ruled_part(table, names, source, rule)
+        return _ruled_part(table, names, shared, source, rule)
     if is_single:
         # PostgreSQL assumes a hundred rows, and would rather read all of a small table than look one up.
         source = f"(SELECT * FROM {source} LIMIT 1) AS source"
@@ -347,10 +351,11 @@ def _part(shape: _Shape) -> str:
     return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"
 
 
-def _ruled_part(table: Table, names: tuple[str, ...], source: str, rule: Rule) -> str:
+def _ruled_part(table: Table, names: tuple[str, ...], shared: tuple[str, ...], source: str, rule: Rule) -> str:
+    values = [*(f"%s::{_type(table, name)}" for name in shared), *map(rule.expression, names)]
     sql = (
-        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))}) "
-        f"SELECT {', '.join(map(rule.expression, names))} "
+        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, (*shared, *names)))}) "
+        f"SELECT {', '.join(values)} "
         f"FROM {source}, {rule.beside}{rule.on_conflict(table)}"
     )
     return sql.replace("?", "%s")

@@ -96,6 +96,9 @@ class Database(Protocol):
     def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
         """How many bytes a JSON value or a text has, as text in UTF-8."""
 
+    def array_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """How many elements a JSON array has."""
+
     def horizon(self, session: Session) -> int | None:
         """The transaction id below which everything is decided; None: everything that can be seen is."""
 

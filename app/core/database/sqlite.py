@@ -14,6 +14,7 @@ from typing import Any, cast
 import orjson
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -111,7 +112,7 @@ class SQLite:
         """One prepared statement a table, which runs for each row."""
         for write in writes:
             if write.rule is not None:
-                ruled = _ruled_statement(write.table, write.names, write.rule)
+                ruled = _ruled_statement(write.table, write.names, tuple(write.shared), write.rule)
                 connection.exec_driver_sql(ruled, _ruled(write, connection.dialect))
                 continue
             statement = _statement(write.kind, write.table, write.names, tuple(write.shared))
@@ -158,6 +159,10 @@ class SQLite:
     def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
         """The length of a text is that of its characters, and that of a BLOB its bytes."""
         return func.length(cast_column(column, LargeBinary))
+
+    def array_length(self, column: ColumnLike) -> ColumnElement[int]:
+        """JSON is text here, which SQLite reads for it."""
+        return func.json_array_length(column)
 
     def horizon(self, session: Session) -> int | None:
         """There is one writer: everything that can be seen is decided."""
@@ -328,36 +333,41 @@ def _statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[st
 
 
 @lru_cache(maxsize=512)
-def _ruled_statement(table: Table, names: tuple[str, ...], rule: Rule) -> str:
+def _ruled_statement(table: Table, names: tuple[str, ...], shared: tuple[str, ...], rule: Rule) -> str:
     """One statement for all rows, which travel as a JSON array, so that the row beside them is looked up once."""
     sent = [*names, *(name for name, _ in rule.extra)]
     parts = ", ".join(f"json_extract(value, '$.{name}') AS {quoted(name)}" for name in sent)
+    # Without LIMIT, SQLite would write out the text of the whole row anew for each column.
+    source = f"(SELECT {parts} FROM (SELECT value FROM json_each(?) LIMIT -1)) AS source"
     return (
-        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))}) "
-        f"SELECT {', '.join(map(rule.expression, names))} "
-        f"FROM (SELECT {parts} FROM json_each(?)) AS source, {rule.beside} WHERE true{rule.on_conflict(table)}"
+        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, (*shared, *names)))}) "
+        f"SELECT {', '.join([*'?' * len(shared), *map(rule.expression, names)])} "
+        f"FROM {source}, {rule.beside} WHERE true{rule.on_conflict(table)}"
     )
 
 
 def _ruled(write: Write, dialect: Dialect) -> tuple[Any, ...]:
     """The parameters of `_ruled_statement`."""
     columns = [write.table.c[name] for name in write.names]
-    # A document is part of the JSON text of its row.
-    plain = [column for column in columns if not isinstance(column.type.dialect_impl(dialect), JSON)]
+    # Documents and booleans are part of the JSON text of their row.
+    plain = [column for column in columns if not isinstance(column.type.dialect_impl(dialect), JSON | Boolean)]
     encoders = [(column.name, encode) for column in plain if (encode := encoder(column, dialect))]
     rows = [{**row, **{name: encode(row[name]) for name, encode in encoders}} for row in write.rows]
-    return orjson.dumps(rows, default=str).decode(), *write.parameters
+    return *_shared(write, dialect), orjson.dumps(rows, default=str).decode(), *write.parameters
 
 
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
     """The rows as the statement takes them."""
     names = columns_with_rows(write.kind, write.table, write.names)
     columns = [(name, _encoder(write.table.c[name], dialect)) for name in names]
-    shared = []
-    for name, value in write.shared.items():
-        encode = _encoder(write.table.c[name], dialect)
-        shared.append(encode(value) if encode else value)
+    shared = _shared(write, dialect)
     return [(*[encode(row[name]) if encode else row[name] for name, encode in columns], *shared) for row in write.rows]
+
+
+def _shared(write: Write, dialect: Dialect) -> list[Any]:
+    """The values that all rows have in common."""
+    encoders = {name: _encoder(write.table.c[name], dialect) for name in write.shared}
+    return [encode(write.shared[name]) if encode else write.shared[name] for name, encode in encoders.items()]
 
 
 @lru_cache(maxsize=512)

@@ -61,7 +61,7 @@ class Write:
     names: tuple[str, ...]
     #: Column name -> value, the primary key included.
     rows: Sequence[Values]
-    #: Further columns of an insert, with one value for all rows: it travels once.
+    #: Further columns of an insert or a ruled put, with one value for all rows: it travels once.
     shared: Values = field(default_factory=dict)
     #: For an update: the column of which keys are set and none removed, and for each row the keys that are set.
     #: PostgreSQL merges them into the stored document; SQLite is in the process and gets the whole.

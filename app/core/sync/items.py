@@ -226,6 +226,11 @@ def canonical(type_: str, payload: object) -> bytes:
     return orjson.dumps([type_, payload], option=orjson.OPT_SORT_KEYS)
 
 
+def payload_json(item: Routed) -> bytes:
+    """The payload as sent, cut out of the item's `canonical`."""
+    return item.document[len(orjson.dumps([item.handler.type])) : -1]
+
+
 def fingerprint(document: bytes) -> str:
     """SHA-256 over `canonical`, hex: the same operation looks the same on every retry (contract, section 3.2).
 

@@ -21,7 +21,7 @@ from app.core.database.rows import table_of
 from app.core.database.write import Rule, Write, encoder, quoted
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
-from app.core.sync.items import Item, Routed, key_of
+from app.core.sync.items import Item, Routed, key_of, payload_json
 from app.core.sync.keys import Reference
 from app.core.values import JsonObject
 from app.http.body import find_unstorable
@@ -110,35 +110,45 @@ def set_aside(attempt: Attempt) -> Iterator[Write]:
         table=table,
         names=tuple(name for name in ordered[0] if name in table.c),
         rows=ordered,
+        shared=_shared(attempt),
         rule=_rule(frozenset(place.root.model for place in places if place.root is not None)),
         parameters=(attempt.recorder.origin.user_id, encode(before) if encode else before),
     )
 
 
+def _shared(attempt: Attempt) -> dict[str, Any]:
+    """The columns that all rows of a batch have in common."""
+    origin, moment = attempt.recorder.origin, attempt.recorder.now
+    return {
+        "user_id": origin.user_id,
+        "device_id": origin.device_id or "",
+        "first_at": moment,
+        "last_at": moment,
+        "times": 1,
+    }
+
+
 def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> dict[str, Any]:
     """The row of an item that was not applied, and what travels with it."""
     item, answer = missed
-    origin, moment = attempt.recorder.origin, attempt.recorder.now
-    entry, root = answer.entry, place.root
+    origin, entry, root = attempt.recorder.origin, answer.entry, place.root
     element = attempt.batch.elements[item.index]
-    identity = {
-        "user_id": origin.user_id,
-        "device_id": origin.device_id or "",
-        "local_id": "" if item.local_id is None else str(item.local_id)[:255],
-        "fingerprint": item.fingerprint or _fingerprint_of(element),
-    }
+    local_id = "" if item.local_id is None else str(item.local_id)[:255]
+    fingerprint = item.fingerprint or _fingerprint_of(element)
+    identity = [origin.user_id, origin.device_id or "", local_id, fingerprint]
     sent, seen = _sent(item, element), _seen(answer)
     is_conflict = answer.group == "conflicts"
     return {
-        "id": hashlib.sha256(orjson.dumps([*identity.values()])).hexdigest(),
-        **identity,
+        "id": hashlib.sha256(orjson.dumps(identity)).hexdigest(),
+        "local_id": local_id,
+        "fingerprint": fingerprint,
         "type": str((item.type or "") if item.handler is None else item.handler.type)[:255],
         "position": item.index,
         "outcome": "conflict" if is_conflict else "refused",
         "code": CONFLICT if is_conflict else _storable(entry["code"]),
         "error": _storable(entry["message" if is_conflict else "error"]),
         "message": _storable(entry["message"]),
-        "details": None if find_unstorable(entry.get("details")) else entry.get("details"),
+        "details": _document(orjson.dumps(entry.get("details"))),
         "retryable": entry.get("retryable", False),
         "entity": place.entity,
         "entity_id": place.entity_id,
@@ -148,13 +158,21 @@ def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> dict[st
         "seen": None if seen is None else orjson.Fragment(seen),
         "seen_version": answer.row.updated_at if is_conflict and answer.row is not None else None,
         "item_bytes": len(sent or b"") + len(seen or b""),
-        "first_at": moment,
-        "last_at": moment,
-        "times": 1,
         "root_entity": None if root is None else entity_of(root.model).name,
         "root_id": None if root is None or root.is_client_id else str(root.key),
         "root_client_id": None if root is None or not root.is_client_id else str(root.key),
     }
+
+
+def _document(document: bytes) -> orjson.Fragment | None:
+    """A document of a plugin's, as it travels with its row; None where PostgreSQL would not take it."""
+    return None if _has_nul(document) else orjson.Fragment(document)
+
+
+def _has_nul(document: bytes) -> bool:
+    """Whether a JSON text has NUL in it, the one thing there that PostgreSQL does not take."""
+    # The same signs stand for a backslash in front of letters, too.
+    return rb"\u0000" in document and find_unstorable(orjson.loads(document)) is not None
 
 
 def _storable(text: str) -> str:
@@ -186,7 +204,7 @@ def _sent(item: Item, element: object) -> bytes | None:
     if isinstance(item, Routed):
         # A handler may have changed the payload in memory.
         key = next(name for name in item.handler.data_keys if name in element)
-        element = {**element, key: orjson.loads(item.document)[1]}
+        element = {**element, key: orjson.Fragment(payload_json(item))}
     sent = orjson.dumps(element)
     return sent if len(sent) <= MAX_ITEM_BYTES else None
 
@@ -207,7 +225,7 @@ def _seen(answer: Answer) -> bytes | None:
         "theirs": _only(answer.fields, shown),
     }
     document = orjson.dumps(seen, default=str)
-    if len(document) <= MAX_ITEM_BYTES and find_unstorable(seen) is None:
+    if len(document) <= MAX_ITEM_BYTES and not _has_nul(document):
         return document
     return orjson.dumps({**seen, "mine": None, "base": None, "theirs": None})
 

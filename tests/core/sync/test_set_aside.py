@@ -70,6 +70,15 @@ def test_a_refused_item_is_kept_with_its_sender_its_row_and_the_reason(
     assert (row.first_at, row.last_at, row.times) == (clock.time, clock.time, 1)
 
 
+def test_a_text_that_spells_the_sign_of_nul_is_kept(
+    world: World, device: FlaskClient, form_fill: FormFill, stale: str
+) -> None:
+    push(device, edit(form_fill, stale, a="\\u0000"))
+    seen = row_of(world).seen
+    assert seen is not None
+    assert seen["mine"] == {"a": "\\u0000"}
+
+
 def test_a_conflict_is_kept_with_what_both_sides_have(
     world: World, device: FlaskClient, form_fill: FormFill, stale: str
 ) -> None:
