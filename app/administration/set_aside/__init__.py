@@ -1,6 +1,6 @@
 """Items of devices that were not applied: the list of them, and the decisions about them (contract, section 12)."""
 
-from app.administration.set_aside.decisions import Decision, decide, decide_many, place_fields
+from app.administration.set_aside.decisions import Decision, decide, decide_many, place_fields, sent_fields
 from app.administration.set_aside.listing import (
     STATES,
     Filters,
@@ -8,6 +8,7 @@ from app.administration.set_aside.listing import (
     count_open,
     keys_of,
     list_set_aside,
+    neighbours,
     show_set_aside,
 )
 
@@ -21,6 +22,8 @@ __all__ = [
     "decide_many",
     "keys_of",
     "list_set_aside",
+    "neighbours",
     "place_fields",
+    "sent_fields",
     "show_set_aside",
 ]

@@ -24,6 +24,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.rows import table_of
 from app.core.database.write import Write
+from app.core.host.handlers import core_keys
 from app.core.host.registry import Registry, current_registry
 from app.core.ledger.entries import Remembered
 from app.core.ledger.history import recall
@@ -36,6 +37,7 @@ from app.core.sync.judge import MAX_MESSAGE_LENGTH
 from app.core.values import JsonObject
 from app.errors import ConflictError, ForbiddenError, NotFoundError, StaleError
 from app.models import Inspection, SetAside, User
+from app.models.entities import entity_of
 
 #: The door of decisions.
 OFFICE_DOOR = "office"
@@ -102,6 +104,22 @@ def place_fields(shown: JsonObject, fields: Mapping[str, Any]) -> JsonObject:
     inner = {name: value for name, value in fields.items() if holders and name not in data}
     outer = {name: value for name, value in fields.items() if name not in inner}
     return {**outer, **({holders[0]: inner} if inner else {})}
+
+
+def sent_fields(shown: JsonObject) -> JsonObject:
+    """The fields that the item of `show_set_aside` sets, without ids and versions; those of a document stand among
+    the others. Of a type that is not installed: its payload.
+    """
+    registry, item = current_registry(), shown["item"] or {}
+    data = item.get(_data_key(item, registry))
+    registered = registry.handlers.get(shown["type"])
+    if not isinstance(data, dict) or registered is None:
+        return data if isinstance(data, dict) else {}
+    handler = registered.handler
+    inner = data.get(entity_of(handler.target.model).document or "")
+    document = inner if isinstance(inner, dict) else {}
+    own = {name: value for name, value in data.items() if value is not inner and name not in core_keys(handler)}
+    return {**own, **document}
 
 
 def _found(user: User, keys: Sequence[str]) -> Sequence[Any]:

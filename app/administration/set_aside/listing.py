@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true, tuple_
 
 from app import policies
 from app.clock import to_wire
@@ -134,6 +134,16 @@ def count_open(user: User, outcome: str | None = None, *, most: int = 1000) -> i
     """How many open rows the user may see, counted up to `most`."""
     statement = select(SetAside.id).where(*_conditions(user, Filters(outcome=outcome))).limit(most)
     return db.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+
+
+def neighbours(user: User, filters: Filters, shown: JsonObject) -> tuple[str | None, str | None]:
+    """The ids of the rows before and after one that `show_set_aside` has shown, in the order of the list."""
+    columns = (SetAside.first_at, SetAside.id)
+    place = tuple_(parse_timestamp(shown["first_at"]), shown["id"], types=[column.type for column in columns])
+    statement = select(SetAside.id).where(*_conditions(user, filters)).limit(1)
+    newer = statement.where(tuple_(*columns) > place).order_by(*(column.asc() for column in columns))
+    older = statement.where(tuple_(*columns) < place).order_by(*(column.desc() for column in columns))
+    return db.session.scalar(newer), db.session.scalar(older)
 
 
 def keys_of(user: User, filters: Filters, count: int) -> list[str]:

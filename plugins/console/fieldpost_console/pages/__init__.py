@@ -4,6 +4,7 @@ from app import policies
 from app.plugin_api import MenuEntry
 from fieldpost_console.pages import (
     assigning,
+    conflicts,
     correction,
     devices,
     ending,
@@ -16,6 +17,7 @@ from fieldpost_console.pages import (
     new_inspection,
     pictures,
     plugins,
+    set_aside,
     today,
     users,
 )
@@ -25,6 +27,7 @@ __all__ = [
     "MENU",
     "assigning",
     "blueprint",
+    "conflicts",
     "correction",
     "devices",
     "ending",
@@ -37,6 +40,7 @@ __all__ = [
     "new_inspection",
     "pictures",
     "plugins",
+    "set_aside",
     "today",
     "users",
 ]
@@ -45,6 +49,8 @@ __all__ = [
 MENU = (
     MenuEntry(label="Today", endpoint="console.today"),
     MenuEntry(label="Inspections", endpoint="console.inspections"),
+    MenuEntry(label="Conflicts", endpoint="console.conflicts"),
+    MenuEntry(label="Set aside", endpoint="console.set_aside"),
     MenuEntry(label="Devices", endpoint="console.devices"),
     MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
     MenuEntry(label="Form templates", endpoint="console.form_templates", who=policies.is_admin),

@@ -164,11 +164,11 @@ def _editable(target: Target) -> list[ShownValue]:
 
 def _field(value: ShownValue, faults: Mapping[str, list[str]], **more: Any) -> Field:
     name = value.label.name
-    given = {"label": value.label, "seen": value.value, "typed": _as_text(value.value, value.label)}
+    given = {"label": value.label, "seen": value.value, "typed": as_text(value.value, value.label)}
     return Field(**{**given, "faults": faults.get(name, []), **more})
 
 
-def _as_text(value: object, label: Label) -> str:
+def as_text(value: object, label: Label) -> str:
     """A value as its field of the form holds it."""
     if label.kind == "choice":
         return "" if value is None else json.dumps(value)
@@ -191,10 +191,10 @@ def _read_changes(target: Target) -> tuple[dict[str, Any], dict[str, list[str]]]
     for value in _editable(target):
         name = value.label.name
         typed, seen = _typed(name), _seen(value)
-        if typed is None or typed == _as_text(seen, value.label):
+        if typed is None or typed == as_text(seen, value.label):
             continue
         try:
-            changes[name] = _read(typed, seen, value.label)
+            changes[name] = read_typed(typed, seen, value.label)
         except ValueError as error:
             faults[name] = [str(error)]
     return changes, faults
@@ -214,7 +214,7 @@ def _seen(value: ShownValue) -> Any:
         return value.value
 
 
-def _read(typed: str, seen: object, label: Label) -> Any:
+def read_typed(typed: str, seen: object, label: Label) -> Any:
     """The value that was typed. Raises `ValueError` with a sentence."""
     if label.kind == "choice":
         known = {json.dumps(option): option for option, _text in label.options}
@@ -241,7 +241,7 @@ def _as_typed(target: Target, faults: Mapping[str, list[str]]) -> list[Field]:
 
 def _kept(value: ShownValue) -> str:
     typed = _typed(value.label.name)
-    return _as_text(value.value, value.label) if typed is None else typed
+    return as_text(value.value, value.label) if typed is None else typed
 
 
 def _refused_page(target: Target, answer: Refused, version: str) -> Response:
@@ -250,17 +250,17 @@ def _refused_page(target: Target, answer: Refused, version: str) -> Response:
         raise ForbiddenError(answer.error, answer.message)
     names = {value.label.name for value in _editable(target)}
     faults: dict[str, list[str]] = {}
-    for name, messages in _flat(answer.details):
+    for name, messages in flat_faults(answer.details):
         faults.setdefault(name if name in names else "", []).extend(messages)
     if not faults:
         faults[""] = [f"{answer.error}. {answer.message}"]
     return _page(target, _as_typed(target, faults), version, 422, faults=faults)
 
 
-def _flat(details: Any, name: str = "") -> list[tuple[str, list[str]]]:
+def flat_faults(details: Any, name: str = "") -> list[tuple[str, list[str]]]:
     """Field -> messages, however deep the schema names the field."""
     if isinstance(details, Mapping):
-        return [pair for key, inner in details.items() for pair in _flat(inner, str(key))]
+        return [pair for key, inner in details.items() for pair in flat_faults(inner, str(key))]
     return [(name, [str(message) for message in (details if isinstance(details, list) else [details])])]
 
 
@@ -273,7 +273,7 @@ def _stale_page(target: Target, answer: Conflict, changes: Mapping[str, Any]) ->
             fields.append(_field(value, {}))
             continue
         beside = {}
-        if _as_text(seen, value.label) != _as_text(value.value, value.label):
+        if as_text(seen, value.label) != as_text(value.value, value.label):
             beside = {
                 "before": words(seen, value.label) if seen is not None else "–",
                 "present": words(value.value, value.label) if value.value is not None else "–",

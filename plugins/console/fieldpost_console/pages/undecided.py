@@ -1,0 +1,251 @@
+"""One item that was not applied, as pages show it: its fields with the values of all sides, and decisions about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from flask import request
+from sqlalchemy import select
+
+from app import policies
+from app.administration import (
+    PastChange,
+    RowName,
+    ShownRow,
+    ShownValue,
+    changes_of,
+    label_of_type,
+    readable,
+    rows_named,
+    show_row,
+)
+from app.administration.set_aside import Decision, decide, sent_fields, show_set_aside
+from app.errors import ConflictError, InvalidError, NotFoundError, StaleError
+from app.models import Device, Inspection, db
+from app.plugin_api import Label
+from app.web import signed_in_user
+from fieldpost_console.pages.correction import PICTURES, Field, as_text, flat_faults
+from fieldpost_console.pages.inspection import visible_inspection
+
+#: The values of a label that has none but true and false.
+YES_NO = ((True, "yes"), (False, "no"))
+
+
+class Subject(NamedTuple):
+    """An item with everything around it that its page shows."""
+
+    #: As `show_set_aside` returns it.
+    item: dict[str, Any]
+    what: str
+    #: The device's name, if it has reported one.
+    device: str | None
+    #: The inspection, the row as it is now, and its newest change, as far as they are known.
+    root: Inspection | None
+    shown: ShownRow | None
+    newest: PastChange | None
+    may_decide: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to decide."""
+        return bool(self.item["state"] == "open")
+
+    @property
+    def can_be_applied(self) -> bool:
+        """Whether the user may decide it, and the item itself is kept."""
+        return self.is_open and self.may_decide and self.item["item"] is not None
+
+    @property
+    def version(self) -> str:
+        """The version of the row that the page shows; empty: there is no row."""
+        return str(self.item["present"]["updated_at"]) if self.item["present"] else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A field of an item: its values, and the field of the form in which another one is typed."""
+
+    #: None: the value is not known.
+    before: ShownValue | None
+    sent: ShownValue
+    present: ShownValue | None
+    input: Field | None
+    #: `device`, `server`: that side alone has changed it. `same`: both have the same value. `both`: they differ.
+    changed_by: str
+    #: `device`, `server` or `own`; empty: nothing is chosen yet.
+    choice: str = ""
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> Label:
+        """The field's label."""
+        return self.sent.label
+
+    @property
+    def choice_name(self) -> str:
+        """The name of its choice in the form."""
+        return f"choice.{self.label.name}"
+
+
+class Refusal(NamedTuple):
+    """Why a decision was not made: `stale`, `already_decided` or `refused`, with sentences and the fields at fault."""
+
+    code: str
+    error: str
+    message: str
+    faults: dict[str, list[str]]
+
+    @property
+    def status(self) -> int:
+        """The status of the page that says so."""
+        return 422 if self.code in ("refused", "invalid") else 409
+
+
+def subject_of(key: str) -> Subject:
+    """The item with this id. Raises `NotFoundError` unless the user may see it."""
+    user = signed_in_user()
+    item = show_set_aside(user, key)
+    root = visible_inspection(item["inspection_id"]) if item["inspection_id"] is not None else None
+    shown, newest = None, None
+    if root is not None and item["entity"] is not None and item["entity_id"] is not None:
+        name = RowName(item["entity"], item["entity_id"])
+        row = rows_named(db.session(), root, [name]).get(name)
+        shown = None if row is None else show_row(row)
+        changes = changes_of(db.session(), root.id, name, most=1).changes
+        newest = changes[0] if changes else None
+    return Subject(
+        item=item,
+        what=label_of_type(item["type"]),
+        device=names_of_devices([item]).get((item["user"] or {}).get("id", 0), {}).get(item["device_id"]),
+        root=root,
+        shown=shown,
+        newest=newest,
+        may_decide=policies.is_admin(user) or (root is not None and root.owner_id == user.id),
+    )
+
+
+def names_of_devices(items: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, str]]:
+    """User id -> device id -> the name that the device has reported; one statement."""
+    ids = {item["device_id"] for item in items if item["device_id"] is not None}
+    rows = db.session.execute(select(Device.user_id, Device.device_id, Device.name).where(Device.device_id.in_(ids)))
+    names: dict[int, dict[str, str]] = {}
+    for row in rows:
+        if row.name:
+            names.setdefault(row.user_id, {})[row.device_id] = row.name
+    return names
+
+
+# The fields.
+
+
+def lines_of(subject: Subject) -> list[Line]:
+    """The fields that the item sets, in the order of the row's labels."""
+    item = subject.item
+    seen = item["seen"] or {}
+    sent = seen.get("mine") or sent_fields(item)
+    return list(_lines(subject, sent, seen.get("base"), item["present"] and item["present"]["data"]))
+
+
+def _lines(subject: Subject, sent: dict[str, Any], base: Any, present: Any) -> Iterator[Line]:
+    labels = {value.label.name: value.label for value in (subject.shown.values if subject.shown else ())}
+    places = {name: place for place, name in enumerate(labels)}
+    for name in sorted(sent, key=lambda name: places.get(name, len(places))):
+        label = _label(name, labels.get(name), sent[name], (present or {}).get(name))
+        before = None if base is None else ShownValue(label=label, value=base.get(name))
+        now = None if present is None else ShownValue(label=label, value=present.get(name))
+        mine = ShownValue(label=label, value=sent[name])
+        changed_by = _changed_by(before, mine, now)
+        yield Line(
+            before=before,
+            sent=mine,
+            present=now,
+            input=_input(mine),
+            changed_by=changed_by,
+            choice={"both": "", "device": "device"}.get(changed_by, "server"),
+        )
+
+
+def _label(name: str, label: Label | None, *values: Any) -> Label:
+    label = label or Label(name=name, label=readable(name), kind="number" if _is_number(values[0]) else "text")
+    is_yes_no = label.kind != "choice" and any(isinstance(value, bool) for value in values)
+    return replace(label, kind="choice", options=YES_NO) if is_yes_no else label
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _changed_by(before: ShownValue | None, sent: ShownValue, present: ShownValue | None) -> str:
+    """Which side has changed a field, as far as the version before is known."""
+    if present is None:
+        return "device"
+    if sent.value == present.value:
+        return "same"
+    if before is None:
+        return "both"
+    return "device" if before.value == present.value else "server" if before.value == sent.value else "both"
+
+
+def _input(sent: ShownValue) -> Field | None:
+    """The field in which another value is typed; None for pictures, lists and objects."""
+    if sent.label.kind in PICTURES or isinstance(sent.value, list | dict):
+        return None
+    return Field(label=sent.label, seen=sent.value, typed=as_text(sent.value, sent.label), faults=[])
+
+
+def typed_again(lines: Iterable[Line], faults: Mapping[str, list[str]]) -> list[Line]:
+    """The fields with what the form of this request has chosen and typed, and with their faults."""
+    return [_typed_again(line, faults.get(line.label.name, [])) for line in lines]
+
+
+def _typed_again(line: Line, faults: list[str]) -> Line:
+    choice = request.form.get(line.choice_name, "")
+    if line.input is None:
+        return replace(line, choice=choice, faults=faults)
+    typed = typed_of(line)
+    kept = replace(line.input, typed=line.input.typed if typed is None else typed, faults=faults)
+    return replace(line, choice=choice, input=kept, faults=faults)
+
+
+def typed_of(line: Line) -> str | None:
+    """What was typed for a field. Browsers send line breaks as CR LF."""
+    text = request.form.get(line.input.name) if line.input is not None else None
+    return None if text is None else text.replace("\r\n", "\n")
+
+
+# Decisions.
+
+
+def decide_here(key: str, kind: str, changes: Mapping[str, Any] | None = None) -> Refusal | None:
+    """Decide an item with the version and the reason of this request's form; returns why that was not done."""
+    reason = request.form.get("reason" if kind == "discard" else "why", "").strip()[:500] or None
+    decision = Decision(kind=kind, changes=changes, version=_version(), reason=reason)
+    try:
+        decide(signed_in_user(), key, decision)
+    except (StaleError, ConflictError) as error:
+        faults: dict[str, list[str]] = {}
+        for name, messages in flat_faults(error.extra.get("details") or {}):
+            faults.setdefault(name, []).extend(messages)
+        return Refusal(error.code, error.error, error.message, faults)
+    return None
+
+
+def _version() -> dt.datetime | None:
+    """The version that the form has seen. Raises `InvalidError`."""
+    text = request.form.get("version", "")
+    try:
+        version = dt.datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise InvalidError() from None
+    if version is not None and version.tzinfo is None:
+        raise InvalidError()
+    return version
+
+
+def require_kept(subject: Subject) -> None:
+    """Raise `NotFoundError` if the item itself is no longer there to be applied."""
+    if subject.item["item"] is None:
+        raise NotFoundError("The item itself is not kept here", "Its device still has it.")
