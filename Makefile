@@ -12,9 +12,14 @@ SPHINX := $(BIN)/sphinx-build -W --keep-going --quiet --doctree-dir build/doctre
 SITE := build/site
 # Draws the diagrams of the pages, in the browser. Its package is large, so that only the one file is kept.
 MERMAID := mermaid@12.3.0
+# The directories with pages, each of which has a catalogue of its own.
+PAGES := app/pages plugins/console/fieldpost_console
+# `say` of templates is gettext as well; a menu's labels and errors are translated where they are shown.
+EXTRACT := $(BIN)/pybabel -q extract --mapping babel.cfg --keyword say --keyword MenuEntry --keyword stated \
+	--keyword NotFoundError
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints pictures clean
+.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints messages pictures clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -67,6 +72,16 @@ constraints:  ## Pin today's releases in constraints.txt, as a fresh environment
 	@{ echo "# Releases that the suite has passed with, for Python 3.11 and newer. Made by: make constraints"; \
 		build/constraints/bin/pip freeze --all --exclude pip --exclude fieldpost; } > constraints.txt
 	@rm -r build/constraints
+
+messages: .venv/installed-dev  ## Take the texts of pages into the Spanish catalogues, and compile them.
+	@mkdir -p build
+	@for place in $(PAGES); do \
+		$(EXTRACT) --no-location --sort-output --output build/messages.pot $$place && \
+		$(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --init-missing \
+			--domain messages --locale es --input-file build/messages.pot --output-dir $$place/locale && \
+		$(BIN)/pybabel -q compile --directory $$place/locale || exit 1; \
+	done
+	@echo "Translate what is empty in the messages.po, then run make messages again."
 
 pictures: .venv/installed-dev  ## Draw every page to build/pictures, and the one that the README shows.
 	$(BIN)/python -m tests.browser.pictures

@@ -11,6 +11,7 @@ from app.accounts.own_account import end_own_sign_in, present_sign_ins, replace_
 from app.accounts.passwords import LONGEST, SHORTEST
 from app.accounts.throttle import TooManyTriesError
 from app.errors import InvalidError
+from app.pages.language import gettext, translated
 from app.pages.render import render
 from app.web import origin_of_request
 
@@ -28,17 +29,18 @@ def change_password() -> BaseResponse:
     """Change your password. All your other sign-ins end."""
     current, new = request.form.get("current_password", ""), request.form.get("new_password", "")
     if new != request.form.get("repeated_password"):
-        return _page({"repeated_password": ["The two new passwords differ."]}, 422)
+        return _page({"repeated_password": [gettext("The two new passwords differ.")]}, 422)
     try:
         # A longer one would only take longer to compare.
         replace_password(origin_of_request("page"), current[: LONGEST + 1], new)
     except InvalidError as error:
-        return _page(error.extra["details"], 422)
+        return _page(translated(error.extra["details"]), 422)
     except TooManyTriesError as error:
-        page = _page({"current_password": [f"{error.error}. Wait {error.headers['Retry-After']} seconds."]}, 429)
+        wait = gettext("Wait %(seconds)s seconds.", seconds=error.headers["Retry-After"])
+        page = _page({"current_password": [f"{gettext(error.error)}. {wait}"]}, 429)
         page.headers.extend(error.headers)
         return page
-    flash("Your password is changed. All your other sign-ins have ended.")
+    flash(gettext("Your password is changed. All your other sign-ins have ended."))
     return redirect(url_for("my_account.show"), 303)
 
 
@@ -49,7 +51,7 @@ def end_sign_in(sign_in_id: str) -> BaseResponse:
     if sign_in_id == g.sign_in_id:
         session.clear()
         return redirect(url_for("sign_in.show"), 303)
-    flash("The sign-in has ended. Work that was not sent stays on its device.")
+    flash(gettext("The sign-in has ended. Work that was not sent stays on its device."))
     return redirect(url_for("my_account.show"), 303)
 
 

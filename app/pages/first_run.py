@@ -22,6 +22,7 @@ from app.core.values import JsonObject
 from app.errors import InvalidError, NotFoundError
 from app.http.logs import log_security_event
 from app.models import LedgerState, User
+from app.pages.language import gettext, translated
 from app.pages.render import render
 from app.web import Origin, public
 
@@ -73,8 +74,8 @@ def create() -> BaseResponse:
         person = {"email": form["email"], "name": form["name"], "password": request.form.get("password", "")}
         add_first_admin(Origin(door="page"), **person)
     except InvalidError as error:
-        return _page(error.extra["details"], 422)
-    flash("You are the first administrator. Sign in with your new password.")
+        return _page(translated(error.extra["details"]), 422)
+    flash(gettext("You are the first administrator. Sign in with your new password."))
     return redirect(url_for("sign_in.show"), 303)
 
 
@@ -86,12 +87,12 @@ def _require_no_user() -> None:
 def _faults(form: dict[str, str]) -> JsonObject:
     if not hmac.compare_digest(form["token"].encode(), first_token().encode()):
         log_security_event("wrong token of the first run")
-        return {"token": ["This is not the token in the server's log."]}
+        return {"token": [gettext("This is not the token in the server's log.")]}
     faults: JsonObject = {}
     if not 0 < len(form["name"]) <= LONGEST_TEXT:
-        faults["name"] = [f"A name has 1 to {LONGEST_TEXT} characters."]
+        faults["name"] = [gettext("A name has 1 to %(most)s characters.", most=LONGEST_TEXT)]
     if not 0 < len(form["email"]) <= LONGEST_TEXT or "@" not in form["email"].strip("@"):
-        faults["email"] = ["This is no e-mail address."]
+        faults["email"] = [gettext("This is no e-mail address.")]
     return faults
 
 

@@ -6,6 +6,7 @@ A text that no catalogue has stays as it is written.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from gettext import NullTranslations, translation
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,28 @@ LANGUAGES = ("en", "es")
 
 #: Where the application keeps what was read: language -> texts.
 CATALOGUES = "fieldpost.catalogues"
+
+
+def stated(text: str) -> str:
+    """A text that is said elsewhere, in English, and shown by pages. Naming it here puts it into the catalogue."""
+    return text
+
+
+#: Errors and faults of the API that people meet on pages.
+FROM_THE_API = frozenset(
+    {
+        stated("Not found"),
+        stated("Forbidden"),
+        stated("Ask an administrator for the rights, or work on an inspection that is yours."),
+        stated("This form can no longer be sent"),
+        stated("Nothing was changed. Go back, load the page again, and send the form from there."),
+        stated("The request is too large"),
+        stated("The server cannot do this right now"),
+        stated("Too many failed sign-ins"),
+        stated("This is not your password."),
+        stated("This password is easy to guess. Take three or four words that do not belong together."),
+    }
+)
 
 
 def init_language(app: Flask) -> None:
@@ -43,6 +66,11 @@ def gettext(message: str, **values: Any) -> str:
 def ngettext(one: str, many: str, number: int, **values: Any) -> str:
     """The text for this number of things, `%(num)s` among its places."""
     return _ngettext(one, many, number) % {"num": number, **values}
+
+
+def translated(faults: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Faults of a form's fields, as the API states them, in the language of this request."""
+    return {field: [gettext(text) for text in texts] for field, texts in faults.items()}
 
 
 def _gettext(message: str) -> str:

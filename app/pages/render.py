@@ -17,6 +17,7 @@ from app.models import User
 from app.pages.addresses import expects_page
 from app.pages.door import TOKEN_FIELD, form_token
 from app.pages.files import file_address
+from app.pages.language import gettext
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ def render_error(error: RequestError) -> Response | None:
     page = render_template(
         "pages/error.html",
         error=error,
+        title=gettext(error.error),
+        message=gettext(error.message),
         request_id=g.get("request_id"),
         user=None,
         menu=[],

@@ -14,6 +14,7 @@ from app.errors import UnauthorizedError
 from app.pages.addresses import is_safe_address
 from app.pages.door import let_in, visitor
 from app.pages.first_run import has_users
+from app.pages.language import gettext
 from app.pages.render import menu_of, render
 from app.web import public, signed_in_user
 
@@ -45,13 +46,13 @@ def sign_in() -> BaseResponse:
     """Sign in, under the limits of `POST /auth/login`, and go on to the page that was asked for."""
     email, password = request.form.get("email", ""), request.form.get("password", "")
     if not email.strip() or not password or len(email) > LONGEST_EMAIL or len(password) > LONGEST:
-        return _form("Enter your e-mail address and your password.", 422)
+        return _form(gettext("Enter your e-mail address and your password."), 422)
     try:
         sign_in_id = sign_in_with(email, password, start_browser_sign_in)
     except UnauthorizedError:
-        return _form("The e-mail address or the password is wrong.", 422)
+        return _form(gettext("The e-mail address or the password is wrong."), 422)
     except TooManyTriesError as error:
-        page = _form(f"{error.error}. {_patience(error)}", error.status)
+        page = _form(f"{gettext(error.error)}. {_patience(error)}", error.status)
         page.headers.extend(error.headers)
         return page
     destination = _destination()
@@ -79,4 +80,6 @@ def _destination() -> str:
 
 def _patience(error: TooManyTriesError) -> str:
     seconds = int(error.headers["Retry-After"])
-    return f"Try again in {seconds} seconds." if seconds < 120 else f"Try again in {round(seconds / 60)} minutes."
+    if seconds < 120:
+        return gettext("Try again in %(seconds)s seconds.", seconds=seconds)
+    return gettext("Try again in %(minutes)s minutes.", minutes=round(seconds / 60))

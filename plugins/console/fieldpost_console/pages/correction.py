@@ -147,7 +147,7 @@ def _target(inspection_id: int, entity: str, key: str) -> Target:
         raise NotFoundError("There is no such row that you may see") from None
     form = form_of(type(row))
     if form is None or not may_correct(signed_in_user(), form, row):
-        raise ForbiddenError("You may not correct this", "Ask an administrator, or the owner of the inspection.")
+        raise ForbiddenError(_("You may not correct this"), _("Ask an administrator, or the owner of the inspection."))
     return Target(root, name, show_row(row), form)
 
 
