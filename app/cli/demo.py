@@ -21,7 +21,7 @@ from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.ledger.record import Origin
-from app.core.private_files import write_private
+from app.core.private_files import make_private_directory, write_private
 from app.models import User
 
 ORIGIN = Origin(door="cli")
@@ -103,6 +103,7 @@ def _keep(passwords: Mapping[str, str]) -> Path:
     """Write the passwords to their file, in place of those of an earlier database."""
     path = current_settings().data_dir / PASSWORDS
     try:
+        make_private_directory(path.parent)
         path.unlink(missing_ok=True)
         write_private(path, "".join(f"{email} {password}\n" for email, password in passwords.items()).encode())
     except OSError as error:

@@ -66,6 +66,11 @@ CONFIGURATION = {
             "include-name": "POST /api/v1/auth/login",
             "checks": {"negative_data_rejection": {"expected-statuses": ["400", "401", "413", "415", "429"]}},
         },
+        # Which keys go together is said in words, and no id that is made up names an item.
+        {
+            "include-path-regex": "^/api/v1/set_aside",
+            "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409"]}},
+        },
         # Any text may be a cursor, as far as a schema can tell.
         {
             "include-name": "GET /api/v1/sync/changes",

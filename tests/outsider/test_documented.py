@@ -61,7 +61,7 @@ def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:
     first, *others = install.splitlines(keepends=True)
     typed(first)
     refuses_to_start_without_a_migration(site)
-    assert "5 types and 3 plugins are all right." in typed("".join(others))
+    assert "5 types and 4 plugins are all right." in typed("".join(others))
     with site.server() as client:
         answer = typed(f"TOKEN={client.token}\n" + sync.replace("http://127.0.0.1:8000", client.address))
         assert comparable(answer) == comparable(ANSWER)

@@ -125,7 +125,7 @@ def test_a_distribution_is_installed_upgraded_and_uninstalled(
     refuses_to_start_without_its_migrations(site, "equipment", "none", "0001")
     assert "equipment: at migration 0001" in site.flask("db", "upgrade")
     checked = site.flask("plugins", "check")
-    assert checked == ("10 types and 3 plugins are all right.\nOpen to everybody: GET /api/v1/equipment/about\n")
+    assert checked == ("10 types and 4 plugins are all right.\nOpen to everybody: GET /api/v1/equipment/about\n")
     with site.server() as client:
         works_from_end_to_end(client, tmp_path / "journal")
     assert site.flask("equipment", "count") == "2 pieces\n"

@@ -46,10 +46,17 @@ def test_a_wheel_installs_two_packages_and_no_migrations_beside_them(wheel: Path
 
 
 @pytest.fixture(scope="module")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment far from the source, with the wheel in it."""
+def console_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = shutil.copytree(ROOT / "plugins" / "console", tmp_path_factory.mktemp("console") / "source")
+    return build(source, tmp_path_factory.mktemp("console_wheel"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, console_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment far from the source, with the wheel and that of the console in it."""
     found = Environment(tmp_path_factory.mktemp("installed") / "environment", borrows_fieldpost=False)
     found.install(wheel)
+    found.install(console_wheel)
     return found
 
 
