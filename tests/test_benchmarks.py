@@ -22,7 +22,7 @@ QUICK = {
     "move.py": "--form-fills 800 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "pages.py": "--database sqlite --inspections 500 --rounds 1",
-    "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
+    "push.py": "--database sqlite --batches 10 --seconds 0.5 --rounds 1",
     "set_aside.py": "--database sqlite --rounds 1",
     "soak.py": "--minutes 0.05 --samples 3",
     "start.py": "--rounds 1 --starts 1",
