@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import request
@@ -36,3 +37,11 @@ def count_up_to(statement: Select[Any], most: int) -> int:
     """How many rows `statement` selects; `most` + 1 stands for more than `most`."""
     few = statement.limit(most + 1).subquery()
     return db.session.scalar(select(func.count()).select_from(few)) or 0
+
+
+def count_below(model: Any, ids: Sequence[int]) -> dict[int, int]:
+    """How many rows of `model` there are below each of the inspections; those marked as deleted do not count."""
+    statement = select(model.inspection_id, func.count()).where(model.inspection_id.in_(ids))
+    if hasattr(model, "deleted_at"):
+        statement = statement.where(model.deleted_at.is_(None))
+    return {row[0]: row[1] for row in db.session.execute(statement.group_by(model.inspection_id))}

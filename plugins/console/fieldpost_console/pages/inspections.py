@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from flask import Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from app import policies
 from app.administration import ORDERS, select_inspections
@@ -14,9 +13,9 @@ from app.models import Attachment, FormFill, FormTemplate, Inspection, User, db
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.filters import MOST_COUNTED, count_up_to, given_filters, read_filters
+from fieldpost_console.pages.filters import MOST_COUNTED, count_below, count_up_to, given_filters, read_filters
 from fieldpost_console.pages.keyset import Keys, read_key_page
-from fieldpost_console.pages.people import people, technicians
+from fieldpost_console.pages.people import names_of, people, technicians
 
 #: Templates to choose from, newest first.
 MOST_TEMPLATES = 200
@@ -51,17 +50,10 @@ def inspections() -> Response:
         given=given_filters(),
         faults=faults,
         names=names_of(page.rows),
-        forms=_numbers(FormFill, ids),
-        photos=_numbers(Attachment, ids),
+        forms=count_below(FormFill, ids),
+        photos=count_below(Attachment, ids),
         **choices_of(user),
     )
-
-
-def names_of(rows: Sequence[Any]) -> dict[int, str]:
-    """The names of the rows' owners and assignees, by id."""
-    ids = {user_id for row in rows for user_id in (row.owner_id, row.assignee_id) if user_id is not None}
-    statement = select(User.id, User.name).where(User.id.in_(ids))
-    return {row.id: row.name for row in db.session.execute(statement)}
 
 
 def choices_of(user: User) -> dict[str, Any]:
@@ -74,11 +66,3 @@ def choices_of(user: User) -> dict[str, Any]:
         "owners": people() if is_admin else [(user.id, user.name)],
         "templates": [(row.id, row.name) for row in db.session.execute(templates)],
     }
-
-
-def _numbers(model: Any, ids: Sequence[int]) -> dict[int, int]:
-    """How many rows of `model` there are below each of the inspections; those marked as deleted do not count."""
-    statement = select(model.inspection_id, func.count()).where(model.inspection_id.in_(ids))
-    if hasattr(model, "deleted_at"):
-        statement = statement.where(model.deleted_at.is_(None))
-    return {row[0]: row[1] for row in db.session.execute(statement.group_by(model.inspection_id))}

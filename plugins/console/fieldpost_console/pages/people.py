@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import select
 
 from app.models import User, db
@@ -20,3 +23,10 @@ def people() -> list[tuple[int, str]]:
     """Id and name of the active users, by name."""
     statement = select(User.id, User.name).where(User.active).order_by(User.name, User.id).limit(MOST)
     return [(row.id, row.name) for row in db.session.execute(statement)]
+
+
+def names_of(rows: Sequence[Any]) -> dict[int, str]:
+    """The names of the rows' owners and assignees, by id."""
+    ids = {user_id for row in rows for user_id in (row.owner_id, row.assignee_id) if user_id is not None}
+    statement = select(User.id, User.name).where(User.id.in_(ids))
+    return {row.id: row.name for row in db.session.execute(statement)}

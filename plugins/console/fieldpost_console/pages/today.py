@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from flask import Response, jsonify, request
+from flask import Response
 from sqlalchemy import ColumnElement, Select, and_, func, select
-from werkzeug.wrappers import Response as BaseResponse
 
 from app import policies
 from app.administration import inspection_conditions, models_shown, sight_of
@@ -17,10 +16,10 @@ from app.clock import now
 from app.models import PENDING_STATUSES, Inspection, LedgerEntry, LedgerOperation, User, db
 from app.pages import gettext as _
 from app.pages import render
-from app.web import signed_in_user
+from app.web import answer_if_changed, signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.filters import MOST_COUNTED
-from fieldpost_console.pages.inspections import names_of
+from fieldpost_console.pages.people import names_of
 
 #: Rows of the list of what is due.
 MOST_DUE = 10
@@ -74,11 +73,9 @@ def today() -> Response:
 
 
 @blueprint.get("/today/numbers")
-def today_numbers() -> BaseResponse:
+def today_numbers() -> Response:
     """The numbers of the page, for the script that renews them; 304 while they are the same."""
-    response = jsonify(_numbers(sight_of(signed_in_user()), now().date()))
-    response.add_etag()
-    return response.make_conditional(request)
+    return answer_if_changed(_numbers(sight_of(signed_in_user()), now().date()))
 
 
 def _piles(day: dt.date) -> dict[str, dict[str, Any]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-from sqlalchemy import func, select
 
 from app.administration import ShownValue, models_shown, rows_below, select_inspections, show, title_of
 from app.clock import to_wire
 from app.models import Attachment, FormFill, Inspection, User, db
+from fieldpost_console.pages.filters import count_below
+from fieldpost_console.pages.people import names_of
 
 #: Inspections that are read at a time.
 AT_A_TIME = 500
@@ -61,8 +61,8 @@ def value_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
 
 def _lines_of(rows: Sequence[Any]) -> Iterator[Line]:
     ids = [row.id for row in rows]
-    names = names_of({user_id for row in rows for user_id in (row.owner_id, row.assignee_id)} - {None})
-    forms, photos = _numbers(FormFill, ids), _numbers(Attachment, ids)
+    names = names_of(rows)
+    forms, photos = count_below(FormFill, ids), count_below(Attachment, ids)
     for row in rows:
         place, customer = row.property or {}, row.customer or {}
         yield (
@@ -102,17 +102,3 @@ def _cell(value: ShownValue) -> str | int | float:
     if isinstance(plain, int | float) and not isinstance(plain, bool) and not value.label.options:
         return plain
     return value.text
-
-
-def names_of(ids: Iterable[int]) -> dict[int, str]:
-    """The names of users, by id."""
-    statement = select(User.id, User.name).where(User.id.in_(ids))
-    return {row.id: row.name for row in db.session.execute(statement)}
-
-
-def _numbers(model: Any, ids: Sequence[int]) -> dict[int, int]:
-    """How many rows of `model` there are below each of the inspections; those marked as deleted do not count."""
-    statement = select(model.inspection_id, func.count()).where(model.inspection_id.in_(ids))
-    if hasattr(model, "deleted_at"):
-        statement = statement.where(model.deleted_at.is_(None))
-    return {row[0]: row[1] for row in db.session.execute(statement.group_by(model.inspection_id))}
