@@ -35,6 +35,8 @@ def close_ports(server: Any) -> None:
 
     A server that is being replaced shares its ports with its successor, and leaves them alone.
     """
+    # gunicorn looks once a second whether the former master has ended, and a server may be stopped before that.
+    server.maybe_promote_master()
     if _owns_ports(server):
         _shut(server.LISTENERS)
 

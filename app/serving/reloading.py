@@ -24,6 +24,7 @@ _held: list[str] = []
 
 def reload(server: Any) -> None:
     """Start a new master, which ends this one when all its workers are ready."""
+    server.maybe_promote_master()
     if server.reexec_pid or server.master_pid:
         server.log.warning("Reload ignored: another one has not ended yet")
         return
