@@ -24,6 +24,7 @@ QUICK = {
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "pages.py": "--database sqlite --inspections 500 --rounds 1",
     "push.py": "--database sqlite --batches 10 --seconds 0.5 --rounds 1",
+    "recovery.py": "",
     "scale.py": "--processes 1 --devices 1 --share 0.03 --pixels 300000",
     "set_aside.py": "--database sqlite --rounds 1",
     "soak.py": "--minutes 0.05 --samples 3",
