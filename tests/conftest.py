@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from xdist.scheduler import LoadFileScheduling
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from app.core.host import registry
 from app.models import Inspection, User
@@ -113,7 +113,7 @@ LONG = (
 )
 
 
-class OneBrowser(LoadFileScheduling):
+class OneBrowser(LoadFileScheduling):  # type: ignore[misc]
     """Gives each file to one process, and all tests with a browser to the same one: its start takes long."""
 
     def _split_scope(self, nodeid: str) -> str:

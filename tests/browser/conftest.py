@@ -101,6 +101,6 @@ def let_in(context: BrowserContext, user: User) -> None:
     """Sign in as the page does, without drawing it."""
     page = context.request.get("/sign-in").text()
     token = page.split('name="csrf_token" value="')[1].split('"')[0]
-    values = {"csrf_token": token, "email": user.email, "password": PASSWORD}
+    values: dict[str, str | float | bool] = {"csrf_token": token, "email": user.email, "password": PASSWORD}
     answer = context.request.post("/sign-in", form=values, max_redirects=0)
     assert answer.status == 303, answer.text()
