@@ -39,7 +39,7 @@ from app.administration.inspection_list import (
     sight_of,
 )
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
-from app.administration.rescue import Rescued, read_in
+from app.administration.rescue import Rescued, read_in, read_in_bytes
 from app.administration.rows import (
     ShownRow,
     ShownValue,
@@ -106,6 +106,7 @@ __all__ = [
     "models_shown",
     "order_of",
     "read_in",
+    "read_in_bytes",
     "read_structure",
     "read_template",
     "readable",

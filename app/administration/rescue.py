@@ -26,7 +26,7 @@ from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
 from app.core.values import UUID_FORM, JsonObject, TimestampField
 from app.errors import ForbiddenError, InvalidError, NotFoundError, TooLargeError
-from app.http.body import details_of, find_unstorable
+from app.http.body import details_of, find_unstorable, parse_json
 from app.http.logs import log_security_event
 from app.models import User
 from app.policies import is_admin
@@ -113,6 +113,12 @@ def read_in(reader: User, document: object, *, is_suspect: bool = True) -> Rescu
         entries = _apply(origin, items[start : start + size], is_suspect)
         rescued.results.extend({**entry, "index": start + index} for index, entry in enumerate(entries))
     return rescued
+
+
+def read_in_bytes(reader: User, content: bytes) -> Rescued:
+    """The same with the bytes of a file. Raises `BadJsonError`, too."""
+    document, is_suspect = parse_json(content, depth=current_settings().max_json_depth)
+    return read_in(reader, document, is_suspect=is_suspect)
 
 
 def _read(document: object, is_suspect: bool) -> tuple[Mapping[str, Any], Sequence[object]]:
