@@ -6,6 +6,7 @@ from fieldpost_console.pages import (
     assigning,
     conflicts,
     correction,
+    counts,
     devices,
     ending,
     exports,
@@ -22,6 +23,7 @@ from fieldpost_console.pages import (
     users,
 )
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.counts import menu_counts
 
 __all__ = [
     "MENU",
@@ -29,6 +31,7 @@ __all__ = [
     "blueprint",
     "conflicts",
     "correction",
+    "counts",
     "devices",
     "ending",
     "exports",
@@ -37,6 +40,7 @@ __all__ = [
     "form_templates",
     "inspection",
     "inspections",
+    "menu_counts",
     "new_inspection",
     "pictures",
     "plugins",

@@ -8,14 +8,14 @@ from flask import Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.administration import label_of_type
-from app.administration.set_aside import Filters, count_open, list_set_aside, neighbours
+from app.administration.set_aside import Filters, list_set_aside, neighbours
 from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.correction import read_typed
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
-from fieldpost_console.pages.set_aside import MOST_COUNTED, around, told
+from fieldpost_console.pages.set_aside import around
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, subject_of, typed_of
 
 #: The rows of the list.
@@ -32,7 +32,6 @@ def conflicts() -> Response:
         rows=page["set_aside"],
         older=page["next"] and url_for("console.conflicts", after=page["next"]),
         newest=url_for("console.conflicts") if after else None,
-        open=told(count_open(user, "conflict", most=MOST_COUNTED + 1)),
         what=label_of_type,
         **around(page["set_aside"]),
     )

@@ -16,13 +16,12 @@ from app.administration.set_aside import (
     STATES,
     Filters,
     causes,
-    count_open,
     list_set_aside,
 )
 from app.models import Inspection, db
 from app.pages import gettext as _
 from app.pages import render
-from app.web import answer_if_changed, signed_in_user
+from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.correction import as_text, flat_faults, read_typed
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
@@ -37,9 +36,6 @@ NAMES = ("outcome", "code", "type", "user_id", "inspection_id", "state")
 
 #: Rows of a page.
 PER_PAGE = 50
-
-#: Numbers are counted up to this one.
-MOST_COUNTED = 1000
 
 
 @blueprint.get("/set-aside")
@@ -57,31 +53,10 @@ def set_aside() -> Response:
         newest=url_for("console.set_aside", **address) if "after" in request.args else None,
         causes=causes(user, filters),
         given=given,
-        open=told(count_open(user, most=MOST_COUNTED + 1)),
         people=people() if policies.is_admin(user) else [],
         what=label_of_type,
         **around(page["set_aside"]),
     )
-
-
-@blueprint.get("/set-aside/numbers")
-def set_aside_numbers() -> Response:
-    """The numbers of *Set aside* and *Conflicts*, which renew themselves."""
-    return answer_if_changed(numbers())
-
-
-def numbers() -> dict[str, str]:
-    """How many items wait for a decision, as texts."""
-    user = signed_in_user()
-    return {
-        "set_aside": told(count_open(user, most=MOST_COUNTED + 1)),
-        "conflicts": told(count_open(user, "conflict", most=MOST_COUNTED + 1)),
-    }
-
-
-def told(number: int) -> str:
-    """A number that was counted up to `MOST_COUNTED` and one."""
-    return f"{MOST_COUNTED}+" if number > MOST_COUNTED else str(number)
 
 
 def around(rows: list[dict[str, Any]]) -> dict[str, Any]:
