@@ -6,6 +6,7 @@ from fieldpost_console.pages import (
     assigning,
     conflicts,
     correction,
+    counts,
     devices,
     ending,
     exports,
@@ -23,6 +24,7 @@ from fieldpost_console.pages import (
     users,
 )
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.counts import menu_counts
 
 __all__ = [
     "MENU",
@@ -30,6 +32,7 @@ __all__ = [
     "blueprint",
     "conflicts",
     "correction",
+    "counts",
     "devices",
     "ending",
     "exports",
@@ -38,6 +41,7 @@ __all__ = [
     "form_templates",
     "inspection",
     "inspections",
+    "menu_counts",
     "new_inspection",
     "pictures",
     "plugins",

@@ -74,10 +74,8 @@ function initKeys() {
   });
 }
 
-/** Renew the texts of `[data-number]` from the address in `data-numbers`, which answers `{"name": text}` with an ETag. */
-function initNumbers() {
-  const address = document.querySelector("[data-numbers]")?.dataset.numbers;
-  if (!address) return;
+/** Renew the texts of `[data-number]` from an address that answers `{"name": text}` with an ETag. */
+function renewFrom(address) {
   let tag = "";
   async function renew() {
     if (document.hidden) return;
@@ -94,6 +92,10 @@ function initNumbers() {
   }
   setInterval(renew, EVERY);
   document.addEventListener("visibilitychange", renew);
+}
+
+function initNumbers() {
+  for (const place of document.querySelectorAll("[data-numbers]")) renewFrom(place.dataset.numbers);
 }
 
 /** Boxes that choose rows: one for all rows of the page, and the number of the chosen ones. */
