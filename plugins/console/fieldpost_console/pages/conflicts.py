@@ -13,8 +13,8 @@ from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.correction import read_typed
 from fieldpost_console.pages.set_aside import MOST_COUNTED, around, discard, told
+from fieldpost_console.pages.typed import read_typed
 from fieldpost_console.pages.undecided import (
     Line,
     Refusal,

@@ -25,9 +25,9 @@ from app.pages import gettext as _
 from app.pages import render
 from app.web import answer_if_changed, signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.correction import as_text, flat_faults, read_typed
 from fieldpost_console.pages.forms import read_number
 from fieldpost_console.pages.people import people
+from fieldpost_console.pages.typed import as_text, flat_faults, read_typed
 from fieldpost_console.pages.undecided import (
     Line,
     Refusal,
