@@ -110,6 +110,8 @@ class Label:
     kind: str = "text"
     #: The values to choose from, each with its text: `[("y", "yes"), ("n", "no")]`.
     options: Sequence[tuple[Any, str]] = ()
+    #: Whether several options can be chosen: the value is then a list.
+    multiple: bool = False
     #: Whether lists and exports leave it out unless somebody asks for it: it tells of a person.
     private: bool = False
 

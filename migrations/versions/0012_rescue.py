@@ -1,7 +1,7 @@
 """Who has read in the rescue file that an operation came from.
 
 Revision ID: 0012
-Revises: 0010
+Revises: 0011
 """
 
 import sqlalchemy as sa

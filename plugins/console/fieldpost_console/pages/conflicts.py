@@ -13,9 +13,9 @@ from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.correction import read_typed
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
 from fieldpost_console.pages.set_aside import around
+from fieldpost_console.pages.typed import read_typed
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, subject_of, typed_of
 
 #: The rows of the list.

@@ -15,7 +15,7 @@ from app.errors import ConflictError, InvalidError, NotFoundError, StaleError
 from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
-from fieldpost_console.pages.correction import flat_faults
+from fieldpost_console.pages.typed import flat_faults
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, subject_of, typed_again
 
 #: The name of a field -> the reasons why its value cannot be taken.

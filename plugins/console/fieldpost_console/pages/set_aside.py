@@ -23,10 +23,10 @@ from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.correction import as_text, flat_faults, read_typed
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
 from fieldpost_console.pages.forms import read_number
 from fieldpost_console.pages.people import people
+from fieldpost_console.pages.typed import as_text, flat_faults, read_typed
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, names_of_devices, subject_of, typed_of
 
 OUTCOMES = ("conflict", "refused")

@@ -25,8 +25,8 @@ from app.administration.set_aside import sent_fields, show_set_aside
 from app.models import Device, Inspection, db
 from app.plugin_api import Label
 from app.web import signed_in_user
-from fieldpost_console.pages.correction import PICTURES, Field, as_text
 from fieldpost_console.pages.inspection import visible_inspection
+from fieldpost_console.pages.typed import PICTURES, Field, as_text, typed_text
 
 #: The values of a label that has none but true and false.
 YES_NO = ((True, "yes"), (False, "no"))
@@ -171,8 +171,8 @@ def _changed_by(before: ShownValue | None, sent: ShownValue, present: ShownValue
 
 
 def _input(sent: ShownValue) -> Field | None:
-    """The field in which another value is typed; None for pictures, lists and objects."""
-    if sent.label.kind in PICTURES or isinstance(sent.value, list | dict):
+    """The field in which another value is typed; None for pictures."""
+    if sent.label.kind in PICTURES:
         return None
     return Field(label=sent.label, seen=sent.value, typed=as_text(sent.value, sent.label), faults=[])
 
@@ -192,6 +192,5 @@ def _typed_again(line: Line, faults: list[str]) -> Line:
 
 
 def typed_of(line: Line) -> str | None:
-    """What was typed for a field. Browsers send line breaks as CR LF."""
-    text = request.form.get(line.input.name) if line.input is not None else None
-    return None if text is None else text.replace("\r\n", "\n")
+    """What was typed for a field; None: the form did not have it."""
+    return None if line.input is None else typed_text(line.sent.value, line.label)
