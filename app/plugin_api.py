@@ -354,6 +354,9 @@ class Pages:
     blueprint: Blueprint
     #: Their entries in the menu, in order. `GET /` leads to the first entry that a user sees.
     menu: Sequence[MenuEntry] = ()
+    #: `user -> {endpoint: text}`: a short text beside each of these entries, such as a number; an empty one is not
+    #: shown. Called for each page with a menu, so that it has to be quick.
+    counts: Callable[[Any], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,14 +10,17 @@ from datetime import timedelta
 import click
 
 from app.accounts.tokens import remove_ended_sign_ins
+from app.administration.retention import remove_expired
 from app.attachments import upkeep
 from app.cli.data import with_data
 from app.cli.ledger import keep_option, period, prune_ledger
+from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.done import note_done
 from app.core.host.registry import current_registry
 from app.core.ledger.set_aside import keep_up
+from app.core.sync.hours import remove_old_hours
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +29,19 @@ logger = logging.getLogger(__name__)
 @keep_option
 @with_data
 def maintenance_command(keep: str | None) -> None:
-    """Remove ended sign-ins, old parts of the ledger and items set aside, unneeded bytes, and plugins' garbage.
+    """Remove ended sign-ins, old parts of the ledger, items and counts, unneeded bytes, and plugins' garbage.
 
+    With FIELDPOST_FINISHED_INSPECTION_DAYS it removes finished inspections, too: `fieldpost retention` tells which.
     If one part fails, the others still run, and the exit code is 1.
     """
     kept = period(keep)
     parts: dict[str, Callable[[], str]] = {
+        # First, so that the bytes of photos go as soon as they may.
+        "finished inspections": lambda: f"removed {_remove_finished()}",
         "sign-ins": lambda: f"removed {remove_ended_sign_ins()}",
         "ledger": lambda: prune_ledger(kept),
         "set aside": lambda: f"removed {_keep_up_set_aside()}",
+        "counts of hours": lambda: f"removed {remove_old_hours()}",
         "storage": lambda: f"removed {len(upkeep.collect())} objects",
     }
     for plugin in current_registry().plugins.values():
@@ -45,6 +52,11 @@ def maintenance_command(keep: str | None) -> None:
     if not all(outcomes):
         sys.exit(1)
     note_done(current_settings().data_dir, "maintenance")
+
+
+def _remove_finished() -> int:
+    days = current_settings().finished_inspection_days
+    return remove_expired(now() - timedelta(days=days)) if days else 0
 
 
 def _keep_up_set_aside() -> int:
