@@ -46,7 +46,9 @@ def tell_first_run(app: Flask) -> None:
         try:
             token = None if has_users() else first_token()
         except (DBAPIError, TryAgainError) as error:
-            logger.warning("the database does not answer, so nobody knows whether it has users: %s", getattr(error, "orig", error))
+            logger.warning(
+                "the database does not answer, so nobody knows whether it has users: %s", getattr(error, "orig", error)
+            )
             return
     if token is not None:
         logger.warning("There is no user yet. Open /first-run in a browser, and enter the token %s", token)

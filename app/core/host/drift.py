@@ -71,7 +71,9 @@ def tell_drift(app: Flask) -> None:
             with db.engine.connect() as connection:
                 found = find_drift(connection)
         except (DBAPIError, TryAgainError) as error:
-            logger.warning("the database does not answer, so its tables are not compared: %s", getattr(error, "orig", error))
+            logger.warning(
+                "the database does not answer, so its tables are not compared: %s", getattr(error, "orig", error)
+            )
             return
     for drift in found:
         logger.warning("%s", drift)

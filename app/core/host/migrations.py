@@ -211,7 +211,9 @@ def require_migrations(app: Flask) -> None:
             with db.engine.connect() as connection:
                 differences = _differences(connection)
         except (DBAPIError, TryAgainError) as error:
-            logger.warning("the database does not answer, so its migrations are not checked: %s", getattr(error, "orig", error))
+            logger.warning(
+                "the database does not answer, so its migrations are not checked: %s", getattr(error, "orig", error)
+            )
             return
     behind = [difference.sentence for difference in differences if difference.is_behind]
     if behind:
