@@ -98,18 +98,23 @@ def delete_inspection(origin: Origin, key: int | str) -> int:
 
     def work(recorder: Recorder) -> int:
         require_still_admin(recorder)
-        session = recorder.session
-        inspection = _locked_inspection(session, key)
-        # Locked from the top down in the one lock order, deleted from the bottom up.
-        models: list[Model] = [FormFill, Attachment, *models_below(current_registry().models.values())]
-        below = [_locked_below(session, model, inspection.id) for model in models]
-        for row in (row for rows in reversed(below) for row in rows):
-            recorder.delete(row)
-        recorder.delete(inspection)
-        remove_of_inspection(session, inspection.id)
+        inspection = _locked_inspection(recorder.session, key)
+        remove_inspection(recorder, inspection)
         return inspection.id
 
     return record("inspection_delete", origin, work)
+
+
+def remove_inspection(recorder: Recorder, inspection: Inspection) -> None:
+    """Delete a locked inspection with all rows below it, and its items that were set aside."""
+    session = recorder.session
+    # Locked from the top down in the one lock order, deleted from the bottom up.
+    models: list[Model] = [FormFill, Attachment, *models_below(current_registry().models.values())]
+    below = [_locked_below(session, model, inspection.id) for model in models]
+    for row in (row for rows in reversed(below) for row in rows):
+        recorder.delete(row)
+    recorder.delete(inspection)
+    remove_of_inspection(session, inspection.id)
 
 
 def models_below(models: Iterable[Model]) -> list[Model]:

@@ -13,6 +13,7 @@ from app.cli.ledger import ledger_group
 from app.cli.maintenance import maintenance_command
 from app.cli.plugins import plugins_group
 from app.cli.privacy import privacy_group
+from app.cli.retention import retention_command
 from app.cli.storage import storage_group
 from app.cli.users import users_group
 
@@ -30,6 +31,7 @@ def register_commands(app: Flask) -> None:
         storage_group,
         ledger_group,
         maintenance_command,
+        retention_command,
         backup_group,
         restore_command,
         new_history_command,

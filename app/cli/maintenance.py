@@ -10,9 +10,11 @@ from datetime import timedelta
 import click
 
 from app.accounts.tokens import remove_ended_sign_ins
+from app.administration.retention import remove_expired
 from app.attachments import upkeep
 from app.cli.data import with_data
 from app.cli.ledger import keep_option, period, prune_ledger
+from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.done import note_done
@@ -28,10 +30,13 @@ logger = logging.getLogger(__name__)
 def maintenance_command(keep: str | None) -> None:
     """Remove ended sign-ins, old parts of the ledger and items set aside, unneeded bytes, and plugins' garbage.
 
+    With FIELDPOST_FINISHED_INSPECTION_DAYS it removes finished inspections, too: `fieldpost retention` tells which.
     If one part fails, the others still run, and the exit code is 1.
     """
     kept = period(keep)
     parts: dict[str, Callable[[], str]] = {
+        # First, so that the bytes of photos go as soon as they may.
+        "finished inspections": lambda: f"removed {_remove_finished()}",
         "sign-ins": lambda: f"removed {remove_ended_sign_ins()}",
         "ledger": lambda: prune_ledger(kept),
         "set aside": lambda: f"removed {_keep_up_set_aside()}",
@@ -45,6 +50,11 @@ def maintenance_command(keep: str | None) -> None:
     if not all(outcomes):
         sys.exit(1)
     note_done(current_settings().data_dir, "maintenance")
+
+
+def _remove_finished() -> int:
+    days = current_settings().finished_inspection_days
+    return remove_expired(now() - timedelta(days=days)) if days else 0
 
 
 def _keep_up_set_aside() -> int:

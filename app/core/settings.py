@@ -81,6 +81,9 @@ class Settings:
     late_days: int = setting(3, "After how many days of silence a device with work to do is late", minimum=1)
     retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)
+    finished_inspection_days: int = setting(
+        0, "After how many days without a change a finished inspection is removed; 0: never", minimum=0
+    )
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
     set_aside_days: int = setting(180, "How long an item that was not applied is kept for a decision", minimum=1)

@@ -19,6 +19,9 @@ from app.plugin_api import Entity, Label
 STATUSES = ("pending", "in_progress", "completed", "canceled")
 PENDING_STATUSES = ("pending", "in_progress")
 
+#: Those after which nothing is left to do.
+FINISHED_STATUSES = ("completed", "canceled")
+
 #: The columns that hold objects, and the objects' keys (contract, section 8).
 OBJECTS = {
     "property": ("property_name", "address", "city", "zip_code"),

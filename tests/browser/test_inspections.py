@@ -83,6 +83,9 @@ def test_keys_search_and_show_the_keys(site: Site, open_browser: Open, admin: Us
     page.keyboard.press("Enter")
     expect(page.get_by_text("1 matches")).to_be_visible()
     expect(page.get_by_role("rowheader", name="Keyboard Hall")).to_be_visible()
+    page.get_by_role("checkbox", name="Keyboard Hall").check()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Text", exact=True)).to_be_focused()
 
 
 def test_chosen_inspections_are_assigned_with_the_mouse(site: Site, open_browser: Open, admin: User) -> None:

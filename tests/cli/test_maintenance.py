@@ -58,7 +58,7 @@ def test_it_does_all_upkeep_and_says_what(app: Flask, world: World, neglected: P
     result = maintain(app)
     assert result.exit_code == 0, result.output
     lines = dict(line.split(": ", 1) for line in result.output.splitlines())
-    assert list(lines) == ["sign-ins", "ledger", "set aside", "storage", "plugin parts"]
+    assert list(lines) == ["finished inspections", "sign-ins", "ledger", "set aside", "storage", "plugin parts"]
     assert lines["sign-ins"] == "removed 2"
     assert lines["ledger"].startswith("removed ")
     assert lines["set aside"] == "removed 0"
@@ -72,7 +72,7 @@ def test_a_second_time_there_is_nothing_to_do(app: Flask, neglected: Path) -> No
     maintain(app)
     result = maintain(app)
     assert result.exit_code == 0
-    assert [line.split(": ")[1][:9] for line in result.output.splitlines()[:4]] == ["removed 0"] * 4
+    assert [line.split(": ")[1][:9] for line in result.output.splitlines()[:5]] == ["removed 0"] * 5
 
 
 def test_nothing_is_removed_unless_it_is_called(app: Flask, world: World, neglected: Path) -> None:
@@ -108,7 +108,8 @@ def test_one_part_that_fails_does_not_stop_the_others(
     assert f"{part}: failed, and is to be run again: {type(error).__name__}: {error}" in result.output
     assert result.output.count("failed, and is to be run again") == 1
     done = {line.split(":")[0] for line in result.output.splitlines() if ": removed" in line}
-    assert done == {"sign-ins", "ledger", "set aside", "storage", "plugin parts", "plugin seals"} - {part}
+    names = {"finished inspections", "sign-ins", "ledger", "set aside", "storage", "plugin parts", "plugin seals"}
+    assert done == names - {part}
     assert (len(world.all(LedgerEntry)) == 1) == (part != "ledger")
     assert neglected.exists() == (part == "storage")
 

@@ -49,8 +49,10 @@ const ACTIONS = {
   "?": () => document.getElementById("keys")?.showModal(),
 };
 
+/** Whether keys that are pressed in an element are its own. A ticked box must not turn the keys of the page off. */
 function typing(element) {
-  return element.isContentEditable || /^(input|select|textarea)$/i.test(element.tagName);
+  const isOwn = element.isContentEditable || /^(input|select|textarea)$/i.test(element.tagName);
+  return isOwn && !/^(checkbox|radio)$/.test(element.type);
 }
 
 function initKeys() {
