@@ -19,6 +19,7 @@ from app.attachments.storage import current_storage
 from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
+from app.core.done import TASKS, seconds_since
 from app.core.host.drift import find_drift
 from app.core.host.migrations import UPGRADE, NotMigratedError, missing
 from app.errors import TryAgainError
@@ -53,20 +54,26 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 @public
-@described(answer=obj(("checks",), success=TRUE, status=TEXT, checks=OBJECT))
+@described(answer=obj(("checks", "seconds_since"), success=TRUE, status=TEXT, checks=OBJECT, seconds_since=OBJECT))
 def readyz() -> Response:
     """Database, migrations, models and storage work. Otherwise the answer is 503.
 
-    `checks` names each of them, to requests from the machine itself or with `FIELDPOST_METRICS_TOKEN`.
+    `checks` names each of them, to requests from the machine itself or with `FIELDPOST_METRICS_TOKEN`. For the same
+    requests `seconds_since` has the ages of the last backup and maintenance of this node, null for never.
     """
     checks = dict(_checks())
-    details = {"checks": checks} if _is_trusted() else {}
+    details = {"checks": checks, "seconds_since": _ages()} if _is_trusted() else {}
     failing = [name for name, result in checks.items() if result not in WORKING and name != SIGN_IN]
     if failing:
         fault = TryAgainError(f"Not ready: {', '.join(failing)}" if details else "Not ready")
         fault.extra |= details
         raise fault
     return jsonify({"success": True, "status": "ready", **details})
+
+
+def _ages() -> dict[str, int | None]:
+    """How many seconds ago this node has last done each task; None: never."""
+    return {task: seconds_since(current_settings().data_dir, task) for task in TASKS}
 
 
 def _is_trusted() -> bool:

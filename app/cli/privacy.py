@@ -1,6 +1,8 @@
-"""`fieldpost privacy`: the data of a person, and values that must not be kept."""
+"""`fieldpost privacy`: the data of a person or a customer, and values that must not be kept."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 import orjson
@@ -8,11 +10,13 @@ from sqlalchemy import select
 
 from app.accounts.emails import normalized_email
 from app.accounts.erasure import erase_person, export_person
+from app.administration.customer_archive import Customer, has_inspections, names_like, write_archive
 from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.core.database.engine import db
 from app.core.ledger.forget import forget_earlier_values
 from app.core.ledger.record import Origin
+from app.core.private_files import create_private
 from app.http.logs import log_security_event
 from app.models import User
 
@@ -21,7 +25,7 @@ ORIGIN = Origin(door="cli")
 
 @click.group("privacy")
 def privacy_group() -> None:
-    """Tell and remove what is kept about people. Backups keep what they have until you remove them."""
+    """Tell and remove what is kept about people and customers. Backups keep what they have until you remove them."""
 
 
 @privacy_group.command("export")
@@ -59,6 +63,40 @@ def forget_command(entity: str, row_id: str) -> None:
     count = forget_earlier_values(entity.replace("-", "_"), row_id)
     log_security_event("values forgotten", entity=entity, entity_id=row_id)
     click.echo(f"Forgot {count} changes of {entity} {row_id}.")
+
+
+@privacy_group.command("archive")
+@click.argument("target", metavar="FILE.zip", type=click.Path(path_type=Path))
+@click.option("--customer", "names", multiple=True, help="The customer's name. Repeat it for other spellings.")
+@click.option("--email", "emails", multiple=True, help="The customer's e-mail address.")
+@with_data
+@reported_failures()
+def archive_command(target: Path, names: tuple[str, ...], emails: tuple[str, ...]) -> None:
+    """Write everything about one customer into a new ZIP file: inspections, forms, photos and the history."""
+    customer = Customer(names, emails)
+    if not has_inspections(customer):
+        raise click.ClickException(_no_such_customer(customer))
+    try:
+        with create_private(target) as file:
+            archived = write_archive(customer, file)
+    except FileExistsError:
+        raise click.ClickException(f"{target} is there already. Name a file that is not, or remove it.") from None
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise click.ClickException(f"{target} cannot be written: {error.strerror}. Nothing was kept.") from None
+        raise
+    log_security_event("customer archived", inspections=archived.rows["inspections"])
+    rows = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in archived.rows.items())
+    click.echo(f"{target}: {rows}, {archived.files} files.")
+    for attachment_id in archived.missing:
+        click.echo(f"The bytes of attachment {attachment_id} are missing: see `fieldpost storage check`.", err=True)
+
+
+def _no_such_customer(customer: Customer) -> str:
+    names = names_like(customer)
+    hint = f"There are: {'; '.join(names)}." if names else "Write it as it stands in the inspections."
+    return f"No inspection has this customer. {hint}"
 
 
 def _id_of(email: str) -> int:

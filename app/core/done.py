@@ -5,6 +5,7 @@ Each node knows of its own. A row of the database would be lost with it, just wh
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def done_at(data_dir: Path, task: str) -> float | None:
         return _file(data_dir, task).stat().st_mtime
     except OSError:
         return None
+
+
+def seconds_since(data_dir: Path, task: str) -> int | None:
+    """How many seconds ago the task was last done; None if never, as far as this node knows."""
+    moment = done_at(data_dir, task)
+    return None if moment is None else max(0, int(time.time() - moment))
 
 
 def _file(data_dir: Path, task: str) -> Path:

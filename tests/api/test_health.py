@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ from app.api import health
 from app.attachments.storage import StoredObject
 from app.core.database.engine import db
 from app.core.database.transactions import writing
+from app.core.done import note_done
 from tests.conftest import PASSWORD, World
 from tests.support.answers import json_of
 
@@ -34,7 +37,9 @@ def test_being_alive_asks_nothing_of_the_database(app: Flask, monkeypatch: pytes
 def test_a_server_with_everything_is_ready(app: Flask) -> None:
     answer = app.test_client().get("/readyz")
     checks = {"database": "ok", "migrations": "ok", "models": "ok", "storage": "ok"}
-    assert (answer.status_code, answer.json) == (200, {"success": True, "status": "ready", "checks": checks})
+    ages = {"backup": None, "maintenance": None}
+    ready = {"success": True, "status": "ready", "checks": checks, "seconds_since": ages}
+    assert (answer.status_code, answer.json) == (200, ready)
 
 
 def test_a_database_without_its_migrations_is_not_ready(app: Flask) -> None:
@@ -63,6 +68,17 @@ def test_a_storage_that_cannot_be_written_is_not_ready(app: Flask, monkeypatch: 
     monkeypatch.setattr(type(app.extensions["fieldpost.storage"]), "check", _broken)
     fault = _not_ready(app, "Not ready: storage")
     assert fault["checks"] == {"database": "ok", "migrations": "ok", "models": "ok", "storage": "failed"}
+
+
+def test_the_ages_of_the_last_backup_and_maintenance_are_told_and_stop_nothing(app: Flask) -> None:
+    data_dir = app.extensions["fieldpost.settings"].data_dir
+    note_done(data_dir, "backup")
+    hours_ago = time.time() - 7200
+    os.utime(data_dir / "last_backup", (hours_ago, hours_ago))
+    answer = app.test_client().get("/readyz")
+    ages = json_of(answer)["seconds_since"]
+    assert (answer.status_code, ages["maintenance"]) == (200, None)
+    assert 7200 <= ages["backup"] < 7200 + 3600
 
 
 def test_checks_that_write_are_kept_and_soon_made_again_after_a_failure(
