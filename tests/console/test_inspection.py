@@ -18,6 +18,9 @@ from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.pictures import jpeg
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 MARKUP = "<script>alert('x')</script>\"&"
 
 STRUCTURE = [

@@ -16,6 +16,9 @@ from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.answers import json_of
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 LIST, CONFLICTS = "/console/set-aside", "/console/conflicts"
 
 #: The id in a row of a list.
