@@ -120,6 +120,19 @@ def test_a_place_that_no_list_has_is_not_found(scene: Scene, place: str) -> None
     assert "<h1" in answer.text
 
 
+def test_a_search_whose_page_is_whole_reads_the_texts_once(scene: Scene) -> None:
+    for number in range(51):
+        make(scene, f"Dock {number}")
+    browser = browser_of(scene, "admin")
+    searches = []
+    for text in ("Dock 50", "Dock"):
+        with statements_of(scene.app) as statements:
+            page = browser.get(f"{LIST}?q={text}")
+        searches.append(len([statement for statement in statements if "LIKE" in statement]))
+        assert ("1 matches" if text == "Dock 50" else "51 match") in page.text
+    assert searches == [1, 2]
+
+
 def test_a_page_takes_a_constant_number_of_statements(scene: Scene) -> None:
     def cost() -> int:
         with statements_of(scene.app) as statements:

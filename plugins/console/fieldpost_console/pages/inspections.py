@@ -45,7 +45,8 @@ def inspections() -> Response:
         "console/inspections.html",
         400 if faults else 200,
         page=page,
-        total=count_up_to(select_inspections(user, filters), MOST_COUNTED),
+        # A search of texts reads all rows: what the first page already shows whole is not searched twice.
+        total=len(page.rows) if page.is_whole else count_up_to(select_inspections(user, filters), MOST_COUNTED),
         most=MOST_COUNTED,
         given=given_filters(),
         faults=faults,

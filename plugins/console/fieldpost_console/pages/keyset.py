@@ -34,6 +34,8 @@ class KeyPage(NamedTuple):
     rows: list[Any]
     before: str | None
     after: str | None
+    #: Whether these are all rows of the list.
+    is_whole: bool = False
 
 
 def read_key_page(session: Session, statement: Select[Any], keys: Keys, per_page: int = PER_PAGE) -> KeyPage:
@@ -56,7 +58,7 @@ def read_key_page(session: Session, statement: Select[Any], keys: Keys, per_page
     names = [column.key for column in keys.columns]
     before = _address("before", rows[0], names) if rows and has_before else None
     after = _address("after", rows[-1], names) if rows and has_after else None
-    return KeyPage(rows, before, after)
+    return KeyPage(rows, before, after, is_whole=text is None and not has_more)
 
 
 def _behind(columns: Sequence[Any], values: Sequence[Any], goes_down: bool) -> ColumnElement[bool]:
