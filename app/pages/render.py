@@ -19,7 +19,7 @@ from app.pages.addresses import expects_page
 from app.pages.door import TOKEN_FIELD, form_token
 from app.pages.files import file_address
 from app.pages.language import gettext
-from app.plugin_api import Pages
+from app.plugin_api import MenuEntry, Pages
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +66,28 @@ def render_panel(panel: str, **values: Any) -> Markup | None:
 
 def menu_of(user: User) -> Iterator[Link]:
     """The menu entries that all plugins bring for this user, in the order of the plugins' names."""
-    for _, plugin in sorted(current_registry().plugins.items()):
-        if plugin.pages is None:
-            continue
-        counts = _counts(plugin.pages, user)
-        for entry in plugin.pages.menu:
-            if entry.who is None or entry.who(user):
-                is_current = request.endpoint == entry.endpoint
-                number = counts.get(entry.endpoint)
-                yield Link(entry.label, url_for(entry.endpoint), is_current, entry.endpoint, number)
+    for pages in _pages():
+        counts = _counts(pages, user)
+        for entry in _entries(pages, user):
+            is_current = request.endpoint == entry.endpoint
+            number = counts.get(entry.endpoint)
+            yield Link(entry.label, url_for(entry.endpoint), is_current, entry.endpoint, number)
+
+
+def first_address(user: User) -> str | None:
+    """The address of the first page in the user's menu; None: it is empty."""
+    entries = (entry for pages in _pages() for entry in _entries(pages, user))
+    return next((url_for(entry.endpoint) for entry in entries), None)
+
+
+def _pages() -> Iterator[Pages]:
+    plugins = sorted(current_registry().plugins.items())
+    return (plugin.pages for _, plugin in plugins if plugin.pages is not None)
+
+
+def _entries(pages: Pages, user: User) -> Iterator[MenuEntry]:
+    """The entries of a plugin's menu that the user sees."""
+    return (entry for entry in pages.menu if entry.who is None or entry.who(user))
 
 
 def _counts(pages: Pages, user: User) -> Mapping[str, str]:

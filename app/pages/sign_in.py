@@ -15,7 +15,7 @@ from app.pages.addresses import is_safe_address
 from app.pages.door import let_in, visitor
 from app.pages.first_run import has_users
 from app.pages.language import gettext
-from app.pages.render import menu_of, render
+from app.pages.render import first_address, render
 from app.web import public, signed_in_user
 
 blueprint = Blueprint("sign_in", __name__)
@@ -27,8 +27,7 @@ LONGEST_EMAIL = 255
 @blueprint.get("/")
 def home() -> BaseResponse:
     """The first page of the menu; one's own account while no plugin has a page."""
-    first = next(menu_of(signed_in_user()), None)
-    return redirect(url_for("my_account.show") if first is None else first.address, 303)
+    return redirect(first_address(signed_in_user()) or url_for("my_account.show"), 303)
 
 
 @blueprint.get("/sign-in")
