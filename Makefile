@@ -83,7 +83,7 @@ messages: .venv/installed-dev  ## Take the texts of pages into the Spanish catal
 	done
 	@echo "Translate what is empty in the messages.po, then run make messages again."
 
-pictures: .venv/installed-dev  ## Draw every page to build/pictures, and the one that the README shows.
+pictures: .venv/installed-dev  ## Draw every page to build/pictures, and those that the README and docs/console.md show.
 	$(BIN)/python -m tests.browser.pictures
 
 clean:  ## Remove the environment and what was built.

@@ -139,6 +139,11 @@ def _check_address(url: str, data_dir: Path) -> None:
         raise ConfigurationError(
             "DATABASE_URL has more than one @. If one is part of the password, write it as %40, and % as %25."
         )
+    if address.query.get("target_session_attrs") == "read-write":
+        raise ConfigurationError(
+            "DATABASE_URL has target_session_attrs=read-write, which no host would ever satisfy: Fieldpost's "
+            "connections are read only until a unit of work begins. Write target_session_attrs=primary."
+        )
     path = Path(address.database or "")
     if address.drivername == "sqlite" and path.parent != data_dir and not path.parent.is_dir():
         raise ConfigurationError(

@@ -110,6 +110,8 @@ class Label:
     kind: str = "text"
     #: The values to choose from, each with its text: `[("y", "yes"), ("n", "no")]`.
     options: Sequence[tuple[Any, str]] = ()
+    #: Whether several options can be chosen: the value is then a list.
+    multiple: bool = False
     #: Whether lists and exports leave it out unless somebody asks for it: it tells of a person.
     private: bool = False
 
@@ -354,6 +356,9 @@ class Pages:
     blueprint: Blueprint
     #: Their entries in the menu, in order. `GET /` leads to the first entry that a user sees.
     menu: Sequence[MenuEntry] = ()
+    #: `user -> {endpoint: text}`: a short text beside each of these entries, such as a number; an empty one is not
+    #: shown. Called for each page with a menu, so that it has to be quick.
+    counts: Callable[[Any], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, or_, true
+from sqlalchemy import ColumnElement, CompoundSelect, or_, select, true, union_all
 
 from app.models import Inspection, User
 from app.plugin_api import ActingUser, Row
@@ -37,7 +37,17 @@ read = change
 
 def visible(user: User) -> ColumnElement[bool]:
     """The condition on `Inspection` that selects those which `user` may read: `read` in SQL."""
+    return or_(*_grounds(user))
+
+
+def visible_ids(user: User) -> CompoundSelect[int]:
+    """The ids of the inspections that `visible` selects, each perhaps twice. An index answers each part."""
+    return union_all(*(select(Inspection.id).where(ground) for ground in _grounds(user)))
+
+
+def _grounds(user: User) -> list[ColumnElement[bool]]:
+    """Conditions on `Inspection`, of which one suffices."""
     if user.role == "admin":
-        return true()
-    mine: ColumnElement[bool] = Inspection.owner_id == user.id
-    return or_(mine, Inspection.assignee_id == user.id) if user.role == "technician" else mine
+        return [true()]
+    mine = Inspection.owner_id == user.id
+    return [mine, Inspection.assignee_id == user.id] if user.role == "technician" else [mine]

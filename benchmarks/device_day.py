@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -76,51 +76,70 @@ class Played:
         return sum(count * self.milliseconds(kind) for kind, count in DAY.items()) / 1000
 
 
+class Caller:
+    """A device that makes the calls of a day, by their kinds."""
+
+    def __init__(self, device: Device, photo: bytes) -> None:
+        self._device = device
+        self._ticks = 0
+        self._do: dict[str, Callable[[], object]] = {
+            REFRESH: device.client.refresh,
+            BATCH: lambda: self._push(CHANGES),
+            LARGE_BATCH: lambda: self._push(LARGE),
+            ECHO: device.look,
+            QUIET: device.look,
+            PHOTO: lambda: device.upload(distinct(photo), f"Photo_{self._ticks}"),
+            PACKAGE: device.package,
+            STATUS: device.status,
+        }
+
+    def call(self, kind: str) -> None:
+        """One call."""
+        self._ticks += 1
+        self._do[kind]()
+
+    def _push(self, count: int) -> None:
+        ids = self._device.ids
+        changed = [ids[(self._ticks * count + index) % len(ids)] for index in range(count)]
+        if self._device.push(changed, self._ticks):
+            raise RuntimeError("A change was not applied.")
+
+
+def calls_of(day: Mapping[str, int], share: float) -> Iterator[str]:
+    """The kinds of calls of this share of a day in their order: visit by visit, each kind as often as it is due."""
+    most = max(day.values())
+    due, made = dict.fromkeys(day, 0.0), set()
+    for _ in range(max(1, round(most * share))):
+        for kind, count in day.items():
+            due[kind] += count / most
+            # What comes less often than the visits does so at least once.
+            if due[kind] >= 1 or kind not in made:
+                due[kind] -= 1
+                made.add(kind)
+                yield kind
+
+
 class Player:
     """Lets all devices make their calls, kind by kind, so that each kind's processor time can be told."""
 
     def __init__(self, clients: Sequence[Device], roots: Sequence[int], photo: bytes) -> None:
-        self._clients, self._roots, self._photo = clients, roots, photo
-        self._ticks = 0
+        self._callers = [Caller(device, photo) for device in clients]
+        self._roots = roots
         self.played = Played()
-        self._do: dict[str, Callable[[Device], object]] = {
-            REFRESH: lambda device: device.client.refresh(),
-            BATCH: lambda device: self._push(device, CHANGES),
-            LARGE_BATCH: lambda device: self._push(device, LARGE),
-            ECHO: Device.look,
-            QUIET: Device.look,
-            PHOTO: lambda device: device.upload(distinct(self._photo), f"Photo_{self._ticks}"),
-            PACKAGE: Device.package,
-            STATUS: Device.status,
-        }
 
     def play(self, share: float) -> None:
-        """This share of the day, visit by visit."""
-        visits = max(1, round(DAY[BATCH] * share))
-        due = dict.fromkeys(DAY, 0.0)
-        for _ in range(visits):
-            for kind, count in DAY.items():
-                due[kind] += count / DAY[BATCH]
-                # What comes less often than the visits does so at least once.
-                if due[kind] >= 1 or kind not in self.played.calls:
-                    due[kind] -= 1
-                    self.run(kind)
+        """This share of the day."""
+        for kind in calls_of(DAY, share):
+            self.run(kind)
 
     def run(self, kind: str) -> None:
         """One call of each device."""
-        self._ticks += 1
         before = cpu_seconds(self._roots)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(self._do[kind], self._clients))
+            list(pool.map(lambda caller: caller.call(kind), self._callers))
         spent, played = cpu_seconds(self._roots) - before, self.played
         played.seconds[kind] = played.seconds.get(kind, 0.0) + spent
-        played.calls[kind] = played.calls.get(kind, 0) + len(self._clients)
-
-    def _push(self, device: Device, count: int) -> None:
-        ids = device.ids
-        changed = [ids[(self._ticks * count + index) % len(ids)] for index in range(count)]
-        if device.push(changed, self._ticks):
-            raise RuntimeError("A change was not applied.")
+        played.calls[kind] = played.calls.get(kind, 0) + len(self._callers)
 
 
 def measure(database: str, count: int, share: float, photo: bytes) -> tuple[Played, Grown]:

@@ -10,6 +10,10 @@ from load import CLIENTS, RECORDS, changed, record
 from server import ADMIN, PASSWORD, Client, Server
 
 
+class NotTakenError(Exception):
+    """A batch was refused as a whole; the server has applied nothing of it, as far as it knows."""
+
+
 class Device:
     """A technician with an inspection and its form fills."""
 
@@ -25,6 +29,11 @@ class Device:
     def ids(self) -> list[int]:
         """The form fills that were made."""
         return list(self.versions)
+
+    @property
+    def sent_ids(self) -> list[str]:
+        """The `local_id` of each item of the last batch."""
+        return [item["local_id"] for item in self._sent]
 
     def create(self, count: int) -> None:
         """Make form fills, in one batch."""
@@ -61,6 +70,10 @@ class Device:
             count += len(page["changes"])
         return count
 
+    def keeps_its_place(self) -> bool:
+        """Whether the feed goes on from the device's cursor; otherwise it says that the device starts over."""
+        return bool(self.client.call("GET", f"/api/v1/sync/changes?cursor={self._cursor}")["success"])
+
     def package(self) -> None:
         """Download the inspection for work offline."""
         _data(self.client.call("GET", f"/api/v1/inspections/{self._inspection_id}/offline_data"))
@@ -74,8 +87,14 @@ class Device:
         return self.retry()
 
     def retry(self) -> int:
-        """Send the last batch as it is; how many of its changes were not applied, now or before."""
-        applied = self.client.call("POST", "/api/v1/sync", {"sync_items": self._sent})["results"]["success"]
+        """Send the last batch as it is; how many of its changes were not applied, now or before.
+
+        Raises `NotTakenError`.
+        """
+        answer = self.client.call("POST", "/api/v1/sync", {"sync_items": self._sent})
+        if "results" not in answer:
+            raise NotTakenError(answer)
+        applied = answer["results"]["success"]
         for each in applied:
             self.versions[each["server_id"]] = each["updated_at"]
         return len(self._sent) - len(applied)

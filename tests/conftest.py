@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from app.core.host import registry
 from app.models import Inspection, User
@@ -92,6 +94,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 #: Files and folders whose tests take longest. They come first: at the end one process would have them all.
 LONG = (
+    "tests/browser/",
     "tests/serving/test_gunicorn.py",
     "tests/outsider/",
     "tests/clients/",
@@ -101,7 +104,6 @@ LONG = (
     "tests/exactly_once/",
     "tests/attachments/storage/",
     "tests/cli/test_plugins.py",
-    "tests/browser/",
     "tests/serving/",
     "tests/core/sync/",
     "tests/core/host/test_migrations.py",
@@ -109,6 +111,20 @@ LONG = (
     "tests/test_",
     "tests/cli/",
 )
+
+
+class OneBrowser(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each file to one process, and all tests with a browser to the same one: its start takes long."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return "tests/browser/" if scope.startswith("tests/browser/") else scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Replaces `--dist=loadfile`."""
+    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 #: How the reason of a skipped test begins if this machine has not got the thing that it tests.

@@ -11,11 +11,12 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 #: Modules that the others share.
-SHARED = {"devices.py", "load.py", "peers.py", "photos.py", "processes.py", "server.py"}
+SHARED = {"clusters.py", "devices.py", "load.py", "peers.py", "photos.py", "processes.py", "server.py"}
 
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
     "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
+    "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
     "hostile.py": "--rounds 1",
@@ -23,6 +24,8 @@ QUICK = {
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "pages.py": "--database sqlite --inspections 500 --rounds 1",
     "push.py": "--database sqlite --batches 10 --seconds 0.5 --rounds 1",
+    "recovery.py": "",
+    "scale.py": "--processes 1 --devices 1 --share 0.03 --pixels 300000",
     "set_aside.py": "--database sqlite --rounds 1",
     "soak.py": "--minutes 0.05 --samples 3",
     "start.py": "--rounds 1 --starts 1",

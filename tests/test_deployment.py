@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import urllib.request
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from app.core.done import note_done
 from app.core.environment_file import read_environment_file
 from app.core.settings import names_of_settings
 from app.serving.commands import Program
+from tests.attachments.storage import s3_servers
 from tests.support.servers import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -27,6 +31,8 @@ UNITS = sorted([*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")])
 
 #: The program as the units call it.
 PROGRAM = "/opt/fieldpost/bin/fieldpost"
+
+_credentials = s3_servers._credentials
 
 TOKEN = "a token for whoever scrapes, long enough"
 
@@ -132,10 +138,33 @@ def test_prometheus_takes_the_rules_and_they_fire_as_tested() -> None:
 
 def test_the_compose_file_starts_services_in_order_and_names_what_is_there() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-    assert services["fieldpost"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+    waits = {name: need["condition"] for name, need in services["fieldpost"]["depends_on"].items()}
+    assert waits == {"migrate": "service_completed_successfully", "bucket": "service_completed_successfully"}
     assert_is_command(services["migrate"]["command"])
     build = services["migrate"]["build"]
     assert (DEPLOY / build["context"] / build["dockerfile"]).resolve() == DEPLOY / "Containerfile"
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_the_compose_file_makes_the_bucket_once_and_not_again() -> None:
+    *program, text = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["bucket"]["entrypoint"]
+    assert program == ["python", "-c"]
+    with s3_servers.moto() as endpoint:
+        settings = {"FIELDPOST_S3_ENDPOINT": endpoint, "FIELDPOST_STORAGE": "s3://new-photos/fieldpost"}
+        # As the head of the file says; anywhere else the bucket would need its region.
+        settings["AWS_DEFAULT_REGION"] = "us-east-1"
+        for _ in range(2):
+            subprocess.run([sys.executable, "-W", "error", "-c", text], env={**os.environ, **settings}, check=True)
+        with urllib.request.urlopen(f"{endpoint}/new-photos?list-type=2") as answer:
+            assert answer.status == 200
+
+
+def test_the_image_has_all_that_make_run_installs() -> None:
+    rule = (ROOT / "Makefile").read_text().split("\n.venv/installed:")[1].split("\n\n")[0]
+    installed = re.findall(r"--editable (\S+)", rule)
+    text = (DEPLOY / "Containerfile").read_text()
+    assert len(installed) == 2
+    assert [name for name in installed if name != "." and f" ./{name}" not in text] == []
 
 
 def test_the_image_runs_the_server_as_an_unprivileged_user() -> None:

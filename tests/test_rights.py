@@ -189,6 +189,12 @@ def change_of(ids: Ids) -> Any:
     return {"sync_items": [item]}
 
 
+def rescue_of(ids: Ids) -> Any:
+    item = {"type": "inspection", "local_id": "r", "data": {"id": ids.inspection, "notes": MARK}}
+    sender = {"id": ids.user, "email": "somebody@example.com"}
+    return {"fieldpost_rescue": 1, "user": sender, "device_id": None, "sync_items": [item]}
+
+
 def discards_of(ids: Ids) -> Any:
     return {"decision": "discard", "ids": [ids.set_aside]}
 
@@ -250,6 +256,8 @@ ROUTES: dict[str, Kind] = {
         send("POST", "/api/v1/set_aside/{ids.set_aside}/decision", {"decision": "discard"})
     ),
     "POST /api/v1/set_aside/decisions": Kind(send("POST", "/api/v1/set_aside/decisions", discards_of)),
+    # Of somebody else; tests/administration/test_rescue.py has one's own.
+    "POST /api/v1/rescue": Administers(send("POST", "/api/v1/rescue", rescue_of), missing=404),
     "GET /api/v1/users": Administers(get("/api/v1/users")),
     "GET /api/v1/users/<row_id:user_id>": Administers(get("/api/v1/users/{ids.user}"), missing=404),
     "POST /api/v1/sync": Tells(

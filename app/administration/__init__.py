@@ -39,6 +39,7 @@ from app.administration.inspection_list import (
     sight_of,
 )
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
+from app.administration.rescue import Rescued, read_in, read_in_bytes
 from app.administration.rows import (
     ShownRow,
     ShownValue,
@@ -77,6 +78,7 @@ __all__ = [
     "PastChanges",
     "Place",
     "Refused",
+    "Rescued",
     "RowName",
     "ShownRow",
     "ShownValue",
@@ -103,6 +105,8 @@ __all__ = [
     "may_correct",
     "models_shown",
     "order_of",
+    "read_in",
+    "read_in_bytes",
     "read_structure",
     "read_template",
     "readable",

@@ -51,8 +51,7 @@ class ShownValue:
     @property
     def text(self) -> str:
         """The value in words: of a choice the labels of its options."""
-        values = self.value if isinstance(self.value, list) else [self.value]
-        return ", ".join(words(value, self.label) for value in values if value is not None)
+        return "" if self.value is None else words(self.value, self.label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,5 +188,5 @@ def words(value: object, label: Label | None = None) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{readable(str(key))}: {words(part)}" for key, part in value.items() if part)
     if isinstance(value, list):
-        return ", ".join(words(part) for part in value)
+        return ", ".join(words(part, label) for part in value if part is not None)
     return value.isoformat() if isinstance(value, dt.date) else str(value)

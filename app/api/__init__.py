@@ -12,6 +12,7 @@ from app.api import (
     history,
     inspections,
     offline_data,
+    rescue,
     root,
     set_aside,
     users,
@@ -30,6 +31,7 @@ BLUEPRINTS = (
     history.blueprint,
     attachments.blueprint,
     set_aside.blueprint,
+    rescue.blueprint,
     openapi.blueprint,
 )
 

@@ -58,8 +58,11 @@ ENTRY = Named(
         recorded_at=TIME,
         user_id=nullable(ID),
         device_id=nullable(TEXT),
-        door=with_description(nullable(TEXT), "`sync`, `upload`, `rest`, `page`, `office`, `cli`: the way it came in."),
+        door=with_description(
+            nullable(TEXT), "`sync`, `rescue`, `upload`, `rest`, `page`, `office`, `cli`: the way it came in."
+        ),
         decided_by=with_description(nullable(ID), "Who in the office decided it in the user's place."),
+        read_in_by=with_description(nullable(ID), "The administrator who has read in the user's rescue file."),
         type=nullable(TEXT),
         local_id=nullable(TEXT),
         made_at=with_description(nullable(TIME), "When the change was made, by the device's clock."),

@@ -69,5 +69,6 @@ def described(engine: Engine) -> str:
     url = engine.url
     if file_of(engine) is not None:
         return f"SQLite database {url.database}"
-    host = url.host or url.query.get("host") or "the local socket"
-    return f"PostgreSQL database {url.database} at {host}" + (f":{url.port}" if url.port else "")
+    named = url.host or url.query.get("host") or "the local socket"
+    hosts = named if isinstance(named, str) else " or ".join(named)
+    return f"PostgreSQL database {url.database} at {hosts}" + (f":{url.port}" if url.port else "")

@@ -20,6 +20,7 @@ from app.core.database.engine import db
 from app.core.done import note_done
 from app.core.host.registry import current_registry
 from app.core.ledger.set_aside import keep_up
+from app.core.sync.hours import remove_old_hours
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 @keep_option
 @with_data
 def maintenance_command(keep: str | None) -> None:
-    """Remove ended sign-ins, old parts of the ledger and items set aside, unneeded bytes, and plugins' garbage.
+    """Remove ended sign-ins, old parts of the ledger, items and counts, unneeded bytes, and plugins' garbage.
 
     With FIELDPOST_FINISHED_INSPECTION_DAYS it removes finished inspections, too: `fieldpost retention` tells which.
     If one part fails, the others still run, and the exit code is 1.
@@ -40,6 +41,7 @@ def maintenance_command(keep: str | None) -> None:
         "sign-ins": lambda: f"removed {remove_ended_sign_ins()}",
         "ledger": lambda: prune_ledger(kept),
         "set aside": lambda: f"removed {_keep_up_set_aside()}",
+        "counts of hours": lambda: f"removed {remove_old_hours()}",
         "storage": lambda: f"removed {len(upkeep.collect())} objects",
     }
     for plugin in current_registry().plugins.values():

@@ -32,6 +32,9 @@ KINDS = {
     "signature": "signature",
 }
 
+#: The types of which several options can be chosen.
+MULTIPLE = ("multiselect", "checkbox")
+
 #: The types that fields can be given; a template of an app may have further ones.
 FIELD_TYPES = ("text", "textarea", *KINDS)
 
@@ -64,6 +67,7 @@ def _label_of(field: Mapping[str, Any]) -> Label:
         unit=str(field.get("unit") or ""),
         kind=kind,
         options=options,
+        multiple=bool(options) and field.get("type") in MULTIPLE,
     )
 
 

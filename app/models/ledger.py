@@ -50,7 +50,7 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     unit_id: Mapped[str] = mapped_column(String(32))
     position: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: The door through which it came: `sync`, `upload`, `rest`, `page`, `office` or `cli`.
+    #: The door through which it came: `sync`, `rescue`, `upload`, `rest`, `page`, `office` or `cli`.
     door: Mapped[str] = mapped_column(String(16))
     #: None: the command line.
     user_id: Mapped[int | None] = mapped_column(BigId)
@@ -73,6 +73,8 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     meta: Mapped[JsonObject | None] = mapped_column(JSONValue)
     #: Who in the office decided it in the sender's place (contract, section 12); None: the sender's own.
     decided_by_id: Mapped[int | None] = mapped_column(BigId)
+    #: The administrator who has read in the sender's rescue file; None: it came from the sender.
+    read_in_by_id: Mapped[int | None] = mapped_column(BigId)
 
 
 class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]

@@ -33,6 +33,11 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
             postgresql_where=UNSETTLED,
             sqlite_where=UNSETTLED,
         ),
+        # Lists of what waits, of all codes and of one. Most rows may have been settled since.
+        Index("ix_set_aside_waiting", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
+        Index(
+            "ix_set_aside_waiting_code", "code", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED
+        ),
     )
 
     #: SHA-256 of user, device, local_id and fingerprint, hex.

@@ -12,6 +12,7 @@ import logging
 
 from flask import Blueprint, Flask, Response, flash, redirect, request, url_for
 from sqlalchemy import exists, select
+from sqlalchemy.exc import DBAPIError
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.accounts.passwords import LONGEST, SHORTEST
@@ -19,7 +20,7 @@ from app.accounts.users import add_first_admin
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.values import JsonObject
-from app.errors import InvalidError, NotFoundError
+from app.errors import InvalidError, NotFoundError, TryAgainError
 from app.http.logs import log_security_event
 from app.models import LedgerState, User
 from app.pages.language import gettext, translated
@@ -42,8 +43,15 @@ def has_users() -> bool:
 def tell_first_run(app: Flask) -> None:
     """Log the token of the first-run page if there is no user yet."""
     with app.app_context():
-        if not has_users():
-            logger.warning("There is no user yet. Open /first-run in a browser, and enter the token %s", first_token())
+        try:
+            token = None if has_users() else first_token()
+        except (DBAPIError, TryAgainError) as error:
+            logger.warning(
+                "the database does not answer, so nobody knows whether it has users: %s", getattr(error, "orig", error)
+            )
+            return
+    if token is not None:
+        logger.warning("There is no user yet. Open /first-run in a browser, and enter the token %s", token)
 
 
 def first_token() -> str:

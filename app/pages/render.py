@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flask import Response, g, make_response, render_template, request, url_for
 from markupsafe import Markup
 
 from app.clock import to_wire
+from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.host.watch import is_interrupt
 from app.errors import RequestError
@@ -18,6 +19,7 @@ from app.pages.addresses import expects_page
 from app.pages.door import TOKEN_FIELD, form_token
 from app.pages.files import file_address
 from app.pages.language import gettext
+from app.plugin_api import Pages
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ class Link(NamedTuple):
     label: str
     address: str
     is_current: bool
+    endpoint: str
+    #: A text beside the label, such as a number; None: the plugin counts nothing here.
+    number: str | None
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:
@@ -62,9 +67,28 @@ def render_panel(panel: str, **values: Any) -> Markup | None:
 def menu_of(user: User) -> Iterator[Link]:
     """The menu entries that all plugins bring for this user, in the order of the plugins' names."""
     for _, plugin in sorted(current_registry().plugins.items()):
-        for entry in plugin.pages.menu if plugin.pages is not None else ():
+        if plugin.pages is None:
+            continue
+        counts = _counts(plugin.pages, user)
+        for entry in plugin.pages.menu:
             if entry.who is None or entry.who(user):
-                yield Link(entry.label, url_for(entry.endpoint), request.endpoint == entry.endpoint)
+                is_current = request.endpoint == entry.endpoint
+                number = counts.get(entry.endpoint)
+                yield Link(entry.label, url_for(entry.endpoint), is_current, entry.endpoint, number)
+
+
+def _counts(pages: Pages, user: User) -> Mapping[str, str]:
+    """The texts beside a plugin's menu entries; none where that fails, which is logged."""
+    if pages.counts is None:
+        return {}
+    try:
+        return dict(pages.counts(user))
+    except BaseException as error:  # a plugin's code may raise anything
+        if is_interrupt(error):
+            raise
+        db.session.rollback()
+        logger.exception("counts failed", extra={"pages": pages.blueprint.name})
+        return {}
 
 
 def render_error(error: RequestError) -> Response | None:

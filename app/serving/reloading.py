@@ -14,6 +14,8 @@ from typing import Any
 
 from gunicorn.systemd import sd_notify
 
+from app.serving.shared import ALL_READY, is_first
+
 #: The environment variable with the process id of the master that a new one is to end.
 REPLACES = "REPLACED_MASTER"
 
@@ -68,18 +70,10 @@ def forget_a_stranger() -> None:
 def note_ready(worker: Any, directory: Path) -> None:
     """Note that a worker is ready. The last one tells systemd, and ends the master that is replaced."""
     (directory / f"ready-{worker.pid}").touch()
-    if len(list(directory.glob("ready-*"))) < worker.cfg.workers or not _is_first(directory / "all-ready"):
+    if len(list(directory.glob("ready-*"))) < worker.cfg.workers or not is_first(directory / ALL_READY):
         return
     sd_notify(f"READY=1\nMAINPID={worker.ppid}\nSTATUS=Serving", worker.log)
     replaced = os.environ.get(REPLACES)
     if replaced is not None:
         worker.log.info("All workers are ready, and the former master %s ends", replaced)
         os.kill(int(replaced), signal.SIGTERM)
-
-
-def _is_first(path: Path) -> bool:
-    try:
-        path.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True

@@ -16,6 +16,9 @@ from app.core.host.endings import DIRECTORY, keep_endings
 #: The environment variable that prometheus_client reads.
 NAME = DIRECTORY
 
+#: The file that is there once all workers have been ready at the same time.
+ALL_READY = "all-ready"
+
 
 def make_directory() -> None:
     """Make a fresh directory, and name it in the environment."""
@@ -42,10 +45,20 @@ def close_worker(process_id: int) -> None:
         file.unlink(missing_ok=True)
 
 
+def has_served() -> bool:
+    """Whether this process takes the place of an ended worker. False without gunicorn, where no directory is named."""
+    return NAME in os.environ and (directory() / ALL_READY).exists()
+
+
 def is_first_to_fail() -> bool:
     """Whether no other worker of this server has asked this before."""
+    return is_first(directory() / "not-loaded")
+
+
+def is_first(path: Path) -> bool:
+    """Whether no other process has made the file before, which this one makes."""
     try:
-        (directory() / "not-loaded").touch(exist_ok=False)
+        path.touch(exist_ok=False)
     except FileExistsError:
         return False
     return True

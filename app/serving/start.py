@@ -16,6 +16,7 @@ from app.core.host.watch import watchdog
 from app.errors import StartError
 from app.pages.first_run import tell_first_run
 from app.serving.application import create_app
+from app.serving.shared import has_served
 
 #: gunicorn's exit code of a worker that cannot load its application; after any other it would start new ones for ever.
 APP_LOAD_ERROR = 4
@@ -36,8 +37,10 @@ def start() -> Flask:
 
 
 def _prepare_to_serve(app: Flask) -> None:
+    SQLiteFile.makes_file = not has_served()
     require_sound(app)
     require_migrations(app)
+    SQLiteFile.makes_file = False
     watchdog.ends_worker = SQLiteFile.ends_worker = True
     # Nobody has to wait for a warning.
     Thread(target=tell_drift, args=(app,), daemon=True).start()

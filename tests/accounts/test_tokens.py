@@ -21,6 +21,7 @@ from app.errors import ConfigurationError
 from app.models import SignIn, User
 from tests.accounts.calls import DEVICE, LOGIN, LOGOUT, ME, REFRESH, bearer, code_of, log_in, me, refresh
 from tests.conftest import PASSWORD, PASSWORD_HASH, SettableClock, World
+from tests.conftest import SignIn as SignInClient
 from tests.support.answers import json_of
 
 
@@ -188,6 +189,18 @@ def test_a_login_rate_that_is_none_stops_the_start(environment: dict[str, str]) 
 def test_a_call_without_a_usable_token_is_401(client: FlaskClient, user: User, header: str | None, code: str) -> None:
     answer = client.get(ME, headers={} if header is None else {"Authorization": header})
     assert code_of(answer) == (401, code)
+
+
+def test_a_token_counts_in_its_header_alone_and_its_scheme_in_any_case(
+    app: Flask, user: User, sign_in: SignInClient
+) -> None:
+    header = sign_in(user).environ_base["HTTP_AUTHORIZATION"]
+    token, client = header.removeprefix("Bearer "), app.test_client()
+    assert client.get(ME, headers={"Authorization": f"bearer {token}"}).status_code == 200
+    for name in ("access_token", "access_token_cookie", "fieldpost", "jwt"):
+        client.set_cookie(name, token)
+        assert code_of(client.get(ME, query_string={name: token})) == (401, "token_missing")
+    assert code_of(client.get(ME, json={"access_token": token}, headers={"X-Token": token})) == (401, "token_missing")
 
 
 def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = None, **changes: object) -> str:

@@ -69,6 +69,7 @@ def test_a_sync_tells_who_when_from_which_device_and_each_field_before_and_after
         "device_id": DEVICE_ID,
         "door": "sync",
         "decided_by": None,
+        "read_in_by": None,
         "type": "form_fill",
         "local_id": "one",
         "made_at": None,

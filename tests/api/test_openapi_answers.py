@@ -72,6 +72,11 @@ def test_every_answer_of_a_day_is_as_described(
     inspection, form_fill = in_the_office(call, token, clock)
     on_the_device(call, token, inspection, form_fill, clock)
     decisions(call, token)
+    item = {"type": "form_fill", "local_id": "rescued", "data": {"id": form_fill, "changes": {"a": 1}}}
+    sender = {"id": admin.id, "email": admin.email}
+    document = {"fieldpost_rescue": 1, "user": sender, "device_id": None, "sync_items": [item, {"type": "unheard_of"}]}
+    call("POST", "/rescue", token, json=document)
+    call("POST", "/rescue", token, json={**document, "user": {**sender, "id": 4711}})
     attachments(call, token, form_fill)
     for path in ("/", f"/inspections/{inspection}/offline_data", "/sync/changes", "/sync/status", "/sync/types"):
         call("GET", path, token)

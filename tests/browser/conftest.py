@@ -1,4 +1,4 @@
-"""A real Chromium, one for each test process, and a server for each module."""
+"""A real Chromium and a real server, one of each for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from app.models import User
 from app.testing import PASSWORD
 from tests.browser.chromium import Chromium, bring, find
-from tests.browser.sites import Site, site_in
-from tests.support.databases import sqlite_file
+from tests.browser.sites import Site, found_example, site_in
+from tests.support.databases import SECRET_KEY, sqlite_file
 from tests.support.npm import NotFetchedError
+from tests.support.servers import environment_of, flask
 
 #: Milliseconds in which a page must come. A machine that runs many tests at once may take long.
 PATIENCE = 10_000
@@ -47,19 +48,21 @@ def chromium(program: Chromium) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The server of a module's tests, which make people of their own."""
+    """The server of all tests, with the demo data and the complete example; tests make people of their own."""
     directory = tmp_path_factory.mktemp("site")
-    with sqlite_file(directory), site_in(directory) as site:
-        # The first administrator is there.
-        site.user("admin")
-        yield site
+    settings = {"PYTHONPATH": str(found_example(tmp_path_factory.mktemp("equipment"))), "WEB_CONCURRENCY": "1"}
+    with sqlite_file(directory):
+        done = flask(environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY, **settings), "db", "upgrade")
+        assert done.returncode == 0, done.stderr
+        with site_in(directory, **settings) as site:
+            yield site
 
 
 @pytest.fixture
 def open_browser(chromium: Browser, site: Site) -> Iterator[Open]:
-    """`open_browser(user=None)` → the empty page of another browser, or one that the user has signed in with."""
+    """`open_browser(user=None)` → the empty page of another browser, in which the user has signed in."""
     contexts = []
 
     def open_one(user: User | None = None, address: str = site.address) -> Page:
@@ -71,7 +74,7 @@ def open_browser(chromium: Browser, site: Site) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         if user is not None:
-            sign_in(page, user)
+            let_in(context, user)
         return page
 
     yield open_one
@@ -92,3 +95,12 @@ def sign_in(page: Page, user: User, password: str = PASSWORD) -> None:
     page.get_by_label("E-mail address").fill(user.email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
+
+
+def let_in(context: BrowserContext, user: User) -> None:
+    """Sign in as the page does, without drawing it."""
+    page = context.request.get("/sign-in").text()
+    token = page.split('name="csrf_token" value="')[1].split('"')[0]
+    values: dict[str, str | float | bool] = {"csrf_token": token, "email": user.email, "password": PASSWORD}
+    answer = context.request.post("/sign-in", form=values, max_redirects=0)
+    assert answer.status == 303, answer.text()

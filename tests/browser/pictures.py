@@ -1,26 +1,47 @@
 """Pictures of every page, with demo data, light and dark, as on a desk and on a phone: `make pictures`.
 
-They go to `build/pictures`; `docs/_static/console.png`, which the README shows, is made anew.
+They go to `build/pictures`. Those of `docs/console.md`, and the one that the README shows, are made anew.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
-from playwright.sync_api import Browser, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from app import create_app
+from app.config import API_PREFIX
 from app.pages.addresses import is_page_endpoint
 from tests.browser.chromium import bring, find
 from tests.browser.soundness import DESK, PHONE, SCHEMES
 from tests.support.servers import ROOT, demo_password, demo_server
 
-#: Where they go, and the one that the README shows.
-PICTURES, OF_README = ROOT / "build" / "pictures", ROOT / "docs" / "_static" / "console.png"
+#: Where they go, and where those of the documents are.
+PICTURES, STATIC = ROOT / "build" / "pictures", ROOT / "docs" / "_static"
 
-EMAIL = "admin@example.com"
+#: The technician's phone, and the work that it sends too late.
+REPORT = {
+    "name": "Theo's phone",
+    "platform": "Android 16",
+    "app": "Field app",
+    "app_version": "1.4.2",
+    "waiting_items": 3,
+    "waiting_photos": 4,
+    "waiting_bytes": 5_200_000,
+    "storage_used": 55_000_000,
+    "last_error": "no network",
+}
+ANSWERS = {"Location_row_1": "Loading bay", "Pressure_row_1": 78, "Valve_Open": "yes"}
+
+EMAIL, TECHNICIAN = "admin@example.com", "technician@example.com"
+
+#: Colours of a picture in the documents.
+COLOURS = 128
 
 
 def addresses(directory: Path) -> list[str]:
@@ -57,10 +78,63 @@ def draw(browser: Browser, server: str, directory: Path) -> None:
                     page.emulate_media(color_scheme=scheme)
                     name = f"{address.strip('/').replace('/', '-')}-{width}-{scheme}.png"
                     page.screenshot(path=PICTURES / name, full_page=True)
-    page.set_viewport_size({"width": 1280, "height": 600})
     page.emulate_media(color_scheme="light")
-    page.goto("/")
-    page.screenshot(path=OF_README)
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.goto("/console/inspections")
+    keep(page, STATIC / "console.png")
+    walk(page, demo_password(directory, TECHNICIAN))
+
+
+def keep(page: Page, path: Path) -> None:
+    """Store what the window shows, in few colours."""
+    picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    path.parent.mkdir(exist_ok=True)
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def walk(page: Page, password: str) -> None:
+    """Draw the pictures of `docs/console.md` in its order. What the page tells is done on the way."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    _keep(page, "today", "/console/today")
+    _keep(page, "inspections", "/console/inspections")
+    _keep(page, "inspection", "/console/inspections/2#row-form_fill-2")
+    _keep(page, "history", "/console/inspections/2/history?entity=form_fill&key=2")
+    _keep(page, "correct", "/console/inspections/2/rows/form_fill/2/correct")
+    page.goto("/console/conflicts")
+    page.locator("[data-row]").click()
+    page.locator("fieldset").first.wait_for()
+    keep(page, STATIC / "console" / "conflict.png")
+    _take_away_and_send(page, password)
+    _keep(page, "set-aside", "/console/set-aside")
+    page.locator("[data-row]").first.click()
+    page.get_by_role("button", name="Apply as sent").wait_for()
+    keep(page, STATIC / "console" / "set-aside-item.png")
+    _keep(page, "devices", "/console/devices")
+    _keep(page, "sync-health", "/console/sync-health")
+    _keep(page, "form-designer", "/console/form-templates/1/new-version")
+    _keep(page, "users", "/console/users")
+    page.set_viewport_size({"width": 360, "height": 640})
+    _keep(page, "phone", "/console/inspections")
+
+
+def _keep(page: Page, name: str, address: str) -> None:
+    page.goto(address)
+    keep(page, STATIC / "console" / f"{name}.png")
+
+
+def _take_away_and_send(page: Page, password: str) -> None:
+    """Give the first inspection to nobody; then the technician's phone, which does not know it, sends work for it."""
+    page.goto("/console/inspections?sort=date")
+    page.locator("[data-choice]").first.check()
+    page.get_by_label("Assign to", exact=True).select_option("none")
+    page.get_by_role("button", name="Assign the chosen").click()
+    page.get_by_role("status").wait_for()
+    device = {"email": TECHNICIAN, "password": password, "device_id": str(uuid4())}
+    token = page.request.post(f"{API_PREFIX}/auth/login", data=device).json()["access_token"]
+    item = {"type": "form_fill", "local_id": str(uuid4()), "data": {"id": 1, "data": ANSWERS}}
+    body = {"sync_items": [item], "device": REPORT}
+    answer = page.request.post(f"{API_PREFIX}/sync", data=body, headers={"Authorization": f"Bearer {token}"})
+    assert answer.json()["results"]["errors"], answer.text()
 
 
 def main() -> None:

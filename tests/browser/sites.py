@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from app.core.ledger.unit import unit_of_work
 from app.models import SignIn, User
 from app.testing import World
 from tests.support.databases import SECRET_KEY
-from tests.support.servers import environment_of, running
+from tests.support.servers import ROOT, environment_of, running
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,22 @@ class Site:
             unit_of_work(lambda _: db.session.execute(statement))
 
 
+def found_example(directory: Path) -> Path:
+    """The complete example in this directory, beside metadata by which a server finds it, as if it were installed."""
+    source = shutil.copytree(ROOT / "examples" / "equipment", directory / "source")
+    command = [sys.executable, "-c", "import setuptools; setuptools.setup()", "--quiet", "egg_info"]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    return source
+
+
 @contextmanager
-def site_in(directory: Path, database: str = "", **more: str) -> Iterator[Site]:
-    """A server on a migrated database, for as long as the block lasts."""
-    settings = {"DATABASE_URL": database, "FIELDPOST_SECRET_KEY": SECRET_KEY, "WEB_CONCURRENCY": "1", **more}
+def site_in(directory: Path, **more: str) -> Iterator[Site]:
+    """A server with demo data, on the migrated SQLite file in `directory`, for as long as the block lasts."""
+    settings = {"DATABASE_URL": "", "FIELDPOST_SECRET_KEY": SECRET_KEY, **more}
     environment = environment_of(directory, **settings)
     app = create_app({"FIELDPOST_DATA_DIR": str(directory), **settings})
+    demo = app.test_cli_runner().invoke(args=["demo"])
+    assert demo.exit_code == 0, demo.output
     with running(environment) as address:
         yield Site(address, app, World(app))
     with app.app_context():

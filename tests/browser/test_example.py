@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from uuid import uuid4
 
-import pytest
 from playwright.sync_api import expect
 
 from app.testing import sign_in as sign_in_client
 from tests.browser.conftest import Open
-from tests.browser.sites import Site, site_in
+from tests.browser.sites import Site
 from tests.browser.soundness import go_to, page_is_sound
-from tests.support.databases import SECRET_KEY, sqlite_file
-from tests.support.servers import ROOT, environment_of, flask
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server that finds the example beside its metadata, as if it were installed."""
-    source = shutil.copytree(ROOT / "examples" / "equipment", tmp_path_factory.mktemp("equipment") / "source")
-    command = [sys.executable, "-c", "import setuptools; setuptools.setup()", "--quiet", "egg_info"]
-    subprocess.run(command, cwd=source, check=True, capture_output=True)
-    directory = tmp_path_factory.mktemp("site")
-    settings = {"PYTHONPATH": str(source), "FIELDPOST_SECRET_KEY": SECRET_KEY}
-    with sqlite_file(directory):
-        done = flask(environment_of(directory, **settings), "db", "upgrade")
-        assert done.returncode == 0, done.stderr
-        with site_in(directory, **settings) as site:
-            yield site
 
 
 def test_equipment_is_found_by_its_tag(site: Site, open_browser: Open) -> None:
@@ -43,6 +21,7 @@ def test_equipment_is_found_by_its_tag(site: Site, open_browser: Open) -> None:
         bearer = {"Authorization": device.environ_base["HTTP_AUTHORIZATION"]}
         answer = page.request.post("/api/v1/sync", data={"sync_items": [item]}, headers=bearer)
         assert len(answer.json()["results"]["success"]) == 1, answer.text()
+    page.goto("/")
     page.get_by_role("link", name="Equipment").click()
     expect(page).to_have_title("Equipment · Fieldpost")
     expect(page.get_by_role("row")).to_have_count(4)

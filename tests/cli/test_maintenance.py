@@ -13,7 +13,7 @@ from flask import Flask
 from app.attachments import upkeep
 from app.core.host.registry import Installed
 from app.core.ledger import prune as pruning
-from app.models import FormFill, LedgerEntry, SignIn, User
+from app.models import FormFill, LedgerEntry, SignIn, SyncHour, User
 from app.plugin_api import API_VERSION, Plugin
 from app.testing import push, sign_in
 from tests.conftest import SettableClock, World
@@ -58,10 +58,13 @@ def test_it_does_all_upkeep_and_says_what(app: Flask, world: World, neglected: P
     result = maintain(app)
     assert result.exit_code == 0, result.output
     lines = dict(line.split(": ", 1) for line in result.output.splitlines())
-    assert list(lines) == ["finished inspections", "sign-ins", "ledger", "set aside", "storage", "plugin parts"]
+    assert list(lines) == [
+        *("finished inspections", "sign-ins", "ledger", "set aside", "counts of hours", "storage", "plugin parts")
+    ]
     assert lines["sign-ins"] == "removed 2"
     assert lines["ledger"].startswith("removed ")
     assert lines["set aside"] == "removed 0"
+    assert lines["counts of hours"] == "removed 0"
     assert lines["storage"] == "removed 1 objects"
     assert lines["plugin parts"] == "removed 7"
     assert not neglected.exists()
@@ -73,6 +76,15 @@ def test_a_second_time_there_is_nothing_to_do(app: Flask, neglected: Path) -> No
     result = maintain(app)
     assert result.exit_code == 0
     assert [line.split(": ")[1][:9] for line in result.output.splitlines()[:5]] == ["removed 0"] * 5
+
+
+def test_the_counts_of_an_hour_go_after_the_month_that_pages_show(
+    app: Flask, world: World, neglected: Path, clock: SettableClock
+) -> None:
+    for days, left in ((34, 1), (2, 0)):
+        clock.forward(days=days)
+        assert maintain(app).exit_code == 0
+        assert len(world.all(SyncHour)) == left
 
 
 def test_nothing_is_removed_unless_it_is_called(app: Flask, world: World, neglected: Path) -> None:
@@ -108,8 +120,8 @@ def test_one_part_that_fails_does_not_stop_the_others(
     assert f"{part}: failed, and is to be run again: {type(error).__name__}: {error}" in result.output
     assert result.output.count("failed, and is to be run again") == 1
     done = {line.split(":")[0] for line in result.output.splitlines() if ": removed" in line}
-    names = {"finished inspections", "sign-ins", "ledger", "set aside", "storage", "plugin parts", "plugin seals"}
-    assert done == names - {part}
+    names = {"finished inspections", "sign-ins", "ledger", "set aside", "counts of hours"}
+    assert done == (names | {"storage", "plugin parts", "plugin seals"}) - {part}
     assert (len(world.all(LedgerEntry)) == 1) == (part != "ledger")
     assert neglected.exists() == (part == "storage")
 

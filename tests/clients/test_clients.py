@@ -22,6 +22,7 @@ SITUATIONS = (
     "a colleague's edit in between",
     "a colleague's edit of the same field",
     "deletion",
+    "values that the server refuses",
     "a cursor that has expired",
     "a sign-in that expires in between",
 )

@@ -14,6 +14,9 @@ from app.models import FormTemplate
 from app.testing import Scene, statements_of
 from tests.pages.browser import Browser, Form, signed_in_browser
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 LIST = "/console/form-templates"
 NEW, AS_JSON = f"{LIST}/new", f"{LIST}/json"
 

@@ -18,6 +18,9 @@ from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.pictures import jpeg
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 MARKUP = "<script>alert('x')</script>\"&"
 
 STRUCTURE = [
@@ -357,6 +360,51 @@ def test_somebody_faster_is_shown_with_both_values_and_what_was_typed(
         "Pressure_row_1": 90,
         "Valve": "shut",
     }
+
+
+@pytest.fixture
+def many_sided(scene: Scene) -> FormFill:
+    """A form fill with a choice of several, a list and an object."""
+    faults = {"name": "faults", "type": "multiselect", "options": [{"value": "r", "label": "rust"}, "leak", "dent"]}
+    structure = [faults, {"name": "tools", "type": "checkbox", "options": ["saw"]}]
+    data = {"faults": ["x", "r"], "readings": [80, 85.5], "extra": {"ä": None}}
+    form_fill: FormFill = scene.world.form_fill(
+        scene.inspection, scene.world.template(form_structure=structure), data=data
+    )
+    return form_fill
+
+
+def test_of_a_choice_of_several_any_options_are_ticked(scene: Scene, many_sided: FormFill) -> None:
+    browser, page = browser_of(scene, "owner"), correction(scene, many_sided)
+    form = Form(browser.get(page).text, page).fields
+    assert (form["value.faults"], "value.tools" in form) == (['"r"', '"x"'], False)
+    answer = browser.send(page, page, {"value.faults": ['"dent"', '"leak"', '"r"']})
+    assert answer.status_code == 303, answer.text
+    assert data_of(scene, many_sided)["faults"] == ["r", "leak", "dent"], "in the order of the options"
+    assert ">rust, leak, dent<" in browser.get(address(scene)).text
+    browser.post(page, {**Form(browser.get(page).text, page).fields, "value.faults": [], "value.tools": '"saw"'})
+    assert (data_of(scene, many_sided)["faults"], data_of(scene, many_sided)["tools"]) == ([], ["saw"])
+    strange = browser.send(page, page, {"value.faults": '"rope"'})
+    assert "Choose one of the options." in strange.text
+    assert 'value="&#34;rope&#34;" checked' in strange.text
+
+
+def test_lists_and_objects_are_corrected_as_json(scene: Scene, many_sided: FormFill) -> None:
+    browser, page = browser_of(scene, "owner"), correction(scene, many_sided)
+    answer = browser.send(page, page, {"value.readings": "[80, 90]", "value.extra": '{"ä": {"b": [true]}}'})
+    assert answer.status_code == 303, answer.text
+    data = data_of(scene, many_sided)
+    assert (data["readings"], data["extra"]) == ([80, 90], {"ä": {"b": [True]}})
+
+
+@pytest.mark.parametrize("typed", ["[80,,]", "[NaN]", "[" * 5000, "9" * 5000, "[1e999]", '["\\u0000"]'])
+def test_what_is_no_json_is_kept_and_told(scene: Scene, many_sided: FormFill, typed: str) -> None:
+    browser, page = browser_of(scene, "owner"), correction(scene, many_sided)
+    answer = browser.send(page, page, {"value.readings": typed})
+    assert answer.status_code == 422
+    assert "There is something to mend" in answer.text
+    assert Form(answer.text, page).fields["value.readings"] == typed
+    assert data_of(scene, many_sided)["readings"] == [80, 85.5]
 
 
 def test_a_correction_without_the_forms_token_is_refused(scene: Scene, form_fill: FormFill) -> None:

@@ -16,6 +16,9 @@ from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.answers import json_of
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 LIST, CONFLICTS = "/console/set-aside", "/console/conflicts"
 
 #: The id in a row of a list.
@@ -97,7 +100,7 @@ def checked(page: str) -> set[tuple[str, str]]:
 class TestList:
     def test_it_counts_causes_and_says_what_to_do(self, scene: Scene, conflict: str, refusal: str) -> None:
         page = browser_of(scene, "admin").get(LIST).text
-        assert '<strong data-number="set_aside">2</strong>' in page
+        assert '<span class="fp-count" data-number="console.set_aside">2</span>' in page
         assert "Not authorized to update this form" in page
         assert "give the inspection back to the sender" in page
         assert f'href="{LIST}/{refusal}"' in page
@@ -143,11 +146,22 @@ class TestList:
         assert (len(first), len(second), first & second) == (50, 50, set())
         assert browser.get(f"{LIST}?after=nothing").status_code == 400
 
-    def test_its_numbers_renew_themselves(self, scene: Scene, conflict: str, refusal: str) -> None:
-        browser = browser_of(scene, "admin")
-        answer = browser.get(f"{LIST}/numbers")
-        assert json_of(answer) == {"set_aside": "2", "conflicts": "1"}
-        assert browser.get(f"{LIST}/numbers", {"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    def test_the_menu_of_every_page_has_the_numbers_which_renew_themselves(
+        self, app: Flask, scene: Scene, conflict: str, refusal: str, lost: FormFill
+    ) -> None:
+        for who, items, conflicts in (("admin", "2", "1"), ("owner", "2", "1"), ("stranger", "", "")):
+            browser = browser_of(scene, who)
+            for address in ("/console/inspections", "/my-account"):
+                page = browser.get(address).text
+                assert f'data-number="console.set_aside">{items}</span>' in page, (who, address)
+                assert f'data-number="console.conflicts">{conflicts}</span>' in page, (who, address)
+            answer = browser.get("/console/counts")
+            assert json_of(answer) == {"console.set_aside": items, "console.conflicts": conflicts}
+            assert browser.get("/console/counts", {"If-None-Match": answer.headers["ETag"]}).status_code == 304
+        push(scene.client("technician"), *(edit(lost, Pressure=number) for number in range(100)))
+        with statements_of(app) as statements:
+            assert json_of(browser_of(scene, "owner").get("/console/counts"))["console.set_aside"] == "99+"
+        assert sum("set_aside" in statement for statement in statements) == 1
 
     def test_an_item_of_an_unknown_type_is_shown_escaped(self, scene: Scene) -> None:
         item = {"type": "unheard_of", "local_id": "1", "data": {MARKUP: MARKUP}}

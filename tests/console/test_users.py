@@ -15,6 +15,9 @@ from app.models import SignIn, User
 from app.testing import Scene, push, sign_in, statements_of
 from tests.pages.browser import Browser, Form, signed_in_browser
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 USERS, DEVICES = "/console/users", "/console/devices"
 
 FOR_ADMINISTRATORS = (USERS, f"{USERS}/new", f"{USERS}/1", "/console/plugins", "/console/sync-health")

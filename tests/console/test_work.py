@@ -12,6 +12,9 @@ from app.models import FormFill, Inspection, LedgerOperation
 from app.testing import Scene
 from tests.pages.browser import Browser, signed_in_browser
 
+#: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
+pytestmark = pytest.mark.database("sqlite")
+
 LIST = "/console/inspections"
 NEW = "/console/inspections/new"
 

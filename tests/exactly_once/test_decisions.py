@@ -42,7 +42,8 @@ class People:
     def sign_in(self) -> None:
         """Sign all of them in: the clock has gone on since the example before."""
         self.owner, self.admin = sign_in(self.app, self._owner), sign_in(self.app, self._admin)
-        self.phones = [sign_in(self.app, self.tech, str(uuid4())) for _ in range(2)]
+        self.device_ids = [str(uuid4()) for _ in range(2)]
+        self.phones = [sign_in(self.app, self.tech, device_id) for device_id in self.device_ids]
 
 
 class Inbox(RuleBasedStateMachine):
@@ -80,6 +81,12 @@ class Inbox(RuleBasedStateMachine):
         if sent:
             start = which % len(sent)
             self._push(phone, sent[start : start + size])
+
+    @rule(phone=phones, which=which, size=st.integers(1, 3))
+    def read_in_a_rescue_file(self, phone: int, which: int, size: int) -> None:
+        sent = self.sent[phone]
+        if sent:
+            self._read_in(phone, sent[which % len(sent) :][:size])
 
     @rule()
     def change_by_the_owner(self) -> None:
@@ -148,6 +155,19 @@ class Inbox(RuleBasedStateMachine):
         for entry in [*results["errors"], *results["conflicts"]]:
             assert entry["local_id"] not in self.told, "it was applied before"
             self.missed.add(entry["local_id"])
+
+    def _read_in(self, phone: int, items: list[dict[str, Any]]) -> None:
+        tech = self.people.tech
+        head = {"fieldpost_rescue": 1, "user": {"id": tech.id, "email": tech.email}}
+        document = {**head, "device_id": self.people.device_ids[phone], "sync_items": items}
+        answer = self.people.admin.post("/api/v1/rescue", json=document)
+        assert answer.status_code == 200, answer.text
+        for result in json_of(answer)["data"]["results"]:
+            if result["result"] in ("applied", "replayed"):
+                assert self.told.setdefault(result["local_id"], result["message"]) == result["message"]
+            else:
+                assert result["local_id"] not in self.told, "it was applied before"
+                self.missed.add(result["local_id"])
 
     def _version(self) -> str:
         return to_wire(self.people.world.get(FormFill, self.form_fill.id).updated_at)

@@ -23,7 +23,7 @@ from tests.support.lines import LOSE_ANSWER, LOSE_REQUEST, PASS, TWICE, Line, Wi
 from tests.support.pictures import jpeg
 
 IS_LONG = "TEST_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "18"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "10"))
 
 #: How the three apps differ: whether they join what was not sent, how much they send at once, and what they ask for in
 #: a conflict.

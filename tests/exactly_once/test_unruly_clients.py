@@ -51,10 +51,10 @@ class Client:
         self.sent: dict[str, Item] = {}
         self.page: list[Item] = []
         self.versions: dict[int, list[str]] = {self.alone: [], self.shared: []}
-        #: The client_ids of its new inspections, each with that of its form fill, and the values entered there. Without
-        #: a version to compare, the one that arrives last stands (contract, section 3.1(3)).
+        #: The client_ids of its new inspections, each with that of its form fill.
         self.made: dict[str, str] = {}
-        self.entered_new: dict[str, list[str]] = {}
+        #: Form fill, by the id that the items name -> field -> the value that arrived last.
+        self.arrived: dict[int | str, dict[str, str]] = {}
         #: Field of the form that it edits alone -> the value that was entered last.
         self.entered: dict[str, str] = {}
         self.read_page()
@@ -90,7 +90,6 @@ class Client:
     def edit_new(self, form_fill: str, value: str, minute: int) -> None:
         """Queue an edit of a new inspection's form fill, whose version the client has not learned."""
         self._queue({"id": form_fill, "changes": {"a": value}}, minute)
-        self.entered_new.setdefault(form_fill, []).append(value)
 
     def _queue(self, data: Item, minute: int, kind: str = "form_fill") -> None:
         item: Item = {"type": kind, "local_id": str(uuid4()), "data": data}
@@ -133,11 +132,15 @@ class Client:
         for entry in results["errors"]:
             # An edit that has come before its create, and never a create.
             assert (entry["code"], entry["retryable"]) == ("not_found", True), entry
-            assert self.sent[entry["local_id"]]["data"]["id"] in self.entered_new
+            assert self.sent[entry["local_id"]]["data"]["id"] in self.made.values()
         for entry in results["conflicts"]:
             assert entry["conflict_data"]["conflicting_fields"]
             assert "unknown_version" not in entry["conflict_data"]
             assert entry["server_id"] != self.alone or self.number == NAMELESS, "in conflict with itself"
+        for entry in results["success"]:
+            data = self.sent[entry["local_id"]]["data"]
+            if "changes" in data and not entry.get("replayed"):
+                self.arrived.setdefault(data["id"], {}).update(data["changes"])
 
     def _note(self, results: dict[str, list[Item]]) -> None:
         answered = {entry["local_id"] for kind in ("success", "conflicts") for entry in results[kind]}
@@ -232,11 +235,16 @@ class Unruly(RuleBasedStateMachine):
         with site().app.app_context():
             self._check_ledger()
             self._check_new_inspections()
-            steady = self.clients[STEADY]
-            form_fill = db.session.get(FormFill, steady.alone)
-            assert form_fill is not None
-            assert form_fill.data == steady.entered, "what was entered last stands, whatever arrived when"
+            self._check_only_editors()
             db.session.remove()
+
+    def _check_only_editors(self) -> None:
+        """With times the change that was made last stands, and without them the one that arrived last."""
+        expected = {it.alone: it.arrived[it.alone] for it in self.clients if not it.has_time}
+        expected[self.clients[STEADY].alone] = self.clients[STEADY].entered
+        for form_fill in db.session.scalars(select(FormFill).where(FormFill.id.in_(expected))):
+            assert form_fill.data == expected.pop(form_fill.id)
+        assert not expected
 
     def _check_new_inspections(self) -> None:
         made = {inspection: form_fill for it in self.clients for inspection, form_fill in it.made.items()}
@@ -244,8 +252,9 @@ class Unruly(RuleBasedStateMachine):
         assert sorted(str(row.client_id) for row in rows) == sorted(made)
         forms = list(db.session.scalars(select(FormFill).where(FormFill.client_id.is_not(None))))
         assert sorted(str(form.client_id) for form in forms) == sorted(made.values()), "none twice, and none is missing"
-        entered = {form_fill: values for it in self.clients for form_fill, values in it.entered_new.items()}
-        assert all(form.data["a"] in entered[str(form.client_id)] for form in forms)
+        # Their edits have no version that could tell which are late: the one that arrives last stands.
+        arrived = {form_fill: fields for it in self.clients for form_fill, fields in it.arrived.items()}
+        assert all(form.data == arrived[str(form.client_id)] for form in forms)
 
     def _check_ledger(self) -> None:
         entries = list(db.session.scalars(select(LedgerEntry).order_by(LedgerEntry.id)))

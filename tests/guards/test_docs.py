@@ -126,3 +126,14 @@ def test_every_module_and_package_of_the_core_stands_in_the_tree() -> None:
     there = [each for each in (ROOT / "app").iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()]
     names = {f"app/{each.name}" + "/" * each.is_dir() for each in there}
     assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_pictures_of_the_pages_exist_and_are_small() -> None:
+    static = ROOT / "docs" / "_static"
+    named = {
+        (page.parent / address).resolve()
+        for page in PAGES
+        for address in re.findall(r"!\[[^\]]+\]\(([^)]+\.png)\)", page.read_text())
+    }
+    assert {path for path in named if static in path.parents} == set(static.rglob("*.png"))
+    assert sum(path.stat().st_size for path in static.rglob("*.png")) < 600_000

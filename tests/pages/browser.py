@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html.parser import HTMLParser
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -14,7 +14,7 @@ from app.models import User
 from tests.conftest import PASSWORD
 
 #: What a person types into a form.
-Fields: TypeAlias = Mapping[str, str] | None
+Fields: TypeAlias = Mapping[str, Any] | None
 
 #: Further headers of a request, or others than usual.
 Headers: TypeAlias = Mapping[str, str] | None
@@ -28,7 +28,8 @@ class Form(HTMLParser):
 
     def __init__(self, page: str, action: str) -> None:
         super().__init__()
-        self.fields: dict[str, str] = {}
+        #: A text, or of several ticked boxes of one name a list of texts.
+        self.fields: dict[str, Any] = {}
         self._action, self._is_inside = action, False
         #: The choice, or the field of several lines, that is being read.
         self._choice = self._lines = ""
@@ -48,9 +49,18 @@ class Form(HTMLParser):
             name = str(values["name"])
             if tag == "select":
                 self._choice = name
+            elif values.get("type") == "checkbox":
+                self._note_box(name, values)
             else:
                 self.fields[name] = values.get("value") or ""
             self._lines = name if tag == "textarea" else ""
+
+    def _note_box(self, name: str, values: Mapping[str, str | None]) -> None:
+        """Note a box if it is ticked, as browsers do."""
+        if "checked" in values:
+            before = self.fields.get(name)
+            value = values.get("value") or "on"
+            self.fields[name] = value if before is None else [*([before] if isinstance(before, str) else before), value]
 
     def handle_data(self, data: str) -> None:
         """Note the text of a field of several lines, without the line break that browsers leave out."""

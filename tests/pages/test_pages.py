@@ -88,6 +88,17 @@ def test_a_password_that_cannot_be_set_is_told_at_its_field(browser: Browser) ->
     assert change(browser)[0] == 303
 
 
+def test_fields_for_passwords_hide_them_and_serve_managers(app: Flask, browser: Browser) -> None:
+    for address, count in (("/sign-in", 1), ("/my-account", 3)):
+        page = (Browser(app) if address == "/sign-in" else browser).get(address).text
+        fields = re.findall(r"<input[^>]*password[^>]*>", page)
+        assert len(fields) == count
+        assert all(
+            'type="password"' in field and "-password" in field.partition("autocomplete=")[2] for field in fields
+        )
+        assert "onpaste" not in page
+
+
 def test_guesses_of_the_current_password_are_limited(browser: Browser) -> None:
     for _ in range(10):
         assert change(browser, current="guessed")[0] == 422

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from tests.support.servers import ROOT, environment_of, start, stop
 
 __all__ = ["demo"]
 
-WRITERS = 4
+WORKERS, WRITERS = 2, 4
 
 #: The size of the small disk in bytes: the database, temporary files and a little more.
 SMALL = 16 * 1024 * 1024
@@ -98,6 +99,11 @@ def fill(disk: Path) -> Path:
 def pids(process: subprocess.Popen[bytes]) -> set[str]:
     """The workers of a server."""
     return set(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+
+
+def is_ready(worker: str) -> bool:
+    """Whether a worker has loaded the application."""
+    return any(Path(tempfile.gettempdir()).glob(f"fieldpost-metrics-*/ready-{worker}"))
 
 
 def summed(disk: Path) -> set[str]:
@@ -233,7 +239,11 @@ def test_while_the_file_is_away_nothing_is_taken(server: Server) -> None:
         wait_for(lambda: 503 in load.statuses, "work is taken for a file that is gone")
         status, answer = server.device.get("/readyz")
         assert (status, answer["checks"]["database"]) == (503, "failed")
-        time.sleep(0.3)
+        (worker, *_) = pids(server.process)
+        os.kill(int(worker), signal.SIGTERM)
+        wait_for(lambda: len(pids(server.process) - {worker}) == WORKERS, "no other worker starts")
+        wait_for(lambda: all(map(is_ready, pids(server.process))), "the new worker is not ready")
+        assert not server.path.exists(), "a worker that starts makes no file"
         assert load.sent_after(removed) == set()
         away.rename(server.path)
         wait_for(lambda: bool(load.sent_after(removed)), "the server does not come back")

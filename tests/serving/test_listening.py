@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -57,3 +58,15 @@ def test_it_is_reloaded_at_once(successor: Arbiter) -> None:
     with patch.object(successor, "reexec") as reexec:
         reloading.reload(successor)
     reexec.assert_called_once_with()
+
+
+def test_connections_that_wait_for_a_worker_are_answered(successor: Arbiter, listener: socket.socket) -> None:
+    clients = [socket.create_connection(listener.getsockname(), timeout=30) for _ in range(5)]
+    with ThreadPoolExecutor() as pool:
+        end = pool.submit(listening.close_ports, successor)
+        for client in clients:
+            with client, listener.accept()[0] as connection:
+                client.sendall(b"x")
+                assert connection.recv(1) == b"x"
+        end.result()
+    assert not is_open(listener)

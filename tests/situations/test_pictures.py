@@ -71,6 +71,27 @@ def test_a_photo_with_all_its_pixels_is_stored_whatever_stands_in_place_of_its_e
     assert verified(device, form_fill, ("Riser_Photo", data)) == ["stored"]
 
 
+def without_tables(data: bytes) -> bytes:
+    """A JPEG as the video of a camera has it: its Huffman tables are the usual ones, and left out."""
+    begin, scan = data.index(b"\xff\xc4"), data.index(b"\xff\xda")
+    return data[:begin] + data[scan:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [without_tables(jpeg()), encode(picture(), "PNG", save_all=True, append_images=[picture(colour="green")])],
+    ids=["a frame of a video", "an animated PNG"],
+)
+def test_a_picture_of_a_rare_kind_is_stored_and_has_a_thumbnail_in_its_colours(
+    device: FlaskClient, form_fill: FormFill, data: bytes
+) -> None:
+    url = upload(device, form_fill, data).json["data"]["url"]
+    assert device.get(url).data == data
+    small = Image.open(BytesIO(device.get(f"{url}?variant=thumbnail").data)).convert("RGB")
+    expected = picture().convert("RGB").getpixel((0, 0))
+    assert small.getpixel((0, 0)) == pytest.approx(expected, abs=12)
+
+
 def test_a_photo_that_was_cut_in_the_middle_is_refused_and_can_be_sent_whole(
     world: World, device: FlaskClient, form_fill: FormFill
 ) -> None:

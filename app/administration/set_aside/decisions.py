@@ -18,7 +18,8 @@ import orjson
 from sqlalchemy import select
 
 from app import policies
-from app.administration.set_aside.listing import decidable, show_set_aside, state_column, visible
+from app.administration.set_aside.listing import show_set_aside, state_column
+from app.administration.set_aside.sight import decidable, visible
 from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db

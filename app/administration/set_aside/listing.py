@@ -1,24 +1,26 @@
-"""Which items were not applied, and who may see and decide them (contract, section 12)."""
+"""Which items were not applied, as lists, counts and one by one (contract, section 12)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, case, false, func, select, tuple_
 
 from app import policies
+from app.administration.set_aside.sight import decidable, in_sight, sees_few, visible, visible_of_few
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.host.watch import is_interrupt
 from app.core.ledger.set_aside import is_open, is_solved
+from app.core.sync.set_aside import CONFLICT
 from app.core.values import JsonObject, parse_timestamp
 from app.errors import ConflictError, InvalidError, NotFoundError
-from app.models import Inspection, SetAside, User
+from app.models import SetAside, User
 from app.models.entities import Row, entity_of, fields_of
 from app.models.serialize import select_shown
 
@@ -27,8 +29,8 @@ logger = logging.getLogger(__name__)
 #: `superseded`: the device has solved it by itself.
 STATES = ("open", "decided", "superseded")
 
-#: The most causes that are counted apart.
-MOST_CAUSES = 100
+#: The most causes that are counted apart, and the newest rows among which they are counted.
+MOST_CAUSES, MOST_LOOKED_THROUGH = 100, 2000
 
 #: The most rows that are decided at once.
 MOST_AT_ONCE = 1000
@@ -38,6 +40,11 @@ PLAIN = (
     *("id", "outcome", "code", "error", "message", "retryable", "device_id", "local_id", "type"),
     *("entity", "entity_id", "inspection_id", "is_cut", "times", "decision", "reason"),
 )
+
+
+#: The order of lists, which show the newest first.
+ORDER = (SetAside.first_at, SetAside.id)
+_NEWEST_FIRST = (SetAside.first_at.desc(), SetAside.id.desc())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +57,8 @@ class Filters:
     user_id: int | None = None
     device_id: str | None = None
     inspection_id: int | None = None
+    ids: Sequence[str] | None = None
     state: str | None = "open"
-
-
-def visible(user: User) -> ColumnElement[bool]:
-    """The rows that a user may see: those of inspections that they may read, and their own without an inspection."""
-    if policies.is_admin(user):
-        return true()
-    mine = and_(SetAside.inspection_id.is_(None), SetAside.user_id == user.id)
-    return or_(SetAside.inspection_id.in_(select(Inspection.id).where(policies.visible(user))), mine)
-
-
-def decidable(user: User) -> ColumnElement[bool]:
-    """The rows that a user may decide: an administrator all, an owner those of their inspections."""
-    if policies.is_admin(user):
-        return true()
-    return SetAside.inspection_id.in_(select(Inspection.id).where(Inspection.owner_id == user.id))
 
 
 def state_column() -> ColumnElement[str]:
@@ -81,12 +74,8 @@ def list_set_aside(user: User, filters: Filters, *, after: str | None = None, pe
     columns = [getattr(SetAside, name) for name in (*PLAIN, *_TIMES, *_PEOPLE)]
     statement = select(*columns, state_column().label("state")).where(*_conditions(user, filters))
     if after is not None:
-        moment, key = _read_key(after)
-        statement = statement.where(
-            or_(SetAside.first_at < moment, and_(SetAside.first_at == moment, SetAside.id < key))
-        )
-    statement = statement.order_by(SetAside.first_at.desc(), SetAside.id.desc()).limit(per_page + 1)
-    rows = db.session.execute(statement).all()
+        statement = statement.where(tuple_(*ORDER) < _place(*_read_key(after)))
+    rows = db.session.execute(statement.order_by(*_NEWEST_FIRST).limit(per_page + 1)).all()
     shown, last = rows[:per_page], rows[per_page - 1] if len(rows) > per_page else None
     return {
         "set_aside": _described(shown),
@@ -114,12 +103,17 @@ def show_set_aside(user: User, key: str) -> JsonObject:
 
 
 def causes(user: User, filters: Filters) -> list[JsonObject]:
-    """How many rows there are of each outcome, code, type and sentence: the most frequent first, a hundred at most."""
-    cause = (SetAside.outcome, SetAside.code, SetAside.type, SetAside.error)
-    count, first_at, last_at = func.count(), func.min(SetAside.first_at), func.max(SetAside.last_at)
+    """How many of the newest rows there are of each outcome, code, type and sentence: the most frequent first.
+
+    `MOST_LOOKED_THROUGH` rows are counted, and `MOST_CAUSES` causes are returned, at most.
+    """
+    columns = (SetAside.outcome, SetAside.code, SetAside.type, SetAside.error, SetAside.first_at, SetAside.last_at)
+    matching = select(*columns).where(*_conditions(user, filters)).order_by(*_NEWEST_FIRST)
+    newest = matching.limit(MOST_LOOKED_THROUGH).subquery().c
+    cause = (newest.outcome, newest.code, newest.type, newest.error)
+    count, first_at, last_at = func.count(), func.min(newest.first_at), func.max(newest.last_at)
     statement = (
         select(*cause, count.label("count"), first_at.label("first_at"), last_at.label("last_at"))
-        .where(*_conditions(user, filters))
         .group_by(*cause)
         .order_by(count.desc(), *cause)
         .limit(MOST_CAUSES)
@@ -130,19 +124,19 @@ def causes(user: User, filters: Filters) -> list[JsonObject]:
     ]
 
 
-def count_open(user: User, outcome: str | None = None, *, most: int = 1000) -> int:
-    """How many open rows the user may see, counted up to `most`."""
-    statement = select(SetAside.id).where(*_conditions(user, Filters(outcome=outcome))).limit(most)
-    return db.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+def count_open(user: User, *, most: int) -> tuple[int, int]:
+    """How many open rows, and how many open conflicts, the user may see, each counted up to `most`; one statement."""
+    counts = (_count(user, Filters(outcome=outcome), most) for outcome in (None, CONFLICT))
+    row = db.session.execute(select(*counts)).one()
+    return row[0], row[1]
 
 
 def neighbours(user: User, filters: Filters, shown: JsonObject) -> tuple[str | None, str | None]:
     """The ids of the rows before and after one that `show_set_aside` has shown, in the order of the list."""
-    columns = (SetAside.first_at, SetAside.id)
-    place = tuple_(parse_timestamp(shown["first_at"]), shown["id"], types=[column.type for column in columns])
+    place = _place(parse_timestamp(shown["first_at"]), shown["id"])
     statement = select(SetAside.id).where(*_conditions(user, filters)).limit(1)
-    newer = statement.where(tuple_(*columns) > place).order_by(*(column.asc() for column in columns))
-    older = statement.where(tuple_(*columns) < place).order_by(*(column.desc() for column in columns))
+    newer = statement.where(tuple_(*ORDER) > place).order_by(*ORDER)
+    older = statement.where(tuple_(*ORDER) < place).order_by(*_NEWEST_FIRST)
     return db.session.scalar(newer), db.session.scalar(older)
 
 
@@ -165,6 +159,11 @@ def keys_of(user: User, filters: Filters, count: int) -> list[str]:
     return keys
 
 
+def _place(moment: datetime, key: str) -> ColumnElement[Any]:
+    """A row's place in the order of lists."""
+    return tuple_(moment, key, types=[column.type for column in ORDER])
+
+
 _TIMES = ("first_at", "last_at", "settled_at")
 _PEOPLE = ("user_id", "decided_by_id")
 
@@ -181,10 +180,31 @@ class _Shown:
 
 
 def _conditions(user: User, filters: Filters) -> list[ColumnElement[bool]]:
+    return [in_sight(user), *_matching(filters)]
+
+
+def _matching(filters: Filters) -> Iterator[ColumnElement[bool]]:
     names = ("outcome", "code", "type", "user_id", "device_id", "inspection_id")
     wanted = {name: getattr(filters, name) for name in names if getattr(filters, name) is not None}
-    equal = [getattr(SetAside, name) == value for name, value in wanted.items()]
-    return [visible(user), *equal, *_state_conditions(filters.state)]
+    yield from (getattr(SetAside, name) == value for name, value in wanted.items())
+    if filters.outcome == CONFLICT:
+        # It follows from the outcome, and has an index.
+        yield SetAside.code == CONFLICT
+    if filters.ids is not None:
+        yield SetAside.id.in_(filters.ids)
+    yield from _state_conditions(filters.state)
+
+
+def _count(user: User, filters: Filters, most: int) -> ColumnElement[int]:
+    """How many rows match, up to `most`. The database runs the one of two queries that suits the user."""
+
+    def up_to_most(sight: ColumnElement[bool]) -> ColumnElement[int]:
+        some = select(SetAside.id).where(sight, *_matching(filters)).limit(most).subquery()
+        return select(func.count()).select_from(some).scalar_subquery()
+
+    if policies.is_admin(user):
+        return up_to_most(visible(user))
+    return case((sees_few(user), up_to_most(visible_of_few(user))), else_=up_to_most(visible(user)))
 
 
 def _state_conditions(state: str | None) -> list[ColumnElement[bool]]:

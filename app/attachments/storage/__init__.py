@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 
 from flask import current_app
 
@@ -11,7 +12,15 @@ from app.attachments.storage.protocol import LinkingStorage, MissingObjectError,
 from app.config import Settings
 from app.errors import ConfigurationError
 
-__all__ = ["LinkingStorage", "MissingObjectError", "Storage", "StoredObject", "current_storage", "open_storage"]
+__all__ = [
+    "LinkingStorage",
+    "MissingObjectError",
+    "Storage",
+    "StoredObject",
+    "current_storage",
+    "open_storage",
+    "s3_module",
+]
 
 #: The packages that `app.attachments.storage.s3` needs, which come with the extra `s3`.
 S3_PACKAGES = {"boto3", "botocore", "urllib3"}
@@ -30,18 +39,25 @@ def open_storage(settings: Settings) -> Storage:
 
 
 def _open_bucket(settings: Settings) -> Storage:
-    """The storage in a bucket. Its module is imported only here, because boto3 is an extra and takes time to load."""
+    """The storage in a bucket."""
+    opened: Storage = s3_module("app.attachments.storage.s3", settings.storage).open_bucket(settings)
+    return opened
+
+
+def s3_module(name: str, address: str) -> ModuleType:
+    """A module that works with a bucket. It is imported only here, because boto3 is an extra and takes time to load.
+
+    Raises `ConfigurationError` that names the bucket's address if boto3 is not installed.
+    """
     try:
-        module = import_module("app.attachments.storage.s3")
+        return import_module(name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in S3_PACKAGES:
             raise
         raise ConfigurationError(
-            f"FIELDPOST_STORAGE={settings.storage!r} needs boto3, which is not installed. "
-            'Run `pip install "fieldpost[s3]"`, or unset it: files are then kept in the data directory.'
+            f"{address} needs boto3, which is not installed. "
+            'Run `pip install "fieldpost[s3]"`, or name no bucket: files are then kept on this machine.'
         ) from error
-    opened: Storage = module.open_bucket(settings)
-    return opened
 
 
 def current_storage() -> Storage:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
 
-from app.cli.backup import BackupError, Manifest, backup, begin_new_history, restore, verify
+from app.cli.backup import BackupError, Manifest, begin_new_history, restore, verify
+from app.cli.backup.places import place_named
 from app.cli.data import described, with_data
 from app.cli.failures import reported_failures
-from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.done import note_done
 from app.core.host.migrations import UPGRADE
-
-PATH = click.Path(path_type=Path)
-
-#: The name of a backup that `--keep` makes, by its time in UTC, and the pattern of these names.
-NAME_OF_KEPT = "fieldpost-%Y%m%dT%H%M%SZ.tar"
-KEPT = re.compile(r"fieldpost-\d{8}T\d{6}Z\.tar", re.ASCII)
+from app.errors import ConfigurationError
 
 
 class BackupGroup(click.Group):
@@ -42,35 +35,39 @@ def backup_group() -> None:
 
 
 @backup_group.command("make")
-@click.argument("target", type=PATH)
+@click.argument("target")
 @click.option("--without-files", is_flag=True, help="Leave the photos out: the storage has backups of its own.")
 @click.option(
     "--keep", type=click.IntRange(min=1), help="TARGET is a directory of backups, of which so many newest ones stay."
 )
 @with_data
-def make_command(target: Path, without_files: bool, keep: int | None) -> None:
-    """Write database, photos and key to the directory TARGET, or the file if its name ends in .tar."""
-    if keep is not None and not target.is_dir():
-        raise click.ClickException(f"{target} is no directory. Make it; with --keep it gets a file for each backup.")
-    file = target if keep is None else target / f"{now():{NAME_OF_KEPT}}"
+def make_command(target: str, without_files: bool, keep: int | None) -> None:
+    """Write database, photos and key to the directory TARGET, or the file if its name ends in .tar.
+
+    TARGET may be in a bucket, too: s3://bucket/name.tar, or with --keep s3://bucket/prefix.
+    """
     with _reported_failures():
-        manifest = backup(file, with_files=not without_files)
+        place = place_named(target)
+        name, manifest = place.make(with_files=not without_files, is_kept=keep is not None)
         note_done(current_settings().data_dir, "backup")
-    click.echo(f"{file}: the {described(db.engine)}")
+    click.echo(f"{name}: the {described(db.engine)}")
     _tell(manifest)
     if not manifest.with_key:
         click.echo("The key is not in it: it is set in FIELDPOST_SECRET_KEY. Keep it where you keep secrets.")
-    for path in _superfluous(target, keep) if keep is not None else ():
-        path.unlink()
-        click.echo(f"Removed {path}.")
+    if keep is not None:
+        with _reported_failures():
+            removed = place.prune(keep)
+        for name in removed:
+            click.echo(f"Removed {name}.")
 
 
 @backup_group.command("verify")
-@click.argument("source", type=PATH)
-def verify_command(source: Path) -> None:
+@click.argument("source")
+@with_appcontext
+def verify_command(source: str) -> None:
     """Read the backup SOURCE as a whole and look for damage. Nothing is restored."""
-    with _reported_failures():
-        manifest = verify(source)
+    with _reported_failures(), place_named(source).opened() as path:
+        manifest = verify(path)
     click.echo(f"{source}: whole, made at {manifest.made_at}")
     _tell(manifest)
 
@@ -81,19 +78,14 @@ def _tell(manifest: Manifest) -> None:
     click.echo(f"It holds {rows or 'rows that nobody counted'}; {_described(manifest)}.")
 
 
-def _superfluous(directory: Path, keep: int) -> list[Path]:
-    """The backups that `--keep` has made in this directory, without the newest."""
-    return sorted(path for path in directory.iterdir() if KEPT.fullmatch(path.name))[:-keep]
-
-
 @click.command("restore")
-@click.argument("source", type=PATH)
+@click.argument("source")
 @click.option("--replace", is_flag=True, help="Lose what the database holds now.")
 @with_appcontext
-def restore_command(source: Path, replace: bool) -> None:
+def restore_command(source: str, replace: bool) -> None:
     """Put a backup back. Stop all servers first; changes that were acknowledged after the backup are lost."""
-    with _reported_failures():
-        manifest = restore(source, replace=replace)
+    with _reported_failures(), place_named(source).opened() as path:
+        manifest = restore(path, replace=replace)
     click.echo(f"Restored {_described(manifest)}, as of {manifest.made_at}.")
     click.echo(f"Devices start over; no id is given twice. Next: `{UPGRADE}`, `fieldpost storage check`, start.")
 
@@ -117,5 +109,5 @@ def _reported_failures() -> Iterator[None]:
     with reported_failures():
         try:
             yield
-        except BackupError as error:
+        except (BackupError, ConfigurationError) as error:
             raise click.ClickException(str(error)) from None

@@ -10,10 +10,11 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, Engine, TextClause, inspect, text
+from sqlalchemy import URL, Connection, Engine, TextClause, inspect, text
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from app.cli.backup.archives import BackupError
 from app.core.database import database_of
@@ -146,6 +147,8 @@ class SQLiteTools:
         connection.execute(text("UPDATE sqlite_sequence SET seq = seq + :gap"), {"gap": GAP})
 
 
+POSTGRESQL = psycopg_dialect()  # type: ignore[no-untyped-call]
+
 #: By SQLAlchemy's name for the database.
 TOOLS: dict[str, Tools] = {"postgresql": PostgreSQLTools(), "sqlite": SQLiteTools()}
 
@@ -223,6 +226,14 @@ def _refusals() -> Iterator[None]:
         ) from error
 
 
+def _connection_values(url: URL) -> dict[str, Any]:
+    """The address as libpq takes it; the dialect knows how one names several hosts."""
+    values: dict[str, Any] = POSTGRESQL.create_connect_args(url)[1]  # type: ignore[no-untyped-call]
+    # Of psycopg, not of libpq.
+    values.pop("context", None)
+    return values
+
+
 def _count(table: str) -> TextClause:
     return text(f"SELECT count(*) FROM {table}")
 
@@ -240,8 +251,7 @@ def _run(program: str, engine: Engine | None, *arguments: str) -> str:
         )
     environment, target = dict(os.environ), []
     if engine is not None:
-        url = engine.url
-        values = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+        values = _connection_values(engine.url)
         # Every user of the machine can read the arguments of a process, so the password goes into the environment.
         password = values.pop("password", None)
         environment |= {"PGPASSWORD": str(password)} if password else {}

@@ -57,6 +57,9 @@ class SQLiteFile:
     #: Whether this process may be ended because somebody starts it again: `app/serving/start.py` says so for workers.
     ends_worker = False
 
+    #: Whether a file that is not there is made. Not by workers of a server at work: theirs has been moved away.
+    makes_file = True
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._opened: Identity | None = None
@@ -82,7 +85,7 @@ class SQLiteFile:
         # SQLite would make an empty file, or read the former file's log with this one.
         if self._opened is None:
             self._opened = _identity(self.path)
-        else:
+        if self._opened is not None or not self.makes_file:
             self.check()
 
     def note_opened(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
@@ -103,7 +106,7 @@ class SQLiteFile:
     def check(self) -> None:
         """Raise `ReplacedError` unless the file at the path is the one that is open."""
         present = _identity(self.path)
-        if present == self._opened:
+        if present is not None and present == self._opened:
             return
         if present is None:
             logger.error("the database's file is gone: nothing is taken until %s is there again", self.path)

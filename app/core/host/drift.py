@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.database.engine import db
 from app.core.host.migrations import CORE, Chain, all_chains
+from app.errors import TryAgainError
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,10 @@ def tell_drift(app: Flask) -> None:
         try:
             with db.engine.connect() as connection:
                 found = find_drift(connection)
-        except DBAPIError as error:
-            logger.warning("the database does not answer, so its tables are not compared: %s", error.orig)
+        except (DBAPIError, TryAgainError) as error:
+            logger.warning(
+                "the database does not answer, so its tables are not compared: %s", getattr(error, "orig", error)
+            )
             return
     for drift in found:
         logger.warning("%s", drift)

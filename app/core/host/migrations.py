@@ -27,7 +27,7 @@ from app.core.database import MigrationError, database_of
 from app.core.database.engine import db
 from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registry, core_tables, current_registry
-from app.errors import StartError
+from app.errors import StartError, TryAgainError
 
 logger = logging.getLogger(__name__)
 
@@ -210,8 +210,10 @@ def require_migrations(app: Flask) -> None:
         try:
             with db.engine.connect() as connection:
                 differences = _differences(connection)
-        except DBAPIError as error:
-            logger.warning("the database does not answer, so its migrations are not checked: %s", error.orig)
+        except (DBAPIError, TryAgainError) as error:
+            logger.warning(
+                "the database does not answer, so its migrations are not checked: %s", getattr(error, "orig", error)
+            )
             return
     behind = [difference.sentence for difference in differences if difference.is_behind]
     if behind:

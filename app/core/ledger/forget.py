@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
@@ -23,7 +23,8 @@ def forget_earlier_values(entity: str, entity_id: str) -> int:
     """Forget the earlier values of a row, and of a removed row all; returns how many changes were forgotten.
 
     The changes stay without their values, so that the feed goes on. All of them lead to the present version: a change
-    that a device has made on an earlier one is a conflict from then on, as when the ledger has been pruned.
+    that a device has made on an earlier one is a conflict from then on, as when the ledger has been pruned. Retries are
+    still answered, without the `result` of a plugin, which may hold values.
     """
     own = (LedgerEntry.entity == entity, LedgerEntry.entity_id == entity_id, LedgerEntry.viewer_id.is_(None))
 
@@ -36,9 +37,25 @@ def forget_earlier_values(entity: str, entity_id: str) -> int:
         present = changes[-1].version_after or changes[-1].version_before
         blank = update(LedgerEntry).where(*own).values(changes={}, version_before=present, version_after=present)
         db.session.execute(blank, execution_options=PLAIN)
+        _forget_results(entity, entity_id)
         return len(changes)
 
     return unit_of_work(work)
+
+
+def _forget_results(entity: str, entity_id: str) -> None:
+    """Leave in the outcomes of a row's operations only the rows that were changed beside it."""
+    own = (
+        LedgerOperation.entity == entity,
+        LedgerOperation.entity_id == entity_id,
+        LedgerOperation.result.is_not(None),
+    )
+    for operation_id, result in db.session.execute(
+        select(LedgerOperation.id, LedgerOperation.result).where(*own)
+    ).all():
+        kept = {"also": result["also"]} if result and "also" in result else null()
+        statement = update(LedgerOperation).where(LedgerOperation.id == operation_id).values(result=kept)
+        db.session.execute(statement, execution_options=PLAIN)
 
 
 def pseudonymise(user_id: int, row: Mapping[str, str]) -> None:

@@ -199,6 +199,7 @@ def _describe(entry: LedgerEntry, operation: LedgerOperation | None) -> JsonObje
         "device_id": operation and (operation.device_id or None),
         "door": operation and operation.door,
         "decided_by": operation and operation.decided_by_id,
+        "read_in_by": operation and operation.read_in_by_id,
         "type": operation and operation.type,
         "local_id": operation and operation.local_id,
         "made_at": to_wire(operation.made_at) if operation and operation.made_at else None,

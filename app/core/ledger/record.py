@@ -26,10 +26,11 @@ from app.core.ledger.ids import Ids
 from app.core.ledger.plan import created_rows, ledger_writes, row_writes
 from app.core.ledger.unit import unit_of_work
 from app.core.values import is_same
-from app.errors import NoFieldError, UnauthorizedError
+from app.errors import ForbiddenError, NoFieldError, UnauthorizedError
 from app.models import LedgerState, User
 from app.models.entities import Fields, Row, as_json, entity_of, fields_of
 from app.plugin_api import recorded_columns
+from app.policies import is_admin
 
 T = TypeVar("T")
 RowT = TypeVar("RowT", bound=Row)
@@ -44,15 +45,15 @@ THE_USER = _THE_USER.with_for_update(read=True)
 THE_USER_ALONE = _THE_USER.with_for_update(key_share=True)
 
 
-#: The door of batches that devices send.
-DEVICE_DOOR = "sync"
+#: The door of batches that devices send, and that of their queues which came as a file.
+DEVICE_DOOR, RESCUE_DOOR = "sync", "rescue"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Through which door a unit's changes come, and from whom."""
 
-    #: `sync`, `upload`, `rest`, `page`, `office` or `cli`.
+    #: `sync`, `rescue`, `upload`, `rest`, `page`, `office` or `cli`.
     door: str
     #: None: the command line.
     user_id: int | None = None
@@ -60,6 +61,8 @@ class Origin:
     device_id: str | None = None
     #: Who in the office decides in the user's place: rights are theirs, while the operations are the user's.
     decided_by_id: int | None = None
+    #: The administrator who has read in the user's rescue file: rights and operations are the user's.
+    read_in_by_id: int | None = None
 
     @property
     def acting_id(self) -> int | None:
@@ -184,11 +187,13 @@ class Recorder:
         `besides`: further writes for the same statement, of tables that the ledger does not tell of.
         """
         unit = {"unit_id": self.unit_id, "recorded_at": self.now}
-        origin = {
+        origin: dict[str, Any] = {
             "door": self.origin.door,
             "user_id": self.origin.user_id,
             "device_id": self.origin.device_id or "",
         }
+        if self.origin.read_in_by_id is not None:
+            origin["read_in_by_id"] = self.origin.read_in_by_id
         rows = row_writes(self.stated, self._deleted)
         entries = ledger_writes(self.stated, self.operations, unit, origin)
         database_of(self.session).write(self.session.connection(), [*rows, *entries, *besides])
@@ -231,11 +236,25 @@ def user_lock(origin: Origin, *, alone: bool = False) -> Lock:
     return Lock(model=User, statement=statement, parameters={"user_id": origin.acting_id})
 
 
-def keep_user(recorder: Recorder, lock: Lock) -> None:
-    """Give the recorder the user that was locked. Raises `UnauthorizedError` unless there is an active one."""
+def reader_lock(origin: Origin) -> Lock | None:
+    """The same for the administrator who has read in a rescue file; None where nobody has."""
+    if origin.read_in_by_id is None:
+        return None
+    return Lock(model=User, statement=THE_USER, parameters={"user_id": origin.read_in_by_id})
+
+
+def keep_user(recorder: Recorder, lock: Lock, reader: Lock | None = None) -> None:
+    """Give the recorder the user that was locked. Raises `UnauthorizedError` unless there is an active one.
+
+    If a `reader` has read in the user's file, the user may be deactivated. The reader has to be an administrator:
+    otherwise `ForbiddenError`.
+    """
     for values in lock.rows:
         recorder.user, recorder.generation = adopt(recorder.session, User, values), values[-1]
-    if recorder.user is None or not recorder.user.active:
+    if reader is not None:
+        if not any(is_admin(adopt(recorder.session, User, values)) for values in reader.rows):
+            raise ForbiddenError()
+    elif recorder.user is None or not recorder.user.active:
         raise UnauthorizedError("token_revoked", "This user has been deactivated.")
 
 

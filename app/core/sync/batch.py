@@ -15,7 +15,7 @@ from typing import Any
 from app.config import current_settings
 from app.core.database.write import Write
 from app.core.host.watch import BUGS, HandlerTimeout, watched
-from app.core.ledger.record import DEVICE_DOOR
+from app.core.ledger.record import DEVICE_DOOR, RESCUE_DOOR
 from app.core.ledger.unit import unit_of_work
 from app.core.sync.answers import Answer, batch_answer
 from app.core.sync.attempt import Attempt, Batch
@@ -72,7 +72,7 @@ def _attempt(batch: Batch, judge_all: Callable[[Attempt], list[Answer]], unit_id
 
 def _besides(attempt: Attempt) -> Iterable[Write]:
     """The writes that go along: of a device's batch, the items that were not applied."""
-    if attempt.recorder.origin.door == DEVICE_DOOR:
+    if attempt.recorder.origin.door in (DEVICE_DOOR, RESCUE_DOOR):
         return set_aside(attempt)
     return () if attempt.batch.besides is None else attempt.batch.besides(attempt)
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from sqlalchemy import delete
+
+from app.clock import now
+from app.core.database.engine import db
 from app.core.database.rows import table_of
 from app.core.database.write import Write
+from app.core.ledger.unit import unit_of_work
 from app.core.sync.answers import Answer
 from app.core.sync.items import Item
 from app.models import DELAYS, SyncHour
+
+#: How long counts are kept. Pages show 30 days.
+KEPT = timedelta(days=35)
 
 #: The codes of refusals that are counted by themselves; plugins have others.
 CODES = frozenset({"forbidden", "invalid", "not_found", "invalid_type", "handler_failed"})
@@ -36,6 +44,18 @@ def hour_counts(items: Iterable[Item], answers: Iterable[Answer], moment: dateti
     key = f"{hour:%Y-%m-%dT%H}/{unit_id[0]}"
     row = {"id": key, "hour": hour, **{name: counted[name] for name in COUNTS}, "batches": 1}
     return Write(kind="add", table=table_of(SyncHour), names=tuple(row), rows=[row])
+
+
+def remove_old_hours() -> int:
+    """Remove the counts of hours before `KEPT`; returns how many rows went."""
+
+    def work(_unit_id: str) -> int:
+        statement = delete(SyncHour).where(SyncHour.hour < now() - KEPT)
+        result = db.session.execute(statement, execution_options={"synchronize_session": False})
+        count: int = result.rowcount  # type: ignore[attr-defined]
+        return count
+
+    return unit_of_work(work)
 
 
 def _counts_of(item: Item, answer: Answer, moment: datetime) -> Iterator[str]:

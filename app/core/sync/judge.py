@@ -20,6 +20,7 @@ from app.core.sync.attempt import Attempt
 from app.core.sync.context import OperationContext
 from app.core.sync.items import Item, Refused, Routed, key_of
 from app.core.sync.keys import created_rows
+from app.core.sync.refusals import of_nobody
 from app.core.sync.replay import replay
 from app.core.sync.verdicts import Verdict, decide
 from app.errors import Rejected
@@ -44,6 +45,8 @@ def judge(attempt: Attempt, item: Item) -> Answer:
         return reject(attempt, item, item.rejected)
     if item.fault is not None:
         return reject(attempt, item, item.fault)
+    if not attempt.user.active:
+        return reject(attempt, item, of_nobody())
     mark = len(attempt.recorder.stated)
     try:
         return _apply(attempt, item, mark)

@@ -16,7 +16,7 @@ from sqlalchemy import inspect, select
 from app.core.database.rows import adopt
 from app.core.ledger.entries import Key, Remembered
 from app.core.ledger.history import changes_since, recall
-from app.core.ledger.record import keep_user, user_lock
+from app.core.ledger.record import keep_user, reader_lock, user_lock
 from app.core.sync.attempt import Attempt
 from app.core.sync.items import Item, Refused, key_of
 from app.core.sync.keys import Reference
@@ -40,9 +40,11 @@ def _lock_and_recall(attempt: Attempt) -> dict[Key, Remembered]:
     needs = Needs(items)
     moves = follow(session, needs)
     user, locks = user_lock(recorder.origin, alone=needs.is_new_root), locks_for(session, needs)
+    reader = reader_lock(recorder.origin)
+    people = [user] if reader is None else sorted([user, reader], key=lambda lock: lock.parameters["user_id"])
     local_ids = [str(item.local_id) for item in items if item.fingerprint]
-    operations = recall(session, recorder.origin, local_ids, [user, *locks])
-    keep_user(recorder, user)
+    operations = recall(session, recorder.origin, local_ids, [*people, *locks])
+    keep_user(recorder, user, reader)
     rows = [adopt(session, lock.model, values) for lock in locks for values in lock.rows]
     attempt.rows.keep(rows)
     check(session, needs, moves, attempt.rows, rows)

@@ -29,6 +29,11 @@ def unknown_type(name: str, registry: Registry) -> Rejected:
     return Rejected("invalid_type", "Invalid sync type", f"{hint} This server knows: {', '.join(registry.types)}.")
 
 
+def of_nobody() -> Rejected:
+    """The rejection of an operation from the rescue file of somebody who has been deactivated."""
+    return Rejected("forbidden", "The sender has been deactivated", "Somebody in the office may decide it.")
+
+
 def failed(handler: SyncHandler | None, index: int, local_id: object, registry: Registry) -> Rejected:
     """The rejection of an operation whose handler has a bug: nothing is wrong with the item.
 

@@ -28,7 +28,7 @@ goThroughSituations(async ({ signIn, show }) => {
   const decide = async (changes) => show("conflict", changes);
   const collections = { form_fills: { schema, conflictHandler: conflictHandler(decide) } };
   const { form_fills: formFills } = await database.addCollections(collections);
-  const setAside = async (item) => show("refused", item.data.changes);
+  const setAside = async (item) => show("refused", item.data.changes ?? item.data.data);
   const replication = replicateFormFills(formFills, signIn.request, setAside, { retryTime: 50 });
   return {
     async edit(key, changes) {

@@ -45,7 +45,10 @@ export class Store {
       this.show("conflict", changes);
     }
     for (const entry of errors.filter(({ retryable }) => !retryable)) {
-      this.show("refused", this.#answered(entry).changes);
+      const { key, changes } = this.#answered(entry);
+      // A row that was never created goes away with its refusal.
+      if (!this.rows.get(key)?.version) this.rows.delete(key);
+      this.show("refused", changes);
     }
   }
 
@@ -57,9 +60,11 @@ export class Store {
       this.cursor = null;
       return this.pull(page);
     }
+    const changes = answer.changes.filter(({ entity }) => entity === "form_fill");
     // Every walk here is of one page.
-    if (isWalk) this.#discard(new Set(answer.changes.map(({ id, record }) => record.client_id ?? String(id))));
-    this.#hold(answer);
+    if (isWalk) this.#discard(new Set(changes.map(({ id, record }) => record.client_id ?? String(id))));
+    this.#hold(changes);
+    this.cursor = answer.cursor;
   }
 
   /** What a walk does not list is gone, except for what the server has not got yet. */
@@ -67,12 +72,11 @@ export class Store {
     for (const [key, { version }] of this.rows) if (version && !listed.has(key)) this.rows.delete(key);
   }
 
-  #hold({ changes, cursor }) {
-    for (const { entity, op, id, client_id, record } of changes.filter(({ entity }) => entity === "form_fill")) {
+  #hold(changes) {
+    for (const { op, id, client_id, record } of changes) {
       if (op === "remove") this.rows.delete(client_id ?? String(id));
       else this.rows.set(record.client_id ?? String(id), { number: id, version: record.updated_at, data: record.data });
     }
-    this.cursor = cursor;
   }
 
   #add(key, changes, data) {

@@ -6,6 +6,7 @@ from fieldpost_console.pages import (
     assigning,
     conflicts,
     correction,
+    counts,
     devices,
     ending,
     exports,
@@ -17,11 +18,13 @@ from fieldpost_console.pages import (
     new_inspection,
     pictures,
     plugins,
+    rescue,
     set_aside,
     today,
     users,
 )
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.counts import menu_counts
 
 __all__ = [
     "MENU",
@@ -29,6 +32,7 @@ __all__ = [
     "blueprint",
     "conflicts",
     "correction",
+    "counts",
     "devices",
     "ending",
     "exports",
@@ -37,9 +41,11 @@ __all__ = [
     "form_templates",
     "inspection",
     "inspections",
+    "menu_counts",
     "new_inspection",
     "pictures",
     "plugins",
+    "rescue",
     "set_aside",
     "today",
     "users",

@@ -7,9 +7,7 @@ sent. If somebody else was faster, the page comes again with both values, and ke
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flask import Response, flash, redirect, request, url_for
@@ -35,66 +33,10 @@ from app.errors import ForbiddenError, NotFoundError
 from app.models import Inspection, db
 from app.pages import gettext as _
 from app.pages import ngettext, render
-from app.plugin_api import Label
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import ONE, blueprint
 from fieldpost_console.pages.inspection import visible_inspection
-
-#: A number as people type it.
-NUMBER = re.compile(r"[+-]?(\d+)?([.,]\d+)?", re.ASCII)
-
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-#: A text of more characters, or of several lines, gets a field of several lines.
-LONGEST_LINE = 80
-
-#: Kinds of values that are not typed.
-PICTURES = ("photo", "signature")
-
-#: Prefixes of the form's fields: what was typed, and the value of the version that was seen, as JSON.
-TYPED, SEEN = "value.", "seen."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """A field of the form."""
-
-    label: Label
-    #: The value of the version that the form stands on.
-    seen: Any
-    #: What the field holds: the value as text, or what the person has typed.
-    typed: str
-    faults: list[str]
-    #: The value before, and the present one, where somebody else has changed the field, too.
-    before: str | None = None
-    present: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name in the form."""
-        return TYPED + self.label.name
-
-    @property
-    def seen_json(self) -> str:
-        """The value of the version seen, for the form's own memory."""
-        return json.dumps(self.seen)
-
-    @property
-    def is_long(self) -> bool:
-        """Whether it needs several lines."""
-        return self.label.kind == "text" and (len(self.typed) > LONGEST_LINE or "\n" in self.typed)
-
-    @property
-    def is_day(self) -> bool:
-        """Whether a calendar can be offered: a browser's takes nothing but days."""
-        return self.label.kind == "date" and (not self.typed or DAY.fullmatch(self.typed) is not None)
-
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """The options of a choice; a value that is none of them stands last."""
-        options = [("", "–"), *((json.dumps(value), text) for value, text in self.label.options)]
-        is_known = any(value == self.typed for value, _text in options)
-        return options if is_known else [*options, (self.typed, _choice_text(self.typed))]
+from fieldpost_console.pages.typed import PICTURES, SEEN, Field, as_text, flat_faults, read_typed, typed_text
 
 
 class Target(NamedTuple):
@@ -152,14 +94,9 @@ def _target(inspection_id: int, entity: str, key: str) -> Target:
 
 
 def _editable(target: Target) -> list[ShownValue]:
-    """The values that people can type and that the type takes. Lists and objects have no field here."""
-    return [
-        value
-        for value in target.shown.values
-        if value.label.kind not in PICTURES
-        and target.form.takes(value.label.name)
-        and not isinstance(value.value, list | dict)
-    ]
+    """The values that people can type and that the type takes."""
+    values = target.shown.values
+    return [value for value in values if value.label.kind not in PICTURES and target.form.takes(value.label.name)]
 
 
 def _field(value: ShownValue, faults: Mapping[str, list[str]], **more: Any) -> Field:
@@ -168,29 +105,14 @@ def _field(value: ShownValue, faults: Mapping[str, list[str]], **more: Any) -> F
     return Field(**{**given, "faults": faults.get(name, []), **more})
 
 
-def as_text(value: object, label: Label) -> str:
-    """A value as its field of the form holds it."""
-    if label.kind == "choice":
-        return "" if value is None else json.dumps(value)
-    if value is None:
-        return ""
-    return value.replace("\r\n", "\n") if isinstance(value, str) else words(value)
-
-
-def _choice_text(typed: str) -> str:
-    try:
-        return words(json.loads(typed))
-    except ValueError:
-        return typed
-
-
 def _read_changes(target: Target) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The values that differ from those seen, and the faults of those that are none."""
     changes: dict[str, Any] = {}
     faults: dict[str, list[str]] = {}
     for value in _editable(target):
         name = value.label.name
-        typed, seen = _typed(name), _seen(value)
+        seen = _seen(value)
+        typed = typed_text(seen, value.label)
         if typed is None or typed == as_text(seen, value.label):
             continue
         try:
@@ -198,12 +120,6 @@ def _read_changes(target: Target) -> tuple[dict[str, Any], dict[str, list[str]]]
         except ValueError as error:
             faults[name] = [str(error)]
     return changes, faults
-
-
-def _typed(name: str) -> str | None:
-    """What was typed. Browsers send line breaks as CR LF."""
-    text = request.form.get(TYPED + name)
-    return None if text is None else text.replace("\r\n", "\n")
 
 
 def _seen(value: ShownValue) -> Any:
@@ -214,33 +130,13 @@ def _seen(value: ShownValue) -> Any:
         return value.value
 
 
-def read_typed(typed: str, seen: object, label: Label) -> Any:
-    """The value that was typed. Raises `ValueError` with a sentence."""
-    if label.kind == "choice":
-        known = {json.dumps(option): option for option, _text in label.options}
-        if typed and typed not in known:
-            raise ValueError(_("Choose one of the options."))
-        return known[typed] if typed else None
-    if not typed.strip():
-        return "" if isinstance(seen, str) and label.kind == "text" else None
-    is_number = label.kind == "number" or (isinstance(seen, int | float) and not isinstance(seen, bool))
-    return _read_number(typed.strip()) if is_number else typed
-
-
-def _read_number(text: str) -> int | float:
-    match = NUMBER.fullmatch(text)
-    if match is None or not any(match.groups()):
-        raise ValueError(_("This is not a number."))
-    return float(text.replace(",", ".")) if match[2] else int(text[:40])
-
-
 def _as_typed(target: Target, faults: Mapping[str, list[str]]) -> list[Field]:
     """The fields with what was typed, on the version that was seen."""
     return [_field(value, faults, seen=_seen(value), typed=_kept(value)) for value in _editable(target)]
 
 
 def _kept(value: ShownValue) -> str:
-    typed = _typed(value.label.name)
+    typed = typed_text(_seen(value), value.label)
     return as_text(value.value, value.label) if typed is None else typed
 
 
@@ -257,13 +153,6 @@ def _refused_page(target: Target, answer: Refused, version: str) -> Response:
     return _page(target, _as_typed(target, faults), version, 422, faults=faults)
 
 
-def flat_faults(details: Any, name: str = "") -> list[tuple[str, list[str]]]:
-    """Field -> messages, however deep the schema names the field."""
-    if isinstance(details, Mapping):
-        return [pair for key, inner in details.items() for pair in flat_faults(inner, str(key))]
-    return [(name, [str(message) for message in (details if isinstance(details, list) else [details])])]
-
-
 def _stale_page(target: Target, answer: Conflict, changes: Mapping[str, Any]) -> Response:
     """The form on the present version: what was typed is kept, with both values beside it where both have changed."""
     fields = []
@@ -272,12 +161,15 @@ def _stale_page(target: Target, answer: Conflict, changes: Mapping[str, Any]) ->
         if name not in changes:
             fields.append(_field(value, {}))
             continue
-        beside = {}
+        beside: dict[str, Any] = {}
         if as_text(seen, value.label) != as_text(value.value, value.label):
             beside = {
                 "before": words(seen, value.label) if seen is not None else "–",
                 "present": words(value.value, value.label) if value.value is not None else "–",
             }
+        if isinstance(seen, list | dict) != isinstance(value.value, list | dict):
+            # What was typed is JSON for the one and a text for the other: it stays what it was.
+            beside["seen"] = seen
         fields.append(_field(value, {}, typed=_kept(value), **beside))
     newest = changes_of(db.session(), target.root.id, target.name, most=1).changes
     return _page(target, fields, answer.version, 409, is_stale=True, newest=newest[0] if newest else None)

@@ -58,6 +58,20 @@ def sign_out_of_device(key: str) -> BaseResponse:
 def health() -> Response:
     """The counts of a period, with plots and the tables that they are drawn from."""
     require_admin(signed_in_user())
-    sent = request.args.get("days", "")
-    days = int(sent) if sent in map(str, PERIODS) else PERIODS[0]
+    days = _days()
     return render("console/sync_health.html", days=days, periods=PERIODS, health=sync_health(days))
+
+
+@blueprint.get("/sync-health/numbers")
+def health_numbers() -> Response:
+    """The sums of a period, which renew themselves."""
+    require_admin(signed_in_user())
+    counts = sync_health(_days())
+    numbers = {name: getattr(counts, name) for name in ("batches", "applied", "replayed", "conflicts")}
+    numbers["refused"] = sum(counts.refused.values())
+    return answer_if_changed({name: str(number) for name, number in numbers.items()})
+
+
+def _days() -> int:
+    sent = request.args.get("days", "")
+    return int(sent) if sent in map(str, PERIODS) else PERIODS[0]

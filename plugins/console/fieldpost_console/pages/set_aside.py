@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flask import Response, flash, redirect, request, url_for
+from flask import Response, redirect, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -16,30 +16,18 @@ from app.administration.set_aside import (
     STATES,
     Filters,
     causes,
-    count_open,
     list_set_aside,
-    place_fields,
 )
 from app.models import Inspection, db
 from app.pages import gettext as _
 from app.pages import render
-from app.web import answer_if_changed, signed_in_user
+from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
-from fieldpost_console.pages.correction import as_text, flat_faults, read_typed
+from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
 from fieldpost_console.pages.forms import read_number
 from fieldpost_console.pages.people import people
-from fieldpost_console.pages.undecided import (
-    Line,
-    Refusal,
-    Subject,
-    decide_here,
-    lines_of,
-    names_of_devices,
-    require_kept,
-    subject_of,
-    typed_again,
-    typed_of,
-)
+from fieldpost_console.pages.typed import as_text, flat_faults, read_typed
+from fieldpost_console.pages.undecided import Line, Subject, lines_of, names_of_devices, subject_of, typed_of
 
 OUTCOMES = ("conflict", "refused")
 
@@ -48,9 +36,6 @@ NAMES = ("outcome", "code", "type", "user_id", "inspection_id", "state")
 
 #: Rows of a page.
 PER_PAGE = 50
-
-#: Numbers are counted up to this one.
-MOST_COUNTED = 1000
 
 
 @blueprint.get("/set-aside")
@@ -68,31 +53,10 @@ def set_aside() -> Response:
         newest=url_for("console.set_aside", **address) if "after" in request.args else None,
         causes=causes(user, filters),
         given=given,
-        open=told(count_open(user, most=MOST_COUNTED + 1)),
         people=people() if policies.is_admin(user) else [],
         what=label_of_type,
         **around(page["set_aside"]),
     )
-
-
-@blueprint.get("/set-aside/numbers")
-def set_aside_numbers() -> Response:
-    """The numbers of *Set aside* and *Conflicts*, which renew themselves."""
-    return answer_if_changed(numbers())
-
-
-def numbers() -> dict[str, str]:
-    """How many items wait for a decision, as texts."""
-    user = signed_in_user()
-    return {
-        "set_aside": told(count_open(user, most=MOST_COUNTED + 1)),
-        "conflicts": told(count_open(user, "conflict", most=MOST_COUNTED + 1)),
-    }
-
-
-def told(number: int) -> str:
-    """A number that was counted up to `MOST_COUNTED` and one."""
-    return f"{MOST_COUNTED}+" if number > MOST_COUNTED else str(number)
 
 
 def around(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -137,43 +101,15 @@ def set_aside_item(key: str) -> BaseResponse:
 @blueprint.post("/set-aside/<key>")
 def decide_set_aside(key: str) -> BaseResponse:
     """Apply the item as sent, or with other values; or discard it."""
-    subject = subject_of(key)
-    kind = request.form.get("decision", "")
-    if kind == "discard":
-        return discard(key) or _page_again(key, _no_reason())
-    require_kept(subject)
-    changes, faults = _read_changes(lines_of(subject)) if kind == "change" else ({}, {})
-    if faults:
-        return _page_again(key, Refusal("invalid", "", "", faults))
-    placed = place_fields(subject.item, changes)
-    refusal = decide_here(key, "change", placed) if placed else decide_here(key, "apply")
-    if refusal is not None:
-        return _page_again(key, refusal)
-    flash(_("The item is applied. Its device is told at its next sync."))
-    return redirect(url_for("console.set_aside"), 303)
+    done = _("The item is applied. Its device is told at its next sync.")
+    return decide_by_form(key, ItemForm(read=_read_changes, page=_page, back="console.set_aside", done=done))
 
 
-def discard(key: str, back: str = "console.set_aside") -> BaseResponse | None:
-    """Discard an item with the form's reason; None: the form has none. Somebody else was faster: the page says so."""
-    if not request.form.get("reason", "").strip():
-        return None
-    refusal = decide_here(key, "discard")
-    if refusal is None:
-        flash(_("The item is discarded. Its device is told at its next sync."))
-        return redirect(url_for(back), 303)
-    flash(f"{refusal.error}. {refusal.message}")
-    return redirect(url_for("console.set_aside_item", key=key), 303)
-
-
-def _no_reason() -> Refusal:
-    return Refusal("invalid", "", "", {"reason": [_("Say why, because its sender reads it.")]})
-
-
-def _read_changes(lines: list[Line]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """The values that differ from those sent, and the faults of those that are none."""
+def _read_changes(lines: list[Line]) -> tuple[dict[str, Any], Faults]:
+    """The values that differ from those sent, and the faults of those that are none; nothing for *apply as sent*."""
     changes: dict[str, Any] = {}
-    faults: dict[str, list[str]] = {}
-    for line in lines:
+    faults: Faults = {}
+    for line in lines if request.form.get("decision") == "change" else ():
         typed, name = typed_of(line), line.label.name
         if typed is None or typed == as_text(line.sent.value, line.label):
             continue
@@ -184,28 +120,10 @@ def _read_changes(lines: list[Line]) -> tuple[dict[str, Any], dict[str, list[str
     return changes, faults
 
 
-def _page_again(key: str, refusal: Refusal) -> Response:
-    """The page as things are now, with what was typed, and why nothing was done."""
-    subject = subject_of(key)
-    return _page(subject, typed_again(lines_of(subject), refusal.faults), refusal)
-
-
 def _page(subject: Subject, lines: list[Line], refusal: Refusal | None = None) -> Response:
-    faults = dict(refusal.faults) if refusal else {}
-    if subject.item["details"] and not faults:
+    if subject.item["details"] and not (refusal and refusal.faults):
         lines = _with_details(lines, subject.item["details"])
-    return render(
-        "console/set_aside_item.html",
-        refusal.status if refusal else 200,
-        subject=subject,
-        lines=lines,
-        refusal=refusal,
-        faults=faults,
-        labels={line.label.name: line.label.label for line in lines},
-        reason=request.form.get("reason", ""),
-        why=request.form.get("why", ""),
-        say=_,
-    )
+    return render_item("console/set_aside_item.html", subject, lines, refusal)
 
 
 def _with_details(lines: list[Line], details: Any) -> list[Line]:

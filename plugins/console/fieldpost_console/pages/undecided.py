@@ -1,8 +1,7 @@
-"""One item that was not applied, as pages show it: its fields with the values of all sides, and decisions about it."""
+"""One item that was not applied, as pages show it: its fields with the values of all sides."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -22,13 +21,12 @@ from app.administration import (
     rows_named,
     show_row,
 )
-from app.administration.set_aside import Decision, decide, sent_fields, show_set_aside
-from app.errors import ConflictError, InvalidError, NotFoundError, StaleError
+from app.administration.set_aside import sent_fields, show_set_aside
 from app.models import Device, Inspection, db
 from app.plugin_api import Label
 from app.web import signed_in_user
-from fieldpost_console.pages.correction import PICTURES, Field, as_text, flat_faults
 from fieldpost_console.pages.inspection import visible_inspection
+from fieldpost_console.pages.typed import PICTURES, Field, as_text, typed_text
 
 #: The values of a label that has none but true and false.
 YES_NO = ((True, "yes"), (False, "no"))
@@ -90,20 +88,6 @@ class Line:
         return f"choice.{self.label.name}"
 
 
-class Refusal(NamedTuple):
-    """Why a decision was not made: `stale`, `already_decided` or `refused`, with sentences and the fields at fault."""
-
-    code: str
-    error: str
-    message: str
-    faults: dict[str, list[str]]
-
-    @property
-    def status(self) -> int:
-        """The status of the page that says so."""
-        return 422 if self.code in ("refused", "invalid") else 409
-
-
 def subject_of(key: str) -> Subject:
     """The item with this id. Raises `NotFoundError` unless the user may see it."""
     user = signed_in_user()
@@ -136,9 +120,6 @@ def names_of_devices(items: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, 
         if row.name:
             names.setdefault(row.user_id, {})[row.device_id] = row.name
     return names
-
-
-# The fields.
 
 
 def lines_of(subject: Subject) -> list[Line]:
@@ -190,8 +171,8 @@ def _changed_by(before: ShownValue | None, sent: ShownValue, present: ShownValue
 
 
 def _input(sent: ShownValue) -> Field | None:
-    """The field in which another value is typed; None for pictures, lists and objects."""
-    if sent.label.kind in PICTURES or isinstance(sent.value, list | dict):
+    """The field in which another value is typed; None for pictures."""
+    if sent.label.kind in PICTURES:
         return None
     return Field(label=sent.label, seen=sent.value, typed=as_text(sent.value, sent.label), faults=[])
 
@@ -211,41 +192,5 @@ def _typed_again(line: Line, faults: list[str]) -> Line:
 
 
 def typed_of(line: Line) -> str | None:
-    """What was typed for a field. Browsers send line breaks as CR LF."""
-    text = request.form.get(line.input.name) if line.input is not None else None
-    return None if text is None else text.replace("\r\n", "\n")
-
-
-# Decisions.
-
-
-def decide_here(key: str, kind: str, changes: Mapping[str, Any] | None = None) -> Refusal | None:
-    """Decide an item with the version and the reason of this request's form; returns why that was not done."""
-    reason = request.form.get("reason" if kind == "discard" else "why", "").strip()[:500] or None
-    decision = Decision(kind=kind, changes=changes, version=_version(), reason=reason)
-    try:
-        decide(signed_in_user(), key, decision)
-    except (StaleError, ConflictError) as error:
-        faults: dict[str, list[str]] = {}
-        for name, messages in flat_faults(error.extra.get("details") or {}):
-            faults.setdefault(name, []).extend(messages)
-        return Refusal(error.code, error.error, error.message, faults)
-    return None
-
-
-def _version() -> dt.datetime | None:
-    """The version that the form has seen. Raises `InvalidError`."""
-    text = request.form.get("version", "")
-    try:
-        version = dt.datetime.fromisoformat(text) if text else None
-    except ValueError:
-        raise InvalidError() from None
-    if version is not None and version.tzinfo is None:
-        raise InvalidError()
-    return version
-
-
-def require_kept(subject: Subject) -> None:
-    """Raise `NotFoundError` if the item itself is no longer there to be applied."""
-    if subject.item["item"] is None:
-        raise NotFoundError("The item itself is not kept here", "Its device still has it.")
+    """What was typed for a field; None: the form did not have it."""
+    return None if line.input is None else typed_text(line.sent.value, line.label)

@@ -20,10 +20,13 @@ const stored = {
   },
 };
 
-/** Move the focus to the next or the previous row of the page's list. */
+/** Move the focus to the next or the previous row of the page's list; a page without a list gives way to the next. */
 function step(by) {
   const links = [...document.querySelectorAll("[data-rows] [data-row]")];
-  if (!links.length) return;
+  if (!links.length) {
+    document.querySelector(by > 0 ? "a[rel=next]" : "a[rel=prev]")?.click();
+    return;
+  }
   const row = document.activeElement?.closest("tr, li");
   const present = links.findIndex((link) => row?.contains(link));
   const next = present < 0 ? (by > 0 ? 0 : links.length - 1) : present + by;
@@ -46,8 +49,10 @@ const ACTIONS = {
   "?": () => document.getElementById("keys")?.showModal(),
 };
 
+/** Whether keys that are pressed in an element are its own. A ticked box must not turn the keys of the page off. */
 function typing(element) {
-  return element.isContentEditable || /^(input|select|textarea)$/i.test(element.tagName);
+  const isOwn = element.isContentEditable || /^(input|select|textarea)$/i.test(element.tagName);
+  return isOwn && !/^(checkbox|radio)$/.test(element.type);
 }
 
 function initKeys() {
@@ -69,10 +74,8 @@ function initKeys() {
   });
 }
 
-/** Renew the texts of `[data-number]` from the address in `data-numbers`, which answers `{"name": text}` with an ETag. */
-function initNumbers() {
-  const address = document.querySelector("[data-numbers]")?.dataset.numbers;
-  if (!address) return;
+/** Renew the texts of `[data-number]` from an address that answers `{"name": text}` with an ETag. */
+function renewFrom(address) {
   let tag = "";
   async function renew() {
     if (document.hidden) return;
@@ -89,6 +92,10 @@ function initNumbers() {
   }
   setInterval(renew, EVERY);
   document.addEventListener("visibilitychange", renew);
+}
+
+function initNumbers() {
+  for (const place of document.querySelectorAll("[data-numbers]")) renewFrom(place.dataset.numbers);
 }
 
 /** Boxes that choose rows: one for all rows of the page, and the number of the chosen ones. */
