@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import statistics
 import time
@@ -262,8 +263,36 @@ def test_headers_of_a_token_name_no_key_of_others(client: FlaskClient, user: Use
     other = "another key that is long enough to be one"
     claims = claims_of(log_in(client, user)["access_token"])
     jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(other.encode()).decode()}
-    for headers in ({"kid": "../../dev/null"}, {"jku": "https://example.com/keys"}, {"jwk": jwk}, {"crit": ["exp"]}):
+    for headers in ({"kid": "../../dev/null"}, {"jku": "https://example.com/keys"}, {"jwk": jwk}):
         assert me(client, jwt.encode(claims, other, "HS256", headers=headers)) == (401, "token_invalid")
+
+
+def test_a_token_that_demands_what_nobody_knows_is_refused_even_with_our_signature(
+    app: Flask, client: FlaskClient, user: User
+) -> None:
+    """RFC 7515, section 4.1.11."""
+    key = app.extensions["fieldpost.settings"].secret_key
+    claims = claims_of(log_in(client, user)["access_token"])
+    assert me(client, jwt.encode(claims, key, "HS256", headers={"more": 1}))[0] == 200
+    demanding = jwt.encode(claims, key, "HS256", headers={"crit": ["more"], "more": 1})
+    assert me(client, demanding) == (401, "token_invalid")
+
+
+def test_a_token_that_names_another_algorithm_than_its_own_is_refused(
+    app: Flask, client: FlaskClient, user: User
+) -> None:
+    """An RSA key taken for a secret: the server knows one algorithm, and believes no token about it."""
+    key = app.extensions["fieldpost.settings"].secret_key.encode()
+    payload = log_in(client, user)["access_token"].split(".")[1]
+    for algorithm, status in (("HS256", 200), ("RS256", 401), ("ES256", 401), ("none", 401)):
+        head = encoded(json.dumps({"alg": algorithm, "typ": "JWT"}).encode())
+        signature = encoded(hmac.digest(key, f"{head}.{payload}".encode(), "sha256"))
+        assert me(client, f"{head}.{payload}.{signature}")[0] == status
+
+
+def encoded(data: bytes) -> str:
+    """As the parts of a token are (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def test_only_the_expiry_counts_because_clocks_of_nodes_differ(app: Flask, client: FlaskClient, user: User) -> None:
