@@ -293,6 +293,16 @@ def test_an_old_client_needs_no_host(server: Server) -> None:
         assert "alive" in end_of(connection)
 
 
+def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(server: Server) -> None:
+    """`Expect: 100-continue` (RFC 9110, section 10.1.1), as curl and .NET send it."""
+    body = b'{"sync_items":[]}'
+    asking = {"Expect": "100-continue", "Content-Length": str(len(body)), "Connection": "close"}
+    with server.open(server.head("POST /api/v1/sync", **asking)) as connection:
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert "Sync completed" in end_of(connection)
+
+
 # Clients that send everything before they read
 
 

@@ -38,6 +38,8 @@ API = "/api/v1"
 ORIENTATION, QUARTER_TURN = 0x0112, 6
 #: The beginning of what phones of one maker write behind a picture, in place of its end mark.
 TRAILER = b"\0\0\x01\x0a\x0e\0\0\0Image_UTC_Data1710498600000SEFH"
+#: The beginning of the video that phones write behind a motion photo.
+VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(256)) * 1000
 
 
 def verified(device: FlaskClient, form_fill: FormFill, *photos: tuple[str, bytes]) -> list[str]:
@@ -77,17 +79,34 @@ def without_tables(data: bytes) -> bytes:
     return data[:begin] + data[scan:]
 
 
+def with_much_metadata(data: bytes) -> bytes:
+    """A JPEG with more than a megabyte of metadata before its pixels, as cameras write their own notes."""
+    segment = b"\xff\xe1" + (65_535).to_bytes(2, "big") + b"Exif\0\0" + bytes(65_527)
+    return data[:2] + segment * 20 + data[2:]
+
+
 @pytest.mark.parametrize(
-    "data",
-    [without_tables(jpeg()), encode(picture(), "PNG", save_all=True, append_images=[picture(colour="green")])],
-    ids=["a frame of a video", "an animated PNG"],
+    ("data", "content_type"),
+    [
+        (without_tables(jpeg()), "image/jpeg"),
+        (encode(picture(), "MPO", save_all=True, append_images=[picture((32, 24), "green")]), "image/jpeg"),
+        (jpeg() + VIDEO, "image/jpeg"),
+        (with_much_metadata(jpeg()), "image/jpeg"),
+        (encode(picture(), "PNG", save_all=True, append_images=[picture(colour="green")]), "image/png"),
+    ],
+    ids=["a frame of a video", "two pictures of a phone", "a motion photo", "much metadata", "an animated PNG"],
 )
 def test_a_picture_of_a_rare_kind_is_stored_and_has_a_thumbnail_in_its_colours(
-    device: FlaskClient, form_fill: FormFill, data: bytes
+    device: FlaskClient, form_fill: FormFill, data: bytes, content_type: str
 ) -> None:
-    url = upload(device, form_fill, data).json["data"]["url"]
-    assert device.get(url).data == data
+    answer = upload(device, form_fill, data).json
+    assert "warning" not in answer
+    url = answer["data"]["url"]
+    original = device.get(url)
+    assert (original.data, original.content_type) == (data, content_type)
+    assert verified(device, form_fill, ("Riser_Photo", data)) == ["stored"]
     small = Image.open(BytesIO(device.get(f"{url}?variant=thumbnail").data)).convert("RGB")
+    assert small.size == picture().size
     expected = picture().convert("RGB").getpixel((0, 0))
     assert small.getpixel((0, 0)) == pytest.approx(expected, abs=12)
 
