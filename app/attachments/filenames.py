@@ -9,29 +9,26 @@ from werkzeug.http import parse_options_header
 #: A parameter of a Content-Disposition: its name, and its value, perhaps quoted.
 PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)', re.DOTALL)
 
-#: Browsers write a path of Windows as it is. Before a quote, a backslash is an escape.
-SEPARATOR = re.compile(r'/|\\(?!")')
-
 #: The characters that browsers escape in names (WHATWG HTML, “multipart form data”), and those of RFC 9110.
 ESCAPES = {'\\"': '"', "%22": '"', "%0D": "\r", "%0A": "\n"}
 ESCAPED = re.compile("|".join(map(re.escape, ESCAPES)))
 
 
 def filename_of(disposition: str) -> str | None:
-    """The name in a Content-Disposition, without directories; None if there is none.
+    """The name in a Content-Disposition, perhaps with directories; None if there is none.
 
     An extended parameter, `filename*`, wins wherever it stands (RFC 6266, section 4.3).
     """
     parameters = PARAMETER.findall(disposition)
     extended = [f"{name}={value}" for name, value in parameters if name.lower().startswith("filename*")]
     if extended:
-        return last_component(parse_options_header("; ".join(["form-data", *extended]))[1].get("filename", ""))
+        return parse_options_header("; ".join(["form-data", *extended]))[1].get("filename", "")
     plain = next((value for name, value in parameters if name.lower() == "filename"), None)
-    return None if plain is None else _unescaped(SEPARATOR.split(_unquoted(plain))[-1])
+    return None if plain is None else _unescaped(_unquoted(plain))
 
 
 def last_component(path: str) -> str:
-    """The part of a path behind its last slash or backslash."""
+    """The part of a path behind its last slash or backslash: browsers write a path of Windows as it is."""
     return path.replace("\\", "/").rpartition("/")[2]
 
 
