@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from app.core.database.engine import db
 from app.models import Inspection, User
+from app.plugin_api import MenuEntry
 from tests.pages.browser import Browser, signed_in_browser
 
 Counts = Callable[[Any], Mapping[str, str]]
 
-#: A page of the core, and one of a plugin that has read rows before the menu is made.
+#: A page of the core, and one of a plugin.
 PAGES = ("/my-account", "/console/inspections")
 
 NUMBER = '<span class="fp-count" data-number="console.conflicts">'
@@ -29,11 +30,11 @@ def browser(app: Flask, owner: User, inspection: Inspection) -> Browser:
     return signed_in_browser(app, owner)
 
 
-def let_count(app: Flask, counts: Counts) -> None:
-    """Replace the function that counts for the console's menu."""
+def replace_pages(app: Flask, **values: Any) -> None:
+    """Change what the console states about its pages."""
     installed = app.extensions["fieldpost.registry"].installed
     plugin = installed["console"].plugin
-    pages = replace(plugin.pages, counts=counts)
+    pages = replace(plugin.pages, **values)
     installed["console"] = replace(installed["console"], plugin=replace(plugin, pages=pages))
 
 
@@ -58,7 +59,7 @@ def counts_nothing(_user: Any) -> Any:
 
 
 def test_a_plugin_writes_beside_its_entries(app: Flask, browser: Browser) -> None:
-    let_count(app, lambda user: {"console.conflicts": f"<{user.role}>"})
+    replace_pages(app, counts=lambda user: {"console.conflicts": f"<{user.role}>"})
     for page in PAGES:
         assert f"{NUMBER}&lt;user&gt;</span>" in browser.get(page).text
 
@@ -72,7 +73,7 @@ def test_a_plugin_writes_beside_its_entries(app: Flask, browser: Browser) -> Non
 def test_a_plugin_that_fails_to_count_leaves_its_entries_without_numbers(
     app: Flask, browser: Browser, counts: Counts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    let_count(app, counts)
+    replace_pages(app, counts=counts)
     with caplog.at_level(logging.ERROR, "app.pages.render"):
         answer = browser.get("/my-account")
     assert answer.status_code == 200
@@ -83,12 +84,16 @@ def test_a_plugin_that_fails_to_count_leaves_its_entries_without_numbers(
     assert record.exc_info
 
 
-def test_after_a_statement_that_fails_pages_still_show_their_rows(
+def test_after_a_statement_that_fails_a_page_and_its_menu_still_read_the_database(
     app: Flask, browser: Browser, inspection: Inspection
 ) -> None:
-    let_count(app, asks_a_table_that_is_not_there)
-    for page in PAGES:
-        answer = browser.get(page)
-        assert answer.status_code == 200
-        assert NUMBER not in answer.text
+    def has_inspections(_user: Any) -> bool:
+        return db.session.scalar(select(Inspection.id)) == inspection.id
+
+    entry = MenuEntry(label="Asked later", endpoint="console.conflicts", who=has_inspections)
+    replace_pages(app, counts=asks_a_table_that_is_not_there, menu=[entry])
+    answer = browser.get("/console/inspections")
+    assert answer.status_code == 200
+    assert "Asked later" in answer.text
+    assert NUMBER not in answer.text
     assert f'href="/console/inspections/{inspection.id}"' in answer.text
