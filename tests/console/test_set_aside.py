@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from html import unescape
 from typing import Any
@@ -9,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from fieldpost_console.pages import deciding_many
+from fieldpost_console.pages.exports import set_aside as export
 from flask import Flask
 
 from app.clock import to_wire
@@ -22,6 +25,8 @@ from tests.support.answers import json_of
 pytestmark = pytest.mark.database("sqlite")
 
 LIST, CONFLICTS = "/console/set-aside", "/console/conflicts"
+
+EXPORT = "/console/exports/set-aside.csv"
 
 #: The id in a row of a list.
 ROW = r'data-row [^>]*href="[^"]+/([0-9a-f]+)"'
@@ -429,6 +434,42 @@ class TestMany:
         monkeypatch.setattr(deciding_many, "MOST_AT_ONCE", 2)
         page = browser_of(scene, "admin").get(f"{LIST}/decide?decision=apply&scope=all").text
         assert "More than 2 items match." in page
+
+
+class TestExport:
+    """The list as CSV."""
+
+    def test_it_has_the_items_of_the_list_with_its_filters(
+        self, scene: Scene, conflict: str, refusal: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(export, "AT_A_TIME", 1)
+        for who, query, keys in (
+            ("admin", "", [refusal, conflict]),
+            ("owner", "?outcome=conflict", [conflict]),
+            ("admin", "?state=decided", []),
+            ("technician", "?state=all", [conflict]),
+            ("stranger", "", []),
+        ):
+            lines = lines_of(browser_of(scene, who).get(f"{EXPORT}{query}"))
+            assert sorted(line["id"] for line in lines) == sorted(keys), (who, query)
+        (line,) = lines_of(browser_of(scene, "admin").get(f"{EXPORT}?code=forbidden"))
+        assert (line["sender"], line["state"]) == (scene.user("technician").name, "open")
+        assert line["error"] == "Not authorized to update this form"
+
+    def test_the_page_leads_to_it_with_the_filters(self, scene: Scene, refusal: str) -> None:
+        page = browser_of(scene, "admin").get(f"{LIST}?code=forbidden&type=").text
+        assert f'href="{EXPORT}?code=forbidden"' in page
+
+    @pytest.mark.parametrize("query", [*WRONG, "after=x"])
+    def test_a_filter_that_means_nothing_exports_nothing(self, scene: Scene, query: str) -> None:
+        answer = browser_of(scene, "admin").get(f"{EXPORT}?{query}")
+        assert answer.status_code == 400
+        assert "These filters mean nothing" in answer.text
+
+
+def lines_of(answer: Any) -> list[dict[str, str]]:
+    assert (answer.status_code, answer.mimetype) == (200, "text/csv")
+    return list(csv.DictReader(io.StringIO(answer.get_data().decode("utf-8-sig"))))
 
 
 def ask(browser: Browser, query: str, **values: Any) -> str:
