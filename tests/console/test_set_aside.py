@@ -278,6 +278,10 @@ class TestConflict:
         assert decide(scene, conflict, Location="device", Pressure="device", Valve="device").status_code == 303
         assert data_of(scene, form_fill) == {"Location": "Behind the door", "Pressure": 86, "Valve": 1}
 
+    def test_a_field_may_become_what_it_was_before(self, scene: Scene, form_fill: FormFill, conflict: str) -> None:
+        assert decide(scene, conflict, Location="before", Pressure="before", Valve="before").status_code == 303
+        assert data_of(scene, form_fill) == BASE
+
     def test_a_field_without_a_choice_is_said(self, scene: Scene, form_fill: FormFill, conflict: str) -> None:
         before = data_of(scene, form_fill)
         answer = decide(scene, conflict, Pressure="server", Valve="device")
