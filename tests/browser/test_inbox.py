@@ -50,8 +50,12 @@ def test_a_conflict_is_decided_by_keyboard_field_by_field(site: Site, open_brows
     expect(page.get_by_role("alert")).to_be_focused()
     expect(page.get_by_role("alert")).to_contain_text("Location: Choose a value.")
     page_is_sound(page)
-    go_to(page, location.get_by_role("radio", name="On the device"))
-    page.keyboard.press("Space")
+    go_to(page, location.get_by_role("radio", name="Before"))
+    for key, name in (("3", "On the server"), ("1", "Before"), ("2", "On the device")):
+        page.keyboard.press(key)
+        expect(location.get_by_role("radio", name=name)).to_be_checked()
+        expect(location.get_by_role("radio", name=name)).to_be_focused()
+    expect(pressure.get_by_role("radio", name="On the device")).to_be_checked()
     for _ in range(2):
         page.keyboard.press("ArrowDown")
     expect(location.get_by_role("radio", name="Another value")).to_be_checked()

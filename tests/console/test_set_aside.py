@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from fieldpost_console.pages import deciding_many
+from fieldpost_console.pages.exports import set_aside as export
 from flask import Flask
 
 from app.clock import to_wire
@@ -21,8 +26,13 @@ pytestmark = pytest.mark.database("sqlite")
 
 LIST, CONFLICTS = "/console/set-aside", "/console/conflicts"
 
+EXPORT = "/console/exports/set-aside.csv"
+
 #: The id in a row of a list.
 ROW = r'data-row [^>]*href="[^"]+/([0-9a-f]+)"'
+
+#: Filters that mean nothing: without them everything would match.
+WRONG = ("outcome=nonsense", "state=gone", "user_id=x", "inspection_id=1e3", "code=%00", "cod=forbidden")
 
 MARKUP = "<script>alert('x')</script>\"&"
 
@@ -268,6 +278,10 @@ class TestConflict:
         assert decide(scene, conflict, Location="device", Pressure="device", Valve="device").status_code == 303
         assert data_of(scene, form_fill) == {"Location": "Behind the door", "Pressure": 86, "Valve": 1}
 
+    def test_a_field_may_become_what_it_was_before(self, scene: Scene, form_fill: FormFill, conflict: str) -> None:
+        assert decide(scene, conflict, Location="before", Pressure="before", Valve="before").status_code == 303
+        assert data_of(scene, form_fill) == BASE
+
     def test_a_field_without_a_choice_is_said(self, scene: Scene, form_fill: FormFill, conflict: str) -> None:
         before = data_of(scene, form_fill)
         answer = decide(scene, conflict, Pressure="server", Valve="device")
@@ -315,3 +329,177 @@ def decide(scene: Scene, key: str, typed: str = "", **choices: str) -> Any:
     kept = {name: value for name, value in form.items() if not name.startswith("choice.")}
     chosen = {f"choice.{name}": choice for name, choice in choices.items()}
     return browser.post(address, kept | {"decision": "choose"} | chosen | ({"value.Location": typed} if typed else {}))
+
+
+class TestMany:
+    """Many items decided at once, from the list."""
+
+    @pytest.fixture
+    def keys(self, scene: Scene, lost: FormFill) -> list[str]:
+        """Three refused items of the technician."""
+        items = [edit(lost, Pressure=number) for number in (81, 82, 83)]
+        push(scene.client("technician"), *items)
+        return [key_of(scene, item) for item in items]
+
+    def test_the_chosen_ones_are_applied_after_the_number_was_confirmed(
+        self, scene: Scene, lost: FormFill, keys: list[str]
+    ) -> None:
+        browser = browser_of(scene, "owner")
+        question = ask(browser, "", decision="apply", scope="chosen", ids=keys[:2])
+        page = browser.get(question).text
+        assert "2 items are applied as they were sent." in page
+        assert data_of(scene, lost) == BASE, "it only asks"
+        answer = confirm(browser, question, reason="He was there")
+        assert answer.status_code == 200
+        assert "2 of 2 are applied." in answer.text
+        assert results_in(answer.text) == set(keys[:2])
+        assert [scene.world.get(SetAside, key).decision for key in keys] == ["applied", "applied", None]
+        assert scene.world.get(SetAside, keys[0]).reason == "He was there"
+        assert data_of(scene, lost)["Pressure"] == 82
+
+    def test_all_that_match_are_discarded_with_a_reason(self, scene: Scene, keys: list[str], conflict: str) -> None:
+        browser = browser_of(scene, "admin")
+        assert "Decide all 4 that match…" in browser.get(LIST).text
+        question = ask(browser, "?code=forbidden", decision="discard", scope="all")
+        assert "3 items are discarded: nothing of them is written." in browser.get(question).text
+        missing = confirm(browser, question, reason=" ")
+        assert (missing.status_code, "Say why" in missing.text) == (422, True)
+        assert decisions(scene) == {None}
+        answer = confirm(browser, question, reason="Sent twice")
+        assert "3 of 3 are discarded." in answer.text
+        assert decisions(scene) == {None, "discarded"}
+        assert scene.world.get(SetAside, conflict).decision is None
+
+    def test_another_number_is_asked_for_again(self, scene: Scene, lost: FormFill, keys: list[str]) -> None:
+        browser = browser_of(scene, "admin")
+        question = ask(browser, "", decision="discard", scope="all")
+        form = form_of(browser.get(question).text)
+        push(scene.client("technician"), edit(lost, Pressure=84))
+        answer = browser.post(confirmed(question), form | {"reason": "Sent twice"})
+        assert answer.status_code == 409
+        assert "Another number of items matches by now." in answer.text
+        assert form_of(answer.text)["count"] == "4"
+        assert 'value="Sent twice"' in answer.text
+        assert decisions(scene) == {None}
+
+    def test_what_is_refused_again_says_why(self, scene: Scene, keys: list[str]) -> None:
+        item = {"type": "unheard_of", "local_id": "1", "data": {}}
+        push(scene.client("technician"), item)
+        browser = browser_of(scene, "admin")
+        answer = confirm(browser, ask(browser, "", decision="apply", scope="all"))
+        assert "3 of 4 are applied." in answer.text
+        refused = answer.text.split(key_of(scene, item))[1].split("</tr>")[0]
+        assert "refused again" in refused
+        assert scene.world.get(SetAside, key_of(scene, item)).error in refused
+
+    def test_who_decides_nothing_sees_no_boxes_and_is_refused(
+        self, scene: Scene, keys: list[str], conflict: str
+    ) -> None:
+        browser = browser_of(scene, "technician")
+        page = browser.get(LIST).text
+        assert conflict in page
+        assert 'name="ids"' not in page
+        assert "that match…" not in page
+        question = f"{LIST}/decide?decision=discard&scope=chosen&ids={conflict}&ids={keys[0]}"
+        assert "No open item that you may decide matches." in browser.get(question).text
+        token = Form(browser.get("/my-account").text, "/sign-out").fields
+        for count in ("0", "1", "2", "x"):
+            answer = browser.post(confirmed(question), token | {"count": count, "reason": "mine"})
+            assert answer.status_code in (200, 409)
+            assert "No open item that you may decide matches." in answer.text
+        assert decisions(scene) == {None}
+
+    def test_a_form_without_a_token_decides_nothing(self, scene: Scene, keys: list[str]) -> None:
+        question = f"{LIST}/decide?decision=discard&scope=all"
+        answer = browser_of(scene, "admin").post(confirmed(question), {"count": "3", "reason": "Sent twice"})
+        assert answer.status_code == 403
+        assert decisions(scene) == {None}
+
+    def test_without_a_choice_nothing_is_asked(self, scene: Scene, keys: list[str]) -> None:
+        browser = browser_of(scene, "admin")
+        assert ask(browser, "", decision="discard", scope="chosen") == LIST
+        assert "Choose items first. Nothing was decided." in browser.get(LIST).text
+        for query in ("decision=discard", "decision=discard&scope=chosen", "decision=discard&ids=%00"):
+            assert "No open item that you may decide matches." in browser.get(f"{LIST}/decide?{query}").text, query
+        assert "Choose in the list" in browser.get(f"{LIST}/decide?scope=all&decision=change").text
+
+    @pytest.mark.parametrize("query", WRONG)
+    def test_a_filter_that_means_nothing_decides_nothing(self, scene: Scene, keys: list[str], query: str) -> None:
+        browser = browser_of(scene, "admin")
+        question = f"{LIST}/decide?decision=discard&scope=all&{query}"
+        token = Form(browser.get("/my-account").text, "/sign-out").fields
+        assert browser.get(question).status_code == 400
+        assert browser.post(confirmed(question), token | {"count": "3", "reason": "x"}).status_code == 400
+        assert decisions(scene) == {None}
+
+    def test_more_than_are_decided_at_once_are_decided_in_parts(
+        self, scene: Scene, keys: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(deciding_many, "MOST_AT_ONCE", 2)
+        page = browser_of(scene, "admin").get(f"{LIST}/decide?decision=apply&scope=all").text
+        assert "More than 2 items match." in page
+
+
+class TestExport:
+    """The list as CSV."""
+
+    def test_it_has_the_items_of_the_list_with_its_filters(
+        self, scene: Scene, conflict: str, refusal: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(export, "AT_A_TIME", 1)
+        for who, query, keys in (
+            ("admin", "", [refusal, conflict]),
+            ("owner", "?outcome=conflict", [conflict]),
+            ("admin", "?state=decided", []),
+            ("technician", "?state=all", [conflict]),
+            ("stranger", "", []),
+        ):
+            lines = lines_of(browser_of(scene, who).get(f"{EXPORT}{query}"))
+            assert sorted(line["id"] for line in lines) == sorted(keys), (who, query)
+        (line,) = lines_of(browser_of(scene, "admin").get(f"{EXPORT}?code=forbidden"))
+        assert (line["sender"], line["state"]) == (scene.user("technician").name, "open")
+        assert line["error"] == "Not authorized to update this form"
+
+    def test_the_page_leads_to_it_with_the_filters(self, scene: Scene, refusal: str) -> None:
+        page = browser_of(scene, "admin").get(f"{LIST}?code=forbidden&type=").text
+        assert f'href="{EXPORT}?code=forbidden"' in page
+
+    @pytest.mark.parametrize("query", [*WRONG, "after=x"])
+    def test_a_filter_that_means_nothing_exports_nothing(self, scene: Scene, query: str) -> None:
+        answer = browser_of(scene, "admin").get(f"{EXPORT}?{query}")
+        assert answer.status_code == 400
+        assert "These filters mean nothing" in answer.text
+
+
+def lines_of(answer: Any) -> list[dict[str, str]]:
+    assert (answer.status_code, answer.mimetype) == (200, "text/csv")
+    return list(csv.DictReader(io.StringIO(answer.get_data().decode("utf-8-sig"))))
+
+
+def ask(browser: Browser, query: str, **values: Any) -> str:
+    """Send the form of the list; returns where it leads."""
+    answer = browser.send(f"{LIST}{query}", f"{LIST}/decide{query}", values)
+    assert answer.status_code == 303
+    return str(answer.location)
+
+
+def confirmed(question: str) -> str:
+    return question.replace("/decide?", "/decide/confirmed?")
+
+
+def confirm(browser: Browser, question: str, **values: str) -> Any:
+    """Answer the question with yes."""
+    return browser.post(confirmed(question), form_of(browser.get(question).text) | values)
+
+
+def form_of(page: str) -> dict[str, Any]:
+    """The fields of the form that asks once more."""
+    return Form(page, unescape(page.split('class="fp-card" method="post" action="')[1].split('"')[0])).fields
+
+
+def results_in(page: str) -> set[str]:
+    return set(re.findall(ROW, page))
+
+
+def decisions(scene: Scene) -> set[str | None]:
+    return {row.decision for row in scene.world.all(SetAside)}

@@ -2,10 +2,12 @@
 
 from app.administration.set_aside.decisions import Decision, decide, decide_many, place_fields, sent_fields
 from app.administration.set_aside.listing import (
+    MOST_AT_ONCE,
     STATES,
     Filters,
     causes,
     count_open,
+    decidable_keys,
     keys_of,
     list_set_aside,
     neighbours,
@@ -13,11 +15,13 @@ from app.administration.set_aside.listing import (
 )
 
 __all__ = [
+    "MOST_AT_ONCE",
     "STATES",
     "Decision",
     "Filters",
     "causes",
     "count_open",
+    "decidable_keys",
     "decide",
     "decide_many",
     "keys_of",

@@ -140,6 +140,12 @@ def neighbours(user: User, filters: Filters, shown: JsonObject) -> tuple[str | N
     return db.session.scalar(newer), db.session.scalar(older)
 
 
+def decidable_keys(user: User, filters: Filters, *, most: int) -> list[str]:
+    """The ids of the open rows that match and that the user may decide, up to `most` of them."""
+    statement = select(SetAside.id).where(*_conditions(user, filters), is_open(), decidable(user))
+    return list(db.session.scalars(statement.limit(most)))
+
+
 def keys_of(user: User, filters: Filters, count: int) -> list[str]:
     """The ids of the open rows that match and that the user may decide, if they are as many as were confirmed.
 
@@ -148,8 +154,7 @@ def keys_of(user: User, filters: Filters, count: int) -> list[str]:
     if count > MOST_AT_ONCE:
         details = {"count": [f"At most {MOST_AT_ONCE} are decided at once: choose fewer by the filter."]}
         raise InvalidError(extra={"details": details})
-    statement = select(SetAside.id).where(*_conditions(user, filters), is_open(), decidable(user)).limit(count + 1)
-    keys = list(db.session.scalars(statement))
+    keys = decidable_keys(user, filters, most=count + 1)
     if len(keys) != count:
         raise ConflictError(
             "count_changed",

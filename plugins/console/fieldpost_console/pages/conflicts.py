@@ -59,6 +59,8 @@ def _read_choices(lines: list[Line]) -> tuple[dict[str, Any], Faults]:
         choice, name = request.form.get(line.choice_name, ""), line.label.name
         if choice == "server" and line.present is not None:
             changes[name] = line.present.value
+        elif choice == "before" and line.can_be_as_before and line.before is not None:
+            changes[name] = line.before.value
         elif choice == "own" and line.input is not None:
             try:
                 changes[name] = read_typed(typed_of(line) or "", line.sent.value, line.label)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,27 +11,17 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app import policies
 from app.administration import label_of_type
-from app.administration.set_aside import (
-    STATES,
-    Filters,
-    causes,
-    list_set_aside,
-)
+from app.administration.set_aside import MOST_AT_ONCE, Filters, causes, decidable_keys, list_set_aside
 from app.models import Inspection, db
 from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
-from fieldpost_console.pages.forms import read_number
 from fieldpost_console.pages.people import people
+from fieldpost_console.pages.set_aside_filters import argument, filters_of, given_filters
 from fieldpost_console.pages.typed import as_text, flat_faults, read_typed
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, names_of_devices, subject_of, typed_of
-
-OUTCOMES = ("conflict", "refused")
-
-#: The names of the filters in an address.
-NAMES = ("outcome", "code", "type", "user_id", "inspection_id", "state")
 
 #: Rows of a page.
 PER_PAGE = 50
@@ -43,7 +32,7 @@ def set_aside() -> Response:
     """The items that meet the filters: how many of each cause, and fifty of them, newest first."""
     user, given = signed_in_user(), given_filters()
     filters = filters_of(given)
-    page = list_set_aside(user, filters, after=_argument("after") or None, per_page=PER_PAGE)
+    page = list_set_aside(user, filters, after=argument("after") or None, per_page=PER_PAGE)
     address: dict[str, Any] = {**given}
     older = page["next"] and url_for("console.set_aside", **address, after=page["next"])
     return render(
@@ -53,6 +42,10 @@ def set_aside() -> Response:
         newest=url_for("console.set_aside", **address) if "after" in request.args else None,
         causes=causes(user, filters),
         given=given,
+        # Which of the page's items, and how many of all, the user may decide.
+        decidable=decidable_keys(user, Filters(ids=[row["id"] for row in page["set_aside"]]), most=PER_PAGE),
+        total=len(decidable_keys(user, filters, most=MOST_AT_ONCE + 1)),
+        most=MOST_AT_ONCE,
         people=people() if policies.is_admin(user) else [],
         what=label_of_type,
         **around(page["set_aside"]),
@@ -64,29 +57,6 @@ def around(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ids = {row["inspection_id"] for row in rows if row["inspection_id"] is not None}
     places = db.session.execute(select(Inspection.id, Inspection.property).where(Inspection.id.in_(ids)))
     return {"devices": names_of_devices(rows), "places": {row.id: row.property or {} for row in places}}
-
-
-def given_filters() -> dict[str, str]:
-    """The filters as the address has them, without the empty ones."""
-    return {name: text for name in NAMES if (text := _argument(name))}
-
-
-def filters_of(given: Mapping[str, str]) -> Filters:
-    """The filters of an address. One that means nothing does not count."""
-    state = given.get("state", "open")
-    return Filters(
-        outcome=given["outcome"] if given.get("outcome") in OUTCOMES else None,
-        code=given.get("code"),
-        type=given.get("type"),
-        user_id=read_number(given.get("user_id", "")),
-        inspection_id=read_number(given.get("inspection_id", "")),
-        state=None if state == "all" else state if state in STATES else "open",
-    )
-
-
-def _argument(name: str) -> str:
-    # PostgreSQL takes no NUL in a text.
-    return request.args.get(name, "")[:255].replace("\0", "")
 
 
 @blueprint.get("/set-aside/<key>")

@@ -73,7 +73,7 @@ class Line:
     input: Field | None
     #: `device`, `server`: that side alone has changed it. `same`: both have the same value. `both`: they differ.
     changed_by: str
-    #: `device`, `server` or `own`; empty: nothing is chosen yet.
+    #: `before`, `device`, `server` or `own`; empty: nothing is chosen yet.
     choice: str = ""
     faults: list[str] = field(default_factory=list)
 
@@ -81,6 +81,11 @@ class Line:
     def label(self) -> Label:
         """The field's label."""
         return self.sent.label
+
+    @property
+    def can_be_as_before(self) -> bool:
+        """Whether the value before is known and can be chosen. Pictures may have been deleted since."""
+        return self.before is not None and self.input is not None
 
     @property
     def choice_name(self) -> str:

@@ -42,10 +42,22 @@ function search() {
   return true;
 }
 
+/** Choose a value of the field that has the focus: the one of its radio buttons with this key. */
+function choose(key) {
+  const button = document.activeElement?.closest("fieldset")?.querySelector(`input[data-key="${key}"]`);
+  if (!button) return false;
+  button.checked = true;
+  button.focus();
+  return true;
+}
+
 const ACTIONS = {
   "/": search,
   j: () => step(1),
   k: () => step(-1),
+  1: () => choose(1),
+  2: () => choose(2),
+  3: () => choose(3),
   "?": () => document.getElementById("keys")?.showModal(),
 };
 

@@ -5,6 +5,6 @@ database is held while a slow line takes the bytes. A row that changes meanwhile
 turn came.
 """
 
-from fieldpost_console.pages.exports import photos, report, tables
+from fieldpost_console.pages.exports import photos, report, set_aside, tables
 
-__all__ = ["photos", "report", "tables"]
+__all__ = ["photos", "report", "set_aside", "tables"]

@@ -55,10 +55,7 @@ TABLES = {"inspections": Table(INSPECTION_HEADING, inspection_lines), "values": 
 def export_csv(name: str) -> Response:
     """The table as CSV, in UTF-8 with a mark at the front, by which spreadsheets know it."""
     table, filters = _wanted(name)
-    lines = chain([table.heading], table.lines(signed_in_user(), filters))
-    response = Response(stream_with_context(_csv_pieces(lines)), mimetype="text/csv")
-    response.headers.set("Content-Disposition", "attachment", filename=f"{name}.csv")
-    return response
+    return csv_answer(name, table.heading, table.lines(signed_in_user(), filters))
 
 
 @blueprint.get("/exports/<name>.xlsx")
@@ -74,6 +71,13 @@ def export_xlsx(name: str) -> BaseResponse:
     file.seek(0)
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     return send_file(file, kind, as_attachment=True, download_name=f"{name}.xlsx")
+
+
+def csv_answer(name: str, heading: Line, lines: Iterator[Line]) -> Response:
+    """The lines as a CSV file of this name, which is sent while they are read."""
+    response = Response(stream_with_context(_csv_pieces(chain([heading], lines))), mimetype="text/csv")
+    response.headers.set("Content-Disposition", "attachment", filename=f"{name}.csv")
+    return response
 
 
 def read_export_filters() -> dict[str, Any]:
