@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, false, func, select, tuple_
 
 from app import policies
-from app.administration.set_aside.sight import decidable, in_sight, sees_few, visible, visible_of_few
+from app.administration.set_aside.sight import decidable, reads_few, sees_few, visible, visible_of_few
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
@@ -180,39 +180,42 @@ class _Shown:
 
 
 def _conditions(user: User, filters: Filters) -> list[ColumnElement[bool]]:
-    return [in_sight(user), *_matching(filters)]
+    is_few = reads_few(user)
+    return [visible_of_few(user) if is_few else visible(user), *_matching(filters, is_few)]
 
 
-def _matching(filters: Filters) -> Iterator[ColumnElement[bool]]:
+def _matching(filters: Filters, is_few: bool) -> Iterator[ColumnElement[bool]]:
+    """The conditions of filters. Those that only make an index usable are left out where inspections are looked up."""
     names = ("outcome", "code", "type", "user_id", "device_id", "inspection_id")
     wanted = {name: getattr(filters, name) for name in names if getattr(filters, name) is not None}
     yield from (getattr(SetAside, name) == value for name, value in wanted.items())
-    if filters.outcome == CONFLICT:
+    if filters.outcome == CONFLICT and not is_few:
         # It follows from the outcome, and has an index.
         yield SetAside.code == CONFLICT
     if filters.ids is not None:
         yield SetAside.id.in_(filters.ids)
-    yield from _state_conditions(filters.state)
+    yield from _state_conditions(filters.state, is_few)
 
 
 def _count(user: User, filters: Filters, most: int) -> ColumnElement[int]:
     """How many rows match, up to `most`. The database runs the one of two queries that suits the user."""
 
-    def up_to_most(sight: ColumnElement[bool]) -> ColumnElement[int]:
-        some = select(SetAside.id).where(sight, *_matching(filters)).limit(most).subquery()
+    def up_to_most(sight: ColumnElement[bool], is_few: bool) -> ColumnElement[int]:
+        some = select(SetAside.id).where(sight, *_matching(filters, is_few)).limit(most).subquery()
         return select(func.count()).select_from(some).scalar_subquery()
 
+    of_many = up_to_most(visible(user), False)
     if policies.is_admin(user):
-        return up_to_most(visible(user))
-    return case((sees_few(user), up_to_most(visible_of_few(user))), else_=up_to_most(visible(user)))
+        return of_many
+    return case((sees_few(user), up_to_most(visible_of_few(user), True)), else_=of_many)
 
 
-def _state_conditions(state: str | None) -> list[ColumnElement[bool]]:
+def _state_conditions(state: str | None, is_few: bool) -> list[ColumnElement[bool]]:
     if state is None:
         return []
     if state == "open":
-        # The first condition follows from the second, and has an index.
-        return [SetAside.settled_at.is_(None), is_open()]
+        # The second condition follows from the first, and has indexes.
+        return [is_open()] if is_few else [is_open(), SetAside.settled_at.is_(None)]
     return [{"decided": SetAside.decision.is_not(None), "superseded": is_solved()}.get(state, false())]
 
 

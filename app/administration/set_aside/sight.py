@@ -35,11 +35,9 @@ def sees_few(user: User) -> ColumnElement[bool]:
     return select(func.count()).select_from(some).scalar_subquery() <= FEW
 
 
-def in_sight(user: User) -> ColumnElement[bool]:
-    """The condition of `visible` for reading a list; one statement, unless for an administrator."""
-    if policies.is_admin(user) or not db.session.scalar(select(sees_few(user))):
-        return visible(user)
-    return visible_of_few(user)
+def reads_few(user: User) -> bool:
+    """Whether a list for the user looks each inspection up; one statement, unless for an administrator."""
+    return not policies.is_admin(user) and bool(db.session.scalar(select(sees_few(user))))
 
 
 def decidable(user: User) -> ColumnElement[bool]:
