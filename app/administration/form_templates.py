@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.administrators import require_still_admin
@@ -16,13 +16,19 @@ from app.core.ledger.record import Origin, Recorder, record
 from app.core.values import Values
 from app.errors import BadJsonError, InvalidError
 from app.http.body import find_unstorable, parse_json
-from app.models import FormTemplate
+from app.models import FormFill, FormTemplate
 
 
 def select_templates(session: Session) -> Select[Any]:
-    """The form templates with `id`, `name`, `created_at` and the number of their `fields`; structures stay unread."""
+    """The form templates with `id`, `name`, `created_at`, and the numbers of their `fields` and `form_fills`.
+
+    Structures stay unread.
+    """
     fields = database_of(session).array_length(FormTemplate.form_structure).label("fields")
-    columns: list[Any] = [FormTemplate.id, FormTemplate.name, FormTemplate.created_at, fields]
+    uses = (
+        select(func.count()).where(FormFill.form_template_id == FormTemplate.id).scalar_subquery().label("form_fills")
+    )
+    columns: list[Any] = [FormTemplate.id, FormTemplate.name, FormTemplate.created_at, fields, uses]
     return select(*columns)
 
 

@@ -92,7 +92,7 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
     inspection_id: Mapped[int] = mapped_column(ForeignKey("inspections.id"), index=True)
     #: The UUID that the device made, in lower case; None where the office made the form.
     client_id: Mapped[str | None] = mapped_column(String(36), unique=True)
-    form_template_id: Mapped[int] = mapped_column(ForeignKey("form_templates.id"))
+    form_template_id: Mapped[int] = mapped_column(ForeignKey("form_templates.id"), index=True)
     data: Mapped[JsonObject] = mapped_column(JSONValue, default=dict)
 
     form_template: Mapped[FormTemplate] = relationship(lazy="raise_on_sql", viewonly=True)

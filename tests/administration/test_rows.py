@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
-from app.administration import ShownRow, models_shown, rows_below, show, show_row
+from app.administration import ShownRow, models_shown, rows_below, rows_below_many, show, show_row
+from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, User, db
 from app.plugin_api import Label
 from app.testing import statements_of
@@ -149,3 +151,28 @@ def test_rows_are_paged_by_their_ids(app: Flask, world: World, inspection: Inspe
             rows, after = rows_below(db.session(), root, FormFill, after=after, most=2)
             pages.append([row.id for row in rows])
     assert pages == [ids[:2], ids[2:4], ids[4:]]
+
+
+def test_rows_below_many_inspections_are_paged_in_the_order_of_these(app: Flask, world: World, owner: User) -> None:
+    roots = [world.inspection(owner) for _ in range(3)]
+    made = [(root.id, world.form_fill(root).id) for root in (roots[1], roots[0], roots[2], roots[1], roots[0])]
+    wanted = sorted(pair for pair in made if pair[0] != roots[2].id)
+    pages: list[list[tuple[int, int]]] = []
+    after = None
+    with app.app_context():
+        while not pages or after is not None:
+            ids = [roots[0].id, roots[1].id]
+            rows, after = rows_below_many(db.session(), ids, FormFill, after=after, most=3)
+            assert all(row.inspection.id == row.inspection_id for row in rows)
+            pages.append([(row.inspection_id, row.id) for row in rows])
+    assert pages == [wanted[:3], wanted[3:]]
+
+
+def test_rows_of_inspections_that_are_gone_are_left_out(app: Flask, form_fill: FormFill) -> None:
+    with app.app_context():
+        ids = [form_fill.inspection_id]
+        assert len(rows_below_many(db.session(), ids, Attachment)[0]) == 1
+        db.session.remove()
+        with writing(db.engine) as connection:
+            connection.execute(update(Attachment).values(inspection_id=10**6))
+        assert rows_below_many(db.session(), [10**6], Attachment) == ([], None)

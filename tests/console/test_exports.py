@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from app.attachments import current_storage
 from app.config import API_PREFIX
 from app.models import Attachment, FormFill, Inspection
-from app.testing import Scene, sign_in
+from app.testing import Scene, sign_in, statements_of
 from tests.pages.browser import Browser, signed_in_browser
 from tests.support.pictures import jpeg
 
@@ -118,6 +118,31 @@ def test_all_pieces_of_a_list_are_exported_once(scene: Scene, office: Browser, m
     monkeypatch.setattr(pieces, "AT_A_TIME", 3)
     ids = [str(make(scene, f"P{number}").id) for number in range(8)]
     assert [line["id"] for line in lines_of(office.get(f"{EXPORTS}/inspections.csv"))] == ids
+
+
+def test_values_stand_by_inspection_then_by_model_then_by_row(
+    scene: Scene, office: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "AT_A_TIME", 3)
+    monkeypatch.setattr(pieces, "ROWS_AT_A_TIME", 2)
+    inspections = [make(scene, f"P{number}") for number in range(4)]
+    made = [(str(one.id), str(scene.world.form_fill(one, data={"a": 1}).id)) for one in (*inspections[::-1] * 2,)]
+    lines = [line for line in lines_of(office.get(f"{EXPORTS}/values.csv")) if line["entity"] == "form_fill"]
+    assert [(line["inspection_id"], line["row_id"]) for line in lines] == sorted(
+        made, key=lambda pair: tuple(map(int, pair))
+    )
+
+
+def test_more_inspections_take_no_more_statements(scene: Scene, office: Browser) -> None:
+    counts = []
+    for number in (2, 10):
+        for _ in range(number):
+            scene.world.form_fill(make(scene, "Dock"), data={"a": 1})
+        with statements_of(scene.app) as statements:
+            for name in ("inspections", "values"):
+                lines_of(office.get(f"{EXPORTS}/{name}.csv"))
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
 
 
 def test_a_workbook_that_would_be_too_long_is_refused(

@@ -90,6 +90,15 @@ def test_the_list_counts_fields_in_a_constant_number_of_statements(scene: Scene,
     assert "Pump" not in office.get(f"{LIST}?q=RISER").text
 
 
+def test_the_list_shows_how_many_forms_there_are_of_each_template(scene: Scene, office: Browser) -> None:
+    riser, _pump = scene.world.template(name="Riser"), scene.world.template(name="Pump")
+    inspection = scene.world.inspection(scene.user("owner"))
+    for _ in range(2):
+        scene.world.form_fill(inspection, riser)
+    text = office.get(LIST).text
+    assert re.findall(r'<td data-label="Forms" class="fc-number">(\d+)</td>', text) == ["0", "2"]
+
+
 def test_a_template_is_shown_as_a_phone_would_show_it(scene: Scene, office: Browser) -> None:
     template = scene.world.template(name="Riser", form_structure=STRUCTURE)
     text = office.get(f"{LIST}/{template.id}").text

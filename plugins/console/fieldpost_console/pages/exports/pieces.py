@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import merge
+from operator import itemgetter
 from typing import Any
 
-from app.administration import ShownValue, models_shown, rows_below, select_inspections, show, title_of
+from app.administration import ShownValue, models_shown, rows_below_many, select_inspections, show_row, title_of
 from app.clock import to_wire
 from app.models import Attachment, FormFill, Inspection, User, db
 from fieldpost_console.pages.filters import count_below
@@ -13,6 +15,9 @@ from fieldpost_console.pages.people import names_of
 
 #: Inspections that are read at a time.
 AT_A_TIME = 500
+
+#: Rows below inspections that are read at a time, of each model.
+ROWS_AT_A_TIME = 200
 
 #: A line of a table: its cells in the order of the heading.
 Line = Sequence[str | int | float | None]
@@ -53,10 +58,12 @@ def inspection_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
 
 def value_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
     """A line for each value below the inspections of a list, whatever plugins the rows are of."""
+    models = [model for model in models_shown() if model is not Attachment]
     for rows in inspection_pieces(user, filters):
-        for row in rows:
-            yield from list(_values_below(row.id))
-            db.session.remove()
+        ids = [row.id for row in rows]
+        # An inspection's rows of the first model stand before those of the next one.
+        for _, line in merge(*(_values_of(ids, model) for model in models), key=itemgetter(0)):
+            yield line
 
 
 def _lines_of(rows: Sequence[Any]) -> Iterator[Line]:
@@ -72,28 +79,28 @@ def _lines_of(rows: Sequence[Any]) -> Iterator[Line]:
         )  # fmt: skip
 
 
-def _values_below(inspection_id: int) -> Iterator[Line]:
-    root = db.session.get(Inspection, inspection_id)
-    # It may have been deleted since the list was read.
-    for model in models_shown() if root is not None else ():
-        if model is not Attachment:
-            yield from _values_of(root, model)
-
-
-def _values_of(root: Any, model: Any) -> Iterator[Line]:
-    date, place = root.date.isoformat(), title_of(root)
+def _values_of(inspection_ids: Sequence[int], model: Any) -> Iterator[tuple[int, Line]]:
+    """The lines of a model's rows, each with its inspection's id, in the order of these ids."""
     after: Any = None
     while True:
-        rows, after = rows_below(db.session(), root, model, after=after)
-        for shown in show(rows):
-            for value in shown.values:
-                if not value.is_missing:
-                    yield (
-                        root.id, date, place, shown.entity.name, shown.row.id, shown.title, value.label.section,
-                        value.label.label, _cell(value), value.label.unit,
-                    )  # fmt: skip
+        rows, after = rows_below_many(db.session(), inspection_ids, model, after=after, most=ROWS_AT_A_TIME)
+        lines = [(row.inspection_id, line) for row in rows for line in _values_in(row)]
+        # The connection goes back before the next line is wanted.
+        db.session.remove()
+        yield from lines
         if after is None:
             return
+
+
+def _values_in(row: Any) -> Iterator[Line]:
+    root, shown = row.inspection, show_row(row)
+    date, place = root.date.isoformat(), title_of(root)
+    for value in shown.values:
+        if not value.is_missing:
+            yield (
+                root.id, date, place, shown.entity.name, row.id, shown.title, value.label.section, value.label.label,
+                _cell(value), value.label.unit,
+            )  # fmt: skip
 
 
 def _cell(value: ShownValue) -> str | int | float:
