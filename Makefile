@@ -19,7 +19,7 @@ EXTRACT := $(BIN)/pybabel -q extract --mapping babel.cfg --keyword say --keyword
 	--keyword NotFoundError
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints messages pictures clean
+.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints release messages pictures clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -68,10 +68,13 @@ constraints:  ## Pin today's releases in constraints.txt, as a fresh environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "Python 3.11 resolves the constraints; name one: make PYTHON=/path/to/python3.11 constraints"; exit 1; }
 	$(PYTHON) -m venv --clear build/constraints
-	build/constraints/bin/pip install --quiet --editable '.[dev,docs,redis,s3]'
+	build/constraints/bin/pip install --quiet --editable '.[dev,docs,redis,s3]' --editable plugins/console
 	@{ echo "# Releases that the suite has passed with, for Python 3.11 and newer. Made by: make constraints"; \
-		build/constraints/bin/pip freeze --all --exclude pip --exclude fieldpost; } > constraints.txt
+		build/constraints/bin/pip freeze --all --exclude pip --exclude fieldpost --exclude fieldpost-console; } > constraints.txt
 	@rm -r build/constraints
+
+release: .venv/installed-dev  ## Build, commit and tag VERSION=1.2.3; push nothing.
+	@$(BIN)/python tools/release.py '$(VERSION)'
 
 messages: .venv/installed-dev  ## Take the texts of pages into the Spanish catalogues, and compile them.
 	@mkdir -p build

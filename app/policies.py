@@ -37,7 +37,8 @@ read = change
 
 def visible(user: User) -> ColumnElement[bool]:
     """The condition on `Inspection` that selects those which `user` may read: `read` in SQL."""
-    return or_(*_grounds(user))
+    # The feed asks whether it is `true()`, which `or_` with a single condition is not.
+    return true() if user.role == "admin" else or_(*_grounds(user))
 
 
 def visible_ids(user: User) -> CompoundSelect[int]:

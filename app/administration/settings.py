@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from app.config import Settings, current_settings, environment_name
 from app.core.host.registry import current_registry
@@ -16,6 +18,13 @@ MASK = "********"
 
 #: Words in the name of a plugin's setting whose value must not be shown.
 SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD")
+
+#: User and password in an address, and a password alone.
+CREDENTIALS = re.compile(r"(?<=//)[^\s?]*@")
+PASSWORD = re.compile(r"//[^:/@]*:(\S+)@|[?&]password=([^&\s]+)")
+
+#: Shorter texts are parts of too many words to be found as secrets.
+LEAST_SECRET = 6
 
 
 class ShownSetting(NamedTuple):
@@ -53,17 +62,31 @@ def effective_settings() -> Iterator[ShownSetting]:
         value = getattr(settings, field.name)
         if field.metadata["secret"] and value:
             value = _masked(str(value))
-        yield ShownSetting(environment_name(field.name), value)
+        yield ShownSetting(environment_name(field.name), _without_credentials(value))
     for plugin in current_registry().installed:
         for name, value in plugin_settings(plugin).items():
             key = setting_key(plugin, name)
-            yield ShownSetting(key, MASK if value and SECRET.search(key) else value, plugin)
+            shown = MASK if value and SECRET.search(key) else _without_credentials(value)
+            yield ShownSetting(key, shown, plugin)
 
 
 def unknown_settings() -> list[str]:
     """The names of set variables that look like settings, and are none."""
     known = {setting.name for setting in effective_settings()}
     return sorted(current_settings().unknown.keys() - known)
+
+
+def secrets_masker() -> Callable[[str], str]:
+    """A function that puts masks in place of all secrets of this server, in the text of a library or a plugin."""
+    # The longest first, because one may be a part of another.
+    secrets = sorted(_secrets(), key=len, reverse=True)
+
+    def masked(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, MASK)
+        return CREDENTIALS.sub(f"{MASK}@", text)
+
+    return masked
 
 
 def installed_types() -> list[ShownType]:
@@ -80,5 +103,23 @@ def installed_plugins() -> list[ShownPlugin]:
 
 def _masked(value: str) -> str:
     """A mask for the value. Of an address only the scheme is shown, because the rest may contain a password."""
-    kind, separator, _ = value.partition("://")
+    kind, separator, rest = value.partition("://")
+    if separator and not rest:
+        return value
     return f"{kind}://{MASK}" if separator else MASK
+
+
+def _without_credentials(value: object) -> object:
+    """The value; if it is an address with user and password, with a mask in their place."""
+    return CREDENTIALS.sub(f"{MASK}@", value) if isinstance(value, str) else value
+
+
+def _secrets() -> set[str]:
+    """The values of all secret settings and of the environment's, and the passwords in them."""
+    settings = current_settings()
+    fields = [field.name for field in dataclasses.fields(Settings) if field.metadata.get("secret")]
+    values = [str(getattr(settings, name)) for name in fields]
+    values += [value for name, value in {**os.environ, **settings.unknown}.items() if SECRET.search(name)]
+    passwords = [password for value in values for pair in PASSWORD.findall(value) for password in pair]
+    secrets = {*values, *passwords, *map(unquote, passwords)}
+    return {secret for secret in secrets if len(secret) >= LEAST_SECRET and _masked(secret) != secret}

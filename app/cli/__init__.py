@@ -16,6 +16,7 @@ from app.cli.plugins import plugins_group
 from app.cli.privacy import privacy_group
 from app.cli.retention import retention_command
 from app.cli.storage import storage_group
+from app.cli.support_bundle import support_bundle_command
 from app.cli.users import users_group
 
 
@@ -27,6 +28,7 @@ def register_commands(app: Flask) -> None:
         privacy_group,
         config_command,
         check_command,
+        support_bundle_command,
         demo_command,
         plugins_group,
         storage_group,

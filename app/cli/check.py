@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from flask.cli import with_appcontext
@@ -37,6 +39,11 @@ SKEW, LEAST_FREE, OLDEST_DAYS = 2.0, 0.2, 2
 
 DIRECTORY, DATABASE = "data directory", "database"
 
+#: How a part can be.
+OK, LOOK_AT, FAILED = "ok", "look at", "FAILED"
+
+logger = logging.getLogger(__name__)
+
 
 class Fault(Exception):
     """Something that stops a server, or will. The message says what to do."""
@@ -56,6 +63,14 @@ class Part:
     needs: str = ""
 
 
+class Outcome(NamedTuple):
+    """How a part is: `ok`, `look at` or `FAILED`, and a sentence or a phrase about it."""
+
+    part: str
+    kind: str
+    sentence: str
+
+
 @click.command("check")
 @with_appcontext
 def check_command() -> None:
@@ -63,26 +78,38 @@ def check_command() -> None:
 
     It writes nothing but a small object to the storage, and removes it again.
     """
-    failed: set[str] = set()
-    for part in _parts():
-        # What cannot be asked has been told already.
-        if part.needs not in failed and not _told(part):
-            failed.add(part.name)
-    if failed:
+    is_failed = False
+    for part, kind, sentence in look_at_all():
+        click.echo(f"{kind:8}{part}: {sentence}")
+        is_failed = is_failed or kind == FAILED
+    if is_failed:
         sys.exit(1)
 
 
-def _told(part: Part) -> bool:
+def look_at_all() -> Iterator[Outcome]:
+    """How each part of the server is. A part that needs a failed one is left out, because that has been told."""
+    failed: set[str] = set()
+    for part in _parts():
+        if part.needs not in failed:
+            outcome = Outcome(part.name, *_looked(part))
+            if outcome.kind == FAILED:
+                failed.add(part.name)
+            yield outcome
+
+
+def _looked(part: Part) -> tuple[str, str]:
     try:
-        kind, sentence = "ok", part.look()
+        return OK, part.look()
     except Doubt as doubt:
-        kind, sentence = "look at", str(doubt)
+        return LOOK_AT, str(doubt)
     except (Fault, click.ClickException, StorageError) as fault:
-        kind, sentence = "FAILED", getattr(fault, "message", None) or str(fault)
+        return FAILED, getattr(fault, "message", None) or str(fault)
     except DBAPIError as error:
-        kind, sentence = "FAILED", f"{str(error.orig).splitlines()[0]}. Check DATABASE_URL and the database's own log."
-    click.echo(f"{kind:8}{part.name}: {sentence}")
-    return kind != "FAILED"
+        return FAILED, f"{str(error.orig).splitlines()[0]}. Check DATABASE_URL and the database's own log."
+    except Exception as error:
+        # A part may be a plugin's and raise anything; the other parts are still worth a look.
+        logger.exception("check failed", extra={"part": part.name})
+        return FAILED, f"{type(error).__name__}: {error}"
 
 
 def _parts() -> Iterator[Part]:

@@ -13,10 +13,10 @@ from app.accounts.erasure import erase_person, export_person
 from app.administration.customer_archive import Customer, has_inspections, names_like, write_archive
 from app.cli.data import with_data
 from app.cli.failures import reported_failures
+from app.cli.new_file import new_file
 from app.core.database.engine import db
 from app.core.ledger.forget import forget_earlier_values
 from app.core.ledger.record import Origin
-from app.core.private_files import create_private
 from app.http.logs import log_security_event
 from app.models import User
 
@@ -76,16 +76,8 @@ def archive_command(target: Path, names: tuple[str, ...], emails: tuple[str, ...
     customer = Customer(names, emails)
     if not has_inspections(customer):
         raise click.ClickException(_no_such_customer(customer))
-    try:
-        with create_private(target) as file:
-            archived = write_archive(customer, file)
-    except FileExistsError:
-        raise click.ClickException(f"{target} is there already. Name a file that is not, or remove it.") from None
-    except BaseException as error:
-        target.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise click.ClickException(f"{target} cannot be written: {error.strerror}. Nothing was kept.") from None
-        raise
+    with new_file(target) as file:
+        archived = write_archive(customer, file)
     log_security_event("customer archived", inspections=archived.rows["inspections"])
     rows = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in archived.rows.items())
     click.echo(f"{target}: {rows}, {archived.files} files.")

@@ -77,7 +77,9 @@ class Settings:
     sign_in_days: int = setting(365, "How long a sign-in can be refreshed, however often it is used", minimum=1)
     login_rate: str = setting("10 per minute", "Failed sign-ins on one account from one network")
     account_login_rate: str = setting("100 per hour", "Failed sign-ins on one account from all networks together")
-    rate_limit_storage: str = setting("memory://", "Where rate limits are counted; `redis://…` for several nodes")
+    rate_limit_storage: str = setting(
+        "memory://", "Where rate limits are counted; `redis://…` for several nodes", secret=True
+    )
     late_days: int = setting(3, "After how many days of silence a device with work to do is late", minimum=1)
     retry_days: int = setting(180, "How long an applied operation is remembered for retries", minimum=180)
     deleted_attachment_days: int = setting(30, "How long the bytes of a deleted photo are kept", minimum=0)

@@ -170,6 +170,14 @@ def render(measured: Iterable[Metric]) -> bytes:
         return generate_latest(registry)
 
 
+def render_kept(directory: Path) -> bytes:
+    """The metrics that the workers of a server keep in its directory, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    with numbers.reading(directory):
+        return generate_latest(registry)
+
+
 def shared_directory() -> Path | None:
     """The directory of all workers' numbers; None: there is one process."""
     return Path(os.environ[SHARED]) if SHARED in os.environ else None

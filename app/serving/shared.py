@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from app.core.host.endings import DIRECTORY, keep_endings
+from app.core.host.endings import DIRECTORY, PREFIX, keep_endings
 
 #: The environment variable that prometheus_client reads.
 NAME = DIRECTORY
@@ -22,7 +22,7 @@ ALL_READY = "all-ready"
 
 def make_directory() -> None:
     """Make a fresh directory, and name it in the environment."""
-    os.environ[NAME] = tempfile.mkdtemp(prefix="fieldpost-metrics-")
+    os.environ[NAME] = tempfile.mkdtemp(prefix=PREFIX)
 
 
 def directory() -> Path:

@@ -55,7 +55,7 @@ def test_every_field_of_what_an_author_writes_or_reads_has_a_comment(name: str) 
         assert re.search(rf"    #: .+\n(    #: .+\n)*    {each.name}: ", source), each.name
 
 
-@pytest.mark.parametrize("package", ["app", "plugins", "examples", "migrations", "tests"])
+@pytest.mark.parametrize("package", ["app", "plugins", "examples", "migrations", "tests", "tools"])
 def test_every_module_says_what_it_is_for(package: str) -> None:
     silent = [name for name, tree in modules(package).items() if tree.body and not ast.get_docstring(tree)]
     assert silent == []
@@ -76,7 +76,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
 def test_files_that_a_page_names_exist(page: Path) -> None:
-    for name in re.findall(r"`((?:app|plugins|examples|tests|docs|migrations|benchmarks)/[\w./]*)`", page.read_text()):
+    for name in re.findall(
+        r"`((?:app|plugins|examples|tests|docs|migrations|benchmarks|tools)/[\w./]*)`", page.read_text()
+    ):
         assert (ROOT / name).exists(), name
 
 

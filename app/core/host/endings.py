@@ -21,6 +21,9 @@ from pathlib import Path
 #: The environment variable with the directory that the processes of a server share (`app.serving.shared`).
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
+#: How the name of such a directory begins, among the system's temporary files.
+PREFIX = "fieldpost-metrics-"
+
 #: The longest mark, in bytes, and the number of threads of a worker whose items are marked.
 SIZE, THREADS = 96, 40
 
