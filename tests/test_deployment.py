@@ -74,7 +74,7 @@ def assert_is_command(arguments: list[str]) -> None:
 
 def test_each_timer_has_its_unit() -> None:
     timers = sorted(DEPLOY.glob("*.timer"))
-    assert len(timers) == 2
+    assert len(timers) == 3
     assert all(path.with_suffix(".service").is_file() for path in timers)
 
 

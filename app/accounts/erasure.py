@@ -15,7 +15,7 @@ from app.core.ledger.forget import pseudonymise
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import unit_of_work
 from app.errors import NotFoundError
-from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, SignIn, User, UserSync
+from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, Notice, SignIn, User, UserSync
 from app.models.devices import Device
 
 #: Rows that are read at a time.
@@ -30,6 +30,7 @@ def export_person(user_id: int) -> Iterator[dict[str, Any]]:
         "sign_in": select(SignIn.__table__).where(SignIn.user_id == user_id),
         "device": select(Device.__table__).where(Device.user_id == user_id),
         "last_sync": select(UserSync.__table__).where(UserSync.user_id == user_id),
+        "notice": select(Notice.__table__).where(Notice.user_id == user_id),
         "inspection": select(Inspection.__table__).where(
             or_(Inspection.owner_id == user_id, Inspection.assignee_id == user_id)
         ),

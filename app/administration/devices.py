@@ -61,6 +61,14 @@ def count_late_devices(user: User) -> int:
     return db.session.scalar(select(func.count()).select_from(late)) or 0
 
 
+def select_late_ids() -> Select[Any]:
+    """The ids of all devices that are late."""
+    sign_ins = _sign_ins_of_devices()
+    seen = _latest(sign_ins.c.last_used_at, Device.__table__.c.reported_at)
+    own = and_(sign_ins.c.user_id == Device.user_id, sign_ins.c.device_id == Device.device_id)
+    return select(Device.id).join(User, User.id == Device.user_id).outerjoin(sign_ins, own).where(_is_late(seen))
+
+
 def serialize_device(row: Any) -> JsonObject:
     """A row of `select_devices` as a JSON object."""
     device, user_name, sign_ins, last_seen_at, is_late = row

@@ -11,6 +11,7 @@ from app.cli.db import extend_db_group
 from app.cli.demo import demo_command
 from app.cli.ledger import ledger_group
 from app.cli.maintenance import maintenance_command
+from app.cli.notify import notify_command
 from app.cli.plugins import plugins_group
 from app.cli.privacy import privacy_group
 from app.cli.retention import retention_command
@@ -34,6 +35,7 @@ def register_commands(app: Flask) -> None:
         ledger_group,
         maintenance_command,
         retention_command,
+        notify_command,
         backup_group,
         restore_command,
         new_history_command,

@@ -10,6 +10,7 @@ from datetime import timedelta
 import click
 
 from app.accounts.tokens import remove_ended_sign_ins
+from app.administration.notices import remove_settled
 from app.administration.retention import remove_expired
 from app.attachments import upkeep
 from app.cli.data import with_data
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 @keep_option
 @with_data
 def maintenance_command(keep: str | None) -> None:
-    """Remove ended sign-ins, old parts of the ledger, items and counts, unneeded bytes, and plugins' garbage.
+    """Remove ended sign-ins, old parts of the ledger, items, counts and notices, unneeded bytes, and plugins' garbage.
 
     With FIELDPOST_FINISHED_INSPECTION_DAYS it removes finished inspections, too: `fieldpost retention` tells which.
     If one part fails, the others still run, and the exit code is 1.
@@ -42,6 +43,7 @@ def maintenance_command(keep: str | None) -> None:
         "ledger": lambda: prune_ledger(kept),
         "set aside": lambda: f"removed {_keep_up_set_aside()}",
         "counts of hours": lambda: f"removed {remove_old_hours()}",
+        "notices": lambda: f"removed {remove_settled()}",
         "storage": lambda: f"removed {len(upkeep.collect())} objects",
     }
     for plugin in current_registry().plugins.values():

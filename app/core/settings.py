@@ -103,6 +103,11 @@ class Settings:
     metrics_port: int = setting(
         0, "Port of its own for `/metrics`, on `HOST`; 0: none", minimum=0, maximum=MAXIMUM_PORT
     )
+    smtp_url: str = setting(
+        "", "Mail server of `notify`, such as `smtp://user:password@host:587`; empty: no mail", secret=True
+    )
+    mail_from: str = setting("", "Address that the mails of `notify` come from")
+    public_url: str = setting("", "Address of this server in mails, such as `https://fieldpost.example.com`")
     database_seconds: int = setting(5, "How long to wait for a lock or a connection", minimum=1)
 
     handler_seconds: int = setting(5, "Time for a plugin's code to deal with one item", minimum=1)

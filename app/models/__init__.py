@@ -9,6 +9,7 @@ from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
 from app.models.inspections import MADE_FIELDS, OBJECTS, PENDING_STATUSES, STATUSES, SYNCED_FIELDS, Inspection
 from app.models.ledger import LedgerEntry, LedgerOperation, LedgerState
+from app.models.notices import Notice
 from app.models.set_aside import SetAside
 from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
@@ -31,6 +32,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerOperation",
     "LedgerState",
+    "Notice",
     "RefreshToken",
     "SetAside",
     "SignIn",

@@ -59,7 +59,16 @@ def test_it_does_all_upkeep_and_says_what(app: Flask, world: World, neglected: P
     assert result.exit_code == 0, result.output
     lines = dict(line.split(": ", 1) for line in result.output.splitlines())
     assert list(lines) == [
-        *("finished inspections", "sign-ins", "ledger", "set aside", "counts of hours", "storage", "plugin parts")
+        *(
+            "finished inspections",
+            "sign-ins",
+            "ledger",
+            "set aside",
+            "counts of hours",
+            "notices",
+            "storage",
+            "plugin parts",
+        )
     ]
     assert lines["sign-ins"] == "removed 2"
     assert lines["ledger"].startswith("removed ")
@@ -120,7 +129,7 @@ def test_one_part_that_fails_does_not_stop_the_others(
     assert f"{part}: failed, and is to be run again: {type(error).__name__}: {error}" in result.output
     assert result.output.count("failed, and is to be run again") == 1
     done = {line.split(":")[0] for line in result.output.splitlines() if ": removed" in line}
-    names = {"finished inspections", "sign-ins", "ledger", "set aside", "counts of hours"}
+    names = {"finished inspections", "sign-ins", "ledger", "set aside", "counts of hours", "notices"}
     assert done == (names | {"storage", "plugin parts", "plugin seals"}) - {part}
     assert (len(world.all(LedgerEntry)) == 1) == (part != "ledger")
     assert neglected.exists() == (part == "storage")

@@ -65,6 +65,7 @@ def test_ids_are_never_given_twice(app: Flask) -> None:
             "devices",
             "sync_hours",
             "set_aside",
+            "notices",
         ),
     }
     assert {name for name, definition in definitions.items() if "AUTOINCREMENT" not in definition} <= exempt
