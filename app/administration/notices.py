@@ -119,7 +119,7 @@ def _late_devices(user: User) -> Iterator[Entry]:
     for device, owner, _, seen, _ in db.session.execute(from_devices):
         name = device.name or device.platform or "A device"
         words = f"{_line(name)} of {_line(owner)}: not heard of since {_time(seen)}"
-        yield Entry(LATE, device.id, seen, words, "/devices")
+        yield Entry(LATE, device.id, seen, words, "/console/devices")
 
 
 def _waiting_items(user: User) -> Iterator[Entry]:
@@ -128,7 +128,7 @@ def _waiting_items(user: User) -> Iterator[Entry]:
     )
     for key, since, type_, code in db.session.execute(statement):
         words = f"{_line(type_)}, {_line(code)}: waits for a decision since {_time(since)}"
-        yield Entry(WAITING, key, since, words, f"/set-aside/{key}")
+        yield Entry(WAITING, key, since, words, f"/console/set-aside/{key}")
 
 
 def _waits() -> ColumnElement[bool]:

@@ -80,9 +80,12 @@ def test_administrators_and_owners_are_told_once(
     subjects = {address: mail["Subject"] for address, mail in server.mails}
     assert subjects["admin@example.com"] == "Fieldpost: 1 late device and 1 item that waits for a decision"
     assert subjects["owner@example.com"] == "Fieldpost: 1 item that waits for a decision"
-    assert "https://fieldpost.example.com/devices" in text_of(server, "admin@example.com")
-    assert f"https://fieldpost.example.com/set-aside/{item}" in text_of(server, "owner@example.com")
+    assert "https://fieldpost.example.com/console/devices" in text_of(server, "admin@example.com")
+    assert f"https://fieldpost.example.com/console/set-aside/{item}" in text_of(server, "owner@example.com")
     assert notify(app).output == "sent 0 mails\n"
+    pages = app.url_map.bind("fieldpost.example.com")
+    for page in ("/console/devices", f"/console/set-aside/{item}"):
+        assert pages.match(page, "GET"), "the links lead to pages of the console"
 
 
 def test_a_refused_recipient_keeps_nobody_from_theirs_and_is_told_later(
