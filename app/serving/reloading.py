@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn.systemd import sd_notify
 
-from app.serving.shared import ALL_READY, is_first
+from app.serving.shared import ALL_READY, READY, is_first
 
 #: The environment variable with the process id of the master that a new one is to end.
 REPLACES = "REPLACED_MASTER"
@@ -69,8 +69,8 @@ def forget_a_stranger() -> None:
 
 def note_ready(worker: Any, directory: Path) -> None:
     """Note that a worker is ready. The last one tells systemd, and ends the master that is replaced."""
-    (directory / f"ready-{worker.pid}").touch()
-    if len(list(directory.glob("ready-*"))) < worker.cfg.workers or not is_first(directory / ALL_READY):
+    (directory / f"{READY}{worker.pid}").touch()
+    if len(list(directory.glob(f"{READY}*"))) < worker.cfg.workers or not is_first(directory / ALL_READY):
         return
     sd_notify(f"READY=1\nMAINPID={worker.ppid}\nSTATUS=Serving", worker.log)
     replaced = os.environ.get(REPLACES)

@@ -19,6 +19,9 @@ NAME = DIRECTORY
 #: The file that is there once all workers have been ready at the same time.
 ALL_READY = "all-ready"
 
+#: How the name of the file begins that a worker makes when it is ready; its number follows.
+READY = "ready-"
+
 
 def make_directory() -> None:
     """Make a fresh directory, and name it in the environment."""
@@ -36,12 +39,12 @@ def remove_directory() -> None:
 
 
 def close_worker(process_id: int) -> None:
-    """Forget the connections that an ended worker had open, and keep in mind at which items it ended.
+    """Forget that an ended worker was ready, and its open connections; keep in mind at which items it ended.
 
     Its counts stay, and the next worker adds them up.
     """
     keep_endings(directory(), process_id)
-    for file in directory().glob(f"gauge_live*_{process_id}.db"):
+    for file in [*directory().glob(f"gauge_live*_{process_id}.db"), directory() / f"{READY}{process_id}"]:
         file.unlink(missing_ok=True)
 
 

@@ -30,7 +30,7 @@ def test_of_several_workers_that_fail_one_is_the_first(directory: Path) -> None:
 
 
 def test_an_ended_worker_has_no_connections_any_more_and_keeps_its_counts(directory: Path) -> None:
-    for name in ("gauge_livesum_4711.db", "gauge_livesum_4712.db", "counter_4711.db"):
+    for name in ("gauge_livesum_4711.db", "gauge_livesum_4712.db", "counter_4711.db", "ready-4711"):
         (directory / name).touch()
     shared.close_worker(4711)
     assert {each.name for each in directory.iterdir()} == {"gauge_livesum_4712.db", "counter_4711.db"}
