@@ -1,7 +1,7 @@
 """What administrators and owners are told by e-mail: late devices, and items that wait for a decision too long.
 
-Nobody is told of the same thing twice. A device that was heard of again may be told when it is late once more, because
-the upkeep has forgotten the notice by then.
+Nobody is told of the same thing twice. If a device was heard of again and is late once more, people are told again: the
+upkeep has forgotten the notice by then.
 """
 
 from __future__ import annotations

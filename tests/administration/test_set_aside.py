@@ -14,25 +14,13 @@ from sqlalchemy import func, select
 from app.administration.set_aside import place_fields
 from app.clock import to_wire
 from app.core.database.engine import db
-from app.models import FormFill, Inspection, LedgerOperation, SetAside, User, UserSync
+from app.models import FormFill, LedgerOperation, SetAside, User, UserSync
 from app.testing import push, statements_of
+from tests.administration.conftest import DEVICE_ID
 from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit
 from tests.core.sync.racers import race
 from tests.support.answers import json_of
-
-DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
-
-
-@pytest.fixture
-def form_fill(world: World, inspection: Inspection) -> FormFill:
-    return world.form_fill(inspection, data={"a": 0, "b": 0})
-
-
-@pytest.fixture
-def phone(sign_in: SignIn, tech: User) -> FlaskClient:
-    """The technician, on a phone that has named itself."""
-    return sign_in(tech, DEVICE_ID)
 
 
 @pytest.fixture
