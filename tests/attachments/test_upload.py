@@ -62,6 +62,17 @@ def test_a_photo_is_stored_exactly_as_sent_and_its_row_is_answered(
     assert world.all(LedgerOperation)[-1].type == "photo_upload"
 
 
+def test_the_content_decides_and_not_the_name_or_the_type_that_is_claimed(
+    device: FlaskClient, form_fill: FormFill
+) -> None:
+    claimed = (BytesIO(png()), "page.html", "text/html")
+    form = {"form_fill_id": str(form_fill.id), "field_name": "Riser_Photo", "photo": claimed}
+    photo = json_of(device.post(UPLOAD, data=form))["data"]
+    assert (photo["filename"], photo["content_type"]) == ("page.html", "image/png")
+    with device.get(photo["url"]) as download:
+        assert download.content_type == "image/png"
+
+
 def test_the_form_fill_shows_its_attachments_in_order_and_keeps_its_version(
     world: World, device: FlaskClient, form_fill: FormFill, clock: SettableClock
 ) -> None:
