@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -45,14 +44,18 @@ class RepeatingObject(dict[str, Any]):
     """A JSON object in whose text a key came twice, with the last of its values."""
 
     __slots__ = ("key",)
-    #: The first such key.
+    #: The first that came again.
     key: str
 
     @classmethod
     def of(cls, pairs: list[tuple[str, Any]]) -> RepeatingObject:
         """The object with these keys and values, in the order of its text."""
-        value, counts = cls(pairs), Counter(key for key, _ in pairs)
-        value.key = next(key for key, count in counts.items() if count > 1)
+        value, before = cls(pairs), set[str]()
+        for key, _ in pairs:
+            if key in before:
+                value.key = key
+                break
+            before.add(key)
         return value
 
 
