@@ -68,6 +68,7 @@ def _label_of(field: Mapping[str, Any]) -> Label:
         kind=kind,
         options=options,
         multiple=bool(options) and field.get("type") in MULTIPLE,
+        private=field.get("private") is True,
     )
 
 
