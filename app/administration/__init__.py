@@ -43,12 +43,14 @@ from app.administration.rescue import Rescued, read_in, read_in_bytes
 from app.administration.rows import (
     ShownRow,
     ShownValue,
+    may_have_private,
     models_shown,
     rows_below,
     rows_below_many,
     show,
     show_row,
     title_of,
+    without_private,
     words,
 )
 from app.administration.schemas import (
@@ -104,6 +106,7 @@ __all__ = [
     "installed_types",
     "label_of_type",
     "may_correct",
+    "may_have_private",
     "models_shown",
     "order_of",
     "read_in",
@@ -127,5 +130,6 @@ __all__ = [
     "split_version",
     "sync_health",
     "title_of",
+    "without_private",
     "words",
 ]

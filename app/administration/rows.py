@@ -1,7 +1,7 @@
 """Rows as people see them: titles, labelled values, whatever plugin they are of (`Entity.title`, `Entity.labels`).
 
 A plugin's callable that raises, or returns no labels, costs its row the labels and nothing more: the row is shown as a
-plain table of its fields, and the fault is logged.
+plain table of its fields, and the fault is logged. Which of these values are private is not known then, so all are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from app.models import Inspection
 from app.models.entities import entity_of, fields_of
 from app.models.form_labels import readable
 from app.models.serialize import select_shown, undeleted
-from app.plugin_api import LABEL_KINDS, Entity, Label, Model, Row
+from app.plugin_api import LABEL_KINDS, Entity, Label, Model, Row, recorded_columns
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +40,21 @@ class ShownValue:
     """A value of a row with its label."""
 
     label: Label
-    #: JSON; None where there is none. For a photo a list of the attachments' ids.
+    #: JSON; None where there is none, or where it is hidden. For a photo a list of the attachments' ids.
     value: Any
+    #: Whether there is a private value, for which the reader has not asked.
+    is_hidden: bool = False
 
     @property
     def is_missing(self) -> bool:
         """Whether nothing was answered."""
-        return self.value is None or self.value == "" or self.value == []
+        return not self.is_hidden and (self.value is None or self.value == "" or self.value == [])
 
     @property
     def text(self) -> str:
         """The value in words: of a choice the labels of its options."""
+        if self.is_hidden:
+            return "hidden"
         return "" if self.value is None else words(self.value, self.label)
 
 
@@ -73,6 +77,17 @@ class ShownRow:
         """The values under the headings of their sections, in order; the heading may be empty."""
         for section, values in groupby(self.values, key=lambda value: value.label.section):
             yield section, list(values)
+
+    def was_private(self, name: str) -> bool:
+        """Whether an earlier value of a field is private.
+
+        A key that the document has no longer has no label. Nobody can tell then, where the row has private values.
+        """
+        private = {value.label.name for value in self.values if value.label.private}
+        is_known = any(value.label.name == name for value in self.values) or name in recorded_columns(
+            self.row.__class__
+        )
+        return name in private or (bool(private) and not is_known)
 
 
 def models_shown() -> list[Model]:
@@ -138,6 +153,22 @@ def show_row(row: Row) -> ShownRow:
     return ShownRow(row=row, entity=entity_of(row), title=title_of(row), values=_values_of(row))
 
 
+def without_private(shown: ShownRow) -> ShownRow:
+    """The row with its private values hidden, for a reader who has not asked for them. `row` itself still has them."""
+    return replace(shown, values=[_without_private(value) for value in shown.values])
+
+
+def _without_private(value: ShownValue) -> ShownValue:
+    is_hidden = value.label.private and not value.is_missing
+    return replace(value, value=None, is_hidden=True) if is_hidden else value
+
+
+def may_have_private(entity: str) -> bool:
+    """Whether a row that is gone may have had private values: only rows that are there tell their labels."""
+    model: Model | None = current_registry().models.get(entity)
+    return model is None or entity_of(model).labels is not None
+
+
 def title_of(row: Row) -> str:
     """The title of a row: its entity's, otherwise the entity's label and the row's id."""
     entity = entity_of(row)
@@ -175,26 +206,28 @@ def _values_of(row: Row) -> list[ShownValue]:
     fields = fields_of(row)
     if entity.expose is not None:
         fields |= _guarded("expose", row, lambda: dict(entity.expose(row, dict(fields))), {})  # type: ignore[misc]
-    labels: Sequence[Label] = []
+    labels: Sequence[Label] | None = []
     if entity.labels is not None:
-        labels = _guarded("labels", row, lambda: declared_labels(row), [])
+        labels = _guarded("labels", row, lambda: declared_labels(row), None)
     return [ShownValue(label=label, value=fields.get(label.name)) for label in _completed(row, labels, fields)]
 
 
-def _completed(row: Row, labels: Sequence[Label], fields: JsonObject) -> list[Label]:
+def _completed(row: Row, declared: Sequence[Label] | None, fields: JsonObject) -> list[Label]:
     """The labels, and plain ones for what they leave out: all fields without any, otherwise the document's keys.
 
-    A column without a label is left out on purpose; of a document's keys an author cannot know them all.
+    A column without a label is left out on purpose; of a document's keys an author cannot know them all. `declared`:
+    None where the declaration failed, so that nobody can tell which values are private.
     """
-    entity = entity_of(row)
+    entity, labels = entity_of(row), declared or []
     named = {label.name for label in labels}
     shown = fields if not labels else getattr(row, entity.document) if entity.document else ()
-    return [*labels, *(_plain(name, fields.get(name)) for name in shown if name not in named)]
+    plain = (_plain(name, fields.get(name), is_private=declared is None) for name in shown if name not in named)
+    return [*labels, *plain]
 
 
-def _plain(name: str, value: object) -> Label:
+def _plain(name: str, value: object, *, is_private: bool) -> Label:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Label(name=name, label=readable(name), kind="number" if is_number else "text")
+    return Label(name=name, label=readable(name), kind="number" if is_number else "text", private=is_private)
 
 
 def _guarded(part: str, row: Row, call: Callable[[], T], fallback: T) -> T:

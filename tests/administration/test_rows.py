@@ -9,7 +9,16 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from app.administration import ShownRow, models_shown, rows_below, rows_below_many, show, show_row
+from app.administration import (
+    ShownRow,
+    may_have_private,
+    models_shown,
+    rows_below,
+    rows_below_many,
+    show,
+    show_row,
+    without_private,
+)
 from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, User, db
 from app.plugin_api import Label
@@ -124,8 +133,34 @@ def test_what_a_plugin_gets_wrong_is_logged_and_its_row_is_still_shown(
     (row,) = shown(app, inspection)
     assert row.title
     assert {"Roof", "Cellar", "<b>"} <= {value.text for value in row.values}
+    # Without labels, nobody can tell which values are private.
+    assert part != "labels" or all(value.label.private for value in row.values)
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.getMessage() == f"{part} failed"
+
+
+def test_private_values_are_hidden_from_those_who_have_not_asked(app: Flask, world: World, owner: User) -> None:
+    structure = [{"name": name, "type": "text", "private": True} for name in ("a", "b")]
+    inspection = world.inspection(owner)
+    world.form_fill(inspection, world.template(form_structure=structure), data={"a": "secret", "c": "plain"})
+    (row,) = shown(app, inspection)
+    values = without_private(row).values
+    assert [(value.value, value.text, value.is_hidden, value.is_missing) for value in values] == [
+        (None, "hidden", True, False),
+        (None, "", False, True),
+        ("plain", "plain", False, False),
+    ]
+    assert [row.was_private(name) for name in ("a", "b", "c", "gone")] == [True, True, False, True]
+
+
+def test_a_row_that_is_gone_may_have_had_private_values_if_it_had_labels(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        assert may_have_private("form_fill")
+        assert may_have_private("uninstalled")
+        monkeypatch.setattr(FormFill, "__entity__", replace(FormFill.__entity__, labels=None))
+        assert not may_have_private("form_fill")
 
 
 def test_any_number_of_rows_takes_the_same_statements(app: Flask, world: World, inspection: Inspection) -> None:

@@ -22,13 +22,6 @@ ROWS_AT_A_TIME = 200
 #: A line of a table: its cells in the order of the heading.
 Line = Sequence[str | int | float | None]
 
-INSPECTION_HEADING = (
-    "id", "date", "status", "interval", "property", "address", "customer", "owner", "assignee", "job", "notes",
-    "forms", "photos", "created_at", "updated_at",
-)  # fmt: skip
-
-VALUE_HEADING = ("inspection_id", "date", "property", "entity", "row_id", "row", "section", "label", "value", "unit")
-
 _COLUMNS = (
     Inspection.id, Inspection.date, Inspection.status, Inspection.interval_category, Inspection.property,
     Inspection.customer, Inspection.owner_id, Inspection.assignee_id, Inspection.job, Inspection.notes,
@@ -50,41 +43,55 @@ def inspection_pieces(user: User, filters: dict[str, Any]) -> Iterator[Sequence[
         last = rows[-1].id
 
 
-def inspection_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
+def inspection_heading(with_private: bool) -> Line:
+    """The columns of `inspection_lines`. The customer is private (`Inspection`'s labels say so)."""
+    return (
+        "id", "date", "status", "interval", "property", "address", *(["customer"] if with_private else []), "owner",
+        "assignee", "job", "notes", "forms", "photos", "created_at", "updated_at",
+    )  # fmt: skip
+
+
+def inspection_lines(user: User, filters: dict[str, Any], with_private: bool) -> Iterator[Line]:
     """A line for each inspection of a list."""
     for rows in inspection_pieces(user, filters):
-        yield from list(_lines_of(rows))
+        yield from list(_lines_of(rows, with_private))
 
 
-def value_lines(user: User, filters: dict[str, Any]) -> Iterator[Line]:
+def value_heading(_with_private: bool) -> Line:
+    """The columns of `value_lines`."""
+    return ("inspection_id", "date", "property", "entity", "row_id", "row", "section", "label", "value", "unit")
+
+
+def value_lines(user: User, filters: dict[str, Any], with_private: bool) -> Iterator[Line]:
     """A line for each value below the inspections of a list, whatever plugins the rows are of."""
     models = [model for model in models_shown() if model is not Attachment]
     for rows in inspection_pieces(user, filters):
         ids = [row.id for row in rows]
         # An inspection's rows of the first model stand before those of the next one.
-        for _, line in merge(*(_values_of(ids, model) for model in models), key=itemgetter(0)):
+        for _, line in merge(*(_values_of(ids, model, with_private) for model in models), key=itemgetter(0)):
             yield line
 
 
-def _lines_of(rows: Sequence[Any]) -> Iterator[Line]:
+def _lines_of(rows: Sequence[Any], with_private: bool) -> Iterator[Line]:
     ids = [row.id for row in rows]
     names = names_of(rows)
     forms, photos = count_below(FormFill, ids), count_below(Attachment, ids)
     for row in rows:
-        place, customer = row.property or {}, row.customer or {}
+        place = row.property or {}
+        customer = [(row.customer or {}).get("name")] if with_private else []
         yield (
             row.id, row.date.isoformat(), row.status, row.interval_category, place.get("property_name"),
-            place.get("address"), customer.get("name"), names.get(row.owner_id), names.get(row.assignee_id), row.job,
+            place.get("address"), *customer, names.get(row.owner_id), names.get(row.assignee_id), row.job,
             row.notes, forms.get(row.id, 0), photos.get(row.id, 0), to_wire(row.created_at), to_wire(row.updated_at),
         )  # fmt: skip
 
 
-def _values_of(inspection_ids: Sequence[int], model: Any) -> Iterator[tuple[int, Line]]:
+def _values_of(inspection_ids: Sequence[int], model: Any, with_private: bool) -> Iterator[tuple[int, Line]]:
     """The lines of a model's rows, each with its inspection's id, in the order of these ids."""
     after: Any = None
     while True:
         rows, after = rows_below_many(db.session(), inspection_ids, model, after=after, most=ROWS_AT_A_TIME)
-        lines = [(row.inspection_id, line) for row in rows for line in _values_in(row)]
+        lines = [(row.inspection_id, line) for row in rows for line in _values_in(row, with_private)]
         # The connection goes back before the next line is wanted.
         db.session.remove()
         yield from lines
@@ -92,11 +99,11 @@ def _values_of(inspection_ids: Sequence[int], model: Any) -> Iterator[tuple[int,
             return
 
 
-def _values_in(row: Any) -> Iterator[Line]:
+def _values_in(row: Any, with_private: bool) -> Iterator[Line]:
     root, shown = row.inspection, show_row(row)
     date, place = root.date.isoformat(), title_of(root)
     for value in shown.values:
-        if not value.is_missing:
+        if not value.is_missing and (with_private or not value.label.private):
             yield (
                 root.id, date, place, shown.entity.name, row.id, shown.title, value.label.section, value.label.label,
                 _cell(value), value.label.unit,
