@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ from sqlalchemy import inspect, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
+from app.core.database import database_of
 from app.core.database.rows import set_in_memory
+from app.core.database.values import ValueSet
 from app.core.host.registry import current_registry
 from app.core.host.watch import is_interrupt
 from app.core.values import JsonObject, is_same
@@ -25,6 +27,7 @@ from app.models import Inspection
 from app.models.entities import entity_of, fields_of
 from app.models.form_labels import readable
 from app.models.serialize import select_shown, undeleted
+from app.models.shown import instances_with_ids
 from app.plugin_api import LABEL_KINDS, Entity, Label, Model, Row, recorded_columns
 
 logger = logging.getLogger(__name__)
@@ -111,29 +114,39 @@ def rows_below(
     return _below({root.id: root}, rows), ids[most - 1] if len(ids) > most else None
 
 
-def rows_below_many(
-    session: Session, inspection_ids: Sequence[int], model: Model, *, after: Any = None, most: int = 50
-) -> tuple[list[Row], Any]:
-    """At most `most` rows of a model below inspections, by the inspection's id and their own, and the next `after`.
+def inspections_with_ids(session: Session, ids: Collection[int]) -> dict[int, Row]:
+    """The inspections with these ids that are still there; one statement."""
+    return {root.id: root for root in instances_with_ids(session, Inspection, ids, loads=())}
 
-    That is None at the end. Rows of an inspection that is no longer there are left out. Takes three statements, and one
-    for each relationship that the entity loads.
+
+def keys_below(
+    session: Session, roots: Mapping[int, Row], model: Model, *, after: tuple[int, Any] | None = None, most: int = 50
+) -> list[tuple[int, Any]]:
+    """At most `most` rows of a model below inspections: the inspection's id and their own, in this order, after a pair.
+
+    One statement.
     """
-    key = inspect(model).primary_key[0]
-    order = (model.inspection_id, key)
-    conditions = [model.inspection_id.in_(inspection_ids), *undeleted(model)]
+    if not roots:
+        return []
+    database = database_of(session)
+    order = (model.inspection_id, inspect(model).primary_key[0])
+    conditions = [database.among(model.inspection_id, ValueSet.of("roots", roots)), *undeleted(model)]
     if after is not None:
         conditions.append(tuple_(*order) > after)
-    keys = [
-        tuple(found) for found in session.execute(select(*order).where(*conditions).order_by(*order).limit(most + 1))
-    ]
-    if not keys:
-        return [], None
-    roots = session.scalars(select(Inspection).where(Inspection.id.in_({root_id for root_id, _ in keys})))
-    by_id = {root.id: root for root in roots}
-    statement = select_shown(model).where(key.in_([row_id for _, row_id in keys[:most]]))
-    rows = [row for row in session.scalars(statement.order_by(*order)) if row.inspection_id in by_id]
-    return _below(by_id, rows), keys[most - 1] if len(keys) > most else None
+    statement = select(*order).where(*conditions).order_by(*order).limit(most)
+    found = session.execute(statement, {"roots": database.parameter_of(roots)})
+    return [(root_id, key) for root_id, key in found]
+
+
+def rows_with_keys(
+    session: Session, roots: Mapping[int, Row], model: Model, keys: Sequence[tuple[int, Any]]
+) -> list[Row]:
+    """The rows of these keys that are still there, in their order, as `show_row` needs them.
+
+    One statement, and one for each relationship that the entity loads.
+    """
+    rows = {row.id: row for row in instances_with_ids(session, model, [key for _, key in keys])}
+    return _below(roots, [rows[key] for _, key in keys if key in rows])
 
 
 def _below(roots: Mapping[int, Row], rows: list[Row]) -> list[Row]:
