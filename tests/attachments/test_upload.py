@@ -248,6 +248,16 @@ def test_an_unknown_client_id_is_404_and_worth_a_retry_because_its_create_may_be
     assert answer.json["retryable"] is True
 
 
+def test_a_deleted_form_fill_is_404_and_not_worth_a_retry_under_its_client_id_either(
+    device: FlaskClient, office: FlaskClient, form_fill: FormFill
+) -> None:
+    assert office.delete(f"/api/v1/inspections/{form_fill.inspection_id}").status_code == 200
+    for name in (form_fill.id, form_fill.client_id):
+        answer = upload(device, name)
+        assert (answer.status_code, answer.json["error"]) == (404, "FormFill not found")
+        assert "retryable" not in answer.json
+
+
 @pytest.mark.parametrize("form_fill_id", ["abc", "1.5", "-1", "0", "9" * 30, "9007199254740992", "1e1", "\u0661"])
 def test_an_id_that_is_none_is_400_with_its_own_sentence(
     device: FlaskClient, form_fill: FormFill, form_fill_id: str
