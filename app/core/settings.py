@@ -86,6 +86,7 @@ class Settings:
     finished_inspection_days: int = setting(
         0, "After how many days without a change a finished inspection is removed; 0: never", minimum=0
     )
+    audit_days: int = setting(400, "How long entries of the audit log are kept", minimum=1)
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
     set_aside_days: int = setting(180, "How long an item that was not applied is kept for a decision", minimum=1)

@@ -11,6 +11,7 @@ from flask import Response, stream_with_context
 from sqlalchemy import select
 from zipstream import ZipStream
 
+from app.administration import note_export
 from app.attachments import attachment_pieces, attachment_size
 from app.errors import InvalidError
 from app.models import Attachment, db
@@ -19,6 +20,7 @@ from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.exports.pieces import inspection_pieces
 from fieldpost_console.pages.exports.tables import read_export_filters
+from fieldpost_console.pages.filters import given_filters
 
 #: Pictures in one file: their names and places are kept in memory until the end.
 MOST_PICTURES = 20_000
@@ -41,6 +43,7 @@ def export_photos() -> Response:
             )
         pieces = partial(attachment_pieces, attachment)
         archive.add(_Pieces(pieces), f"{folder}/{_file_name(attachment)}", size=attachment_size(attachment))
+    note_export("photos.zip", given_filters())
     response = Response(stream_with_context(archive), mimetype="application/zip")
     response.content_length = len(archive)
     response.headers.set("Content-Disposition", "attachment", filename="photos.zip")

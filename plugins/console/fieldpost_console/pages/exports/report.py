@@ -21,7 +21,7 @@ from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleD
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.administration import ShownRow, ShownValue, models_shown, rows_below, show, show_row
+from app.administration import ShownRow, ShownValue, models_shown, note_export, rows_below, show, show_row
 from app.attachments import MissingObjectError, attachment_thumbnail
 from app.clock import now
 from app.errors import NotFoundError
@@ -79,7 +79,8 @@ def report(inspection_id: int) -> BaseResponse:
 
     document.build(list(_story(root, title)), onFirstPage=draw_footer, onLaterPages=draw_footer)
     file.seek(0)
-    return send_file(file, "application/pdf", as_attachment=True, download_name=f"inspection-{root.id}.pdf")
+    note_export("report.pdf", {"inspection_id": inspection_id})
+    return send_file(file, "application/pdf", as_attachment=True, download_name=f"inspection-{inspection_id}.pdf")
 
 
 def _story(root: Inspection, title: str) -> Iterator[Flowable]:

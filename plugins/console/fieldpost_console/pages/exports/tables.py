@@ -14,6 +14,7 @@ import xlsxwriter
 from flask import Response, send_file, stream_with_context
 from werkzeug.wrappers import Response as BaseResponse
 
+from app.administration import note_export
 from app.errors import InvalidError, NotFoundError
 from app.models import User
 from app.pages import gettext
@@ -26,7 +27,7 @@ from fieldpost_console.pages.exports.pieces import (
     inspection_lines,
     value_lines,
 )
-from fieldpost_console.pages.filters import read_filters
+from fieldpost_console.pages.filters import given_filters, read_filters
 
 #: Lines of an XLSX file. It is made as a whole before it is sent; CSV has no limit.
 MOST_LINES = 100_000
@@ -55,6 +56,7 @@ TABLES = {"inspections": Table(INSPECTION_HEADING, inspection_lines), "values": 
 def export_csv(name: str) -> Response:
     """The table as CSV, in UTF-8 with a mark at the front, by which spreadsheets know it."""
     table, filters = _wanted(name)
+    note_export(f"{name}.csv", given_filters())
     return csv_answer(name, table.heading, table.lines(signed_in_user(), filters))
 
 
@@ -69,6 +71,7 @@ def export_xlsx(name: str) -> BaseResponse:
         file.close()
         raise
     file.seek(0)
+    note_export(f"{name}.xlsx", given_filters())
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     return send_file(file, kind, as_attachment=True, download_name=f"{name}.xlsx")
 
