@@ -57,6 +57,8 @@ class Settings:
     max_public_bytes: int = setting(8 * 1024, "Bytes of a JSON body before the sign-in, not compressed", minimum=1024)
     max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
     max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
+    user_storage_bytes: int = setting(0, "Bytes of photos that one user may have here; 0: no limit", minimum=0)
+    site_storage_bytes: int = setting(0, "Bytes of photos that all users may have here; 0: no limit", minimum=0)
     strip_metadata: int = setting(
         0, "1: a photo's location and other metadata go to nobody but its uploader; 0: to all who see it", minimum=0
     )

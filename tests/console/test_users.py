@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from app.config import API_PREFIX
 from app.models import ACTIONS, SignIn, User
 from app.testing import Scene, push, sign_in, statements_of
 from tests.pages.browser import Browser, Form, signed_in_browser
+from tests.support.pictures import jpeg
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
 pytestmark = pytest.mark.database("sqlite")
@@ -151,6 +153,14 @@ def test_a_new_password_is_shown_once_and_ends_the_sign_ins(scene: Scene, office
     assert answer.headers["Cache-Control"] == "no-store"
     credentials = {"email": "p@example.com", "password": password}
     assert scene.app.test_client().post(f"{API_PREFIX}/auth/login", json=credentials).status_code == 200
+
+
+def test_a_user_s_page_tells_how_much_room_their_photos_take(scene: Scene, office: Browser) -> None:
+    form_fill, person = scene.world.form_fill(scene.inspection), scene.user("technician")
+    assert "0 Bytes" in office.get(f"{USERS}/{person.id}").text
+    form = {"form_fill_id": str(form_fill.id), "field_name": "Riser_Photo", "photo": (BytesIO(jpeg()), "p.jpg")}
+    assert sign_in(scene.app, person).post(f"{API_PREFIX}/sync/upload_photo", data=form).status_code == 200
+    assert f"{len(jpeg())} Bytes" in office.get(f"{USERS}/{person.id}").text
 
 
 def test_random_passwords_are_long_and_never_the_same() -> None:
