@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Response
 
-from app.administration import note_export
 from app.administration.set_aside import Filters, list_set_aside
 from app.models import User, db
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.exports.noted import note_file
 from fieldpost_console.pages.exports.pieces import AT_A_TIME, Line
 from fieldpost_console.pages.exports.tables import csv_answer
 from fieldpost_console.pages.set_aside import around
@@ -30,7 +30,7 @@ HEADING = (*PLAIN, "sender", "device", "property", "decided_by")
 def export_set_aside() -> Response:
     """The items that meet the filters, newest first. A filter that means nothing is refused."""
     filters = require_filters()
-    note_export("set-aside.csv", given_filters())
+    note_file("set-aside.csv", given_filters())
     return csv_answer("set-aside", HEADING, _lines(signed_in_user(), filters))
 
 
