@@ -4,6 +4,7 @@ from app import policies
 from app.plugin_api import MenuEntry
 from fieldpost_console.pages import (
     assigning,
+    audit,
     conflicts,
     correction,
     counts,
@@ -30,6 +31,7 @@ from fieldpost_console.pages.counts import menu_counts
 __all__ = [
     "MENU",
     "assigning",
+    "audit",
     "blueprint",
     "conflicts",
     "correction",
@@ -63,5 +65,6 @@ MENU = (
     MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
     MenuEntry(label="Form templates", endpoint="console.form_templates", who=policies.is_admin),
     MenuEntry(label="Users", endpoint="console.users", who=policies.is_admin),
+    MenuEntry(label="Audit log", endpoint="console.audit_log", who=policies.is_admin),
     MenuEntry(label="Plugins", endpoint="console.plugins", who=policies.is_admin),
 )
