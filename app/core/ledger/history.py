@@ -67,7 +67,8 @@ def deleted_rows(session: Session, client_ids: Iterable[str]) -> set[tuple[str, 
 
 @lru_cache
 def _deleted(database: Database, client_ids: ValueSet) -> Select[Any]:
-    statement = select(LedgerEntry.entity, LedgerEntry.client_id).where(LedgerEntry.client_id.is_not(None))
+    columns: list[Any] = [LedgerEntry.entity, LedgerEntry.client_id]
+    statement = select(*columns).where(LedgerEntry.client_id.is_not(None))
     return database.look_up(statement, LedgerEntry.client_id, client_ids)
 
 
