@@ -16,7 +16,7 @@ SHARED = {"clusters.py", "devices.py", "load.py", "peers.py", "photos.py", "proc
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
     "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
-    "exports.py": "--database sqlite --inspections 500 --photos 6",
+    "exports.py": "--database sqlite --inspections 500 --photographed 2",
     "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
