@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol, cast
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.core.database import database_of
@@ -18,10 +19,13 @@ from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Key, Mark
 from app.feed.position import beyond, last_mark, unseen
 from app.feed.visibility import Visibility
-from app.models import LedgerEntry
+from app.models import LedgerEntry, LedgerOperation
 
 #: The columns that the feed reads. The changed values are for the history only.
-COLUMNS = ("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id", "viewer_id")
+COLUMNS = (
+    *("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id", "viewer_id"),
+    *("version_after", "unit_id", "position"),
+)
 
 #: Actions on rows.
 CHANGES = ("create", "change", "delete")
@@ -31,7 +35,7 @@ SIGHT = ("gain", "loss")
 
 
 class FeedEntry(Protocol):
-    """A selected row of the ledger with these columns."""
+    """A selected row of the ledger with these columns, and with who has decided its operation."""
 
     @property
     def xid(self) -> int: ...
@@ -49,11 +53,30 @@ class FeedEntry(Protocol):
     def inspection_id(self) -> int: ...
     @property
     def viewer_id(self) -> int | None: ...
+    @property
+    def version_after(self) -> datetime | None: ...
+    @property
+    def decided_by(self) -> int | None: ...
 
 
 def entry_columns(model: Any) -> list[Any]:
     """The columns of a `FeedEntry`, of the ledger or an alias of it."""
+    return [*_own_columns(model), _decided_by(model).label("decided_by")]
+
+
+def _own_columns(model: Any) -> list[Any]:
     return [getattr(model, name) for name in COLUMNS]
+
+
+def _decided_by(model: Any) -> ScalarSelect[int]:
+    """Who in the office has decided the entry's operation. The small index of decided ones answers it alone."""
+    statement = select(LedgerOperation.decided_by_id).where(
+        LedgerOperation.unit_id == model.unit_id,
+        # As a range: for an equation SQLite takes the large index of all operations, and then reads the operation.
+        LedgerOperation.position.between(model.position, model.position),
+        LedgerOperation.decided_by_id.is_not(None),
+    )
+    return statement.correlate_except(LedgerOperation).scalar_subquery()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +221,7 @@ class RelevantEntries:
         below_root = select(entry.id).where(entry.inspection_id == roots.c.id, *self._changed(entry, mark))
         below_root = _first(below_root, entry, count)
         database = database_of(self.session)
-        joined, found = database.join_each(roots, LedgerEntry, below_root, entry_columns(entry))
+        joined, found = database.join_each(roots, LedgerEntry, below_root, _own_columns(entry))
         return _first(select(*entry_columns(found)).select_from(joined), found, count)
 
     def _of_visibility(self, mark: Mark, count: int) -> Sequence[FeedEntry]:
