@@ -15,7 +15,7 @@ from app.core.ledger.forget import pseudonymise
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import unit_of_work
 from app.errors import NotFoundError
-from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, Notice, SignIn, User, UserSync
+from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, Notice, SetAside, SignIn, User, UserSync
 from app.models.devices import Device
 
 #: Rows that are read at a time.
@@ -35,6 +35,7 @@ def export_person(user_id: int) -> Iterator[dict[str, Any]]:
             or_(Inspection.owner_id == user_id, Inspection.assignee_id == user_id)
         ),
         "attachment": select(Attachment.__table__).where(Attachment.uploaded_by_id == user_id),
+        "set_aside": select(SetAside.__table__).where(SetAside.user_id == user_id),
         "operation": select(LedgerOperation.__table__).where(operations.user_id == user_id),
         "change": select(LedgerEntry.__table__).where(
             entries.viewer_id.is_(None),
