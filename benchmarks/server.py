@@ -68,7 +68,7 @@ class Client:
                 answer = self._connection.getresponse().read()
                 self.traffic += len(data or b"") + len(answer)
                 return json.loads(answer)
-            except (BrokenPipeError, http.client.RemoteDisconnected, ConnectionResetError):
+            except (BrokenPipeError, http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionResetError):
                 self._connection.close()
                 if is_last:
                     raise
