@@ -31,7 +31,7 @@ OWN = {"FIELDPOST_DATA_DIR", "DATABASE_URL"}
 
 #: Parts of an application that may change: `begin` renews them, Flask makes them when they are first needed, or
 #: pytest-flask replaces them for the time of a test.
-RENEWED = {"extensions", "config", "_got_first_request", "jinja_env", "response_class"}
+RENEWED = {"extensions", "config", "_got_first_request", "jinja_env", "jinja_loader", "response_class"}
 
 #: How many applications wait for the next test with their settings.
 MOST = 4
