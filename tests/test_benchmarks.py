@@ -26,11 +26,12 @@ SHARED = {"clusters.py", "devices.py", "load.py", "peers.py", "photos.py", "proc
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
     "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
-    "exports.py": "--database sqlite --inspections 500",
+    "exports.py": "--database sqlite --inspections 500 --photos 6",
     "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
     "hostile.py": "--rounds 1 --only auth",
+    "kills.py": "--kills 2",
     "move.py": "--form-fills 800 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "pages.py": "--database sqlite --inspections 500 --rounds 1 --only set-aside",
@@ -43,7 +44,7 @@ QUICK = {
     "upload.py": "--seconds 0.1 --rounds 1 --pixels 300000",
 }
 #: The figures that some fail at are for machines that do nothing else.
-JUDGING = {"exports.py", "feed.py", "growth.py", "pages.py", "soak.py"}
+JUDGING = {"exports.py", "feed.py", "growth.py", "kills.py", "pages.py", "soak.py"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def _at_hand() -> Iterator[None]:
 
 
 def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
-    """One PostgreSQL for all scripts; a server has one worker, and its database is made in this process."""
+    """One PostgreSQL for all scripts; a server has one worker unless told, and its database is made in this process."""
     running_server = server.running_server
 
     @contextmanager
@@ -68,8 +69,8 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
         with databases.postgresql_database("template0") as url:
             yield server.PostgreSQL(url=url, process_id=databases.server().get_pid())
 
-    def with_one_worker(**settings: Any) -> AbstractContextManager[Any]:
-        found: AbstractContextManager[Any] = running_server(**{**settings, "workers": 1})
+    def with_one_worker(workers: int = 1, **settings: Any) -> AbstractContextManager[Any]:
+        found: AbstractContextManager[Any] = running_server(workers, **settings)
         return found
 
     def set_up(variables: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ names from here.
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
 from app.administration.assignments import Assignment, assign_inspections
+from app.administration.audit import AUDIT_ORDER, note_export, select_audit, serialize_audit
 from app.administration.changes import (
     PastChange,
     PastChanges,
@@ -43,12 +44,16 @@ from app.administration.rescue import Rescued, read_in, read_in_bytes
 from app.administration.rows import (
     ShownRow,
     ShownValue,
+    inspections_with_ids,
+    keys_below,
+    may_have_private,
     models_shown,
     rows_below,
-    rows_below_many,
+    rows_with_keys,
     show,
     show_row,
     title_of,
+    without_private,
     words,
 )
 from app.administration.schemas import (
@@ -63,6 +68,7 @@ from app.administration.sync_health import SyncHealth, sync_health
 from app.models.form_labels import FIELD_TYPES, form_labels, readable
 
 __all__ = [
+    "AUDIT_ORDER",
     "FIELD_TYPES",
     "ORDERS",
     "Applied",
@@ -100,11 +106,15 @@ __all__ = [
     "form_labels",
     "form_of",
     "inspection_conditions",
+    "inspections_with_ids",
     "installed_plugins",
     "installed_types",
+    "keys_below",
     "label_of_type",
     "may_correct",
+    "may_have_private",
     "models_shown",
+    "note_export",
     "order_of",
     "read_in",
     "read_in_bytes",
@@ -113,12 +123,14 @@ __all__ = [
     "readable",
     "require_admin",
     "rows_below",
-    "rows_below_many",
     "rows_named",
+    "rows_with_keys",
+    "select_audit",
     "select_devices",
     "select_inspections",
     "select_templates",
     "serialize_account",
+    "serialize_audit",
     "serialize_device",
     "show",
     "show_row",
@@ -127,5 +139,6 @@ __all__ = [
     "split_version",
     "sync_health",
     "title_of",
+    "without_private",
     "words",
 ]
