@@ -24,12 +24,13 @@ PLUGINS = "fieldpost.plugins"
 @cache
 def entry_points_of(group: str) -> EntryPoints:
     """The entry points of all distributions in this group. What is installed stays so while a process lives."""
-    return _entry_points().select(group=group)
+    points: EntryPoints = _entry_points().select(group=group)
+    return points
 
 
 @cache
-def _entry_points() -> EntryPoints:
-    """Those of all groups. To read their files takes a fifth of a start."""
+def _entry_points() -> Any:
+    """Those of all groups, in a class of Python 3.11's or of later ones. To read their files takes a fifth of a start."""
     return entry_points()
 
 
