@@ -13,7 +13,7 @@ from sqlalchemy import inspect, select
 
 from app.feed.cursor import Cursor, Key
 from app.feed.entries import FeedEntry, RelevantEntries, mark_of, position_of
-from app.feed.page import PageDraft
+from app.feed.page import Decided, PageDraft
 from app.feed.sight import Sight, sight_of
 from app.models import Attachment, FormFill, User
 from app.models.entities import entity_of
@@ -25,6 +25,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
     # First the rest of the entry that the cursor stands inside, if there is one; then the entries after it.
     inside = [] if cursor.stage is None else [ledger.at(cursor.mark)]
     entries = inside + ledger.after(cursor.mark, draft.request.limit + 1)
+    draft.decided.update(_decided(entries))
     rows = _EntryRows(
         draft=draft,
         sight=sight_of(draft, ledger, cursor, entries),
@@ -89,6 +90,14 @@ class _EntryRows:
         yield model, key
 
 
+def _decided(entries: Sequence[FeedEntry]) -> Iterator[tuple[Decided, int]]:
+    """The changes among the entries that the office has decided, with who it was."""
+    for entry in entries:
+        if entry.decided_by is not None and entry.viewer_id is None:
+            version = None if entry.action == "delete" else entry.version_after
+            yield (entry.entity, entry.entity_id, version), entry.decided_by
+
+
 def _forms_of_attachments(draft: PageDraft, entries: Sequence[FeedEntry]) -> dict[str, int]:
     """Attachment id -> its form fill, which is delivered with it."""
     ids = {entry.entity_id for entry in entries if entry.entity == entity_of(Attachment).name}
@@ -104,4 +113,4 @@ def _visible_people(draft: PageDraft, entries: Sequence[FeedEntry]) -> frozenset
     if not ids:
         return frozenset()
     statement = select(User.id).where(User.id.in_(ids), draft.visibility.of_row(User))
-    return frozenset(draft.session.scalars(statement))
+    return frozenset(draft.session.scalars(statement, draft.visibility.parameters))

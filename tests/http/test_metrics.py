@@ -26,10 +26,10 @@ from app.core.database.transactions import writing
 from app.core.done import note_done
 from app.core.host.registry import Registered
 from app.errors import StorageError
-from app.models import FormFill, Inspection, User
+from app.models import FormFill, Inspection, SetAside, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
 from app.testing import push
-from tests.conftest import SignIn, World
+from tests.conftest import SettableClock, SignIn, World
 from tests.support.databases import SECRET_KEY
 from tests.support.servers import environment_of, flask, free_port, running
 
@@ -202,6 +202,32 @@ def test_without_the_database_the_other_numbers_are_still_told(environment: dict
     found = Numbers(app.test_client()).before
     assert key("fieldpost_feed_lag_seconds") not in found
     assert key("fieldpost_second_passes_total") in found
+
+
+def test_the_items_that_wait_for_a_decision_are_told_with_the_oldest(
+    numbers: Numbers, device: FlaskClient, sign_in: SignIn, world: World, form_fill: FormFill, clock: SettableClock
+) -> None:
+    oldest = "fieldpost_set_aside_oldest_timestamp_seconds"
+
+    def told() -> dict[str, float]:
+        numbers.before = {}
+        found = numbers.added()
+        return {name: found[key("fieldpost_set_aside_open", outcome=name)] for name in ("conflict", "refused")}
+
+    assert told() == {"conflict": 0, "refused": 0}
+    assert key(oldest) not in numbers.before
+    began, version = clock.time, to_wire(form_fill.updated_at)
+    push(device, item(form_fill, "1", "a"), item(form_fill, "2", "z"))
+    clock.forward(minutes=5)
+    office = sign_in(world.user("ada@example.com", "admin"))
+    push(office, item(form_fill, "3"))
+    push(device, item(form_fill, "4", updated_at=version))
+    assert told() == {"conflict": 1, "refused": 2}
+    assert numbers.before[key(oldest)] == began.timestamp()
+    refused = [row.id for row in world.all(SetAside) if row.outcome == "refused"]
+    office.post("/api/v1/set_aside/decisions", json={"decision": "discard", "ids": refused})
+    assert told() == {"conflict": 1, "refused": 0}
+    assert numbers.before[key(oldest)] == clock.time.timestamp()
 
 
 def test_the_release_the_disk_and_the_last_jobs_are_told(numbers: Numbers, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ TAKEN_BLUEPRINT = Kind("a blueprint named {name!r} is there already", "Rename th
 BROKEN_BLUEPRINT = Kind("mounting its blueprint raised {error}: {reason}", "Mend the blueprint.")
 TAKEN_ADDRESS = Kind("{method} {address} is already answered by {other!r}", "Choose another address.")
 NO_PAGE = Kind("its menu entry {label!r} leads to {endpoint!r}, which no view has", "Name a view as `url_for` does.")
+NO_PLACE = Kind("its place {subject!r} leads to {endpoint!r}, which no view has", "Name a view as `url_for` does.")
 TAKEN_COMMAND = Kind("the command `fieldpost {name}` is there already", "Rename the plugin's.")
 
 
@@ -55,6 +56,9 @@ def _mount_pages(
     for entry in pages.menu:
         if entry.endpoint not in app.view_functions:
             yield NO_PAGE.at(where, label=entry.label, endpoint=entry.endpoint)
+    for subject, endpoint in pages.places.items():
+        if endpoint not in app.view_functions:
+            yield NO_PLACE.at(where, subject=subject, endpoint=endpoint)
 
 
 def _mount_blueprint(app: Flask, blueprint: Blueprint, prefix: str, where: str, taken: Taken) -> list[Finding]:

@@ -4,6 +4,7 @@ from app import policies
 from app.plugin_api import MenuEntry
 from fieldpost_console.pages import (
     assigning,
+    audit,
     conflicts,
     correction,
     counts,
@@ -29,7 +30,9 @@ from fieldpost_console.pages.counts import menu_counts
 
 __all__ = [
     "MENU",
+    "PLACES",
     "assigning",
+    "audit",
     "blueprint",
     "conflicts",
     "correction",
@@ -53,6 +56,9 @@ __all__ = [
     "users",
 ]
 
+#: Where links of mails lead.
+PLACES = {"late_device": "console.devices", "set_aside": "console.set_aside_item"}
+
 #: In the order of the menu. Labels are translated where they are shown.
 MENU = (
     MenuEntry(label="Today", endpoint="console.today"),
@@ -63,5 +69,6 @@ MENU = (
     MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
     MenuEntry(label="Form templates", endpoint="console.form_templates", who=policies.is_admin),
     MenuEntry(label="Users", endpoint="console.users", who=policies.is_admin),
+    MenuEntry(label="Audit log", endpoint="console.audit_log", who=policies.is_admin),
     MenuEntry(label="Plugins", endpoint="console.plugins", who=policies.is_admin),
 )
