@@ -30,7 +30,7 @@ def entry_points_of(group: str) -> EntryPoints:
 
 @cache
 def _entry_points() -> Any:
-    """Those of all groups, in a class of Python 3.11's or of later ones. To read their files takes a fifth of a start."""
+    """Those of all groups, in a class that Python 3.12 no longer has. To read their files takes a fifth of a start."""
     return entry_points()
 
 
