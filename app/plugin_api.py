@@ -359,6 +359,9 @@ class Pages:
     #: `user -> {endpoint: text}`: a short text beside each of these entries, such as a number; an empty one is not
     #: shown. Called for each page with a menu, so that it has to be quick.
     counts: Callable[[Any], Mapping[str, str]] | None = None
+    #: Subject -> the page that shows it, as `url_for` names it: links of mails lead there. `"late_device"`: the list of
+    #: devices; `"set_aside"`: an item that was not applied, whose id is the page's argument `key`.
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,6 +23,7 @@ from app.models import (
     LedgerEntry,
     LedgerOperation,
     Notice,
+    SetAside,
     SignIn,
     User,
     UserSync,
@@ -47,6 +48,7 @@ def export_person(user_id: int) -> Iterator[dict[str, Any]]:
             or_(Inspection.owner_id == user_id, Inspection.assignee_id == user_id)
         ),
         "attachment": select(Attachment.__table__).where(Attachment.uploaded_by_id == user_id),
+        "set_aside": select(SetAside.__table__).where(SetAside.user_id == user_id),
         "operation": select(LedgerOperation.__table__).where(operations.user_id == user_id),
         "change": select(LedgerEntry.__table__).where(
             entries.viewer_id.is_(None),

@@ -6,7 +6,7 @@ upkeep has forgotten the notice by then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select
 
 from app.administration.devices import select_devices, select_late_ids
-from app.administration.set_aside.sight import decidable
+from app.administration.set_aside.sight import decidable, visible_of_few
 from app.clock import now
 from app.core.database.engine import db
 from app.core.ledger.set_aside import is_open_among_many
 from app.core.ledger.unit import unit_of_work
 from app.models import Device, Inspection, Notice, SetAside, User
 
-#: The subjects of notices.
+#: The subjects of notices, as `Pages.places` names them.
 LATE, WAITING = "late_device", "set_aside"
 
 #: How long an item may wait for a decision before somebody is told.
@@ -32,13 +32,12 @@ MOST_NAMED = 10
 
 
 class Entry(NamedTuple):
-    """One thing to tell: since when it is so, in words, and the path of the page that shows it."""
+    """One thing to tell: its id, since when it is so, and the words for it."""
 
     subject: str
     key: str
     since: datetime
     words: str
-    path: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,16 @@ def find_news() -> Iterator[News]:
             yield news
 
 
-def digest(news: News, address: str) -> Digest:
-    """The text for one user, in English; `address`: the public one of this server, without a slash at its end."""
+def digest(news: News, address: str, path_of: Callable[[str, str], str]) -> Digest:
+    """The text for one user, in English, because nobody has said in which language they read.
+
+    `address`: the public one of this server, without a slash at its end; `path_of`: the path of the page that shows a
+    subject's thing with this id.
+    """
     late = sum(entry.subject == LATE for entry in news.entries)
     counts = " and ".join(_counted(late, len(news.entries) - late))
     oldest = sorted(news.entries, key=lambda entry: entry.since)[:MOST_NAMED]
-    named = "\n".join(f"- {entry.words}\n  {address}{entry.path}" for entry in oldest)
+    named = "\n".join(f"- {entry.words}\n  {address}{path_of(entry.subject, entry.key)}" for entry in oldest)
     more = len(news.entries) - len(oldest)
     rest = f"\n\n{more} more: {address}/" if more else ""
     return Digest(
@@ -119,11 +122,12 @@ def _late_devices(user: User) -> Iterator[Entry]:
     for device, owner, _, seen, _ in db.session.execute(from_devices):
         name = device.name or device.platform or "A device"
         words = f"{_line(name)} of {_line(owner)}: not heard of since {_time(seen)}"
-        yield Entry(LATE, device.id, seen, words, "/console/devices")
+        yield Entry(LATE, device.id, seen, words)
 
 
 def _waiting_items(user: User) -> Iterator[Entry]:
     statement = select(SetAside.id, SetAside.first_at, SetAside.type, SetAside.code).where(
+        visible_of_few(user),
         decidable(user),
         is_open_among_many(),
         SetAside.first_at < now() - PATIENCE,
@@ -131,7 +135,7 @@ def _waiting_items(user: User) -> Iterator[Entry]:
     )
     for key, since, type_, code in db.session.execute(statement):
         words = f"{_line(type_)}, {_line(code)}: waits for a decision since {_time(since)}"
-        yield Entry(WAITING, key, since, words, f"/console/set-aside/{key}")
+        yield Entry(WAITING, key, since, words)
 
 
 def _is_new(user: User, subject: str, key: ColumnElement[str]) -> ColumnElement[bool]:

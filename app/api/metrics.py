@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.administration.set_aside.backlog import MOST_COUNTED, Backlog, backlog
 from app.attachments.room import bytes_of_site
 from app.config import current_settings
 from app.core.database.engine import db
@@ -94,16 +95,33 @@ def _measure_database() -> Iterator[Metric]:
     """The metrics that only the database knows. If it does not answer, the others are needed all the more."""
     quota = current_settings().site_storage_bytes
     try:
-        lag = feed_lag_seconds(db.session())
+        lag, waiting = feed_lag_seconds(db.session()), backlog(db.session())
         used = bytes_of_site(db.session()) if quota else 0
     except SQLAlchemyError as error:
         logger.warning("the database was not measured", exc_info=error)
         return
     finally:
-        # This query must not be counted as a connection in use.
+        # These queries must not be counted as a connection in use.
         db.session.remove()
     yield GaugeMetricFamily("fieldpost_feed_lag_seconds", "How long the feed has been held back by an open write", lag)
     if quota:
         yield GaugeMetricFamily(
             "fieldpost_site_storage_used_ratio", "Part of FIELDPOST_SITE_STORAGE_BYTES that photos take", used / quota
         )
+    yield from _backlog_metrics(waiting)
+
+
+def _backlog_metrics(waiting: Backlog) -> Iterator[Metric]:
+    """The items that wait for a decision, and since when the oldest does."""
+    counted = GaugeMetricFamily(
+        "fieldpost_set_aside_open", f"Items that wait for a decision, up to {MOST_COUNTED}", labels=["outcome"]
+    )
+    counted.add_metric(["conflict"], waiting.conflict)
+    counted.add_metric(["refused"], waiting.refused)
+    yield counted
+    oldest = GaugeMetricFamily(
+        "fieldpost_set_aside_oldest_timestamp_seconds", "When the oldest of them came in; absent if there is none"
+    )
+    if waiting.oldest_at is not None:
+        oldest.add_metric([], waiting.oldest_at.timestamp())
+    yield oldest

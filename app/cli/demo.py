@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import click
+import orjson
 from sqlalchemy import select
 
 from app.accounts.users import add_user
 from app.administration.form_templates import add_template
 from app.administration.inspections import create_inspection
+from app.administration.rescue import FORM
 from app.cli.data import with_data
 from app.cli.demo_story import tell_story
 from app.cli.failures import reported_failures
-from app.clock import now
+from app.clock import now, to_wire
 from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.ledger.record import Origin
 from app.core.private_files import make_private_directory, write_private
+from app.core.values import JsonObject
 from app.models import User
 
 ORIGIN = Origin(door="cli")
 
 #: The file in the data directory that keeps the passwords: a line for each person, `email password`.
 PASSWORDS = "demo_passwords"
+
+#: And the one with the queue of a phone that broke, to be read in.
+RESCUE_FILE = "demo_rescue_file.json"
 
 PEOPLE = (("admin@example.com", "Ada Admin", "admin"), ("technician@example.com", "Theo Technician", "technician"))
 
@@ -98,11 +105,13 @@ def _add_demo_data() -> None:
     inspection_ids = [
         _add_inspection(admin.id, technician.id, template.id, days, place) for days, place in enumerate(PLACES, 1)
     ]
-    tell_story(admin, technician, inspection_ids)
+    queue = tell_story(admin, technician, inspection_ids)
+    rescue_file = _keep_queue(technician, queue)
     click.echo("Demo data is ready. Sign in as")
     for email, _, role in PEOPLE:
         click.echo(f"  {email}  {passwords[email]}  ({role})")
     click.echo(f"The passwords are kept in {place}, which only you can read.")
+    click.echo(f"{rescue_file} has the work of a phone that broke: read it in on the page Rescue file.")
 
 
 def _keep(passwords: Mapping[str, str]) -> Path:
@@ -117,6 +126,21 @@ def _keep(passwords: Mapping[str, str]) -> Path:
             f"The demo passwords cannot be kept in {path}: {error.strerror}. No demo data was added. "
             "Let this user write the data directory, or set FIELDPOST_DATA_DIR to another one."
         ) from error
+    return path
+
+
+def _keep_queue(sender: User, items: Sequence[JsonObject]) -> Path:
+    """Write a rescue file (contract, section 14), as an app would save it, in place of that of an earlier database."""
+    document = {
+        "fieldpost_rescue": FORM,
+        "saved_at": to_wire(now()),
+        "user": {"id": sender.id, "email": sender.email},
+        "device_id": str(uuid4()),
+        "sync_items": items,
+    }
+    path = current_settings().data_dir / RESCUE_FILE
+    path.unlink(missing_ok=True)
+    write_private(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return path
 
 

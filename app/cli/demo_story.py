@@ -1,4 +1,5 @@
-"""The story of the demo data: two people at work on two of the inspections, with photos, a correction and a conflict.
+"""The story of the demo data: two people at work on two of the inspections, with photos, a correction and a conflict,
+and a phone that broke before it could sync.
 
 Everything comes in through the doors that devices and the office use, so that the history tells it as it would be.
 """
@@ -22,6 +23,7 @@ from app.core.ledger.record import DEVICE_DOOR, Origin
 from app.core.sync.attempt import Batch
 from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
+from app.core.values import JsonObject
 from app.models import FormFill, Inspection, User
 from app.plugin_api import Model
 
@@ -42,8 +44,25 @@ STATES: Mapping[int, Mapping[str, Any]] = {
 }
 
 
-def tell_story(office: User, technician: User, inspection_ids: list[int]) -> None:
-    """Let the technician fill forms and take photos, the office correct a value, and both change one value at once."""
+#: What the technician's phone says of itself.
+REPORT: Mapping[str, Any] = {
+    "name": "Theo's phone",
+    "platform": "Android 16",
+    "app": "Field app",
+    "app_version": "1.4.2",
+    "waiting_items": 3,
+    "waiting_photos": 4,
+    "waiting_bytes": 5_200_000,
+    "storage_used": 55_000_000,
+    "last_error": "no network",
+}
+
+
+def tell_story(office: User, technician: User, inspection_ids: list[int]) -> list[JsonObject]:
+    """Let the technician fill forms and take photos, the office correct a value, and both change one value at once.
+
+    Returns the queue of the technician's old phone: two changes that it could not send before it broke.
+    """
     device = Origin(door=DEVICE_DOOR, user_id=technician.id, device_id=DEVICE_ID)
     for number, answers in ANSWERS.items():
         inspection_id = inspection_ids[number - 1]
@@ -60,6 +79,13 @@ def tell_story(office: User, technician: User, inspection_ids: list[int]) -> Non
     # The technician, without a network, has changed the same value of the same version.
     other_phone = Origin(door=DEVICE_DOOR, user_id=technician.id, device_id=str(uuid4()))
     _send(other_phone, FormFill, row_id, version, {"Location_row_1": "Behind the door"})
+    last = _form_of(inspection_ids[2])
+    queue = (
+        (last.id, to_wire(last.updated_at), {"Location_row_2": "Roof", "Pressure_row_2": 88}),
+        # An older version of the value that was corrected.
+        (row_id, version, {"Location_row_1": "Behind the stairs"}),
+    )
+    return [item for place in queue for item in _items(FormFill, *place)]
 
 
 def _form_of(inspection_id: int) -> FormFill:
@@ -67,15 +93,20 @@ def _form_of(inspection_id: int) -> FormFill:
 
 
 def _send(device: Origin, model: Model, row_id: int, version: str, values: Mapping[str, Any]) -> None:
-    """One change from the device, as its app would send it."""
+    """One change from the device, which says how it is doing."""
+    sent, registry = _items(model, row_id, version, values), current_registry()
+    items = read_items({"sync_items": sent}, registry)
+    report = dict(REPORT) if device.device_id == DEVICE_ID else None
+    process_batch(Batch(items=items, elements=sent, origin=device, registry=registry, report=report))
+
+
+def _items(model: Model, row_id: int, version: str, values: Mapping[str, Any]) -> list[JsonObject]:
+    """The item of one change, as an app would make it; none where no installed type can make it."""
     form = form_of(model)
     if form is None:
-        return
+        return []
     payload = form.payload(row_id, version, dict(values))
-    item = {"type": form.handler.type, "local_id": str(uuid4()), form.handler.data_keys[0]: payload}
-    registry = current_registry()
-    batch = Batch(items=read_items({"sync_items": [item]}, registry), elements=[item], origin=device, registry=registry)
-    process_batch(batch)
+    return [{"type": form.handler.type, "local_id": str(uuid4()), form.handler.data_keys[0]: payload}]
 
 
 def _take_pictures(user_id: int, form_fill_id: int, number: int) -> None:

@@ -7,11 +7,12 @@ import sys
 import click
 
 from app.administration.mail import MailRefusedError, MailServer, MailServerError, parse_smtp_url, send
-from app.administration.notices import News, digest, find_news, remember
+from app.administration.notices import Digest, News, digest, find_news, remember
 from app.cli.data import with_data
 from app.cli.failures import reported_failures
 from app.config import current_settings, environment_name
 from app.errors import ConfigurationError
+from app.pages.places import path_of
 
 #: The settings without which there is no mail.
 NEEDED = ("smtp_url", "mail_from", "public_url")
@@ -29,11 +30,12 @@ def notify_command(dry_run: bool) -> None:
     server = _mail_server()
     if dry_run:
         for news in find_news():
-            subject, text = digest(news, _address())
+            subject, text = _digest(news)
             click.echo(f"To: {news.email}\nSubject: {subject}\n\n{text}")
         return
     outcomes = [_tell(server, news) for news in find_news()]
-    click.echo(f"sent {sum(outcomes)} mails")
+    sent = sum(outcomes)
+    click.echo("sent 1 mail" if sent == 1 else f"sent {sent} mails")
     if not all(outcomes):
         sys.exit(1)
 
@@ -51,7 +53,7 @@ def _mail_server() -> MailServer:
 
 def _tell(server: MailServer, news: News) -> bool:
     """Send a user's mail and remember it; returns whether it was accepted."""
-    subject, text = digest(news, _address())
+    subject, text = _digest(news)
     try:
         send(server, current_settings().mail_from, news.email, subject, text)
     except MailRefusedError as error:
@@ -66,5 +68,5 @@ def _tell(server: MailServer, news: News) -> bool:
     return True
 
 
-def _address() -> str:
-    return current_settings().public_url.rstrip("/")
+def _digest(news: News) -> Digest:
+    return digest(news, current_settings().public_url.rstrip("/"), path_of)

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Select, bindparam, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    bindparam,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session, aliased
 
 from app.core.database import Database, database_of
@@ -19,10 +30,13 @@ from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Key, Mark
 from app.feed.position import PLACE, beyond, last_mark, place_of, unseen
 from app.feed.visibility import USER_ID, Visibility, roots_of
-from app.models import LedgerEntry
+from app.models import LedgerEntry, LedgerOperation
 
 #: The columns that the feed reads. The changed values are for the history only.
-COLUMNS = ("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id", "viewer_id")
+COLUMNS = (
+    *("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id", "viewer_id"),
+    *("version_after", "unit_id", "position"),
+)
 
 #: Parameters of statements that are built once: below which transaction id entries are decided, and how many to read.
 HORIZON, COUNT = bindparam("horizon", type_=BigInteger), bindparam("count", type_=Integer)
@@ -35,7 +49,7 @@ SIGHT = ("gain", "loss")
 
 
 class FeedEntry(Protocol):
-    """A selected row of the ledger with these columns."""
+    """A selected row of the ledger with these columns, and with who has decided its operation."""
 
     @property
     def xid(self) -> int: ...
@@ -53,11 +67,30 @@ class FeedEntry(Protocol):
     def inspection_id(self) -> int: ...
     @property
     def viewer_id(self) -> int | None: ...
+    @property
+    def version_after(self) -> datetime | None: ...
+    @property
+    def decided_by(self) -> int | None: ...
 
 
 def entry_columns(model: Any) -> list[Any]:
     """The columns of a `FeedEntry`, of the ledger or an alias of it."""
+    return [*_own_columns(model), _decided_by(model).label("decided_by")]
+
+
+def _own_columns(model: Any) -> list[Any]:
     return [getattr(model, name) for name in COLUMNS]
+
+
+def _decided_by(model: Any) -> ScalarSelect[int]:
+    """Who in the office has decided the entry's operation. The small index of decided ones answers it alone."""
+    statement = select(LedgerOperation.decided_by_id).where(
+        LedgerOperation.unit_id == model.unit_id,
+        # As a range: for an equation SQLite takes the large index of all operations, and then reads the operation.
+        LedgerOperation.position.between(model.position, model.position),
+        LedgerOperation.decided_by_id.is_not(None),
+    )
+    return statement.correlate_except(LedgerOperation).scalar_subquery()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +266,7 @@ def _below_roots(database: Database, role: str, entities: tuple[str, ...], is_bo
     below_root = select(entry.id).where(
         entry.inspection_id == roots.c.id, after, *decided, *_of_others(entry, USER_ID, entities)
     )
-    joined, found = database.join_each(roots, LedgerEntry, _first(below_root, entry, COUNT), entry_columns(entry))
+    joined, found = database.join_each(roots, LedgerEntry, _first(below_root, entry, COUNT), _own_columns(entry))
     return _first(select(*entry_columns(found)).select_from(joined), found, COUNT)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import inspect, select
 
 from app.feed.cursor import Cursor, Key
 from app.feed.entries import FeedEntry, RelevantEntries, mark_of, position_of
-from app.feed.page import PageDraft
+from app.feed.page import Decided, PageDraft
 from app.feed.sight import Sight, sight_of
 from app.models import Attachment, FormFill, User
 from app.models.entities import entity_of
@@ -25,6 +25,7 @@ def follow(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[C
     # First the rest of the entry that the cursor stands inside, if there is one; then the entries after it.
     inside = [] if cursor.stage is None else [ledger.at(cursor.mark)]
     entries = inside + ledger.after(cursor.mark, draft.request.limit + 1)
+    draft.decided.update(_decided(entries))
     rows = _EntryRows(
         draft=draft,
         sight=sight_of(draft, ledger, cursor, entries),
@@ -87,6 +88,14 @@ class _EntryRows:
         if model is Attachment and stage is None and entry.entity_id in self.forms and not self._is_covered(entry):
             yield FormFill, self.forms[entry.entity_id]
         yield model, key
+
+
+def _decided(entries: Sequence[FeedEntry]) -> Iterator[tuple[Decided, int]]:
+    """The changes among the entries that the office has decided, with who it was."""
+    for entry in entries:
+        if entry.decided_by is not None and entry.viewer_id is None:
+            version = None if entry.action == "delete" else entry.version_after
+            yield (entry.entity, entry.entity_id, version), entry.decided_by
 
 
 def _forms_of_attachments(draft: PageDraft, entries: Sequence[FeedEntry]) -> dict[str, int]:

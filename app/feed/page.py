@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -24,6 +26,10 @@ PAGE_BYTES = 8 * 1024 * 1024
 
 #: How many ids are read beyond the room that a page has left: rows that the page names already take no room.
 PAGE_SLACK = 50
+
+
+#: A change: entity, id, and the version that it made; None: the row was deleted.
+Decided: TypeAlias = tuple[str, str, datetime | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,8 @@ class PageDraft:
     named: dict[Model, set[Key]] = field(default_factory=dict)
     #: The same rows in the order in which they were named.
     order: list[tuple[Model, Key]] = field(default_factory=list)
+    #: Who in the office has decided a change in its sender's place.
+    decided: dict[Decided, int] = field(default_factory=dict)
 
     @property
     def room(self) -> int:
@@ -107,17 +115,26 @@ class PageDraft:
         client_ids = self._client_ids(model, [key for key in keys if key not in records])
         for key in sorted(keys):
             if key in records:
-                yield {"entity": name, "op": "upsert", "id": key, **records[key]}
+                version, shown = records[key]
+                yield {"entity": name, "op": "upsert", "id": key, **shown, **self._decider(name, key, version)}
             else:
-                yield {"entity": name, "op": "remove", "id": key, "updated_at": None, **client_ids.get(key, {})}
+                names = {**client_ids.get(key, {}), **self._decider(name, key, None)}
+                yield {"entity": name, "op": "remove", "id": key, "updated_at": None, **names}
 
-    def _records(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
-        """Id -> `updated_at` and `record` of the rows that are visible."""
+    def _decider(self, entity: str, key: Key, version: datetime | None) -> JsonObject:
+        """`{"decided_by"}` where the office has decided the change that a row comes for."""
+        user_id = self.decided.get((entity, str(key), version))
+        return {} if user_id is None else {"decided_by": user_id}
+
+    def _records(self, model: Model, keys: Collection[Key]) -> dict[Key, tuple[datetime, JsonObject]]:
+        """Id -> version, and `updated_at` and `record`, of the rows that are visible."""
         is_slim = model is FormFill and not self.request.has_structures
         visible = (self.visibility.of_row(model), *undeleted(model))
         loads = ("attachments",) if is_slim else None
         rows = rows_with_ids(self.session, model, keys, *visible, parameters=self.visibility.parameters, loads=loads)
-        return {row.id: {"updated_at": to_wire(row.updated_at), "record": encode(row)} for row in rows}
+        return {
+            row.id: (row.updated_at, {"updated_at": to_wire(row.updated_at), "record": encode(row)}) for row in rows
+        }
 
     def _client_ids(self, model: Model, keys: Collection[Key]) -> dict[Key, JsonObject]:
         """Id -> `{"client_id"}` of rows that go, of models whose rows may have one."""

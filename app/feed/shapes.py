@@ -26,9 +26,13 @@ from app.openapi.shapes import (
     with_description,
 )
 
+#: Named as in the history.
+DECIDED_BY = with_description(ID, "Who in the office decided this change in its sender's place; otherwise missing.")
+
 
 def _upsert(entity: JsonSchema, key: JsonSchema, record: JsonSchema) -> JsonSchema:
-    return obj(entity=entity, op=constant("upsert"), id=key, updated_at=TIME, record=record)
+    plain = {"entity": entity, "op": constant("upsert"), "id": key, "updated_at": TIME, "record": record}
+    return obj(("decided_by",), **plain, decided_by=DECIDED_BY)
 
 
 #: A user who appears on an inspection, by name.
@@ -79,12 +83,13 @@ REMOVAL = Named(
     "Removal",
     with_description(
         obj(
-            ("client_id",),
+            ("client_id", "decided_by"),
             entity=with_description(TEXT, "Ignore the entities that you do not know."),
             op=constant("remove"),
             id=ROW_ID,
             updated_at=with_description(nullable(TIME), "Always null."),
             client_id=with_description(nullable(UUID), "Of entities whose rows devices may make."),
+            decided_by=DECIDED_BY,
         ),
         "A row that is gone or no longer visible. The rows below it come as removals of their own.",
     ),

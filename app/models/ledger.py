@@ -26,6 +26,9 @@ OF_CLIENT_IDS = text("client_id IS NOT NULL")
 #: The operations that changed nothing, which have no entry.
 UNCHANGED = text("version_before = version_after")
 
+#: The operations that the office has decided in the sender's place.
+DECIDED = text("decided_by_id IS NOT NULL")
+
 
 class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
     """One applied operation: who, from which device, when, and the outcome that every retry is answered with."""
@@ -42,6 +45,15 @@ class LedgerOperation(db.Model):  # type: ignore[name-defined, misc]
             "entity_id",
             postgresql_where=UNCHANGED,
             sqlite_where=UNCHANGED,
+        ),
+        # The feed asks it about each change; most servers have few decisions, or none.
+        Index(
+            "ix_ledger_operations_decided",
+            "unit_id",
+            "position",
+            "decided_by_id",
+            postgresql_where=DECIDED,
+            sqlite_where=DECIDED,
         ),
         KEEP_IDS,
     )

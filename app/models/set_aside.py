@@ -26,9 +26,12 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         Index(None, "inspection_id"),
         Index(None, "first_at", "id"),
+        # A sender's list of what waits, and its size.
         Index(
             "ix_set_aside_unsettled",
             "user_id",
+            "first_at",
+            "id",
             "item_bytes",
             postgresql_where=UNSETTLED,
             sqlite_where=UNSETTLED,

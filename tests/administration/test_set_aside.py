@@ -433,6 +433,36 @@ class TestMany:
             assert office.post(f"/api/v1/set_aside/{'f' * 64}/decision", json=body).status_code == 400
 
 
+@pytest.mark.database("sqlite")
+class TestHundreds:
+    """As many as a month of one mistake leaves, and more than a batch may have."""
+
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return environment | {"FIELDPOST_MAX_BATCH_ITEMS": "100"}
+
+    def test_all_that_match_are_decided_batch_by_batch_each_with_its_result(
+        self, app: Flask, world: World, office: FlaskClient, phone: FlaskClient, sign_in: SignIn, stranger: User,
+        lost: FormFill, form_fill: FormFill, clock: SettableClock,
+    ) -> None:  # fmt: skip
+        for start in range(0, 300, 100):
+            push(phone, *(edit(lost, a=number) for number in range(start, start + 100)))
+            clock.forward(seconds=1)
+        push(sign_in(stranger), *(edit(form_fill, b=number) for number in range(80)))
+        push(phone, {"type": "unheard_of", "local_id": "1", "data": {"x": 1}})
+        body = {"decision": "apply", "filter": {"outcome": "refused"}, "count": 381}
+        with statements_of(app) as statements:
+            answer = office.post("/api/v1/set_aside/decisions", json=body)
+        results = json_of(answer)["data"]["results"]
+        assert len({result["id"] for result in results}) == 381
+        assert [result["result"] for result in results].count("decided") == 380
+        (refused,) = [result for result in results if result["result"] != "decided"]
+        assert (refused["result"], refused["entry"]["code"]) == ("refused", "invalid_type")
+        assert (data_of(world, lost), data_of(world, form_fill)["b"]) == ({"a": 299}, 79)
+        assert [row["local_id"] for row in listed(office)] == ["1"]
+        assert len(statements) < 150, "a fixed number for each batch of a device"
+
+
 def test_nothing_is_decided_by_a_plain_correction(
     app: Flask, office: FlaskClient, other: FlaskClient, form_fill: FormFill, conflict: dict[str, Any]
 ) -> None:

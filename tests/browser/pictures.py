@@ -15,6 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app import create_app
+from app.cli.demo import RESCUE_FILE
+from app.cli.demo_story import DEVICE_ID, REPORT
 from app.config import API_PREFIX
 from app.pages.addresses import is_page_endpoint
 from tests.browser.chromium import bring, find
@@ -24,18 +26,7 @@ from tests.support.servers import ROOT, demo_password, demo_server
 #: Where they go, and where those of the documents are.
 PICTURES, STATIC = ROOT / "build" / "pictures", ROOT / "docs" / "_static"
 
-#: The technician's phone, and the work that it sends too late.
-REPORT = {
-    "name": "Theo's phone",
-    "platform": "Android 16",
-    "app": "Field app",
-    "app_version": "1.4.2",
-    "waiting_items": 3,
-    "waiting_photos": 4,
-    "waiting_bytes": 5_200_000,
-    "storage_used": 55_000_000,
-    "last_error": "no network",
-}
+#: The work that the technician's phone sends too late.
 ANSWERS = {"Location_row_1": "Loading bay", "Pressure_row_1": 78, "Valve_Open": "yes"}
 
 EMAIL, TECHNICIAN = "admin@example.com", "technician@example.com"
@@ -82,7 +73,7 @@ def draw(browser: Browser, server: str, directory: Path) -> None:
     page.set_viewport_size({"width": 1280, "height": 600})
     page.goto("/console/inspections")
     keep(page, STATIC / "console.png")
-    walk(page, demo_password(directory, TECHNICIAN))
+    walk(page, directory)
 
 
 def keep(page: Page, path: Path) -> None:
@@ -92,7 +83,7 @@ def keep(page: Page, path: Path) -> None:
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def walk(page: Page, password: str) -> None:
+def walk(page: Page, directory: Path) -> None:
     """Draw the pictures of `docs/console.md` in its order. What the page tells is done on the way."""
     page.set_viewport_size({"width": 1280, "height": 720})
     _keep(page, "today", "/console/today")
@@ -104,11 +95,12 @@ def walk(page: Page, password: str) -> None:
     page.locator("[data-row]").click()
     page.locator("fieldset").first.wait_for()
     keep(page, STATIC / "console" / "conflict.png")
-    _take_away_and_send(page, password)
+    _take_away_and_send(page, demo_password(directory, TECHNICIAN))
     _keep(page, "set-aside", "/console/set-aside")
     page.locator("[data-row]").first.click()
     page.get_by_role("button", name="Apply as sent").wait_for()
     keep(page, STATIC / "console" / "set-aside-item.png")
+    _read_in(page, directory)
     _keep(page, "devices", "/console/devices")
     _keep(page, "sync-health", "/console/sync-health")
     _keep(page, "form-designer", "/console/form-templates/1/new-version")
@@ -122,6 +114,14 @@ def _keep(page: Page, name: str, address: str) -> None:
     keep(page, STATIC / "console" / f"{name}.png")
 
 
+def _read_in(page: Page, directory: Path) -> None:
+    page.goto("/console/rescue")
+    page.get_by_label("File that the app has saved").set_input_files(directory / RESCUE_FILE)
+    page.get_by_role("button", name="Read in the file").click()
+    page.get_by_role("status").wait_for()
+    keep(page, STATIC / "console" / "rescue.png")
+
+
 def _take_away_and_send(page: Page, password: str) -> None:
     """Give the first inspection to nobody; then the technician's phone, which does not know it, sends work for it."""
     page.goto("/console/inspections?sort=date")
@@ -129,10 +129,10 @@ def _take_away_and_send(page: Page, password: str) -> None:
     page.get_by_label("Assign to", exact=True).select_option("none")
     page.get_by_role("button", name="Assign the chosen").click()
     page.get_by_role("status").wait_for()
-    device = {"email": TECHNICIAN, "password": password, "device_id": str(uuid4())}
+    device = {"email": TECHNICIAN, "password": password, "device_id": DEVICE_ID}
     token = page.request.post(f"{API_PREFIX}/auth/login", data=device).json()["access_token"]
     item = {"type": "form_fill", "local_id": str(uuid4()), "data": {"id": 1, "data": ANSWERS}}
-    body = {"sync_items": [item], "device": REPORT}
+    body = {"sync_items": [item], "device": dict(REPORT)}
     answer = page.request.post(f"{API_PREFIX}/sync", data=body, headers={"Authorization": f"Bearer {token}"})
     assert answer.json()["results"]["errors"], answer.text()
 

@@ -11,7 +11,7 @@ from app.models import FormFill, SetAside, User
 from tests.browser.conftest import Open
 from tests.browser.sites import Site
 from tests.browser.soundness import go_to, page_is_sound
-from tests.browser.work import begin
+from tests.browser.work import Work, begin
 
 
 @pytest.fixture
@@ -158,3 +158,45 @@ def test_technicians_see_their_items_and_decide_none(site: Site, open_browser: O
     expect(page.get_by_role("radio")).to_have_count(0)
     expect(page.get_by_role("button", name="Save the decision")).to_have_count(0)
     page_is_sound(page)
+
+
+def open_all_of(page: Page, work: Work) -> None:
+    """The list of the items that this technician's phone has sent."""
+    page.goto(f"/console/set-aside?user_id={work.technician.id}")
+
+
+def test_all_that_match_are_applied_once_the_right_number_is_confirmed(
+    site: Site, open_browser: Open, admin: User
+) -> None:
+    work = begin(site, "Many Houses")
+    keys = [work.refusal() for _ in range(3)]
+    page = open_browser(admin)
+    open_all_of(page, work)
+    page.get_by_role("button", name="Decide all 3 that match…").click()
+    keys.append(work.refusal())
+    page.get_by_role("button", name="Apply 3").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    assert {site.world.get(SetAside, key).decision for key in keys} == {None}
+    page.get_by_role("button", name="Apply 4").click()
+    expect(page.get_by_role("status")).to_contain_text("4 of 4 are applied.")
+    expect(page.locator("[data-rows] tr")).to_have_count(4)
+    assert {site.world.get(SetAside, key).decision for key in keys} == {"applied"}
+    page_is_sound(page)
+
+
+def test_all_that_match_are_discarded_by_keyboard_with_one_reason(site: Site, open_browser: Open, admin: User) -> None:
+    work = begin(site, "Houses Twice")
+    keys = [work.refusal() for _ in range(2)]
+    page = open_browser(admin)
+    open_all_of(page, work)
+    go_to(page, page.get_by_label("Decision"))
+    page.keyboard.type("Disc")
+    go_to(page, page.get_by_role("button", name="Decide all 2 that match…"))
+    page.keyboard.press("Enter")
+    go_to(page, page.get_by_label("Reason"))
+    page.keyboard.type("Visited twice")
+    go_to(page, page.get_by_role("button", name="Discard 2"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("2 of 2 are discarded.")
+    rows = [site.world.get(SetAside, key) for key in keys]
+    assert {(row.decision, row.reason) for row in rows} == {("discarded", "Visited twice")}

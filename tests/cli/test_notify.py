@@ -98,7 +98,7 @@ def test_a_refused_recipient_keeps_nobody_from_theirs_and_is_told_later(
     assert "The mail to owner@example.com was not accepted, and the next run tries again" in result.output
     assert server.recipients == ["admin@example.com"]
     server.refused.clear()
-    assert notify(app).output == "sent 1 mails\n"
+    assert notify(app).output == "sent 1 mail\n"
     assert server.recipients == ["admin@example.com", "owner@example.com"]
 
 
@@ -141,6 +141,17 @@ def test_a_device_that_is_late_again_is_told_again_after_the_upkeep(
 
 
 @pytest.mark.database("sqlite")
+def test_without_the_console_links_lead_to_the_front_page(
+    app: Flask, server: MailServer, item: str, clock: SettableClock
+) -> None:
+    app.extensions["fieldpost.registry"].installed.pop("console")
+    clock.forward(days=5)
+    notify(app)
+    (link,) = [line.strip() for line in text_of(server, "owner@example.com").splitlines() if "https://" in line]
+    assert link == "https://fieldpost.example.com/"
+
+
+@pytest.mark.database("sqlite")
 class TestOff:
     @pytest.fixture
     def environment(self, environment: dict[str, str]) -> dict[str, str]:
@@ -169,16 +180,15 @@ class TestNoServer:
 
 
 def test_a_digest_counts_all_and_names_the_ten_oldest_each_on_one_line() -> None:
-    entries = [
-        Entry(WAITING, str(day), datetime(2024, 3, day, tzinfo=UTC), f"item {day}", f"/set-aside/{day}")
-        for day in range(12, 1, -1)
-    ]
-    late = Entry(LATE, "x", datetime(2024, 3, 1, tzinfo=UTC), "a phone", "/devices")
-    subject, text = digest(News(1, "o@example.com", "Olga\nOwner", [*entries, late]), "https://f.example")
+    entries = [Entry(WAITING, str(day), datetime(2024, 3, day, tzinfo=UTC), f"item {day}") for day in range(12, 1, -1)]
+    late = Entry(LATE, "x", datetime(2024, 3, 1, tzinfo=UTC), "a phone")
+    news = News(1, "o@example.com", "Olga\nOwner", [*entries, late])
+    subject, text = digest(news, "https://f.example", lambda subject, key: f"/{subject}/{key}")
     assert subject == "Fieldpost: 1 late device and 11 items that wait for a decision"
     assert text.startswith("Hello Olga Owner,\n")
     named = [line for line in text.splitlines() if line.startswith("- ")]
     assert named == ["- a phone", *(f"- item {day}" for day in range(2, 11))]
+    assert "\n- item 2\n  https://f.example/set_aside/2\n" in text
     assert "\n2 more: https://f.example/\n" in text
 
 

@@ -12,9 +12,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import cast, select, update
 from sqlalchemy.types import String
 
+from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import writing
-from app.models import AuditEntry, FormFill, LedgerEntry, LedgerOperation, SignIn, User
+from app.models import AuditEntry, FormFill, LedgerEntry, LedgerOperation, SetAside, SignIn, User
 from app.models.devices import Device
 from app.testing import push
 from app.testing import sign_in as signed_in_device
@@ -49,7 +50,7 @@ def everything(app: Flask) -> str:
     """All texts of the tables that name people."""
     with app.app_context():
         texts = []
-        for model in (User, SignIn, LedgerEntry, LedgerOperation, AuditEntry):
+        for model in (User, SignIn, LedgerEntry, LedgerOperation, AuditEntry, SetAside):
             columns = [cast(column, String) for column in model.__table__.c if column.name != "password_hash"]
             texts += [str(tuple(row)) for row in db.session.execute(select(*columns))]
         return "\n".join(texts)
@@ -58,11 +59,13 @@ def everything(app: Flask) -> str:
 def test_everything_about_a_person_is_told_without_the_password(
     app: Flask, theo: User, form_fill: FormFill, sign_in: SignInPerson
 ) -> None:
-    push(sign_in(theo), edit(form_fill, a=1))
+    missed = {"type": "unheard_of", "local_id": "1", "data": {"x": 1}}
+    push(sign_in(theo), edit(form_fill, a=1), missed)
     rows = [json.loads(line) for line in done(app, "export", EMAIL).splitlines()]
     kinds = [row["kind"] for row in rows]
     assert {"user", "sign_in", "inspection", "operation", "change", "change_of_user"} <= set(kinds)
     assert {"audit_entry", "audit_entry_of_user"} <= set(kinds)
+    assert [row["item"] for row in rows if row["kind"] == "set_aside"] == [missed]
     (*_, change) = [row for row in rows if row["kind"] == "change"]
     assert change["changes"] == {"a": {"old": 0, "new": 1}}
     assert not any("password_hash" in row for row in rows)
@@ -71,8 +74,10 @@ def test_everything_about_a_person_is_told_without_the_password(
 def test_an_erased_person_is_nowhere_any_more_and_the_work_stays(
     app: Flask, world: World, theo: User, form_fill: FormFill
 ) -> None:
-    device = signed_in_device(app, theo, str(uuid4()))
-    push(device, {**edit(form_fill, a=1), "meta": {"phone": NAME}})
+    device_id = str(uuid4())
+    device = signed_in_device(app, theo, device_id)
+    missed = {"type": "unheard_of", "local_id": "1", "data": {"x": 1}}
+    push(device, *({**item, "meta": {"phone": NAME}} for item in (edit(form_fill, a=1), missed)))
     device.post("/api/v1/sync", json={"sync_items": [], "device": {"name": "Phone of Theo"}})
     assert len(world.all(Device)) == 1
     operations = len(world.all(LedgerOperation))
@@ -86,6 +91,9 @@ def test_an_erased_person_is_nowhere_any_more_and_the_work_stays(
     assert world.all(Device) == []
     assert world.get(FormFill, form_fill.id).data == {"a": 1}
     assert len(world.all(LedgerOperation)) >= operations
+    (waiting,) = world.all(SetAside)
+    assert (waiting.item, waiting.decision) == (missed, None)
+    assert waiting.device_id in {row.device_id for row in world.all(LedgerOperation)} - {device_id}
     user = world.get(User, theo.id)
     assert (user.active, user.name) == (False, f"Erased user {theo.id}")
     done(app, "erase", user.email, "--yes")
@@ -115,6 +123,25 @@ def test_earlier_values_are_forgotten_and_retries_and_the_feed_hold(
     assert world.get(FormFill, form_fill.id).data == {"a": "harmless"}
     assert names_of_changes(device, cursor) == [str(form_fill.id)]
     assert done(app, "forget", "form-fill", "4711") == "Forgot 0 changes of form-fill 4711.\n"
+
+
+def test_values_of_items_that_were_not_applied_are_forgotten_unless_they_wait(
+    app: Flask, world: World, theo: User, form_fill: FormFill, sign_in: SignInPerson
+) -> None:
+    office, device = sign_in(world.user("admin@example.com", "admin")), sign_in(theo)
+    held = to_wire(form_fill.updated_at)
+    push(office, edit(form_fill, a="a secret"))
+    decided, waiting = edit(form_fill, held, a="decided secret"), edit(form_fill, held, a="waiting")
+    push(device, decided, waiting)
+    rows = {row.local_id: row.id for row in world.all(SetAside)}
+    decision = {"decision": "discard", "reason": "twice"}
+    address = f"/api/v1/set_aside/{rows[decided['local_id']]}/decision"
+    assert office.post(address, json=decision).status_code == 200
+    push(office, edit(form_fill, a="harmless"))
+    assert everything(app).count("secret") > 2
+    done(app, "forget", "form-fill", str(form_fill.id))
+    assert "secret" not in everything(app)
+    assert world.get(SetAside, rows[waiting["local_id"]]).item == waiting
 
 
 def names_of_changes(device: FlaskClient, cursor: str) -> list[Any]:

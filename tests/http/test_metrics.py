@@ -26,12 +26,12 @@ from app.core.database.transactions import writing
 from app.core.done import note_done
 from app.core.host.registry import Registered
 from app.errors import StorageError
-from app.models import FormFill, Inspection, User
+from app.models import FormFill, Inspection, SetAside, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
 from app.testing import push
-from tests.conftest import SignIn, World
+from tests.conftest import SettableClock, SignIn, World
 from tests.support.databases import SECRET_KEY
-from tests.support.servers import environment_of, flask, free_port, running
+from tests.support.servers import environment_of, free_port, running
 
 TOKEN = "a token for whoever scrapes, long enough"
 
@@ -204,6 +204,32 @@ def test_without_the_database_the_other_numbers_are_still_told(environment: dict
     assert key("fieldpost_second_passes_total") in found
 
 
+def test_the_items_that_wait_for_a_decision_are_told_with_the_oldest(
+    numbers: Numbers, device: FlaskClient, sign_in: SignIn, world: World, form_fill: FormFill, clock: SettableClock
+) -> None:
+    oldest = "fieldpost_set_aside_oldest_timestamp_seconds"
+
+    def told() -> dict[str, float]:
+        numbers.before = {}
+        found = numbers.added()
+        return {name: found[key("fieldpost_set_aside_open", outcome=name)] for name in ("conflict", "refused")}
+
+    assert told() == {"conflict": 0, "refused": 0}
+    assert key(oldest) not in numbers.before
+    began, version = clock.time, to_wire(form_fill.updated_at)
+    push(device, item(form_fill, "1", "a"), item(form_fill, "2", "z"))
+    clock.forward(minutes=5)
+    office = sign_in(world.user("ada@example.com", "admin"))
+    push(office, item(form_fill, "3"))
+    push(device, item(form_fill, "4", updated_at=version))
+    assert told() == {"conflict": 1, "refused": 2}
+    assert numbers.before[key(oldest)] == began.timestamp()
+    refused = [row.id for row in world.all(SetAside) if row.outcome == "refused"]
+    office.post("/api/v1/set_aside/decisions", json={"decision": "discard", "ids": refused})
+    assert told() == {"conflict": 1, "refused": 0}
+    assert numbers.before[key(oldest)] == clock.time.timestamp()
+
+
 def test_the_release_the_disk_and_the_last_jobs_are_told(numbers: Numbers, tmp_path: Path) -> None:
     done = "fieldpost_last_done_timestamp_seconds"
     assert key(done, task="backup") not in numbers.added()
@@ -256,11 +282,8 @@ def fetch(url: str, **headers: str) -> tuple[int, str]:
 def own_port(tmp_path: Path, database: str) -> Iterator[tuple[str, str]]:
     """A server whose metrics have a port of their own; the addresses of both ports."""
     port = free_port()
-    environment = environment_of(
-        tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, FIELDPOST_METRICS_PORT=str(port)
-    )
-    result = flask(environment, "demo", "--anyway")
-    assert result.returncode == 0, result.stderr
+    settings = {"FIELDPOST_METRICS_PORT": str(port), "WEB_CONCURRENCY": "2"}
+    environment = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **settings)
     with running(environment) as address:
         yield address, f"http://127.0.0.1:{port}"
 

@@ -142,6 +142,8 @@ def neighbours(user: User, filters: Filters, shown: JsonObject) -> tuple[str | N
 
 def decidable_keys(user: User, filters: Filters, *, most: int) -> list[str]:
     """The ids of the open rows that match and that the user may decide, up to `most` of them."""
+    if filters.state not in (None, "open"):
+        return []
     statement = select(SetAside.id).where(*_conditions(user, filters), is_open(), decidable(user))
     return list(db.session.scalars(statement.limit(most)))
 

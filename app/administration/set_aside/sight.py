@@ -6,7 +6,8 @@ limit: few are looked up one by one, and otherwise the items are read in their o
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, func, or_, select, true, union_all
+from sqlalchemy.orm import aliased
 
 from app import policies
 from app.core.database.engine import db
@@ -25,8 +26,14 @@ def visible(user: User) -> ColumnElement[bool]:
 
 
 def visible_of_few(user: User) -> ColumnElement[bool]:
-    """The same condition, for a user who sees few inspections: each of them is looked up."""
-    return or_(SetAside.inspection_id.in_(policies.visible_ids(user)), _own(user))
+    """The same condition, for a user who sees few inspections: each of them is looked up.
+
+    Of two conditions with `or` between them PostgreSQL would look up neither, and read all items.
+    """
+    item = aliased(SetAside)
+    below = select(item.id).where(item.inspection_id.in_(policies.visible_ids(user)))
+    own = select(item.id).where(item.inspection_id.is_(None), item.user_id == user.id)
+    return SetAside.id.in_(union_all(below, own))
 
 
 def sees_few(user: User) -> ColumnElement[bool]:
@@ -41,10 +48,11 @@ def reads_few(user: User) -> bool:
 
 
 def decidable(user: User) -> ColumnElement[bool]:
-    """The items that a user may decide: an administrator all, an owner those of their inspections."""
+    """The items that a user may decide: an administrator all, an owner those of their inspections; a test of each."""
     if policies.is_admin(user):
         return true()
-    return SetAside.inspection_id.in_(select(Inspection.id).where(Inspection.owner_id == user.id))
+    owns = select(Inspection.owner_id == user.id).where(Inspection.id == SetAside.inspection_id)
+    return owns.correlate_except(Inspection).scalar_subquery().is_(True)
 
 
 def _own(user: User) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 
 from app.core.host.findings import Finding, Kind
 from app.core.host.reach import Reach
-from app.core.host.registry import Registry
+from app.core.host.registry import Registry, entry_points_of
 from app.plugin_api import Pages
 
 #: Flask's own commands. Those that distributions register under `flask.commands` come before ours, too.
@@ -24,6 +24,7 @@ TAKEN_BLUEPRINT = Kind("a blueprint named {name!r} is there already", "Rename th
 BROKEN_BLUEPRINT = Kind("mounting its blueprint raised {error}: {reason}", "Mend the blueprint.")
 TAKEN_ADDRESS = Kind("{method} {address} is already answered by {other!r}", "Choose another address.")
 NO_PAGE = Kind("its menu entry {label!r} leads to {endpoint!r}, which no view has", "Name a view as `url_for` does.")
+NO_PLACE = Kind("its place {subject!r} leads to {endpoint!r}, which no view has", "Name a view as `url_for` does.")
 TAKEN_COMMAND = Kind("the command `fieldpost {name}` is there already", "Rename the plugin's.")
 
 
@@ -55,6 +56,9 @@ def _mount_pages(
     for entry in pages.menu:
         if entry.endpoint not in app.view_functions:
             yield NO_PAGE.at(where, label=entry.label, endpoint=entry.endpoint)
+    for subject, endpoint in pages.places.items():
+        if endpoint not in app.view_functions:
+            yield NO_PLACE.at(where, subject=subject, endpoint=endpoint)
 
 
 def _mount_blueprint(app: Flask, blueprint: Blueprint, prefix: str, where: str, taken: Taken) -> list[Finding]:
@@ -84,7 +88,7 @@ def _addresses(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def mount_commands(app: Flask, registry: Registry) -> list[Finding]:
     """Add every plugin's command-line group to `flask`, except those that have a finding. Returns the findings."""
-    taken = {*app.cli.commands, *FLASK_COMMANDS, *registry.entry_points(group="flask.commands").names}
+    taken = {*app.cli.commands, *FLASK_COMMANDS, *entry_points_of("flask.commands").names}
     findings: list[Finding] = []
     for installed in registry.installed.values():
         command: click.Command | None = installed.plugin.cli

@@ -30,6 +30,7 @@ from fieldpost_console.pages.counts import menu_counts
 
 __all__ = [
     "MENU",
+    "PLACES",
     "assigning",
     "audit",
     "blueprint",
@@ -54,6 +55,9 @@ __all__ = [
     "today",
     "users",
 ]
+
+#: Where links of mails lead.
+PLACES = {"late_device": "console.devices", "set_aside": "console.set_aside_item"}
 
 #: In the order of the menu. Labels are translated where they are shown.
 MENU = (

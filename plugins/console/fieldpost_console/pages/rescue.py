@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from app.administration import Rescued, read_in_bytes
+from app.administration import Rescued, label_of_type, read_in_bytes
 from app.errors import RequestError, TryAgainError
 from app.pages import gettext as _
 from app.pages import render
@@ -45,5 +45,6 @@ def _page(rescued: Rescued | None = None, fault: str = "", status: int = 200) ->
         rescued=rescued,
         missed=missed[:MOST],
         has_more=len(missed) > MOST,
+        what=label_of_type,
         faults={"file": [fault]} if fault else {},
     )

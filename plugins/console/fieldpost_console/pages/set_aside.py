@@ -31,8 +31,10 @@ PER_PAGE = 50
 def set_aside() -> Response:
     """The items that meet the filters: how many of each cause, and fifty of them, newest first."""
     user, given = signed_in_user(), given_filters()
-    filters = filters_of(given)
-    page = list_set_aside(user, filters, after=argument("after") or None, per_page=PER_PAGE)
+    filters, after = filters_of(given), argument("after") or None
+    page = list_set_aside(user, filters, after=after, per_page=PER_PAGE)
+    # To find nothing, all rows are read: not three times.
+    is_empty = not page["set_aside"] and after is None
     address: dict[str, Any] = {**given}
     older = page["next"] and url_for("console.set_aside", **address, after=page["next"])
     return render(
@@ -40,11 +42,11 @@ def set_aside() -> Response:
         rows=page["set_aside"],
         older=older,
         newest=url_for("console.set_aside", **address) if "after" in request.args else None,
-        causes=causes(user, filters),
+        causes=[] if is_empty else causes(user, filters),
         given=given,
         # Which of the page's items, and how many of all, the user may decide.
         decidable=decidable_keys(user, Filters(ids=[row["id"] for row in page["set_aside"]]), most=PER_PAGE),
-        total=len(decidable_keys(user, filters, most=MOST_AT_ONCE + 1)),
+        total=0 if is_empty else len(decidable_keys(user, filters, most=MOST_AT_ONCE + 1)),
         most=MOST_AT_ONCE,
         people=people() if policies.is_admin(user) else [],
         what=label_of_type,

@@ -1,0 +1,42 @@
+"""How much work waits for a decision, for `/metrics`: the database looks at a bounded number of rows each time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from app.core.ledger.set_aside import is_open
+from app.core.sync.set_aside import CONFLICT
+from app.models import SetAside
+
+#: Items are counted up to this number: beyond it, an exact one helps nobody.
+MOST_COUNTED = 1000
+
+# The first condition follows from the second, and has indexes.
+_WAITS = (SetAside.settled_at.is_(None), is_open())
+
+
+class Backlog(NamedTuple):
+    """The open items, counted up to `MOST_COUNTED` of each outcome, and when the oldest came in, if there is one."""
+
+    conflict: int
+    refused: int
+    oldest_at: datetime | None
+
+
+def backlog(session: Session) -> Backlog:
+    """What waits on this server, in one statement."""
+    oldest = select(SetAside.first_at).where(*_WAITS).order_by(SetAside.first_at, SetAside.id).limit(1)
+    # Both sides of the code of conflicts are ranges of an index.
+    below, above = _count(SetAside.code < CONFLICT), _count(SetAside.code > CONFLICT)
+    statement = select(_count(SetAside.code == CONFLICT), below, above, oldest.scalar_subquery())
+    conflict, before, after, oldest_at = session.execute(statement).one()
+    return Backlog(conflict, min(before + after, MOST_COUNTED), oldest_at)
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    some = select(SetAside.id).where(*_WAITS, condition).limit(MOST_COUNTED).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
