@@ -70,8 +70,7 @@ def count_try(action: str, door: str, user_id: int | None) -> None:
         try:
             db.session.execute(insert(table_of(AuditEntry)), [{**values, "tally": tally}])
         except IntegrityError as error:
-            # Somebody else has just counted the first try of the day.
-            raise RaceError from error
+            raise RaceError("somebody else has just counted the first try of the day") from error
 
     unit_of_work(work)
 
