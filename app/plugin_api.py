@@ -112,7 +112,7 @@ class Label:
     options: Sequence[tuple[Any, str]] = ()
     #: Whether several options can be chosen: the value is then a list.
     multiple: bool = False
-    #: Whether lists and exports leave it out unless somebody asks for it: it tells of a person.
+    #: Whether it tells of a person: pages hide it, and exports leave it out, until the reader asks for it.
     private: bool = False
 
 

@@ -3,11 +3,14 @@
     python benchmarks/exports.py                              both databases
     python benchmarks/exports.py --database sqlite            one of them
     python benchmarks/exports.py --database sqlite --inspections 500      small and quick
+    python benchmarks/exports.py --only photos.zip --only report.pdf      some of the files
 
-The database is that of `pages.py`: 3 form fills with one value each for each inspection, spread over two years. One
-worker of a real gunicorn answers an administrator. Prints for each file its size, the seconds until its first byte and
-until its last one, and the worker's peak of memory above idle in MiB, after a first small export, so that the modules
-that are loaded once do not count. A workbook holds 100 000 lines, so that the one of values is of the last 200 days.
+The database is that of `pages.py`: 3 form fills with one value each for each inspection, spread over two years. The
+first photos, `--photos` in all, have bytes: each is a JPEG of about 300 KB. They leave as a ZIP file, and those of one
+inspection in its report. One worker of a real gunicorn answers an administrator. Prints for each file its size, the
+seconds until its first byte and until its last one, and the worker's peak of memory above idle in MiB, after a first
+small export, so that the modules that are loaded once do not count. A workbook holds 100 000 lines, so that the one of
+values is of the last 110 days.
 Fails where a file takes more than 60 MiB, or does not come as a whole.
 """
 
@@ -23,32 +26,48 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from http.cookiejar import CookieJar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 from feed import DATABASES, fill
 from pages import LAST_DAY, spread
-from photos import MIB
+from photos import MIB, jpeg
 from processes import Memory
 from server import ADMIN, Server, running_postgresql, running_server
-from sqlalchemy import text
+from sqlalchemy import literal, select, text, update
 
 from app import create_app
+from app.attachments.storage.local import LocalStorage
 from app.core.database.engine import db
 from app.core.database.transactions import writing
+from app.models import Attachment, Inspection
 from app.testing import PASSWORD
 
 #: MiB above idle that a file may take.
 MOST = 60
 
+#: Photos of each inspection.
+PHOTOS_EACH = 3
+
+#: The customer of the inspections whose photos have bytes.
+PHOTOGRAPHED = "Photographed"
+
 #: The first day of the inspections whose values fit into a workbook.
-FROM = LAST_DAY - dt.timedelta(days=200)
+FROM = LAST_DAY - dt.timedelta(days=110)
 
-EXPORTS = ("inspections.csv", "values.csv", "inspections.xlsx", f"values.xlsx?date_from={FROM}")
+#: File -> its address below the console, and the query.
+EXPORTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "inspections.csv": ("exports/inspections.csv", {}),
+    "values.csv": ("exports/values.csv", {}),
+    "inspections.xlsx": ("exports/inspections.xlsx", {}),
+    "values.xlsx": ("exports/values.xlsx", {"date_from": FROM}),
+    "photos.zip": ("exports/photos.zip", {"customer": PHOTOGRAPHED}),
+    "report.pdf": ("inspections/1/report.pdf", {}),
+}
 
-#: A file of few lines, for all that the worker loads once.
-WARM_UP = f"date_from={LAST_DAY}"
+#: Makes a file one of few lines, for all that the worker loads once.
+WARM_UP = {"date_from": LAST_DAY}
 
 #: Bytes that are read at a time.
 PIECE = 2**16
@@ -63,18 +82,18 @@ class Download(NamedTuple):
 
 
 @contextmanager
-def filled_server(database: str, inspections: int) -> Iterator[Server]:
-    """A server of one worker on a database with so many inspections."""
+def filled_server(database: str, inspections: int, photos: int) -> Iterator[Server]:
+    """A server of one worker on a database with so many inspections and stored photos."""
     with (
         running_postgresql() if database == "postgresql" else nullcontext() as postgresql,
         running_server(workers=1, postgresql=postgresql) as server,
     ):
-        fill_database(server.database_url, inspections)
+        fill_database(server.database_url, inspections, photos, LocalStorage(server.data_directory / "attachments"))
         yield server
 
 
-def fill_database(url: str, inspections: int) -> None:
-    """Fill the database of a running server from this process."""
+def fill_database(url: str, inspections: int, photos: int, storage: LocalStorage) -> None:
+    """Fill the database and the storage of a running server from this process."""
     with tempfile.TemporaryDirectory(prefix="fieldpost-exports-") as directory:
         environment = {
             "DATABASE_URL": url,
@@ -90,7 +109,24 @@ def fill_database(url: str, inspections: int) -> None:
                 connection.execute(text("DELETE FROM users"))
             fill(inspections)
             spread()
+            photograph(photos, storage)
             db.engine.dispose()
+
+
+def photograph(photos: int, storage: LocalStorage) -> None:
+    """Give the photos of the first inspections their bytes, so many in all."""
+    picture = jpeg((2000, 1500), 300_000)
+    # The rows' own keys are none that a storage takes.
+    key = literal("aa/") + Attachment.storage_key
+    values = {"byte_size": len(picture), "width": 2000, "height": 1500, "storage_key": key}
+    mine = Attachment.inspection_id <= -(-photos // PHOTOS_EACH)
+    with writing(db.engine) as connection:
+        connection.execute(update(Attachment).where(mine).values(values))
+        for stored in connection.scalars(select(Attachment.storage_key).where(mine)).all():
+            storage.put(stored, picture)
+        wanted = select(Attachment.inspection_id).where(mine)
+        named = update(Inspection).where(Inspection.id.in_(wanted)).values(customer={"name": PHOTOGRAPHED})
+        connection.execute(named)
 
 
 def signed_in(address: str) -> OpenerDirector:
@@ -116,22 +152,25 @@ def download(browser: OpenerDirector, address: str) -> Download:
     return Download(size / MIB, first_byte, time.perf_counter() - start)
 
 
-def run(database: str, inspections: int) -> list[str]:
+def run(database: str, options: argparse.Namespace) -> list[str]:
     """Print what each file takes on a database; returns those that take too much memory."""
     heavy = []
-    with filled_server(database, inspections) as server:
-        address = f"http://127.0.0.1:{server.port}"
-        browser = signed_in(address)
-        for name in EXPORTS:
-            download(browser, f"{address}/console/exports/{name.partition('?')[0]}?{WARM_UP}")
-        print(f"{database}, {inspections} inspections: MiB, seconds to the first byte and in all, MiB above idle")
-        for name in EXPORTS:
+    with filled_server(database, options.inspections, options.photos) as server:
+        console = f"http://127.0.0.1:{server.port}/console"
+        browser = signed_in(f"http://127.0.0.1:{server.port}")
+        for name in options.only:
+            path, query = EXPORTS[name]
+            download(browser, f"{console}/{path}?{urlencode(query | WARM_UP)}")
+        print(
+            f"{database}, {options.inspections} inspections: MiB, seconds to the first byte and in all, MiB above idle"
+        )
+        for name in options.only:
+            path, query = EXPORTS[name]
             memory = Memory(server.worker_ids())
-            file = download(browser, f"{address}/console/exports/{name}")
+            file = download(browser, f"{console}/{path}?{urlencode(query)}")
             above = memory.above_idle()
             print(
-                f"  {name:40} {file.megabytes:7.1f} {file.first_byte:7.2f} {file.seconds:7.2f} {above:7.1f}",
-                flush=True,
+                f"  {name:20} {file.megabytes:7.1f} {file.first_byte:7.2f} {file.seconds:7.2f} {above:7.1f}", flush=True
             )
             if above > MOST:
                 heavy.append(f"{database}: {name}")
@@ -143,8 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", choices=DATABASES, action="append")
     parser.add_argument("--inspections", type=int, default=100_000)
+    parser.add_argument("--photos", type=int, default=300)
+    parser.add_argument("--only", choices=EXPORTS, action="append")
     options = parser.parse_args(arguments)
-    heavy = [file for name in options.database or DATABASES for file in run(name, options.inspections)]
+    options.only = options.only or [*EXPORTS]
+    heavy = [file for name in options.database or DATABASES for file in run(name, options)]
     for file in heavy:
         print(f"more than {MOST} MiB above idle: {file}")
     return 1 if heavy else 0

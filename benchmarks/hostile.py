@@ -3,7 +3,7 @@
 Each route gets hostile bodies without a token, in one process, on SQLite. Costs are those above a request with `{}`.
 Memory is the peak that Python traces; of each body's processor time the least of some rounds counts. To the bytes of a
 body that were read, one KiB is added for the head of the request. The worst body of each route is printed; of the
-routes that need a token only the worst one. A route that reads no JSON costs the same whatever is sent. The password
+routes that need a token only the worst one. A route that reads no body costs the same whatever is sent. The password
 hash is no part of this: the login rate bounds it.
 
     python benchmarks/hostile.py
@@ -26,6 +26,7 @@ from werkzeug.routing import Rule
 
 from app import create_app
 from app.config import API_PREFIX
+from app.http.body import MAX_PUBLIC_VALUES
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -33,6 +34,8 @@ MIB = 1024 * KIB
 HEAD = KIB
 #: What a stranger's request should cost at most: memory for a byte received, and milliseconds for a MiB.
 MEMORY_AIM, TIME_AIM = 12, 50
+#: As many values as a call before the sign-in takes.
+FEW = MAX_PUBLIC_VALUES - 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Body:
 
     data: bytes
     encoding: str = "identity"
+    type: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,21 @@ class Cost:
         return self.seconds * 1000 * MIB / self.received
 
 
-def _filled(start: bytes, piece: Callable[[int], bytes], end: bytes, size: int) -> bytes:
-    """`start`, as many pieces as fit, and `end`; the pieces are separated by commas."""
+def _filled(
+    start: bytes,
+    piece: Callable[[int], bytes],
+    end: bytes,
+    size: int,
+    *,
+    most: int | None = None,
+    between: bytes = b",",
+) -> bytes:
+    """`start`, as many pieces as fit, but not more than `most`, and `end`."""
     pieces: list[bytes] = []
     left = size - len(start) - len(end)
-    while (left := left - len(piece(len(pieces))) - 1) >= 0:
+    while len(pieces) != most and (left := left - len(piece(len(pieces))) - len(between)) >= 0:
         pieces.append(piece(len(pieces)))
-    return start + b",".join(pieces) + end
+    return start + between.join(pieces) + end
 
 
 def hostile_bodies(size: int) -> dict[str, Body]:
@@ -90,10 +102,28 @@ def hostile_bodies(size: int) -> dict[str, Body]:
         "nesting": b"[" * (size // 2) + b"]" * (size // 2),
         "brackets": b"[" * size,
         "escapes": _filled(b'{"email":"', lambda _: b"\\ud800", b'"}', size),
+        # Not refused for their number.
+        "a few hundred unknown keys": _filled(b"{", lambda index: b'"%x":0' % index, b"}", size, most=FEW),
+        "a few hundred objects": _filled(b'{"email":[', lambda _: b"{}", b"]}", size, most=FEW // 2),
+        "a few hundred equal keys": _filled(b'{"email":[', lambda _: b'{"":0,"":0}', b"]}", size, most=FEW // 3),
+        "nesting that is taken": b'{"email":' + b"[" * 30 + b"]" * 30 + b"}",
+    }
+    boundary = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n"
+    forms = {
+        "fields of a form": Body(
+            _filled(b"", lambda index: b"%x=" % index, b"", size, between=b"&"),
+            type="application/x-www-form-urlencoded",
+        ),
+        "escapes in a form": Body(b"a=" + b"%41" * ((size - 2) // 3), type="application/x-www-form-urlencoded"),
+        "parts of a form": Body(
+            _filled(b"", lambda _: boundary, b"--b--\r\n", size, between=b"\r\n"),
+            type="multipart/form-data; boundary=b",
+        ),
     }
     large = _filled(b"[", lambda _: b"0", b"]", 4 * MIB)
     return {
         **{name: Body(document) for name, document in documents.items()},
+        **forms,
         "4 MiB": Body(large),
         "4 MiB, packed": Body(gzip.compress(large), "gzip"),
     }
@@ -102,7 +132,7 @@ def hostile_bodies(size: int) -> dict[str, Body]:
 def send(app: Flask, method: str, address: str, body: Body) -> int:
     """Send one request without a token. Returns the bytes that were received."""
     stream = BytesIO(body.data)
-    headers = {"Content-Type": "application/json", "Content-Encoding": body.encoding}
+    headers = {"Content-Type": body.type, "Content-Encoding": body.encoding}
     with app.test_client().open(
         address, method=method, input_stream=stream, content_length=len(body.data), headers=headers
     ) as answer:
@@ -170,7 +200,7 @@ def main() -> None:
             }
             read = {name: cost for name, cost in costs.items() if cost.received > HEAD}
             if is_open:
-                print(f"{method:6} {address:32} {worst(read) if read else '       reads no JSON'}", flush=True)
+                print(f"{method:6} {address:32} {worst(read) if read else '       reads no body'}", flush=True)
             else:
                 closed |= {f"{method} {address}": max(costs.values(), key=lambda cost: cost.multiple)}
         print(f"{'all routes that need a token':39} {worst(closed)}")

@@ -46,9 +46,10 @@ def prepare(variables: Mapping[str, str], form_fills: int, photos: int) -> None:
     fieldpost(variables, "db", "upgrade")
     options = ("--role", "admin", "--name", "Admin", "--password-stdin")
     fieldpost(variables, "users", "create", ADMIN, *options, stdin=PASSWORD)
-    url = load_settings(variables).database_url
-    fill(Server(port=0, process_id=0, database_url=url), max(1, form_fills // (CLIENTS * RECORDS)))
-    storage = LocalStorage(Path(variables["FIELDPOST_DATA_DIR"]) / "attachments")
+    url, directory = load_settings(variables).database_url, Path(variables["FIELDPOST_DATA_DIR"])
+    server = Server(port=0, process_id=0, database_url=url, data_directory=directory)
+    fill(server, max(1, form_fills // (CLIENTS * RECORDS)))
+    storage = LocalStorage(directory / "attachments")
     for number in range(photos):
         storage.put(f"{number % 256:02x}/{number:08x}", os.urandom(PHOTO))
 

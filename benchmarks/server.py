@@ -68,7 +68,7 @@ class Client:
                 answer = self._connection.getresponse().read()
                 self.traffic += len(data or b"") + len(answer)
                 return json.loads(answer)
-            except (BrokenPipeError, http.client.RemoteDisconnected, ConnectionResetError):
+            except (BrokenPipeError, http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionResetError):
                 self._connection.close()
                 if is_last:
                     raise
@@ -106,6 +106,7 @@ class Server:
     process_id: int
     #: As SQLAlchemy takes it.
     database_url: str
+    data_directory: Path
 
     def client(self, email: str | None = None) -> Client:
         """A new connection, signed in as `email` where one is named."""
@@ -158,7 +159,7 @@ def running_server(
         with stopping(process):
             wait_until_it_answers(port, process, "/readyz")
             url = load_settings(variables).database_url
-            yield Server(port=port, process_id=process.pid, database_url=url)
+            yield Server(port=port, process_id=process.pid, database_url=url, data_directory=Path(directory))
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -74,16 +74,22 @@ class Soak:
 
     def run(self, seconds: float, samples: int) -> list[Sample]:
         """Let the devices work, and take so many samples."""
+        with self.working():
+            return [self._sample(seconds / samples) for _ in range(samples)]
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let the devices work as long as the block lasts."""
         threads = [threading.Thread(target=self._work, args=(device,)) for device in self._clients]
+        self._is_over.clear()
         for thread in threads:
             thread.start()
         try:
-            taken = [self._sample(seconds / samples) for _ in range(samples)]
+            yield
         finally:
             self._is_over.set()
             for thread in threads:
                 thread.join()
-        return taken
 
     def _work(self, device: Device) -> None:
         tick, actions = 0, [self._batch, self._idle] if self._is_saturated else self._habits()

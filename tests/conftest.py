@@ -167,7 +167,14 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def environment(tmp_path: Path, database: str) -> dict[str, str]:
     """The environment variables that the application of this test runs with; a test may add to them."""
     key = {"FIELDPOST_SECRET_KEY": SECRET_KEY} if database else {}
-    return {"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": database, "FIELDPOST_LOG_LEVEL": "WARNING", **key}
+    return {
+        "FIELDPOST_DATA_DIR": str(tmp_path),
+        "DATABASE_URL": database,
+        "FIELDPOST_LOG_LEVEL": "WARNING",
+        # A machine with too much to do may stop a test for seconds, in the middle of a plugin's code.
+        "FIELDPOST_HANDLER_SECONDS": "600",
+        **key,
+    }
 
 
 @pytest.fixture

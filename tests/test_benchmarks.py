@@ -16,11 +16,12 @@ SHARED = {"clusters.py", "devices.py", "load.py", "peers.py", "photos.py", "proc
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
     "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
-    "exports.py": "--database sqlite --inspections 500",
+    "exports.py": "--database sqlite --inspections 500 --photos 6",
     "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
     "hostile.py": "--rounds 1",
+    "kills.py": "--kills 3",
     "move.py": "--form-fills 800 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "pages.py": "--database sqlite --inspections 500 --rounds 1",
@@ -33,7 +34,7 @@ QUICK = {
     "upload.py": "--seconds 0.1 --rounds 1",
 }
 #: The figures that some fail at are for machines that do nothing else.
-JUDGING = {"exports.py", "feed.py", "growth.py", "pages.py", "soak.py"}
+JUDGING = {"exports.py", "feed.py", "growth.py", "kills.py", "pages.py", "soak.py"}
 
 
 @pytest.mark.parametrize("name", QUICK)

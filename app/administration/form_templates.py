@@ -15,7 +15,8 @@ from app.core.database import database_of
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.values import Values
 from app.errors import BadJsonError, InvalidError
-from app.http.body import find_unstorable, parse_json
+from app.http.body import find_unstorable
+from app.http.json_text import parse_json
 from app.models import FormFill, FormTemplate
 
 

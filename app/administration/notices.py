@@ -14,10 +14,10 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select
 
 from app.administration.devices import select_devices, select_late_ids
-from app.administration.set_aside.sight import decidable, visible_of_few
+from app.administration.set_aside.sight import decidable_of_few
 from app.clock import now
 from app.core.database.engine import db
-from app.core.ledger.set_aside import is_open
+from app.core.ledger.set_aside import is_open_among_many
 from app.core.ledger.unit import unit_of_work
 from app.models import Device, Inspection, Notice, SetAside, User
 
@@ -98,7 +98,7 @@ def remember(news: News) -> None:
 
 def remove_settled() -> int:
     """Forget the notices of devices that are no longer late, and of items that wait no more; returns how many went."""
-    waiting = select(SetAside.id).where(_waits())
+    waiting = select(SetAside.id).where(is_open_among_many())
     settled = or_(
         and_(Notice.subject == LATE, Notice.key.not_in(select_late_ids())),
         and_(Notice.subject == WAITING, Notice.key.not_in(waiting)),
@@ -127,20 +127,14 @@ def _late_devices(user: User) -> Iterator[Entry]:
 
 def _waiting_items(user: User) -> Iterator[Entry]:
     statement = select(SetAside.id, SetAside.first_at, SetAside.type, SetAside.code).where(
-        visible_of_few(user),
-        decidable(user),
-        _waits(),
+        decidable_of_few(user),
+        is_open_among_many(),
         SetAside.first_at < now() - PATIENCE,
         _is_new(user, WAITING, SetAside.__table__.c.id),
     )
     for key, since, type_, code in db.session.execute(statement):
         words = f"{_line(type_)}, {_line(code)}: waits for a decision since {_time(since)}"
         yield Entry(WAITING, key, since, words)
-
-
-def _waits() -> ColumnElement[bool]:
-    # The first condition follows from the second, and has an index.
-    return and_(SetAside.settled_at.is_(None), is_open())
 
 
 def _is_new(user: User, subject: str, key: ColumnElement[str]) -> ColumnElement[bool]:

@@ -26,7 +26,8 @@ from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
 from app.core.values import UUID_FORM, JsonObject, TimestampField
 from app.errors import ForbiddenError, InvalidError, NotFoundError, TooLargeError
-from app.http.body import details_of, find_unstorable, parse_json
+from app.http.body import details_of, find_unstorable
+from app.http.json_text import parse_json
 from app.http.logs import log_security_event
 from app.models import User
 from app.policies import is_admin

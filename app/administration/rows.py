@@ -1,15 +1,15 @@
 """Rows as people see them: titles, labelled values, whatever plugin they are of (`Entity.title`, `Entity.labels`).
 
 A plugin's callable that raises, or returns no labels, costs its row the labels and nothing more: the row is shown as a
-plain table of its fields, and the fault is logged.
+plain table of its fields, and the fault is logged. Which of these values are private is not known then, so all are.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -17,7 +17,9 @@ from sqlalchemy import inspect, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.clock import to_wire
+from app.core.database import database_of
 from app.core.database.rows import set_in_memory
+from app.core.database.values import ValueSet
 from app.core.host.registry import current_registry
 from app.core.host.watch import is_interrupt
 from app.core.values import JsonObject, is_same
@@ -25,7 +27,8 @@ from app.models import Inspection
 from app.models.entities import entity_of, fields_of
 from app.models.form_labels import readable
 from app.models.serialize import select_shown, undeleted
-from app.plugin_api import LABEL_KINDS, Entity, Label, Model, Row
+from app.models.shown import instances_with_ids
+from app.plugin_api import LABEL_KINDS, Entity, Label, Model, Row, recorded_columns
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +43,21 @@ class ShownValue:
     """A value of a row with its label."""
 
     label: Label
-    #: JSON; None where there is none. For a photo a list of the attachments' ids.
+    #: JSON; None where there is none, or where it is hidden. For a photo a list of the attachments' ids.
     value: Any
+    #: Whether there is a private value, for which the reader has not asked.
+    is_hidden: bool = False
 
     @property
     def is_missing(self) -> bool:
         """Whether nothing was answered."""
-        return self.value is None or self.value == "" or self.value == []
+        return not self.is_hidden and (self.value is None or self.value == "" or self.value == [])
 
     @property
     def text(self) -> str:
         """The value in words: of a choice the labels of its options."""
+        if self.is_hidden:
+            return "hidden"
         return "" if self.value is None else words(self.value, self.label)
 
 
@@ -74,6 +81,17 @@ class ShownRow:
         for section, values in groupby(self.values, key=lambda value: value.label.section):
             yield section, list(values)
 
+    def was_private(self, name: str) -> bool:
+        """Whether an earlier value of a field is private.
+
+        A key that the document has no longer has no label. Nobody can tell then, where the row has private values.
+        """
+        private = {value.label.name for value in self.values if value.label.private}
+        is_known = any(value.label.name == name for value in self.values) or name in recorded_columns(
+            self.row.__class__
+        )
+        return name in private or (bool(private) and not is_known)
+
 
 def models_shown() -> list[Model]:
     """The models whose rows stand below inspections, the core's first, then plugins' by the entities' names."""
@@ -96,29 +114,39 @@ def rows_below(
     return _below({root.id: root}, rows), ids[most - 1] if len(ids) > most else None
 
 
-def rows_below_many(
-    session: Session, inspection_ids: Sequence[int], model: Model, *, after: Any = None, most: int = 50
-) -> tuple[list[Row], Any]:
-    """At most `most` rows of a model below inspections, by the inspection's id and their own, and the next `after`.
+def inspections_with_ids(session: Session, ids: Collection[int]) -> dict[int, Row]:
+    """The inspections with these ids that are still there; one statement."""
+    return {root.id: root for root in instances_with_ids(session, Inspection, ids, loads=())}
 
-    That is None at the end. Rows of an inspection that is no longer there are left out. Takes three statements, and one
-    for each relationship that the entity loads.
+
+def keys_below(
+    session: Session, roots: Mapping[int, Row], model: Model, *, after: tuple[int, Any] | None = None, most: int = 50
+) -> list[tuple[int, Any]]:
+    """At most `most` rows of a model below inspections: the inspection's id and their own, in this order, after a pair.
+
+    One statement.
     """
-    key = inspect(model).primary_key[0]
-    order = (model.inspection_id, key)
-    conditions = [model.inspection_id.in_(inspection_ids), *undeleted(model)]
+    if not roots:
+        return []
+    database = database_of(session)
+    order = (model.inspection_id, inspect(model).primary_key[0])
+    conditions = [database.among(model.inspection_id, ValueSet.of("roots", roots)), *undeleted(model)]
     if after is not None:
         conditions.append(tuple_(*order) > after)
-    keys = [
-        tuple(found) for found in session.execute(select(*order).where(*conditions).order_by(*order).limit(most + 1))
-    ]
-    if not keys:
-        return [], None
-    roots = session.scalars(select(Inspection).where(Inspection.id.in_({root_id for root_id, _ in keys})))
-    by_id = {root.id: root for root in roots}
-    statement = select_shown(model).where(key.in_([row_id for _, row_id in keys[:most]]))
-    rows = [row for row in session.scalars(statement.order_by(*order)) if row.inspection_id in by_id]
-    return _below(by_id, rows), keys[most - 1] if len(keys) > most else None
+    statement = select(*order).where(*conditions).order_by(*order).limit(most)
+    found = session.execute(statement, {"roots": database.parameter_of(roots)})
+    return [(root_id, key) for root_id, key in found]
+
+
+def rows_with_keys(
+    session: Session, roots: Mapping[int, Row], model: Model, keys: Sequence[tuple[int, Any]]
+) -> list[Row]:
+    """The rows of these keys that are still there, in their order, as `show_row` needs them.
+
+    One statement, and one for each relationship that the entity loads.
+    """
+    rows = {row.id: row for row in instances_with_ids(session, model, [key for _, key in keys])}
+    return _below(roots, [rows[key] for _, key in keys if key in rows])
 
 
 def _below(roots: Mapping[int, Row], rows: list[Row]) -> list[Row]:
@@ -136,6 +164,22 @@ def show(rows: Iterable[Row]) -> list[ShownRow]:
 def show_row(row: Row) -> ShownRow:
     """A row with its title and its values, by its entity's declarations as far as these can be used."""
     return ShownRow(row=row, entity=entity_of(row), title=title_of(row), values=_values_of(row))
+
+
+def without_private(shown: ShownRow) -> ShownRow:
+    """The row with its private values hidden, for a reader who has not asked for them. `row` itself still has them."""
+    return replace(shown, values=[_without_private(value) for value in shown.values])
+
+
+def _without_private(value: ShownValue) -> ShownValue:
+    is_hidden = value.label.private and not value.is_missing
+    return replace(value, value=None, is_hidden=True) if is_hidden else value
+
+
+def may_have_private(entity: str) -> bool:
+    """Whether a row that is gone may have had private values: only rows that are there tell their labels."""
+    model: Model | None = current_registry().models.get(entity)
+    return model is None or entity_of(model).labels is not None
 
 
 def title_of(row: Row) -> str:
@@ -175,26 +219,28 @@ def _values_of(row: Row) -> list[ShownValue]:
     fields = fields_of(row)
     if entity.expose is not None:
         fields |= _guarded("expose", row, lambda: dict(entity.expose(row, dict(fields))), {})  # type: ignore[misc]
-    labels: Sequence[Label] = []
+    labels: Sequence[Label] | None = []
     if entity.labels is not None:
-        labels = _guarded("labels", row, lambda: declared_labels(row), [])
+        labels = _guarded("labels", row, lambda: declared_labels(row), None)
     return [ShownValue(label=label, value=fields.get(label.name)) for label in _completed(row, labels, fields)]
 
 
-def _completed(row: Row, labels: Sequence[Label], fields: JsonObject) -> list[Label]:
+def _completed(row: Row, declared: Sequence[Label] | None, fields: JsonObject) -> list[Label]:
     """The labels, and plain ones for what they leave out: all fields without any, otherwise the document's keys.
 
-    A column without a label is left out on purpose; of a document's keys an author cannot know them all.
+    A column without a label is left out on purpose; of a document's keys an author cannot know them all. `declared`:
+    None where the declaration failed, so that nobody can tell which values are private.
     """
-    entity = entity_of(row)
+    entity, labels = entity_of(row), declared or []
     named = {label.name for label in labels}
     shown = fields if not labels else getattr(row, entity.document) if entity.document else ()
-    return [*labels, *(_plain(name, fields.get(name)) for name in shown if name not in named)]
+    plain = (_plain(name, fields.get(name), is_private=declared is None) for name in shown if name not in named)
+    return [*labels, *plain]
 
 
-def _plain(name: str, value: object) -> Label:
+def _plain(name: str, value: object, *, is_private: bool) -> Label:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Label(name=name, label=readable(name), kind="number" if is_number else "text")
+    return Label(name=name, label=readable(name), kind="number" if is_number else "text", private=is_private)
 
 
 def _guarded(part: str, row: Row, call: Callable[[], T], fallback: T) -> T:

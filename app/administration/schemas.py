@@ -102,6 +102,10 @@ class FieldSchema(BodySchema):
     type = line(64, required=True)
     label_name = text()
     section_name = text()
+    #: The unit after its values: `psi`.
+    unit = text(64)
+    #: Whether its values tell of a person, and are shown only to somebody who asks for them (contract, section 8).
+    private = StrictBoolean(allow_none=True)
     #: The options to choose from. Their shape is agreed between template and app.
     options = fields.List(
         fields.Raw(allow_none=True), allow_none=True, validate=partial(_bound, "max_template_options")

@@ -14,6 +14,7 @@ from app.attachments.destination import Destination
 from app.core.database import database_of
 from app.core.database.read import Lock, Read
 from app.core.database.rows import adopt, row_columns, set_in_memory
+from app.core.ledger.history import deleted_rows
 from app.errors import ForbiddenError, NotFoundError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
 
@@ -75,17 +76,22 @@ def lock_place(session: Session, destination: Destination) -> Place | None:
     return Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
 
 
-def require_rights(user: User | None, form_fill: FormFill | None, destination: Destination) -> None:
-    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill.
-
-    The create of a form fill with a client_id may still be on the way, so that waiting can help (contract, section 0).
-    """
-    if form_fill is None and isinstance(destination.form_fill, str):
-        raise NotFoundError("FormFill not found", ON_THE_WAY, extra={"retryable": True})
+def require_rights(session: Session, user: User | None, form_fill: FormFill | None, destination: Destination) -> None:
+    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill."""
     if form_fill is None:
-        raise NotFoundError("FormFill not found")
+        raise _not_found(session, destination.form_fill)
     if not policies.change(user, form_fill):
         raise ForbiddenError("Not authorized to update this form")
+
+
+def _not_found(session: Session, form_fill: int | str) -> NotFoundError:
+    """The error where there is no such form fill.
+
+    The create of one with a client_id may still be on the way, so that waiting can help (contract, section 0).
+    """
+    if isinstance(form_fill, str) and (FormFill.__entity__.name, form_fill) not in deleted_rows(session, [form_fill]):
+        return NotFoundError("FormFill not found", ON_THE_WAY, extra={"retryable": True})
+    return NotFoundError("FormFill not found")
 
 
 def _column_name(destination: Destination) -> str:

@@ -82,7 +82,8 @@ def store_image(
 
 def check_destination(user: User, destination: Destination) -> None:
     """Raise `NotFoundError` or `ForbiddenError` if the user's image would be refused at present."""
-    require_rights(user, find_form_fill(db.session(), destination), destination)
+    session = db.session()
+    require_rights(session, user, find_form_fill(session, destination), destination)
     db.session.remove()
 
 
@@ -153,7 +154,8 @@ class _Unit:
 
     def _store(self, recorder: Recorder) -> Stored:
         place = lock_place(recorder.session, self.destination)
-        require_rights(recorder.user, None if place is None else place.form_fill, self.destination)
+        form_fill = None if place is None else place.form_fill
+        require_rights(recorder.session, recorder.user, form_fill, self.destination)
         assert place is not None
         kind = place.kind_of(self.destination)
         present = [attachment for attachment in place.attachments if attachment.kind == kind]

@@ -40,7 +40,13 @@ PEOPLE = (("admin@example.com", "Ada Admin", "admin"), ("technician@example.com"
 
 FORM_STRUCTURE = [
     {"name": "Location_row_1", "type": "text", "label_name": "Location", "section_name": "Risers"},
-    {"name": "Pressure_row_1", "type": "number", "label_name": "Static pressure (psi)", "section_name": "Risers"},
+    {
+        "name": "Pressure_row_1",
+        "type": "number",
+        "label_name": "Static pressure",
+        "section_name": "Risers",
+        "unit": "psi",
+    },
     {
         "name": "Valve_Open",
         "type": "select",

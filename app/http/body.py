@@ -3,21 +3,17 @@
 It returns only JSON that every reader understands alike and both databases can store: within the limits of contract
 section 0, without NUL and lone surrogates, with integers within ±(2**53 − 1). What is wrong with one value refuses one
 item of a batch, and the whole body of any other call. Comments say where that differs from the defaults of the
-libraries (traps 3 to 8).
+libraries (traps 3 to 8). `json_text.py` has the parsers.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any, NoReturn
 
-import orjson
 from flask import Request, current_app
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
@@ -25,8 +21,9 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app.config import current_settings
 from app.core.database.engine import db
-from app.core.values import MAX_INTEGER, JsonObject, may_have_large_integer
+from app.core.values import MAX_INTEGER, JsonObject
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
+from app.http.json_text import CONTAINERS, RepeatingObject, entries, parse_json
 
 #: Bytes read from the connection at a time. gunicorn copies its whole read-ahead buffer for each piece, so small pieces
 #: cost more. When a connection breaks, up to one piece is lost.
@@ -35,26 +32,8 @@ PIECE = 256 * 1024
 #: A gzip body usually has one member. RFC 1952 allows more, and a bomb has thousands of empty ones.
 MAX_MEMBERS = 100
 
-#: NUL and surrogates, as they stand in a text that orjson accepts.
-SUSPECT_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
-
-#: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-#: The parts of JSON that say how deep a place is nested; a string, which may contain brackets, counts as one. The
-#: repetitions give nothing back, so that the time is linear in the length.
-TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-OPENING, CLOSING = ("[", "{"), ("]", "}")
-#: At most half a second's work.
-MAX_TOKENS = 1_000_000
-#: Far more than an integer has that can be kept, and far fewer than Python refuses to read.
-MAX_DIGITS = 1000
-
 #: The most values of a body before the sign-in, about: more take many times the memory of their bytes, and much time.
 MAX_PUBLIC_VALUES = 500
-
-#: Types of JSON arrays and objects.
-CONTAINERS = (dict, list)
 
 #: Characters of a path in a message.
 MAX_PATH = 200
@@ -217,100 +196,21 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def parse_json(body: bytes, *, depth: int) -> tuple[Any, bool]:
-    """One JSON document, and whether `find_unstorable` must look for a value that cannot be kept.
-
-    The last of two equal keys wins, and one byte order mark before the document is skipped. Raises `BadJsonError` if
-    the bytes are no JSON. Everything else that is wrong with a value is left to `find_unstorable`, so that it refuses
-    one item and not the batch: integers stay exact, infinite numbers and lone surrogates are kept, and so are
-    containers that are nested more than `depth` deep, without their content.
-    """
-    body = body.removeprefix(BYTE_ORDER_MARK)
-    if not needs_check(body):
-        with suppress(ValueError):
-            value = orjson.loads(body)
-            return value, _depth(value) > depth
-    return _parse_slowly(body, depth), True
-
-
-def needs_check(body: bytes) -> bool:
-    """Whether the values of a text that orjson accepts must be looked at. If not, they may still be nested too deep."""
-    return SUSPECT_ESCAPE.search(body) is not None or may_have_large_integer(body)
-
-
-def _parse_slowly(body: bytes, depth: int) -> Any:
-    """The document as the standard library reads it.
-
-    orjson would turn integers of 2**64 and more into floats, and refuse the whole batch for one surrogate, one infinite
-    number or one deep value (trap 6).
-    """
-    try:
-        # Decoded here, because the standard library would also accept UTF-16, and surrogates in UTF-8.
-        text = body.decode()
-        try:
-            return _load(text)
-        except RecursionError:
-            return _load(_without_deep_content(text, depth + 1))
-    except (ValueError, RecursionError) as error:
-        # The parser's message names the place. UnicodeDecodeError's would quote the data.
-        place = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise BadJsonError(message=f"The JSON cannot be read: {place}.") from None
-
-
-def _load(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant, parse_int=_bounded_integer)
-
-
-def _bounded_integer(digits: str) -> int:
-    """An integer, exact as far as it can be kept. Python would refuse thousands of digits."""
-    return int(digits[:MAX_DIGITS])
-
-
-def _without_deep_content(text: str, depth: int) -> str:
-    """`text` with empty containers at `depth`, where the parser of the standard library would recurse too far.
-
-    Their content is not read: it belongs to a value that is refused. Only so many tokens are looked at, because a
-    compressed body has millions of them.
-    """
-    kept, start, level = [], 0, 0
-    for token in islice(TOKEN.finditer(text), MAX_TOKENS):
-        if token[0] in OPENING:
-            level += 1
-            if level == depth:
-                kept.append(text[start : token.end()])
-        elif token[0] in CLOSING:
-            if level == depth:
-                start = token.start()
-            level -= 1
-    return "".join([*kept, text[start:]])
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _depth(value: object) -> int:
-    """The depth to which arrays and objects are nested; computed without recursion, and without copies of values."""
-    depth = 0
-    level = [value] if isinstance(value, CONTAINERS) else []
-    while level:
-        depth += 1
-        level = [child for node in level for _, child in _entries(node) if isinstance(child, CONTAINERS)]
-    return depth
-
-
 def find_unstorable(value: object, *, depth: int | None = None) -> str | None:
     """A sentence about the first part of `value` that cannot be kept, with its path; None if all can be.
 
-    `depth` is the most levels of arrays and objects that it may have.
+    `depth` is the most levels of arrays and objects that it may have. If a key came twice in `value` itself, one of two
+    values would be lost; of objects inside it the last one counts.
     A path is built for that one part alone. With the path of every value, a long key above a long array takes their
     product in memory: a gigabyte for 210 kB of JSON.
     """
     reason = _why_unstorable(value)
     if reason is not None:
         return f"the value: {reason}."
+    if isinstance(value, RepeatingObject):
+        return f"{_path([value.key])}: the key comes twice. Send it once."
     # The walks through the containers around the present value, and the keys that lead to the innermost of them.
-    walks = [_entries(value)]
+    walks = [entries(value)]
     keys: list[str | int] = []
     while walks:
         for key, child in walks[-1]:
@@ -321,19 +221,12 @@ def find_unstorable(value: object, *, depth: int | None = None) -> str | None:
                 return f"{_path([*keys, key])}: {reason}."
             if isinstance(child, CONTAINERS):
                 keys.append(key)
-                walks.append(_entries(child))
+                walks.append(entries(child))
                 break
         else:
             walks.pop()
             del keys[-1:]
     return None
-
-
-def _entries(node: object) -> Iterator[tuple[str | int, object]]:
-    """The values in an object or an array, each with its key or index; of any other value none."""
-    if isinstance(node, dict):
-        return iter(node.items())
-    return enumerate(node) if isinstance(node, list) else iter(())
 
 
 def _path(keys: Iterable[str | int]) -> str:

@@ -7,11 +7,12 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.rows import set_in_memory
 from app.core.database.types import KEEP_IDS_AND_ROOM, JSONValue
 from app.core.values import JsonObject
 from app.models.attachments import Attachment
 from app.models.base import Syncable
-from app.models.form_labels import form_labels
+from app.models.form_labels import StructureLabels
 from app.models.form_templates import FormTemplate
 from app.plugin_api import Entity, Label
 
@@ -40,7 +41,16 @@ def title_of_form(form_fill: FormFill) -> str:
 
 def labels_of_form(form_fill: FormFill) -> list[Label]:
     """The labels of the template's structure, and those of further values."""
-    return form_labels(form_fill.form_template.form_structure, exposed_data(form_fill, form_fill.data))
+    return _structure_labels(form_fill.form_template).of(exposed_data(form_fill, form_fill.data))
+
+
+def _structure_labels(template: FormTemplate) -> StructureLabels:
+    """The labels of the template's structure, which many form fills in memory share."""
+    known: StructureLabels | None = vars(template).get("structure_labels")
+    if known is None:
+        known = StructureLabels(template.form_structure)
+        set_in_memory(template, {"structure_labels": known})
+    return known
 
 
 def conflict_details(form_fill: FormFill) -> JsonObject:

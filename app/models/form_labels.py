@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from app.plugin_api import Label
@@ -47,13 +48,32 @@ def form_labels(structure: Sequence[Mapping[str, Any]], names: Iterable[str]) ->
 
     Values that the structure does not know stand last, under their own names.
     """
-    labels = {label.name: label for label in map(_label_of, structure)}
-    rows = {match[1]: label for label in reversed(labels.values()) if (match := ROW.fullmatch(_field_of(label)))}
-    unknown = [name for name in names if name not in labels]
-    repeated = {name: label for name in unknown if (label := _repeated(name, rows)) is not None}
-    places = {name: place for place, name in enumerate(labels)}
-    further = sorted(repeated.values(), key=lambda label: (_row_number(label), places[rows[_group_of(label)].name]))
-    return [*labels.values(), *further, *(_strange(name) for name in unknown if name not in repeated)]
+    return StructureLabels(structure).of(names)
+
+
+class StructureLabels:
+    """The labels of a structure, made once for all forms that have it."""
+
+    def __init__(self, structure: Sequence[Mapping[str, Any]]) -> None:
+        self._labels = {label.name: label for label in map(_label_of, structure)}
+        self._places = {name: place for place, name in enumerate(self._labels)}
+        #: Of each group of a repeated row's values, the label of the first row.
+        self._rows = {
+            match[1]: label for label in reversed(self._labels.values()) if (match := ROW.fullmatch(_field_of(label)))
+        }
+
+    def of(self, names: Iterable[str]) -> list[Label]:
+        """The labels of a form whose data have these names, as `form_labels` orders them."""
+        unknown = [name for name in names if name not in self._labels]
+        if not unknown:
+            return [*self._labels.values()]
+        repeated = {name: label for name in unknown if (label := _repeated(name, self._rows)) is not None}
+        strange = (_strange(name) for name in unknown if name not in repeated)
+        return [*self._labels.values(), *sorted(repeated.values(), key=self._place_of), *strange]
+
+    def _place_of(self, label: Label) -> tuple[int, int]:
+        """The place of a further row's value: by the row, and in it like the first row."""
+        return _row_number(label), self._places[self._rows[_group_of(label)].name]
 
 
 def _label_of(field: Mapping[str, Any]) -> Label:
@@ -68,6 +88,7 @@ def _label_of(field: Mapping[str, Any]) -> Label:
         kind=kind,
         options=options,
         multiple=bool(options) and field.get("type") in MULTIPLE,
+        private=field.get("private") is True,
     )
 
 
@@ -110,6 +131,7 @@ def _repeated(name: str, rows: Mapping[str, Label]) -> Label | None:
     return replace(first, name=_shown_name(_field_of(strange), first.kind), section=section)
 
 
+@lru_cache(maxsize=1024)
 def _strange(name: str) -> Label:
     """The label of a value that the structure does not know."""
     kind = next((kind for kind in ATTACHED if name.endswith(f"_{kind}_attachment_id")), "text")

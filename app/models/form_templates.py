@@ -25,7 +25,7 @@ def form_template_record(template: FormTemplate) -> JsonObject:
 
 
 class FormTemplate(Versioned, db.Model):  # type: ignore[name-defined, misc]
-    """A named list of fields: `[{"name", "type", "label_name"?, "section_name"?, "options"?}]`."""
+    """A named list of fields, `[{"name", "type", …}]`; `app/administration/schemas.py` has their other keys."""
 
     __tablename__ = "form_templates"
     __table_args__ = (KEEP_IDS,)

@@ -20,6 +20,9 @@ from app.core.values import JsonObject
 #: The entries that tell of somebody's sight.
 OF_SIGHT = text("viewer_id IS NOT NULL")
 
+#: The entries that tell of a deleted row which a device may know by its client_id.
+OF_CLIENT_IDS = text("client_id IS NOT NULL")
+
 #: The operations that changed nothing, which have no entry.
 UNCHANGED = text("version_before = version_after")
 
@@ -99,6 +102,7 @@ class LedgerEntry(db.Model):  # type: ignore[name-defined, misc]
         # Few entries have a viewer: the index holds those alone, and the others cost it nothing.
         Index("ix_ledger_entries_sight", "viewer_id", "xid", "id", postgresql_where=OF_SIGHT, sqlite_where=OF_SIGHT),
         Index(None, "entity", "entity_id", "id"),
+        Index("ix_ledger_entries_client_id", "client_id", postgresql_where=OF_CLIENT_IDS, sqlite_where=OF_CLIENT_IDS),
         KEEP_IDS,
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.core.database import database_of
-from app.core.database.rows import row_columns, table_of
+from app.core.database.rows import detached, row_columns, set_in_memory, table_of
 from app.core.database.values import ValueSet
 from app.models.attachments import Attachment
 from app.models.entities import entity_of
@@ -38,6 +38,23 @@ def rows_with_ids(
 ) -> list[Row]:
     """The rows with these ids that meet the conditions, ordered by id; `loads` as for `rows_where`."""
     return _rows_among(session, model, model.id, ids, *conditions, loads=loads) if ids else []
+
+
+def instances_with_ids(
+    session: Session, model: Model, ids: Collection[Any], *, loads: Sequence[str] | None = None
+) -> list[Row]:
+    """The rows with these ids as instances of the model, for hooks that use more of it than its columns."""
+    rows = rows_with_ids(session, model, ids, loads=loads)
+    return [_instance(model, row) for row in rows] if model in CORE else rows
+
+
+def _instance(model: Any, shown: Row) -> Row:
+    _, names = _shape_of(model)
+    values = vars(shown)
+    row = detached(model, [values[name] for name in names])
+    # What was loaded of its relationships.
+    set_in_memory(row, values)
+    return row
 
 
 def rows_where(

@@ -125,11 +125,13 @@ ACCOUNT = Named(
 FORM_FIELD = Named(
     "FormField",
     obj(
-        ("label_name", "section_name", "options"),
+        ("label_name", "section_name", "unit", "private", "options"),
         name=TEXT,
         type=TEXT,
         label_name=nullable(TEXT),
         section_name=nullable(TEXT),
+        unit=nullable(TEXT),
+        private=nullable(BOOLEAN),
         options=nullable({"type": "array", "items": {}}),
     ),
 )

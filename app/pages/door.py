@@ -116,18 +116,18 @@ def _guard() -> Any:
     if not is_page(request):
         return None
     is_public = getattr(current_app.view_functions[request.endpoint or ""], "is_public", False)
+    present = None if is_public else visitor()
+    if present is None and not is_public:
+        # Its form stays unread: it takes many times the memory of its bytes.
+        return _to_sign_in()
     settings = current_settings()
-    request.max_content_length = settings.max_public_bytes if is_public else settings.max_batch_bytes
+    request.max_content_length = settings.max_public_bytes if present is None else settings.max_batch_bytes
     # A form may have as much text as a batch.
     request.max_form_memory_size = request.max_content_length
     if request.method not in SAFE_METHODS:
         _refuse_forgery()
-    if is_public:
-        return None
-    present = visitor()
-    if present is None:
-        return _to_sign_in()
-    g.user, g.sign_in_id, g.device_id = present.sign_in.user, present.sign_in.id, None
+    if present is not None:
+        g.user, g.sign_in_id, g.device_id = present.sign_in.user, present.sign_in.id, None
     return None
 
 

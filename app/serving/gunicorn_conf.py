@@ -8,7 +8,7 @@ from typing import Any
 
 from app.core.settings import parse_settings
 from app.errors import ConfigurationError
-from app.serving import listening, reloading, shared, tuning
+from app.serving import ended_workers, listening, reloading, shared, tuning
 from app.serving.patience import Patience
 from app.serving.worker import BalancedWorker
 
@@ -60,6 +60,7 @@ def on_starting(server: Any) -> None:
     reloading.forget_a_stranger()
     server.handle_hup = partial(reloading.reload, server)
     server.handle_term = partial(_end, server)
+    server.reap_workers = partial(ended_workers.reap_workers, server, server.reap_workers)
     reloading.hold_notification()
 
 

@@ -48,6 +48,11 @@ def close_worker(process_id: int) -> None:
         file.unlink(missing_ok=True)
 
 
+def was_ready(process_id: int) -> bool:
+    """Whether a worker was ready that has not been closed yet."""
+    return (directory() / f"{READY}{process_id}").exists()
+
+
 def has_served() -> bool:
     """Whether this process takes the place of an ended worker. False without gunicorn, where no directory is named."""
     return NAME in os.environ and (directory() / ALL_READY).exists()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.accounts.passwords import fault_of
+from app.accounts import passwords
+from app.accounts.passwords import fault_of, hash_password, is_password
 from app.models import LedgerOperation, User
 from tests.accounts.test_sign_in_races import reset_password
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
@@ -125,6 +128,35 @@ def test_one_ends_a_sign_in_of_ones_own_and_nobody_elses(sign_in: SignIn, user: 
 )
 def test_common_passwords_and_words_about_their_owner_are_easy_to_guess(password: str) -> None:
     assert "easy to guess" in (fault_of(password, ["theodora@example.com", "Theodora Technician"]) or "")
+
+
+def test_a_password_counts_exactly_as_it_was_sent() -> None:
+    """Nothing is cut, trimmed or changed, as some hashes and some forms do."""
+    password = " Gr\u00fc\u00dfe an Ada, und " + "lange " * 15 + "!"
+    stored = hash_password(password)
+    assert is_password(password, stored)
+    decomposed = unicodedata.normalize("NFD", password)
+    for other in (password.strip(), password.lower(), password[:72], password[:-1], password + "!", decomposed):
+        assert not is_password(other, stored)
+
+
+def test_two_passwords_at_most_are_hashed_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes 19 MiB, for everybody who asks to sign in."""
+    counts: list[int] = []
+    running: list[str] = []
+
+    class Hasher:
+        def verify(self, _hash: str, password: str) -> None:
+            running.append(password)
+            counts.append(len(running))
+            time.sleep(0.01)
+            running.pop()
+
+    monkeypatch.setattr(passwords, "_hasher", Hasher())
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: is_password(PASSWORD, "a hash"), range(16)))
+    assert len(counts) == 16
+    assert max(counts) <= 2
 
 
 def test_no_password_takes_long_to_judge() -> None:

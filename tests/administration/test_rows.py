@@ -9,7 +9,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from app.administration import ShownRow, models_shown, rows_below, rows_below_many, show, show_row
+from app.administration import (
+    ShownRow,
+    inspections_with_ids,
+    keys_below,
+    may_have_private,
+    models_shown,
+    rows_below,
+    rows_with_keys,
+    show,
+    show_row,
+    without_private,
+)
 from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, User, db
 from app.plugin_api import Label
@@ -124,8 +135,34 @@ def test_what_a_plugin_gets_wrong_is_logged_and_its_row_is_still_shown(
     (row,) = shown(app, inspection)
     assert row.title
     assert {"Roof", "Cellar", "<b>"} <= {value.text for value in row.values}
+    # Without labels, nobody can tell which values are private.
+    assert part != "labels" or all(value.label.private for value in row.values)
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.getMessage() == f"{part} failed"
+
+
+def test_private_values_are_hidden_from_those_who_have_not_asked(app: Flask, world: World, owner: User) -> None:
+    structure = [{"name": name, "type": "text", "private": True} for name in ("a", "b")]
+    inspection = world.inspection(owner)
+    world.form_fill(inspection, world.template(form_structure=structure), data={"a": "secret", "c": "plain"})
+    (row,) = shown(app, inspection)
+    values = without_private(row).values
+    assert [(value.value, value.text, value.is_hidden, value.is_missing) for value in values] == [
+        (None, "hidden", True, False),
+        (None, "", False, True),
+        ("plain", "plain", False, False),
+    ]
+    assert [row.was_private(name) for name in ("a", "b", "c", "gone")] == [True, True, False, True]
+
+
+def test_a_row_that_is_gone_may_have_had_private_values_if_it_had_labels(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        assert may_have_private("form_fill")
+        assert may_have_private("uninstalled")
+        monkeypatch.setattr(FormFill, "__entity__", replace(FormFill.__entity__, labels=None))
+        assert not may_have_private("form_fill")
 
 
 def test_any_number_of_rows_takes_the_same_statements(app: Flask, world: World, inspection: Inspection) -> None:
@@ -157,22 +194,23 @@ def test_rows_below_many_inspections_are_paged_in_the_order_of_these(app: Flask,
     roots = [world.inspection(owner) for _ in range(3)]
     made = [(root.id, world.form_fill(root).id) for root in (roots[1], roots[0], roots[2], roots[1], roots[0])]
     wanted = sorted(pair for pair in made if pair[0] != roots[2].id)
-    pages: list[list[tuple[int, int]]] = []
-    after = None
     with app.app_context():
-        while not pages or after is not None:
-            ids = [roots[0].id, roots[1].id]
-            rows, after = rows_below_many(db.session(), ids, FormFill, after=after, most=3)
-            assert all(row.inspection.id == row.inspection_id for row in rows)
-            pages.append([(row.inspection_id, row.id) for row in rows])
-    assert pages == [wanted[:3], wanted[3:]]
+        known = inspections_with_ids(db.session(), [roots[1].id, roots[0].id, 10**6])
+        assert known.keys() == {roots[0].id, roots[1].id}
+        keys = keys_below(db.session(), known, FormFill, most=3)
+        assert keys == wanted[:3]
+        assert keys_below(db.session(), known, FormFill, after=keys[-1], most=3) == wanted[3:]
+        rows = rows_with_keys(db.session(), known, FormFill, [*keys, (roots[0].id, 10**6)])
+        assert [(row.inspection.id, row.id) for row in rows] == keys
+        assert all(isinstance(row, FormFill) and isinstance(row.inspection, Inspection) for row in rows)
+        assert keys_below(db.session(), {}, FormFill) == []
 
 
-def test_rows_of_inspections_that_are_gone_are_left_out(app: Flask, form_fill: FormFill) -> None:
+def test_deleted_pictures_are_not_below_an_inspection(app: Flask, form_fill: FormFill) -> None:
     with app.app_context():
-        ids = [form_fill.inspection_id]
-        assert len(rows_below_many(db.session(), ids, Attachment)[0]) == 1
+        known = inspections_with_ids(db.session(), [form_fill.inspection_id])
+        assert len(keys_below(db.session(), known, Attachment)) == 1
         db.session.remove()
         with writing(db.engine) as connection:
-            connection.execute(update(Attachment).values(inspection_id=10**6))
-        assert rows_below_many(db.session(), [10**6], Attachment) == ([], None)
+            connection.execute(update(Attachment).values(deleted_at=form_fill.created_at))
+        assert keys_below(db.session(), known, Attachment) == []

@@ -257,6 +257,18 @@ class TestDeciding:
         assert world.get(FormFill, form_fill.id).updated_at == before
         assert listed(office) == []
 
+    def test_what_follows_a_discarded_create_need_not_be_sent_again(
+        self, office: FlaskClient, phone: FlaskClient, lost: FormFill
+    ) -> None:
+        ids = {"inspection_id": lost.inspection_id, "form_template_id": lost.form_template_id}
+        client_id = str(uuid4())
+        create = {"type": "form_fill", "local_id": "new", "data": {**ids, "client_id": client_id}}
+        assert push(phone, create)["errors"][0]["code"] == "forbidden"
+        assert decide(office, create, "discard").status_code == 200
+        results = push(phone, create, edit(client_id, a=1))
+        assert results["success"][0]["result"] == {"discarded": True}
+        assert [(entry["code"], entry["retryable"]) for entry in results["errors"]] == [("not_found", False)]
+
     def test_the_second_decision_is_told_who_was_faster(
         self,
         office: FlaskClient,

@@ -17,7 +17,8 @@ TEMPLATES = f"{API}/form_templates"
 
 STRUCTURE = [
     {"name": "Valve", "type": "select", "label_name": "Valve open?", "section_name": "Riser", "options": ["yes", "no"]},
-    {"name": "Note", "type": "text"},
+    {"name": "Pressure", "type": "number", "unit": "psi"},
+    {"name": "Contact", "type": "text", "unit": None, "private": True},
 ]
 
 NEW: dict[str, Any] = {"name": "Sprinkler", "form_structure": STRUCTURE}
@@ -94,6 +95,8 @@ def test_a_form_template_never_changes(world: World, office: FlaskClient, method
         {"name": "n", "type": "text", "required": True},
         {"name": "n", "type": "text", "options": "yes"},
         {"name": "n", "type": "text", "label_name": 5},
+        {"name": "n", "type": "text", "unit": "u" * 65},
+        {"name": "n", "type": "text", "private": 1},
         {"name": "Riser_photo_attachment_id", "type": "text"},
         {"name": "Riser_signature_attachment_id", "type": "text"},
         "n",

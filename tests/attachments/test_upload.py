@@ -62,6 +62,17 @@ def test_a_photo_is_stored_exactly_as_sent_and_its_row_is_answered(
     assert world.all(LedgerOperation)[-1].type == "photo_upload"
 
 
+def test_the_content_decides_and_not_the_name_or_the_type_that_is_claimed(
+    device: FlaskClient, form_fill: FormFill
+) -> None:
+    claimed = (BytesIO(png()), "page.html", "text/html")
+    form = {"form_fill_id": str(form_fill.id), "field_name": "Riser_Photo", "photo": claimed}
+    photo = json_of(device.post(UPLOAD, data=form))["data"]
+    assert (photo["filename"], photo["content_type"]) == ("page.html", "image/png")
+    with device.get(photo["url"]) as download:
+        assert download.content_type == "image/png"
+
+
 def test_the_form_fill_shows_its_attachments_in_order_and_keeps_its_version(
     world: World, device: FlaskClient, form_fill: FormFill, clock: SettableClock
 ) -> None:
@@ -235,6 +246,16 @@ def test_an_unknown_client_id_is_404_and_worth_a_retry_because_its_create_may_be
     answer = upload(device, "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0009")
     assert (answer.status_code, answer.json["error"]) == (404, "FormFill not found")
     assert answer.json["retryable"] is True
+
+
+def test_a_deleted_form_fill_is_404_and_not_worth_a_retry_under_its_client_id_either(
+    device: FlaskClient, office: FlaskClient, form_fill: FormFill
+) -> None:
+    assert office.delete(f"/api/v1/inspections/{form_fill.inspection_id}").status_code == 200
+    for name in (form_fill.id, form_fill.client_id):
+        answer = upload(device, name)
+        assert (answer.status_code, answer.json["error"]) == (404, "FormFill not found")
+        assert "retryable" not in answer.json
 
 
 @pytest.mark.parametrize("form_fill_id", ["abc", "1.5", "-1", "0", "9" * 30, "9007199254740992", "1e1", "\u0661"])

@@ -26,10 +26,10 @@ def page(site: Site, open_browser: Open) -> Page:
     return page
 
 
-def saved(page: Page, link: str) -> tuple[str, bytes]:
-    """The name and the bytes of the file behind a link."""
+def saved(page: Page, button: str) -> tuple[str, bytes]:
+    """The name and the bytes of the file behind a button."""
     with page.expect_download() as download:
-        page.get_by_role("link", name=link).click()
+        page.get_by_role("button", name=button).click()
     return download.value.suggested_filename, download.value.path().read_bytes()
 
 
@@ -40,8 +40,8 @@ def test_the_list_is_saved_in_every_form(page: Page) -> None:
     assert (name[-4:], len(rows)) == (".csv", 2)
     assert PLACE in rows[1]
     assert "Entrance" in saved(page, "All answers as CSV")[1].decode("utf-8-sig")
-    for link in ("Inspections as XLSX", "All answers as XLSX"):
-        name, data = saved(page, link)
+    for button in ("Inspections as XLSX", "All answers as XLSX"):
+        name, data = saved(page, button)
         assert name.endswith(".xlsx")
         assert "xl/workbook.xml" in ZipFile(BytesIO(data)).namelist()
     name, data = saved(page, "Photos as ZIP")

@@ -35,7 +35,7 @@ def test_check_names_missing_migrations_and_the_command(app: Flask) -> None:
         downgrade(revision="base")
     result = run(app, "check")
     assert result.exit_code == 1
-    assert "The tables of fieldpost are at migration none, and 0016 is needed." in result.output
+    assert "The tables of fieldpost are at migration none, and 0017 is needed." in result.output
     assert "Run `fieldpost db upgrade`." in result.output
 
 

@@ -21,9 +21,9 @@ LIST = "/console/form-templates"
 NEW, AS_JSON = f"{LIST}/new", f"{LIST}/json"
 
 STRUCTURE: list[dict[str, Any]] = [
-    {"name": "Pressure_row_1", "type": "number", "label_name": "Pressure", "section_name": "Risers"},
+    {"name": "Pressure_row_1", "type": "number", "label_name": "Pressure", "section_name": "Risers", "unit": "psi"},
     {"name": "Valve", "type": "select", "options": [{"value": 1, "label": "open"}, {"value": 2, "label": "shut"}, 7]},
-    {"name": "Gauge", "type": "dial-of-ours"},
+    {"name": "Gauge", "type": "dial-of-ours", "private": True},
 ]
 
 
@@ -103,7 +103,10 @@ def test_a_template_is_shown_as_a_phone_would_show_it(scene: Scene, office: Brow
     template = scene.world.template(name="Riser", form_structure=STRUCTURE)
     text = office.get(f"{LIST}/{template.id}").text
     assert '<h3 class="h6 fc-section">Risers</h3>' in text
-    assert re.search(r'>Pressure</label>\s*<input class="form-control" id="preview-1-1" type="number" disabled>', text)
+    assert re.search(
+        r'>Pressure <span class="fp-muted">psi</span></label>\s*<input [^>]*id="preview-1-1" type="num', text
+    )
+    assert re.search(r">Gauge <span[^>]*>.*private</span></label>", text)
     assert "<option>open</option><option>shut</option><option>7</option>" in text
     assert office.get(f"{LIST}/999").status_code == 404
 
@@ -133,6 +136,8 @@ def test_a_saved_form_is_a_new_template(scene: Scene, office: Browser) -> None:
         "field-0-type": "select",
         "field-0-section_name": "Roof",
         "field-0-options": "yes\r\n\r\n no <b> \r\n",
+        "field-0-unit": "turns",
+        "field-0-private": "1",
     }
     answer = press(office, office.get(NEW), NEW, "save", name="Roof check", **typed)
     (template,) = templates(scene)
@@ -144,6 +149,8 @@ def test_a_saved_form_is_a_new_template(scene: Scene, office: Browser) -> None:
             "type": "select",
             "label_name": "Valve (left) open?",
             "section_name": "Roof",
+            "unit": "turns",
+            "private": True,
             "options": ["yes", "no <b>"],
         }
     ]
@@ -173,6 +180,7 @@ def test_a_new_version_keeps_all_that_was_not_changed(scene: Scene, office: Brow
         ({"field-1-name": "Roof_photo_attachment_id"}, "field-1-name"),
         ({"field-0-label_name": "x" * 256}, "field-0-label_name"),
         ({"field-2-type": ""}, "field-2-type"),
+        ({"field-0-unit": "x" * 65}, "field-0-unit"),
         ({"field-1-options": "\n".join(map(str, range(2001)))}, "field-1-options"),
         ({"count": "0"}, "form_structure"),
         ({"field-0-section_name": "a\x00b"}, "form_structure"),

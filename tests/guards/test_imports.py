@@ -22,6 +22,7 @@ FLOORS = [
         "app.core.values",
         "app.http.deadlines",
         "app.http.json_provider",
+        "app.http.json_text",
         "app.http.numbers",
         "app.http.request_ids",
         "app.openapi",

@@ -30,11 +30,10 @@ from app.http.body import (
     decode,
     details_of,
     find_unstorable,
-    needs_check,
-    parse_json,
     read_body,
 )
-from app.models import FormFill, LedgerOperation, User
+from app.http.json_text import needs_check, parse_json
+from app.models import FormFill, Inspection, LedgerOperation, User
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
 
@@ -155,6 +154,30 @@ class TestBothReaders:
 
     def test_the_last_of_two_equal_keys_wins(self, parse: Callable[[bytes], Any]) -> None:
         assert parse(b'{"a": 1, "b": 2, "a": 3}') == {"a": 3, "b": 2}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b'{"a":1,"b":2,"a":3}',
+            b'{"b":{},"a":1,"a":1}',
+            b'{"a" : 1, "a"\r\n\t: 3}',
+            b'{"a":1,"\\u0061":3}',
+            b'{"a":{"a":1},"a":3}',
+        ],
+        ids=["apart", "equal values", "blanks", "escaped", "an object"],
+    )
+    def test_a_key_that_comes_twice_is_found(self, parse: Callable[[bytes], Any], text: bytes) -> None:
+        assert find_unstorable(parse(text)) == "a: the key comes twice. Send it once."
+
+    @pytest.mark.parametrize(
+        "text",
+        [b'{"a":{"b":1,"b":2}}', b'{"a":{"a":{"a":1}}}', b'{"a":"\\"b\\":1","b":":","c":"\\\\"}', b'[":",":"]'],
+        ids=["inside", "on another level", "texts like keys", "texts alone"],
+    )
+    def test_a_key_of_which_there_is_one_in_an_object_refuses_nothing(
+        self, parse: Callable[[bytes], Any], text: bytes
+    ) -> None:
+        assert find_unstorable(parse(text)) is None
 
     @pytest.mark.parametrize("text", [b"1e20", b"1e300", b"-0.0", b"0.1", b"5e-324", b"123456789012345"])
     def test_numbers_keep_their_value_and_kind(self, parse: Callable[[bytes], Any], text: bytes) -> None:
@@ -598,6 +621,39 @@ def test_numbers_are_stored_and_answered_as_sent(
     body = b'{"sync_items":[{"type":"form_fill","local_id":"n","data":{"id":%d,"data":{"n":%b}}}]}'
     (entry,) = post(device, body % (form_fill.id, number)).json["results"]["success"]
     assert repr(entry["data"]["n"]) == repr(world.get(FormFill, form_fill.id).data["n"]) == repr(json.loads(number))
+
+
+@pytest.mark.parametrize("name", ["type", "local_id", "data", "of_the_app"])
+def test_an_item_that_has_a_key_of_its_own_twice_is_invalid(device: FlaskClient, batch: bytes, name: str) -> None:
+    (good,) = json.loads(batch)["sync_items"]
+    bad = json.dumps({"of_the_app": 1, **good, "local_id": "b"}).encode()
+    bad = b'{"%b": {"id": 1, "changes": {"lost": 1}}, %b' % (name.encode(), bad[1:])
+    body = b'{"sync_items": [%b, %b]}' % (bad, json.dumps(good).encode())
+    results = post(device, body).json["results"]
+    assert [(entry["local_id"], entry["code"], entry["retryable"]) for entry in results["errors"]] == [
+        ("b", "invalid", False)
+    ]
+    assert results["errors"][0]["message"] == f"{name}: the key comes twice. Send it once."
+    assert [entry["local_id"] for entry in results["success"]] == ["a"]
+
+
+def test_a_body_that_has_a_key_twice_is_refused_whole(
+    world: World, device: FlaskClient, office: FlaskClient, batch: bytes, form_fill: FormFill
+) -> None:
+    for body in (b'%b,"sync_items":[]}' % batch[:-1], b'{"device":{},"device":null,%b' % batch[1:]):
+        refusal = assert_refused(world, post(device, body), 400, "bad_json")
+        assert refusal["error"] == "A key comes twice"
+    assert world.get(FormFill, form_fill.id).data == {}
+    address = f"/api/v1/inspections/{form_fill.inspection_id}"
+    answer = office.patch(address, data=b'{"notes":"a","notes":"b"}', content_type="application/json")
+    assert_refused(world, answer, 400, "bad_json")
+    assert world.get(Inspection, form_fill.inspection_id).notes is None
+
+
+def test_of_two_equal_keys_in_form_data_the_last_counts(world: World, device: FlaskClient, form_fill: FormFill) -> None:
+    body = b'{"sync_items":[{"type":"form_fill","local_id":"n","data":{"id":%d,"changes":{"a":1,"a":2}}}]}'
+    assert len(post(device, body % form_fill.id).json["results"]["success"]) == 1
+    assert world.get(FormFill, form_fill.id).data == {"a": 2}
 
 
 def test_details_name_twenty_keys_and_cut_them() -> None:

@@ -53,6 +53,11 @@ def test_a_bug_forbids_them_too(app: Flask) -> None:
     answer = app.test_client().get("/healthz")
     assert answer.status_code == 500
     assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == ("nosniff", "no-store")
+    body = json_of(answer)
+    assert (body["success"], body["code"], body["error"]) == (False, "internal_error", "Internal error")
+    assert body["request_id"] == answer.headers["X-Request-ID"]
+    assert "division" not in answer.text
+    assert "Traceback" not in answer.text
 
 
 def test_a_view_keeps_its_own_caching(client: FlaskClient) -> None:

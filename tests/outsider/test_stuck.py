@@ -27,7 +27,7 @@ from marshmallow import Schema, fields
 
 def read(way):
     if way == "exit early":
-        os._exit(1)
+        os._exit(4)
 
 
 class StuckSchema(Schema):
@@ -51,7 +51,8 @@ WAYS = {
     "spin": spin,
     "sleep": lambda: time.sleep(600),
     "lock": lock,
-    "exit": lambda: os._exit(1),
+    # Exit codes by which gunicorn's workers say that they cannot start.
+    "exit": lambda: os._exit(3),
     "exit early": lambda: None,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,17 @@ def test_errors_are_pages_for_browsers_alone(app: Flask, browser: Browser) -> No
 def test_a_form_that_is_too_large_is_refused_before_it_is_read(app: Flask, user: User) -> None:
     answer = Browser(app).send("/sign-in", "/sign-in", {"email": "a" * 9000})
     assert (answer.status_code, answer.mimetype) == (413, "text/html")
+
+
+def test_nobodys_form_is_not_read(app: Flask) -> None:
+    """A form of 8 MiB takes half a gigabyte, while its escapes are read."""
+    for address in ("/my-account/password", "/sign-out"):
+        form = BytesIO(b"a=" + b"%41" * 1_000_000)
+        answer = app.test_client().post(
+            address, input_stream=form, content_length=3_000_002, content_type="application/x-www-form-urlencoded"
+        )
+        assert (answer.status_code, form.tell()) == (303, 0)
+        assert answer.location == "/sign-in"
 
 
 @pytest.mark.parametrize(

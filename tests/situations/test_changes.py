@@ -1,18 +1,6 @@
 """Situations of the field, in which other systems have lost, doubled or held back work: changes and conflicts.
 
-Each test is one situation, with the right outcome. Further situations have their tests where the part that decides them
-is tested:
-
-===================================================  ==========================================================
-situation                                            tests
-===================================================  ==========================================================
-one bad value in a batch of good work                `tests/http/test_body.py`
-many stale edits of one large form                   `tests/core/sync/test_bounds.py`
-names and texts written in NFC and in NFD            `tests/plugins/`, `tests/api/`
-an error before the body was read, slow lines        `tests/serving/test_bad_connections.py`, `test_patience.py`
-forms with 2000 fields                               `tests/api/test_form_templates.py`
-a follower of a create that was refused              `tests/core/sync/test_unknown_versions.py`
-===================================================  ==========================================================
+Each test is one situation, with the right outcome; `test_register.py` has their names.
 """
 
 from __future__ import annotations
@@ -110,6 +98,19 @@ def test_counted_ids_that_begin_again_after_a_reinstall_are_new_work(
     assert world.get(Inspection, inspection.id).status == "completed"
 
 
+def test_without_a_device_id_counted_ids_that_begin_again_are_taken_for_retries(
+    app: Flask, world: World, office: FlaskClient, tech: User, inspection: Inspection
+) -> None:
+    """As a lost answer needs it: the next sign-in of a device without a name cannot be told from another device."""
+    done = set_inspection(inspection, "local_1", status="completed")
+    push(sign_in(app, tech), done)
+    patched(office, f"inspections/{inspection.id}", status="in_progress")
+    (entry,) = push(sign_in(app, tech), done)["success"]
+    assert entry["replayed"] is True
+    assert entry["data"]["status"] == "in_progress", "an app that takes what is answered shows it"
+    assert world.get(Inspection, inspection.id).status == "in_progress"
+
+
 def test_a_queue_that_a_reinstalled_app_sends_once_more_has_nothing_to_decide(
     app: Flask, world: World, tech: User, form_fill: FormFill
 ) -> None:
@@ -161,6 +162,20 @@ def test_work_on_a_deleted_inspection_is_set_aside_and_holds_back_nothing(
     assert [(entry["code"], entry["retryable"]) for entry in results["errors"]] == [("not_found", False)]
     assert stored(world, kept)["a"] == 1
     photo = upload(device, form_fill)
+    assert photo.status_code == 404
+    assert "retryable" not in photo.json
+
+
+def test_work_on_a_row_that_was_made_here_and_deleted_since_is_not_kept_for_ever(
+    world: World, office: FlaskClient, device: FlaskClient, inspection: Inspection
+) -> None:
+    """The app knows the row by its client_id, so that its create could still be on the way."""
+    client_id = str(uuid4())
+    push(device, create(inspection, world.template(), client_id))
+    assert office.delete(f"{API}/inspections/{inspection.id}").status_code == 200
+    (entry,) = push(device, edit(client_id, a=1))["errors"]
+    assert (entry["code"], entry["retryable"]) == ("not_found", False)
+    photo = upload(device, client_id)
     assert photo.status_code == 404
     assert "retryable" not in photo.json
 

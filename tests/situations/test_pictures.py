@@ -1,18 +1,6 @@
 """Situations of the field, in which other systems have lost or spoilt photos and signatures.
 
-Each test is one situation, with the right outcome. Further situations have their tests where the part that decides them
-is tested:
-
-===================================================  ==========================================================
-situation                                            tests
-===================================================  ==========================================================
-two photos in one request, no boundary               `tests/attachments/test_multipart.py`
-a signature that is deleted after a new one came     `tests/plugins/test_signatures.py`
-a late retry of a replaced signature                 `tests/attachments/test_upload.py`
-pictures of all kinds, damaged, or of too many       `tests/attachments/storage/test_images.py`,
-pixels; HEIC and others by their names               `test_hostile_pictures.py`
-uploads that go on after a broken connection         `plugins/resumable_uploads/tests/`
-===================================================  ==========================================================
+Each test is one situation, with the right outcome; `test_register.py` has their names.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,20 @@ def held(device: Device, entity: str) -> dict[str, Any]:
 
 def applied(world: World) -> list[LedgerOperation]:
     return [each for each in world.all(LedgerOperation) if each.door == "sync"]
+
+
+def test_it_makes_no_other_call_than_a_device_needs() -> None:
+    """Contract, section 6: signing in, batches, photos, and the feed."""
+    source = Path(__file__).with_name("device.py").read_text()
+    assert {*re.findall(r'"(/[a-z_/]+?)/?["{]', source)} == {
+        "/auth/login",
+        "/auth/refresh",
+        "/sync",
+        "/sync/changes",
+        "/sync/upload_photo",
+        "/sync/verify_attachments",
+        "/attachments",
+    }
 
 
 def test_the_first_download_is_a_walk_with_all_that_forms_need_and_the_feed_goes_on_from_it(

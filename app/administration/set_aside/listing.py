@@ -16,7 +16,7 @@ from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.host.watch import is_interrupt
-from app.core.ledger.set_aside import is_open, is_solved
+from app.core.ledger.set_aside import is_open, is_open_among_many, is_solved
 from app.core.sync.set_aside import CONFLICT
 from app.core.values import JsonObject, parse_timestamp
 from app.errors import ConflictError, InvalidError, NotFoundError
@@ -221,8 +221,7 @@ def _state_conditions(state: str | None, is_few: bool) -> list[ColumnElement[boo
     if state is None:
         return []
     if state == "open":
-        # The second condition follows from the first, and has indexes.
-        return [is_open()] if is_few else [is_open(), SetAside.settled_at.is_(None)]
+        return [is_open() if is_few else is_open_among_many()]
     return [{"decided": SetAside.decision.is_not(None), "superseded": is_solved()}.get(state, false())]
 
 

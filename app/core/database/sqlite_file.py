@@ -14,7 +14,6 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -40,7 +39,9 @@ LOOK_SECONDS = 0.5
 #: From this size on, in bytes, the log is emptied before a unit begins.
 LARGE_LOG = 64 * 1024 * 1024
 #: How long to wait for readers of an older state, and for how long to leave a log alone that could not be emptied.
-EMPTY_MILLISECONDS, PAUSE_SECONDS = 200, 1.0
+EMPTY_SECONDS, PAUSE_SECONDS = 0.2, 1.0
+#: When to look again at a log that another connection copies, in seconds.
+MOMENT = 0.005
 
 
 class DamagedError(StartError):
@@ -72,14 +73,14 @@ class SQLiteFile:
         event.listen(engine, "handle_error", self._note_damage)
 
     @property
-    def path(self) -> Path:
+    def path(self) -> str:
         """The database's path; tests move an engine."""
-        return Path(self._engine.url.database or "")
+        return self._engine.url.database or ""
 
     @property
-    def log_path(self) -> Path:
+    def log_path(self) -> str:
         """The path of SQLite's log, in which changes are until a checkpoint copies them into the file."""
-        return Path(f"{self.path}-wal")
+        return f"{self.path}-wal"
 
     def _before_opening(self, *_: Any) -> None:
         # SQLite would make an empty file, or read the former file's log with this one.
@@ -121,11 +122,11 @@ class SQLiteFile:
         """SQLite would take the log of the former file for that of the new one, and mix the two."""
         if self._opened_log is None or _identity(self.log_path) != self._opened_log:
             return
-        kept = self.log_path.with_name(f"{self.log_path.name}-of-replaced-file")
+        kept = f"{self.log_path}-of-replaced-file"
         # Another worker may be doing the same.
         try:
-            self.log_path.replace(kept)
-            Path(f"{self.path}-shm").unlink()
+            os.replace(self.log_path, kept)
+            os.unlink(f"{self.path}-shm")
         except FileNotFoundError:
             return
         logger.error("the log of the replaced file is kept as %s", kept)
@@ -156,19 +157,22 @@ class SQLiteFile:
     def bound_log(self, connection: sqlite3.Connection) -> None:
         """Copy a large log into the file, and empty it. Under a steady load SQLite would not come to it.
 
-        If somebody reads an older state for longer than `EMPTY_MILLISECONDS`, the log grows on until a later unit.
+        All units that are about to begin wait here meanwhile, so that the one that empties the log soon is the only
+        writer. If somebody reads an older state for longer than `EMPTY_SECONDS`, the log grows on until a later unit.
         """
-        if _size(self.log_path) <= LARGE_LOG or time.monotonic() < self._next_emptying:
-            return
-        connection.execute(f"PRAGMA busy_timeout = {EMPTY_MILLISECONDS}")
-        (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_busy:
-            self._next_emptying = time.monotonic() + PAUSE_SECONDS
+        start = time.monotonic()
+        while _size(self.log_path) > LARGE_LOG and time.monotonic() >= self._next_emptying:
+            if _empty_log(connection):
+                return
+            if time.monotonic() >= start + EMPTY_SECONDS:
+                self._next_emptying = time.monotonic() + PAUSE_SECONDS
+                return
+            time.sleep(MOMENT)
 
 
 def require_sound(engine: Engine) -> None:
     """Raise `DamagedError` if the file is no sound database, as far as a short look can tell."""
-    path = Path(engine.url.database or "")
+    path = engine.url.database or ""
     if _identity(path) is None:
         return
     try:
@@ -204,7 +208,14 @@ def primary_code(error: BaseException | None) -> int | None:
     return None if code is None else int(code) & 0xFF
 
 
-def _identity(path: Path) -> Identity | None:
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Whether the log could be emptied: no other connection copies it, and nobody reads an older state for long."""
+    connection.execute(f"PRAGMA busy_timeout = {EMPTY_SECONDS * 1000:.0f}")
+    (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not is_busy
+
+
+def _identity(path: str) -> Identity | None:
     """None: there is no file, or the path does not lead to it."""
     try:
         found = os.stat(path)
@@ -213,7 +224,7 @@ def _identity(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError:

@@ -57,6 +57,20 @@ def _remembered(database: Database, local_ids: ValueSet) -> Select[Any]:
     return database.look_up(statement, columns.local_id, local_ids)
 
 
+def deleted_rows(session: Session, client_ids: Iterable[str]) -> set[tuple[str, str]]:
+    """Those of these client_ids whose rows were deleted, each with the entity of its row."""
+    database, wanted = database_of(session), set(client_ids)
+    parameters = {"client_ids": database.parameter_of(wanted)}
+    found = session.execute(_deleted(database, ValueSet.of("client_ids", wanted)), parameters)
+    return {(entity, client_id) for entity, client_id in found}
+
+
+@lru_cache
+def _deleted(database: Database, client_ids: ValueSet) -> Select[Any]:
+    statement = select(LedgerEntry.entity, LedgerEntry.client_id).where(LedgerEntry.client_id.is_not(None))
+    return database.look_up(statement, LedgerEntry.client_id, client_ids)
+
+
 class PastChange(NamedTuple):
     """A change of a row, as the ledger tells it."""
 

@@ -27,6 +27,11 @@ def is_open() -> ColumnElement[bool]:
     return and_(SetAside.decision.is_(None), ~_is_applied(), ~_is_superseded())
 
 
+def is_open_among_many() -> ColumnElement[bool]:
+    """`is_open()` with a condition that follows from it and has an index, for queries that read the rows of many."""
+    return and_(SetAside.settled_at.is_(None), is_open())
+
+
 def is_solved() -> ColumnElement[bool]:
     """The condition for rows that nobody has decided, because their device was faster."""
     return and_(SetAside.decision.is_(None), or_(_is_applied(), _is_superseded()))

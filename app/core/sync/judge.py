@@ -19,7 +19,7 @@ from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
 from app.core.sync.context import OperationContext
 from app.core.sync.items import Item, Refused, Routed, key_of
-from app.core.sync.keys import created_rows
+from app.core.sync.keys import Reference, created_rows
 from app.core.sync.refusals import of_nobody
 from app.core.sync.replay import replay
 from app.core.sync.verdicts import Verdict, decide
@@ -40,6 +40,8 @@ def judge(attempt: Attempt, item: Item) -> Answer:
     """The answer to one item. A rejection leaves nothing behind; any other exception is a bug."""
     operation = attempt.remembered.get(key_of(item))
     if operation is not None:
+        # A row that a create of before has not left behind is not going to come: it is deleted, or was discarded.
+        attempt.rows.refused.update(row for row in _created(item) if attempt.rows.find(row) is None)
         return replay(attempt, item, operation)
     if isinstance(item, Refused):
         return reject(attempt, item, item.rejected)
@@ -62,8 +64,7 @@ def reject(attempt: Attempt, item: Item, rejected: Rejected) -> Answer:
     answer = answers.rejected(item, rejected)
     if not rejected.retryable:
         # Later items need not wait for these rows (contract, section 3).
-        created = item.created if item.handler is None else created_rows(item.payload, item.keys, item.handler)
-        attempt.rows.refused.update(created)
+        attempt.rows.refused.update(_created(item))
     logger.info(
         "operation rejected",
         extra={
@@ -74,6 +75,11 @@ def reject(attempt: Attempt, item: Item, rejected: Rejected) -> Answer:
         },
     )
     return answer
+
+
+def _created(item: Item) -> set[Reference]:
+    """The rows that a create names by their client_ids."""
+    return item.created if item.handler is None else created_rows(item.payload, item.keys, item.handler)
 
 
 def _apply(attempt: Attempt, item: Routed, mark: int) -> Answer:

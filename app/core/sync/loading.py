@@ -1,8 +1,8 @@
 """Loads all that the operations of a batch need, in a number of statements that does not depend on how many there are.
 
 First the locks, of the user and of the rows; behind them the recall, so that it sees the operations that a twin of this
-batch has just committed; then the rows that remembered operations show, and the past of the rows of which a new item
-names an old version.
+batch has just committed, and the deletions of rows that are named in vain; then the rows that remembered operations
+show, and the past of the rows of which a new item names an old version.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from sqlalchemy import inspect, select
 
 from app.core.database.rows import adopt
 from app.core.ledger.entries import Key, Remembered
-from app.core.ledger.history import changes_since, recall
+from app.core.ledger.history import changes_since, deleted_rows, recall
 from app.core.ledger.record import keep_user, reader_lock, user_lock
 from app.core.sync.attempt import Attempt
 from app.core.sync.items import Item, Refused, key_of
-from app.core.sync.keys import Reference
+from app.core.sync.keys import Reference, created_rows
 from app.core.sync.locks import check, follow, locks_for
 from app.core.sync.needs import Needs
 from app.core.sync.replay import rows_to_show
@@ -48,6 +48,7 @@ def _lock_and_recall(attempt: Attempt) -> dict[Key, Remembered]:
     rows = [adopt(session, lock.model, values) for lock in locks for values in lock.rows]
     attempt.rows.keep(rows)
     check(session, needs, moves, attempt.rows, rows)
+    attempt.rows.deleted = _deleted(attempt, needs)
     return operations
 
 
@@ -106,6 +107,19 @@ def _named_version(attempt: Attempt, item: Item) -> tuple[Row | None, datetime |
         return None, None
     row = attempt.rows.find(Reference(item.handler.target.model, item.keys.client_id, is_client_id=True))
     return row, None if row is None else item.keys.version or row.created_at
+
+
+def _deleted(attempt: Attempt, needs: Needs) -> set[Reference]:
+    """The rows that the items name by client_ids and that were deleted, so that no create of theirs is on its way."""
+    named = {reference for references in needs.rows.values() for reference in references if reference.is_client_id}
+    missing = {reference for reference in named if attempt.rows.find(reference) is None}
+    if missing:
+        made = (created_rows(item.payload, item.keys, item.handler) for item in attempt.batch.items if item.handler)
+        missing = missing.difference(*made)
+    if not missing:
+        return set()
+    known = deleted_rows(attempt.session, {str(reference.key) for reference in missing})
+    return {reference for reference in missing if (entity_of(reference.model).name, reference.key) in known}
 
 
 def _creates(attempt: Attempt) -> Counter[type]:

@@ -50,7 +50,10 @@ def _visible_row(attempt: Attempt, entity: str, entity_id: str) -> Row | None:
 
 
 def _row_key(registry: Registry, entity: str, entity_id: str) -> Iterator[tuple[type, object]]:
-    """Model and id of a row that the ledger names; nothing where the plugin of its entity has been removed."""
+    """Model and id of a row that the ledger names.
+
+    Nothing where the plugin of its entity has been removed, and for a create that the office has discarded.
+    """
     model = registry.models.get(entity)
-    if model is not None:
+    if model is not None and entity_id:
         yield model, registry.key_of(model, entity_id)

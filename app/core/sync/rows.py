@@ -23,6 +23,8 @@ class Rows:
         self._client_ids: dict[tuple[type, Any], Row] = {}
         #: The rows whose creates were refused for good: they are not going to come.
         self.refused: set[Reference] = set()
+        #: The rows that were deleted before, of those that are named by their client_ids.
+        self.deleted: set[Reference] = set()
         #: The rows that point to a parent, by model and column, and by the parent's id.
         self._children: dict[tuple[type, str], dict[object, list[Row]]] = {}
 
@@ -47,6 +49,11 @@ class Rows:
         else:
             row = self.get(reference.model, reference.key)
         return None if row is None or self._recorder.is_deleted(row) else row
+
+    def was_deleted(self, reference: Reference) -> bool:
+        """Whether the row with this client_id was deleted, before or by this batch."""
+        row = self._client_ids.get((reference.model, reference.key))
+        return reference in self.deleted or (row is not None and self._recorder.is_deleted(row))
 
     def get(self, model: type, key: object) -> Row | None:
         """The row with this id, loaded or created by this unit, deleted or not."""

@@ -15,7 +15,8 @@ from app.plugin_api import ActingUser, ById, Children, Operation, Policy, Target
 
 #: Advice about a client_id that no row has.
 NOT_YET = "Its create has not come yet. Keep the item queued, and send it again with its create or after it."
-CREATE_REFUSED = "Its create in this batch was refused. Set this item aside with it, and show both."
+DELETED = "The row was deleted meanwhile. Set this item aside and show it."
+CREATE_REFUSED = "Its create in this batch has made no row. Set this item aside with it, and show both."
 
 #: The rows that a handler's `rows` or `reads` name.
 NamedRows: TypeAlias = dict[str, Row | list[Row] | None]
@@ -117,12 +118,20 @@ def _flat(named: Iterable[Row | list[Row] | None]) -> Iterator[Row]:
 def _require(rows: Rows, reference: Reference) -> Row:
     row = rows.find(reference)
     if row is None:
-        # A row created offline may still be on its way in another batch; an id was once given by us.
-        is_to_come = reference.is_client_id and reference not in rows.refused
-        message = "" if not reference.is_client_id else NOT_YET if is_to_come else CREATE_REFUSED
-        label = entity_of(reference.model).label
-        raise Rejected("not_found", f"{label} not found", message, retryable=is_to_come)
+        raise _not_found(rows, reference)
     return row
+
+
+def _not_found(rows: Rows, reference: Reference) -> Rejected:
+    """The refusal of an item that names a row which is not there: one created offline may still be on its way."""
+    sentence = f"{entity_of(reference.model).label} not found"
+    if not reference.is_client_id:
+        return Rejected("not_found", sentence)
+    if reference in rows.refused:
+        return Rejected("not_found", sentence, CREATE_REFUSED)
+    if rows.was_deleted(reference):
+        return Rejected("not_found", sentence, DELETED)
+    return Rejected("not_found", sentence, NOT_YET, retryable=True)
 
 
 def taken() -> Rejected:

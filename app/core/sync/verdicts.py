@@ -122,11 +122,11 @@ def _resolve(attempt: Attempt, item: Routed, local: Mapping[str, object], standi
     merged, conflicting = three_way(base, present, local)
     if strategy == "merge" and base is not None and local and not conflicting:
         return Verdict(changes=merged, message=MESSAGES["merge"])
-    differences = differing(present, local)
-    if local and not differences:
+    # An operation that names no fields conflicts with everything that somebody else has changed.
+    names = conflicting or (differing(present, local) if local else differing(base or {}, present))
+    if not names:
+        # The values are stored already, or those that others had changed are back: there is nothing to decide.
         return Verdict(changes=local)
     if not attempt.shown.may_show(standing.row):
         return crowded_out(item)
-    # An operation that names no fields conflicts with everything that somebody else has changed.
-    names = conflicting or differences or differing(base or {}, present)
     return answers.conflict(item, standing.row, local, base, names, is_unknown=standing.is_unknown)

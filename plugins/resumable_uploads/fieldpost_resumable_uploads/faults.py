@@ -46,6 +46,7 @@ class TooManyUploadsError(RequestError):
     status = 429
     code = "too_many_uploads"
     error = "Too much is under way"
+    retryable = True
     message = "Finish or DELETE other uploads first, or wait until they expire; then send the same request again."
 
 
@@ -55,4 +56,5 @@ class ChecksumMismatchError(RequestError):
     status = 460
     code = "checksum_mismatch"
     error = "The checksum does not match the bytes"
+    retryable = True
     message = "Nothing was kept. Send the same bytes again."

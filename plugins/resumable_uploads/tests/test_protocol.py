@@ -153,7 +153,7 @@ def test_bytes_with_the_right_checksum_are_kept_and_with_a_wrong_one_they_are_no
     right = b64encode(hashlib.new(algorithm, b"abc").digest()).decode()
     answer = device.add(url, 0, b"abd", Upload_Checksum=f"{algorithm} {right}")
     assert answer.status_code == 460
-    assert answer.json["code"] == "checksum_mismatch"
+    assert (answer.json["code"], answer.json["retryable"]) == ("checksum_mismatch", True)
     assert device.offset(url) == 0
     assert device.add(url, 0, b"abc", Upload_Checksum=f"{algorithm} {right}").headers["Upload-Offset"] == "3"
 

@@ -201,6 +201,7 @@ def test_only_so_much_may_be_pending(device: Device, clock: Clock) -> None:
     urls = [device.start(10_000_000) for _ in range(2)]
     answer = device.create(2_000_000)
     assert (answer.status_code, answer.json["code"], answer.json["limit"]) == (429, "too_many_uploads", 21_000_000)
+    assert answer.json["retryable"] is True
     assert int(answer.headers["Retry-After"]) > 0
     device.upload(data)
     device.upload(photo())

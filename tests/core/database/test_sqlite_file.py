@@ -202,7 +202,7 @@ def test_a_large_log_is_emptied_before_a_unit_and_a_reader_does_not_break_it(
     log = path.with_name(f"{path.name}-wal")
     monkeypatch.setattr(sqlite_file, "LARGE_LOG", 100_000)
     monkeypatch.setattr(sqlite_file, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(sqlite_file, "EMPTY_MILLISECONDS", 1)
+    monkeypatch.setattr(sqlite_file, "EMPTY_SECONDS", 0.001)
     sizes = []
     for number in range(30):
         assert edit(device, form_fill, number).status_code == 200
@@ -224,7 +224,7 @@ def test_after_a_failed_emptying_the_log_is_left_alone_for_a_while(
     app: Flask, device: FlaskClient, form_fill: FormFill, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_file, "LARGE_LOG", 0)
-    monkeypatch.setattr(sqlite_file, "EMPTY_MILLISECONDS", 1)
+    monkeypatch.setattr(sqlite_file, "EMPTY_SECONDS", 0.001)
     assert edit(device, form_fill, 0).status_code == 200
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -237,6 +237,20 @@ def test_after_a_failed_emptying_the_log_is_left_alone_for_a_while(
         assert edit(device, form_fill, 2).status_code == 200
     assert any("BEGIN IMMEDIATE" in statement for statement in statements)
     assert not any("wal_checkpoint" in statement for statement in statements)
+
+
+def test_a_unit_asks_again_while_another_connection_copies_the_log(
+    app: Flask, device: FlaskClient, form_fill: FormFill, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert edit(device, form_fill, 0).status_code == 200
+    # The other connection has the log to itself at the first question.
+    answers = iter([lambda _driver: False, sqlite_file._empty_log])
+    monkeypatch.setattr(sqlite_file, "LARGE_LOG", 0)
+    monkeypatch.setattr(sqlite_file, "EMPTY_SECONDS", 60)
+    monkeypatch.setattr(sqlite_file, "_empty_log", lambda driver: next(answers)(driver))
+    assert edit(device, form_fill, 1).status_code == 200
+    assert next(answers, None) is None
+    assert path.with_name(f"{path.name}-wal").stat().st_size < 60_000
 
 
 def test_a_stopped_data_directory_has_the_database_in_one_file(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from _thread import LockType
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -16,6 +18,22 @@ from app.models import FormFill
 from app.plugin_api import SyncHandler, by_id, edit
 
 HANDLER = SyncHandler(type="slow", schema=Mock, target=by_id(FormFill), policy=policies.change, apply=edit)
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> LockType:
+    """A lock that nobody gets before the watch has tried in vain: nothing interrupts a thread that waits for it."""
+    lock, usual, interrupts = threading.Lock(), watch._send, []
+
+    def send(thread: int, error: type[BaseException] | None) -> None:
+        usual(thread, error)
+        interrupts.append(error)
+        if interrupts == [HandlerTimeout] * 2:
+            lock.release()
+
+    monkeypatch.setattr(watch, "_send", send)
+    lock.acquire()
+    return lock
 
 
 @pytest.fixture
@@ -34,12 +52,15 @@ def spin(seconds: float) -> None:
         pass
 
 
-def test_code_that_begins_late_in_a_batch_has_all_of_its_time() -> None:
-    with watched(0.3) as found:
+def test_code_that_begins_late_in_a_batch_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 0.25, 0.75, 0.75, 100.0, 100.5, 100.75, 100.75])
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    found = Watch(1.0)
+    left = []
+    for _ in range(2):
         with found(HANDLER):
-            spin(0.2)
-        with found(HANDLER):
-            spin(0.2)
+            left += [found.check(), found.check()]
+    assert left == [0.75, 0.25, 0.5, 0.25]
 
 
 def test_code_that_does_not_end_is_interrupted_soon_after_its_time() -> None:
@@ -58,19 +79,18 @@ def test_code_that_does_not_end_is_interrupted_soon_after_its_time() -> None:
         assert found.has_given_up(HANDLER)
 
 
-def test_a_worker_is_ended_that_is_not_interrupted_within_as_long_again(ended: list[int]) -> None:
-    lock = threading.Lock()
-    lock.acquire()
-    with watched(0.2) as found, pytest.raises(HandlerTimeout), found(HANDLER):
-        # Nothing interrupts a thread that waits for a lock.
-        lock.acquire(timeout=0.9)
+def test_a_worker_is_ended_that_is_not_interrupted_within_as_long_again(ended: list[int], stuck: LockType) -> None:
+    with watched(0.05) as found, pytest.raises(HandlerTimeout), found(HANDLER):
+        stuck.acquire()
     assert ended[:1] == [watch.EXIT_CODE]
 
 
-def test_no_worker_is_ended_where_no_server_makes_a_new_one(ended: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_worker_is_ended_where_no_server_makes_a_new_one(
+    ended: list[int], stuck: LockType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watchdog, "ends_worker", False)
-    with watched(0.1) as found, pytest.raises(HandlerTimeout), found(HANDLER):
-        time.sleep(0.5)
+    with watched(0.05) as found, pytest.raises(HandlerTimeout), found(HANDLER):
+        stuck.acquire()
     assert ended == []
 
 

@@ -360,6 +360,16 @@ def test_a_type_without_fields_cannot_be_merged(
     assert stored(world, form_fill) == {"a": 1, "b": 0}
 
 
+@pytest.mark.usefixtures("part")
+def test_a_type_without_fields_has_nothing_to_decide_once_others_have_undone_what_they_changed(
+    world: World, device: FlaskClient, other: FlaskClient, form_fill: FormFill
+) -> None:
+    held = version_of(form_fill)
+    push(other, item(form_fill, a=1), item(form_fill, a=0))
+    (entry,) = push(device, part_item(form_fill, held, "valve", "opaque", bar=3))["success"]
+    assert entry["data"] == stored(world, form_fill)
+
+
 # A very old version
 
 

@@ -201,6 +201,14 @@ def test_otherwise_arrival_decides(
     assert stored(world, form_fill)["a"] == 2
 
 
+def test_without_a_version_arrival_decides_because_the_devices_clock_may_have_been_put_back(
+    world: World, phone: FlaskClient, form_fill: FormFill
+) -> None:
+    push(phone, made(edit(form_fill, a="a clock ahead"), 30))
+    one(push(phone, made(edit(form_fill, a="the clock put right"), 20)))
+    assert stored(world, form_fill)["a"] == "the clock put right"
+
+
 def test_what_changed_nothing_when_it_arrived_holds_nothing_back(
     world: World, phone: FlaskClient, form_fill: FormFill, held: str
 ) -> None:

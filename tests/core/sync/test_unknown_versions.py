@@ -14,8 +14,8 @@ from sqlalchemy import delete
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
-from app.models import FormFill, Inspection, LedgerEntry, User
-from app.testing import push, sign_in
+from app.models import FormFill, FormTemplate, Inspection, LedgerEntry, User
+from app.testing import push, sign_in, statements_of
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.test_own_changes import conflict_of, one
@@ -224,6 +224,55 @@ def test_what_comes_before_its_create_is_sent_again(device: FlaskClient, inspect
     client_id = str(uuid4())
     early, _ = push(device, edit(client_id, a=1), create(999, client_id))["errors"]
     assert early["retryable"] is True
+
+
+def made_and_deleted(device: FlaskClient, office: FlaskClient, inspection: Inspection, template: FormTemplate) -> str:
+    """The client_id of a form fill that the device has made, and that was deleted with its inspection."""
+    client_id = str(uuid4())
+    made = create(inspection.id, client_id, form_template_id=template.id)
+    assert push(device, made)["success"]
+    assert office.delete(f"/api/v1/inspections/{inspection.id}").status_code == 200
+    return client_id
+
+
+def test_what_names_a_deleted_row_by_its_client_id_need_not_be_sent_again(
+    world: World, device: FlaskClient, office: FlaskClient, inspection: Inspection
+) -> None:
+    client_id = made_and_deleted(device, office, inspection, world.template())
+    photo_delete = {"form_fill_id": client_id.upper(), "field_name": "F"}
+    items = [edit(client_id, a=1), {"type": "photo_delete", "local_id": "d", "data": photo_delete}]
+    *entries, unrelated = push(device, *items, edit(str(uuid4()), a=1))["errors"]
+    for entry in entries:
+        assert (entry["code"], entry["retryable"]) == ("not_found", False)
+        assert "deleted" in entry["message"]
+    assert unrelated["retryable"] is True
+
+
+def test_a_new_create_of_a_deleted_row_is_waited_for(
+    world: World, device: FlaskClient, office: FlaskClient, owner: User, tech: User, inspection: Inspection
+) -> None:
+    template = world.template()
+    client_id = made_and_deleted(device, office, inspection, template)
+    again = create(world.inspection(owner, tech).id, client_id, form_template_id=template.id)
+    results = push(device, edit(client_id, a=1), again, edit(client_id, a=2))
+    assert [(entry["index"], entry["retryable"]) for entry in results["errors"]] == [(0, True)]
+    assert [entry["index"] for entry in results["success"]] == [1, 2]
+
+
+def test_deleted_rows_are_looked_up_at_once_and_only_where_a_row_is_missing(
+    app: Flask, world: World, device: FlaskClient, office: FlaskClient, owner: User, tech: User, inspection: Inspection
+) -> None:
+    def look_ups(*items: dict[str, Any]) -> int:
+        with statements_of(app) as sent:
+            push(device, *items)
+        return sum("ledger_entries.client_id IS NOT NULL" in statement for statement in sent)
+
+    template = world.template()
+    gone = made_and_deleted(device, office, inspection, template)
+    new = create(world.inspection(owner, tech).id, str(uuid4()), form_template_id=template.id)
+    follower = edit(new["data"]["client_id"], a=1)
+    assert [look_ups(new, follower), look_ups(new, follower), look_ups(follower)] == [0, 0, 0]
+    assert look_ups(*(edit(name, a=1) for name in [gone, *(str(uuid4()) for _ in range(50))])) == 1
 
 
 # A retry is known by its meaning

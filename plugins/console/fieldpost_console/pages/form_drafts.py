@@ -10,7 +10,10 @@ from typing import Any
 from fieldpost_console.pages.form_preview import label_of
 
 #: The parts of a field in the page's form. Those of the structure have its names.
-PARTS = ("name", "type", "label_name", "section_name", "options", "origin")
+PARTS = ("name", "type", "label_name", "section_name", "unit", "private", "options", "origin")
+
+#: The parts that are texts of the structure's field, each left out where it is empty.
+TEXTS = ("label_name", "section_name", "unit")
 
 #: A structure's field.
 Field = Mapping[str, Any]
@@ -24,6 +27,9 @@ class Draft:
     type: str = "text"
     label_name: str = ""
     section_name: str = ""
+    unit: str = ""
+    #: The value of the ticked box; empty: it is not ticked.
+    private: str = ""
     #: One option a line.
     options: str = ""
     #: The place of the field in the older version that it comes from.
@@ -36,8 +42,9 @@ def drafts_of(structure: Sequence[Field]) -> list[Draft]:
 
 
 def _draft_of(field: Field, place: int) -> Draft:
-    texts = {part: str(field.get(part) or "") for part in ("name", "type", "label_name", "section_name")}
-    return Draft(**texts, options=_lines_of(field), origin=str(place))
+    texts = {part: str(field.get(part) or "") for part in ("name", "type", *TEXTS)}
+    private = "1" if label_of(field).private else ""
+    return Draft(**texts, private=private, options=_lines_of(field), origin=str(place))
 
 
 def read_drafts(form: Mapping[str, str], most: int) -> list[Draft]:
@@ -55,9 +62,8 @@ def structure_of(drafts: Sequence[Draft], older: Sequence[Field]) -> list[dict[s
 def _field_of(draft: Draft, older: Sequence[Field]) -> dict[str, Any]:
     field: dict[str, Any] = {"name": draft.name if draft.name.strip() else name_of(draft.label_name)}
     field["type"] = draft.type
-    field |= {
-        part: text for part in ("label_name", "section_name") if (text := getattr(draft, part)) and not text.isspace()
-    }
+    field |= {part: text for part in TEXTS if (text := getattr(draft, part)) and not text.isspace()}
+    field |= {"private": True} if draft.private else {}
     options = _options_of(draft, older)
     return {**field, "options": options} if options else field
 

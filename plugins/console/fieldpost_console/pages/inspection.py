@@ -25,19 +25,23 @@ from app.administration import (
     form_of,
     label_of_type,
     may_correct,
+    may_have_private,
     models_shown,
     readable,
     rows_below,
     rows_named,
-    show,
     show_row,
+    title_of,
     words,
 )
 from app.errors import NotFoundError
 from app.models import Attachment, Inspection, User, db
 from app.pages import gettext, render, render_panel
+from app.plugin_api import Label
 from app.web import signed_in_user
+from fieldpost_console.pages.addresses import this_page
 from fieldpost_console.pages.blueprint import MOST_ID, ONE, blueprint
+from fieldpost_console.pages.private import asks_for_private, private_of_page, shown_to_reader
 
 #: Rows of an entity on a page, and characters of an old or new value in the history.
 MOST_ROWS, LONGEST_CHANGE = 50, 300
@@ -61,14 +65,23 @@ class Group(NamedTuple):
     more: str | None
 
 
+class Difference(NamedTuple):
+    """A field of two versions; None: there was no value."""
+
+    label: str
+    old: str | None
+    new: str | None
+    #: Whether the values are private, and the reader has not asked for them.
+    is_hidden: bool
+
+
 class Told(NamedTuple):
     """A change with the words for it."""
 
     change: PastChange
     title: str
     what: str
-    #: Label, old and new value; None: there was none.
-    fields: list[tuple[str, str | None, str | None]]
+    fields: list[Difference]
 
 
 def visible_inspection(inspection_id: int) -> Inspection:
@@ -91,6 +104,7 @@ def inspection(inspection_id: int) -> Response:
         inspection=root,
         head=card_of(root),
         groups=list(_groups(root)),
+        private=private_of_page(),
         say=gettext,
         **people_of(root),
     )
@@ -105,7 +119,7 @@ def people_of(root: Inspection) -> dict[str, Any]:
 
 def card_of(row: Any) -> Card:
     """A row as the page shows it."""
-    shown, user = show_row(row), signed_in_user()
+    shown, user = shown_to_reader(row), signed_in_user()
     panel = None
     if shown.entity.panel is not None:
         panel = render_panel(shown.entity.panel, row=row, shown=shown, user=user)
@@ -122,9 +136,7 @@ def _groups(root: Inspection) -> Iterator[Group]:
         if model is Attachment or (chosen is not None and entity.name != chosen):
             continue
         rows, last = rows_below(db.session(), root, model, after=_read_key(model, after), most=MOST_ROWS)
-        more = None
-        if last is not None:
-            more = url_for("console.inspection", inspection_id=root.id, entity=entity.name, after=last)
+        more = None if last is None else this_page(entity=entity.name, after=str(last))
         if rows:
             yield Group(entity.name, readable(entity.name), [card_of(row) for row in rows], more)
 
@@ -146,15 +158,13 @@ def history(inspection_id: int) -> Response:
     root = visible_inspection(inspection_id)
     name = _read_row_name()
     past = changes_of(db.session(), root.id, name, _read_place())
-    older = None
-    if past.older is not None:
-        address: dict[str, Any] = {**request.args, "before": f"{past.older.xid}.{past.older.id}"}
-        older = url_for("console.history", inspection_id=root.id, **address)
+    older = None if past.older is None else this_page(before=f"{past.older.xid}.{past.older.id}")
     return render(
         "console/history.html",
         inspection=root,
-        title=show_row(root).title,
+        title=title_of(root),
         told=_told(root, past.changes),
+        private=private_of_page(),
         row=name,
         older=older,
         words=words,
@@ -177,7 +187,8 @@ def comparison(inspection_id: int) -> BaseResponse:
         inspection=root,
         row=name,
         title=_title(name, shown),
-        fields=_in_words(differences, shown, None),
+        fields=_in_words(name, differences, shown, None),
+        private=private_of_page(),
         back=url_for("console.history", inspection_id=root.id, entity=name.entity, key=name.entity_id),
     )
 
@@ -205,13 +216,13 @@ def _read_number(text: str) -> int:
 def _told(root: Inspection, changes: list[PastChange]) -> list[Told]:
     """The changes in words, with the labels of the rows that are still there."""
     rows = rows_named(db.session(), root, {change.row for change in changes})
-    shown = dict(zip(rows, show(rows.values()), strict=True))
+    shown = {name: show_row(row) for name, row in rows.items()}
     return [
         Told(
             change=change,
             title=_title(change.row, shown.get(change.row)),
             what=label_of_type(change.entry["type"]),
-            fields=_in_words(change.entry["changes"] or {}, shown.get(change.row), LONGEST_CHANGE),
+            fields=_in_words(change.row, change.entry["changes"] or {}, shown.get(change.row), LONGEST_CHANGE),
         )
         for change in changes
     ]
@@ -222,21 +233,38 @@ def _title(name: RowName, shown: ShownRow | None) -> str:
 
 
 def _in_words(
-    changes: dict[str, dict[str, Any]], shown: ShownRow | None, longest: int | None
-) -> list[tuple[str, str | None, str | None]]:
-    """Label, old and new value of each field, in the order of the labels; at most `longest` characters of a value."""
+    row: RowName, changes: dict[str, dict[str, Any]], shown: ShownRow | None, longest: int | None
+) -> list[Difference]:
+    """The fields in the order of the labels, with at most `longest` characters of a value."""
     labels = {value.label.name: value.label for value in (shown.values if shown is not None else ())}
     places = {name: place for place, name in enumerate(labels)}
-    lines = []
-    for name, change in sorted(changes.items(), key=lambda item: places.get(item[0], len(places))):
-        label = labels.get(name)
-        text = f"{label.section} · {label.label}" if label and label.section else label and label.label
-        values = [
-            _cut(words(change[side], label), longest) if change.get(side) is not None else None
-            for side in ("old", "new")
-        ]
-        lines.append((text or readable(name), values[0], values[1]))
-    return lines
+    return [
+        _difference(name, change, labels.get(name), longest, is_hidden=_is_hidden(row, name, shown))
+        for name, change in sorted(changes.items(), key=lambda item: places.get(item[0], len(places)))
+    ]
+
+
+def _is_hidden(row: RowName, field: str, shown: ShownRow | None) -> bool:
+    if asks_for_private():
+        return False
+    return may_have_private(row.entity) if shown is None else shown.was_private(field)
+
+
+def _difference(
+    name: str, change: dict[str, Any], label: Label | None, longest: int | None, *, is_hidden: bool
+) -> Difference:
+    text = f"{label.section} · {label.label}" if label and label.section else label and label.label
+    if is_hidden:
+        return Difference(text or readable(name), None, None, is_hidden)
+    old, new = (_side(change.get(side), label, longest) for side in ("old", "new"))
+    return Difference(text or readable(name), old, new, is_hidden)
+
+
+def _side(value: object, label: Label | None, longest: int | None) -> str | None:
+    if value is None:
+        return None
+    text = _cut(words(value, label), longest)
+    return f"{text} {label.unit}" if label and label.unit else text
 
 
 def _cut(text: str, longest: int | None) -> str:

@@ -16,6 +16,7 @@ from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.filters import MOST_COUNTED, count_below, count_up_to, given_filters, read_filters
 from fieldpost_console.pages.keyset import Keys, read_key_page
 from fieldpost_console.pages.people import names_of, people, technicians
+from fieldpost_console.pages.private import private_of_page
 
 #: Templates to choose from, newest first.
 MOST_TEMPLATES = 200
@@ -53,6 +54,7 @@ def inspections() -> Response:
         names=names_of(page.rows),
         forms=count_below(FormFill, ids),
         photos=count_below(Attachment, ids),
+        private=private_of_page(),
         **choices_of(user),
     )
 

@@ -9,13 +9,14 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flask import request, url_for
+from flask import request
 from sqlalchemy import ColumnElement, Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.clock import to_wire
 from app.errors import NotFoundError
 from app.models import UTCDateTime
+from fieldpost_console.pages.addresses import this_page
 
 #: Rows on a page.
 PER_PAGE = 50
@@ -68,11 +69,8 @@ def _behind(columns: Sequence[Any], values: Sequence[Any], goes_down: bool) -> C
 
 def _address(direction: str, row: Any, names: Sequence[str]) -> str:
     """The present address, with another place in the list."""
-    assert request.endpoint is not None, "a page is shown"
-    arguments = {name: values for name, values in request.args.lists() if name not in ("before", "after")}
     key = "~".join(_text(getattr(row, name)) for name in names)
-    values: dict[str, Any] = {**arguments, **(request.view_args or {}), direction: key}
-    return url_for(request.endpoint, **values)
+    return this_page(**{"before": None, "after": None, direction: key})
 
 
 def _text(value: object) -> str:

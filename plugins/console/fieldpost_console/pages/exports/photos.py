@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,13 @@ from zipstream import ZipStream
 
 from app.attachments import attachment_pieces, attachment_size
 from app.errors import InvalidError
-from app.models import Attachment, db
+from app.models import Attachment, FormFill, db
 from app.pages import gettext
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.exports.pieces import inspection_pieces
 from fieldpost_console.pages.exports.tables import read_export_filters
+from fieldpost_console.pages.private import PrivateFields, asks_for_private
 
 #: Pictures in one file: their names and places are kept in memory until the end.
 MOST_PICTURES = 20_000
@@ -58,14 +59,28 @@ class _Pieces:
 
 
 def _pictures(filters: dict[str, Any]) -> Iterator[tuple[str, Attachment]]:
-    """The pictures of the list's inspections, each with the name of its folder."""
+    """The pictures of the list's inspections, each with the name of its folder; private ones only if asked for."""
+    private = None if asks_for_private() else PrivateFields()
     for rows in inspection_pieces(signed_in_user(), filters):
         folders = {row.id: _folder(row) for row in rows}
-        statement = select(Attachment).where(Attachment.inspection_id.in_(folders), Attachment.deleted_at.is_(None))
-        attachments = db.session.scalars(statement.order_by(Attachment.inspection_id, Attachment.position)).all()
+        attachments = _attachments_of(folders, private)
         db.session.expunge_all()
         for attachment in attachments:
             yield folders[attachment.inspection_id], attachment
+
+
+def _attachments_of(inspection_ids: Iterable[int], private: PrivateFields | None) -> list[Attachment]:
+    """The live pictures below some inspections; without those of private fields, if these are given."""
+    statement = (
+        select(Attachment, FormFill.form_template_id)
+        .outerjoin(FormFill, FormFill.id == Attachment.form_fill_id)
+        .where(Attachment.inspection_id.in_(inspection_ids), Attachment.deleted_at.is_(None))
+        .order_by(Attachment.inspection_id, Attachment.position)
+    )
+    found = db.session.execute(statement).all()
+    if private is not None:
+        private.learn({template_id for _, template_id in found} - {None})
+    return [one for one, template_id in found if private is None or not private.has(one, template_id)]
 
 
 def _folder(row: Any) -> str:

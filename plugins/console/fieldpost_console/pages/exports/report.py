@@ -21,7 +21,7 @@ from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleD
 from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.administration import ShownRow, ShownValue, models_shown, rows_below, show, show_row
+from app.administration import ShownRow, ShownValue, models_shown, rows_below, title_of
 from app.attachments import MissingObjectError, attachment_thumbnail
 from app.clock import now
 from app.errors import NotFoundError
@@ -29,6 +29,7 @@ from app.models import Attachment, Inspection, db
 from app.pages import gettext
 from fieldpost_console.pages.blueprint import ONE, blueprint
 from fieldpost_console.pages.inspection import people_of, visible_inspection
+from fieldpost_console.pages.private import shown_to_reader
 
 FONT = "Roboto"
 
@@ -60,11 +61,14 @@ LINES = TableStyle(
 
 @blueprint.get(f"{ONE}/report.pdf")
 def report(inspection_id: int) -> BaseResponse:
-    """The report, made now; answers are cut after 5 000 characters, and at most 100 pictures are shown."""
+    """The report, made now; answers are cut after 5 000 characters, and at most 100 pictures are shown.
+
+    Private values are hidden, as on the page, unless the address has `private=1`.
+    """
     root = visible_inspection(inspection_id)
     _load_fonts()
     file = io.BytesIO()
-    title = show_row(root).title
+    title = title_of(root)
     document = SimpleDocTemplate(
         file, pagesize=A4, title=title, author="Fieldpost",
         leftMargin=18 * mm, rightMargin=18 * mm, topMargin=16 * mm, bottomMargin=18 * mm,
@@ -112,7 +116,7 @@ def _rows(root: Inspection) -> Iterator[ShownRow]:
         after: Any = None
         while model is not Attachment:
             rows, after = rows_below(db.session(), root, model, after=after)
-            yield from show(rows)
+            yield from map(shown_to_reader, rows)
             if after is None:
                 break
 
@@ -120,19 +124,21 @@ def _rows(root: Inspection) -> Iterator[ShownRow]:
 def _section(section: str, values: list[ShownValue], pictures: _Pictures) -> Iterator[Flowable]:
     if section:
         yield _text(section, SECTION)
-    answers = [(value.label.label, _answer(value)) for value in values if value.is_missing or not _is_picture(value)]
+    answers = [(value.label.label, _answer(value)) for value in values if not _has_pictures(value)]
     if answers:
         yield _table(answers)
     for value in values:
-        if _is_picture(value) and not value.is_missing:
+        if _has_pictures(value):
             yield from pictures.of(value)
 
 
-def _is_picture(value: ShownValue) -> bool:
-    return value.label.kind in ("photo", "signature")
+def _has_pictures(value: ShownValue) -> bool:
+    return value.label.kind in ("photo", "signature") and not value.is_missing and not value.is_hidden
 
 
 def _answer(value: ShownValue) -> str:
+    if value.is_hidden:
+        return gettext("hidden")
     if value.is_missing:
         return "–"
     return f"{value.text[:LONGEST_ANSWER]} {value.label.unit}".strip()

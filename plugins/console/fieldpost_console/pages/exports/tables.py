@@ -20,13 +20,14 @@ from app.pages import gettext
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.exports.pieces import (
-    INSPECTION_HEADING,
-    VALUE_HEADING,
     Line,
+    inspection_heading,
     inspection_lines,
+    value_heading,
     value_lines,
 )
 from fieldpost_console.pages.filters import read_filters
+from fieldpost_console.pages.private import asks_for_private
 
 #: Lines of an XLSX file. It is made as a whole before it is sent; CSV has no limit.
 MOST_LINES = 100_000
@@ -42,29 +43,28 @@ LONGEST_CELL = 32_767
 
 
 class Table(NamedTuple):
-    """A kind of table: its heading, and the lines for a user and filters."""
+    """A kind of table: its heading, and the lines for a user and filters, with private values or without."""
 
-    heading: tuple[str, ...]
-    lines: Callable[[User, dict[str, Any]], Iterator[Line]]
+    heading: Callable[[bool], Line]
+    lines: Callable[[User, dict[str, Any], bool], Iterator[Line]]
 
 
-TABLES = {"inspections": Table(INSPECTION_HEADING, inspection_lines), "values": Table(VALUE_HEADING, value_lines)}
+TABLES = {"inspections": Table(inspection_heading, inspection_lines), "values": Table(value_heading, value_lines)}
 
 
 @blueprint.get("/exports/<name>.csv")
 def export_csv(name: str) -> Response:
     """The table as CSV, in UTF-8 with a mark at the front, by which spreadsheets know it."""
-    table, filters = _wanted(name)
-    return csv_answer(name, table.heading, table.lines(signed_in_user(), filters))
+    return csv_answer(name, *_wanted(name))
 
 
 @blueprint.get("/exports/<name>.xlsx")
 def export_xlsx(name: str) -> BaseResponse:
     """The table as a workbook of one sheet."""
-    table, filters = _wanted(name)
+    heading, lines = _wanted(name)
     file = TemporaryFile()  # noqa: SIM115 (the answer closes it)
     try:
-        _write_workbook(file, table.heading, table.lines(signed_in_user(), filters))
+        _write_workbook(file, heading, lines)
     except BaseException:
         file.close()
         raise
@@ -90,10 +90,12 @@ def read_export_filters() -> dict[str, Any]:
     return filters
 
 
-def _wanted(name: str) -> tuple[Table, dict[str, Any]]:
+def _wanted(name: str) -> tuple[Line, Iterator[Line]]:
+    """The heading and the lines of the table in the address. Private values are left out unless it has `private=1`."""
     if name not in TABLES:
         raise NotFoundError("There is no such export")
-    return TABLES[name], read_export_filters()
+    filters, with_private = read_export_filters(), asks_for_private()
+    return TABLES[name].heading(with_private), TABLES[name].lines(signed_in_user(), filters, with_private)
 
 
 def _csv_pieces(lines: Iterator[Line]) -> Iterator[bytes]:
