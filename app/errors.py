@@ -20,7 +20,8 @@ Three kinds that never mix (contract, sections 0 and 3)::
         ├── ExpiredError           410 cursor_expired
         ├── TooLargeError          413 too_large, too_many_items
         ├── MediaTypeError         415 unsupported_media_type
-        └── TryAgainError          503 try_again
+        ├── TryAgainError          503 try_again
+        └── StorageFullError       507 storage_full
 
 Any module may import this one; it imports none of ours.
 """
@@ -235,3 +236,19 @@ class TryAgainError(RequestError):
 
     def __init__(self, error: str | None = None, *, retry_after: int = 5) -> None:
         super().__init__(error, headers={"Retry-After": str(retry_after)})
+
+
+class StorageFullError(RequestError):
+    """A photo is beyond a quota of storage, which `limit` names (contract, section 4; RFC 4918, section 11.5)."""
+
+    status = 507
+    code = "storage_full"
+    error = "There is no room for this photo"
+    message = (
+        "It was not stored. Delete photos that nobody needs, or ask an administrator for room; "
+        "then send the same request again."
+    )
+    retryable = True
+
+    def __init__(self, limit: int, error: str | None = None) -> None:
+        super().__init__(error, extra={"limit": limit})

@@ -259,6 +259,7 @@ ROUTES: dict[str, Kind] = {
     # Of somebody else; tests/administration/test_rescue.py has one's own.
     "POST /api/v1/rescue": Administers(send("POST", "/api/v1/rescue", rescue_of), missing=404),
     "GET /api/v1/users": Administers(get("/api/v1/users")),
+    "GET /api/v1/audit": Administers(get("/api/v1/audit")),
     "GET /api/v1/users/<row_id:user_id>": Administers(get("/api/v1/users/{ids.user}"), missing=404),
     "POST /api/v1/sync": Tells(
         send("POST", "/api/v1/sync", change_of), value=lambda told: len(told["results"]["success"]), allowed=1

@@ -11,11 +11,23 @@ from sqlalchemy import Select, and_, delete, or_, select
 from app.accounts.passwords import hash_password
 from app.accounts.users import change_user
 from app.core.database.engine import db
+from app.core.ledger import audit
 from app.core.ledger.forget import pseudonymise
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.unit import unit_of_work
 from app.errors import NotFoundError
-from app.models import Attachment, Inspection, LedgerEntry, LedgerOperation, Notice, SetAside, SignIn, User, UserSync
+from app.models import (
+    Attachment,
+    AuditEntry,
+    Inspection,
+    LedgerEntry,
+    LedgerOperation,
+    Notice,
+    SetAside,
+    SignIn,
+    User,
+    UserSync,
+)
 from app.models.devices import Device
 
 #: Rows that are read at a time.
@@ -25,6 +37,7 @@ PIECE = 1000
 def export_person(user_id: int) -> Iterator[dict[str, Any]]:
     """Everything that the server has about a person, row by row; `kind` says what each is. No password's hash."""
     users, operations, entries = User.__table__.c, LedgerOperation.__table__.c, LedgerEntry.__table__.c
+    audit_entries = AuditEntry.__table__.c
     queries: dict[str, Select[Any]] = {
         "user": select(*(column for column in users if column.name != "password_hash")).where(users.id == user_id),
         "sign_in": select(SignIn.__table__).where(SignIn.user_id == user_id),
@@ -47,6 +60,11 @@ def export_person(user_id: int) -> Iterator[dict[str, Any]]:
         "change_of_user": select(LedgerEntry.__table__).where(
             and_(entries.entity == "user", entries.entity_id == str(user_id), entries.viewer_id.is_(None))
         ),
+        "audit_entry": select(AuditEntry.__table__).where(AuditEntry.actor_id == user_id),
+        # Who it was, and from where, is another person's data.
+        "audit_entry_of_user": select(*(audit_entries[name] for name in ("at", "action", "details", "times"))).where(
+            *audit.concerns(user_id), AuditEntry.actor_id.is_distinct_from(user_id)
+        ),
     }
     for kind, query in queries.items():
         for row in db.session.execute(query, execution_options={"yield_per": PIECE}).mappings():
@@ -66,14 +84,16 @@ def erase_person(origin: Origin, user_id: int) -> str:
         if user is None:
             raise NotFoundError("User not found")
         recorder.change(user, {**row, "password_hash": hash_password(secrets.token_urlsafe(32))})
+        audit.note("user_erased", origin, recorder.user, ("user", user_id))
 
     record("user_erase", origin, work)
-    unit_of_work(lambda _unit_id: _end(user_id))
+    unit_of_work(lambda _unit_id: _end(user_id, row["email"]))
     pseudonymise(user_id, row)
     return row["email"]
 
 
-def _end(user_id: int) -> None:
+def _end(user_id: int, email: str) -> None:
+    audit.forget_person(user_id, email)
     for model in (SignIn, Device):
         statement = delete(model).where(model.user_id == user_id)
         db.session.execute(statement, execution_options={"synchronize_session": False})

@@ -80,13 +80,14 @@ def list_sign_ins() -> Response:
 @described(data=obj(), errors=("not_found",))
 def end_sign_in(sign_in_id: str) -> Response:
     """End one of your sign-ins: its tokens stop working at once. Unsent work stays on its device."""
-    end_own_sign_in(sign_in_id)
+    end_own_sign_in(origin_of_request(), sign_in_id)
     return answer({}, "Sign-in ended")
 
 
-def end_own_sign_in(sign_in_id: str) -> None:
+def end_own_sign_in(origin: Origin, sign_in_id: str) -> None:
     """End one of the signed-in user's sign-ins. Raises `NotFoundError` if there is none with this id."""
-    if not end_sign_ins_of(signed_in_user().id, sign_in_id):
+    user = signed_in_user()
+    if not end_sign_ins_of(origin, user, user.id, sign_in_id):
         raise NotFoundError("Sign-in not found")
 
 

@@ -68,7 +68,7 @@ def login() -> Response:
     """Exchange e-mail and password for tokens. An unknown e-mail gets the same answer in the same time."""
     credentials = _read_credentials()
     start = partial(tokens.start_sign_in, device_id=credentials["device_id"])
-    return _uncached(sign_in_with(credentials["email"], credentials["password"], start))
+    return _uncached(sign_in_with(credentials["email"], credentials["password"], start, "rest"))
 
 
 @blueprint.post("/auth/refresh")

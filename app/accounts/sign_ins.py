@@ -16,6 +16,8 @@ from sqlalchemy import ColumnElement, and_, not_, or_, select, update
 from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
+from app.core.ledger import audit
+from app.core.ledger.record import Origin
 from app.core.ledger.unit import unit_of_work
 from app.models import SignIn, User
 
@@ -41,6 +43,7 @@ def add_sign_in(user: User, *, device_id: str | None = None, is_browser: bool = 
     times = dict.fromkeys(("created_at", "last_used_at"), now())
     sign_in = SignIn(id=str(uuid4()), user_id=user.id, device_id=device_id, is_browser=is_browser, **times)
     db.session.add(sign_in)
+    audit.note("signed_in", Origin(door="page" if is_browser else "rest", device_id=device_id), user)
     return sign_in
 
 
@@ -91,8 +94,8 @@ def sign_ins_of(user_id: int) -> Sequence[SignIn]:
     return db.session.scalars(statement.order_by(SignIn.last_used_at.desc(), SignIn.id)).all()
 
 
-def end_sign_ins_of(user_id: int, sign_in_id: str | None = None) -> int:
-    """End a sign-in of the user, or all of them; returns how many have ended."""
+def end_sign_ins_of(origin: Origin, actor: User | None, user_id: int, sign_in_id: str | None = None) -> int:
+    """End a sign-in of the user, or all of them; returns how many have ended. `actor`: None: the command line."""
     statement = update(SignIn).where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
     if sign_in_id is not None:
         statement = statement.where(SignIn.id == sign_in_id)
@@ -101,7 +104,10 @@ def end_sign_ins_of(user_id: int, sign_in_id: str | None = None) -> int:
         result = db.session.execute(
             statement.values(revoked_at=now()), execution_options={"synchronize_session": False}
         )
-        return int(result.rowcount)  # type: ignore[attr-defined]
+        count = int(result.rowcount)  # type: ignore[attr-defined]
+        if count:
+            audit.note("sign_ins_ended", origin, actor, ("user", user_id), count=count)
+        return count
 
     return unit_of_work(work)
 

@@ -36,6 +36,9 @@ PEOPLE_BEHIND_A_NETWORK = 10
 #: The tries on an account that each network still has in a window, once the account's limit is used up.
 TRIES_OF_A_NETWORK = 5
 
+#: How often the audit log is told that a limit is used up. A refusal costs a stranger nothing.
+ONCE_AN_HOUR = limits.parse("1 per hour")
+
 #: Seconds to wait for Redis, to connect and for an answer.
 STORE_SECONDS = 2
 
@@ -48,6 +51,11 @@ class TooManyTriesError(RequestError):
     error = "Too many failed sign-ins"
     message = "Wait for the time in Retry-After, then sign in again."
     retryable = True
+
+    def __init__(self, retry_after: int = 1, *, is_new: bool = False) -> None:
+        super().__init__(headers={"Retry-After": str(retry_after)})
+        #: Whether this limit has refused nobody else for an hour.
+        self.is_new = is_new
 
 
 class _Limit(NamedTuple):
@@ -151,8 +159,9 @@ def _count(groups: _Groups) -> None:
         return
     wait = max(min(map(_seconds_left, group)) for group in refusing)
     _take_back(groups)
-    log_security_event("sign-in throttled", limit=refusing[0][0].keys[0])
-    raise TooManyTriesError(headers={"Retry-After": str(wait)})
+    keys = refusing[0][0].keys
+    log_security_event("sign-in throttled", limit=keys[0])
+    raise TooManyTriesError(wait, is_new=limiter.hit(ONCE_AN_HOUR, "refused", *keys))
 
 
 def _seconds_left(limit: _Limit) -> int:

@@ -30,6 +30,8 @@ from app.core.database.engine import db
 from app.core.database.read import Read
 from app.core.database.rows import detached, row_columns, table_of
 from app.core.database.write import Write
+from app.core.ledger import audit
+from app.core.ledger.record import Origin
 from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject, Values
 from app.errors import UnauthorizedError
@@ -126,7 +128,9 @@ def refresh(claims: Claims) -> JsonObject:
         uses = _use(claims, [_Token._make(values) for values in tokens])
         if uses is None:
             # Committed instead of raised, so that the copied token is of no further use.
-            _write(_update(SignIn, {"id": claims.sign_in_id, "revoked_at": now()}))
+            origin = Origin(door="rest", device_id=families[0][0])
+            reuse = audit.entry("refresh_token_reused", origin, None, ("user", user.id))
+            _write(_update(SignIn, {"id": claims.sign_in_id, "revoked_at": now()}), reuse)
             log_security_event("refresh token reused", account_id=user.id)
             return None
         successor = replace(claims, token_id=str(uuid4()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import Select, select
@@ -15,6 +15,7 @@ from app.accounts.passwords import fault_of, hash_password
 from app.accounts.tokens import end_sign_ins
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.ledger import audit
 from app.core.ledger.constraints import sentence_of
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.versions import require_version
@@ -59,6 +60,7 @@ def _added(origin: Origin, values: Values, require_right: Callable[[Recorder], N
     def work(recorder: Recorder) -> User:
         require_right(recorder)
         created: User = recorder.create(User, values)
+        audit.note("user_created", origin, recorder.user, ("user", created.id), role=created.role)
         return created
 
     try:
@@ -95,6 +97,8 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
             raise InvalidError(extra={"details": {key: ["This is the last active administrator."]}})
         if password is not None or values.get("active", True) is False:
             end_sign_ins(recorder.session, user.id)
+        for action, details in _deeds(user, values):
+            audit.note(action, origin, recorder.user, ("user", user.id), **details)
         recorder.change(user, values)
         return user
 
@@ -116,12 +120,26 @@ def change_own_password(origin: Origin, user: User, password: str, sign_in_id: s
         if present is None or present.password_hash != user.password_hash:
             raise InvalidError(extra={"details": {"current_password": ["It was changed a moment ago."]}})
         end_sign_ins(recorder.session, user.id, except_id=sign_in_id)
+        audit.note("password_changed", origin, present, ("user", user.id))
         recorder.change(present, {"password_hash": password_hash})
 
     def lock_first(session: Session) -> None:
         _locked(session, user.id)
 
     record("user_change", origin, work, lock_first=lock_first)
+
+
+def _deeds(user: User, values: Values) -> Iterator[tuple[str, JsonObject]]:
+    """What a change does to a user, as the audit log calls it, with its details."""
+    role, active = values.get("role", user.role), values.get("active", user.active)
+    if role != user.role:
+        yield "user_role_changed", {"from": user.role, "to": role}
+    if active != user.active:
+        yield "user_reactivated" if active else "user_deactivated", {}
+    if values.get("name", user.name) != user.name:
+        yield "user_renamed", {}
+    if "password_hash" in values:
+        yield "password_set", {}
 
 
 def _hints(user_id: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ names from here.
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
 from app.administration.assignments import Assignment, assign_inspections
+from app.administration.audit import AUDIT_ORDER, note_export, select_audit, serialize_audit
 from app.administration.changes import (
     PastChange,
     PastChanges,
@@ -67,6 +68,7 @@ from app.administration.sync_health import SyncHealth, sync_health
 from app.models.form_labels import FIELD_TYPES, form_labels, readable
 
 __all__ = [
+    "AUDIT_ORDER",
     "FIELD_TYPES",
     "ORDERS",
     "Applied",
@@ -112,6 +114,7 @@ __all__ = [
     "may_correct",
     "may_have_private",
     "models_shown",
+    "note_export",
     "order_of",
     "read_in",
     "read_in_bytes",
@@ -122,10 +125,12 @@ __all__ = [
     "rows_below",
     "rows_named",
     "rows_with_keys",
+    "select_audit",
     "select_devices",
     "select_inspections",
     "select_templates",
     "serialize_account",
+    "serialize_audit",
     "serialize_device",
     "show",
     "show_row",

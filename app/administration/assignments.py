@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.accounts.administrators import require_still_admin
 from app.administration.inspections import check_people, lock_people, locking
+from app.core.ledger.audit import note
 from app.core.ledger.record import Origin, Recorder, record
 from app.errors import RequestError
 from app.models import Inspection
@@ -57,6 +58,8 @@ def _assign(origin: Origin, ids: Sequence[int], assignee_id: int | None) -> int:
         check_people(recorder.session, values)
         for row in rows:
             recorder.change(row, values)
+        about = None if assignee_id is None else ("user", assignee_id)
+        note("inspections_assigned", origin, recorder.user, about, count=len(rows))
         return len(rows)
 
     return record("inspection_assign", origin, work, lock_first=lock_people(origin, values))

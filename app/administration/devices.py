@@ -11,6 +11,8 @@ from app.accounts.sign_ins import is_present
 from app.clock import now, to_wire
 from app.config import current_settings
 from app.core.database.engine import db
+from app.core.ledger.audit import note
+from app.core.ledger.record import Origin
 from app.core.ledger.unit import unit_of_work
 from app.core.values import JsonObject
 from app.errors import NotFoundError
@@ -84,7 +86,7 @@ def serialize_device(row: Any) -> JsonObject:
     }
 
 
-def sign_out_device(user: User, key: str) -> int:
+def sign_out_device(origin: Origin, user: User, key: str) -> int:
     """End all sign-ins of a device; returns how many there were. Its unsent work stays on it.
 
     Raises `NotFoundError` unless `user` is an administrator, or it is their own device.
@@ -100,6 +102,8 @@ def sign_out_device(user: User, key: str) -> int:
             execution_options={"synchronize_session": False},
         )
         count: int = result.rowcount  # type: ignore[attr-defined]
+        if count:
+            note("sign_ins_ended", origin, user, ("user", device.user_id), count=count)
         log_security_event("device signed out", device=key, account_id=device.user_id, sign_ins=count)
         return count
 

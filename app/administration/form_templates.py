@@ -12,6 +12,7 @@ from app.accounts.administrators import require_still_admin
 from app.administration.schemas import NewFormTemplateSchema
 from app.config import current_settings
 from app.core.database import database_of
+from app.core.ledger.audit import note
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.values import Values
 from app.errors import BadJsonError, InvalidError
@@ -64,6 +65,7 @@ def add_template(origin: Origin, values: Values) -> FormTemplate:
     def work(recorder: Recorder) -> FormTemplate:
         require_still_admin(recorder)
         created: FormTemplate = recorder.create(FormTemplate, values)
+        note("form_template_created", origin, recorder.user, ("form_template", created.id), name=created.name)
         return created
 
     return record("form_template_create", origin, work)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.administrators import lock_users, require_still_admin
 from app.core.host.registry import current_registry
+from app.core.ledger.audit import note
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.set_aside import remove_of_inspection
 from app.core.ledger.versions import require_version
@@ -100,6 +101,7 @@ def delete_inspection(origin: Origin, key: int | str) -> int:
         require_still_admin(recorder)
         inspection = _locked_inspection(recorder.session, key)
         remove_inspection(recorder, inspection)
+        note("inspection_deleted", origin, recorder.user, ("inspection", inspection.id))
         return inspection.id
 
     return record("inspection_delete", origin, work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,9 +20,11 @@ from app.accounts.emails import normalized_email
 from app.administration.fields import row_id
 from app.config import current_settings
 from app.core.database.engine import db
+from app.core.database.write import Write
 from app.core.host.registry import current_registry
+from app.core.ledger import audit
 from app.core.ledger.record import RESCUE_DOOR, Origin
-from app.core.sync.attempt import Batch
+from app.core.sync.attempt import Attempt, Batch
 from app.core.sync.batch import process_batch
 from app.core.sync.items import read_items
 from app.core.values import UUID_FORM, JsonObject, TimestampField
@@ -111,7 +114,8 @@ def read_in(reader: User, document: object, *, is_suspect: bool = True) -> Rescu
     log_security_event("rescue file read in", account_id=rescued.user_id, items=len(items))
     size = current_settings().max_batch_items
     for start in range(0, len(items), size):
-        entries = _apply(origin, items[start : start + size], is_suspect)
+        batch = _batch(reader, origin, items[start : start + size], is_suspect)
+        entries = _apply(batch)
         rescued.results.extend({**entry, "index": start + index} for index, entry in enumerate(entries))
     return rescued
 
@@ -161,11 +165,22 @@ def _sender_of(reader: User, head: Mapping[str, Any]) -> Rescued:
     return Rescued(user_id=key, user_name=sender.name, device_id=head["device_id"], saved_at=head["saved_at"])
 
 
-def _apply(origin: Origin, elements: Sequence[object], is_suspect: bool) -> Iterator[JsonObject]:
-    """The results of the items of one batch, in their order."""
+def _batch(reader: User, origin: Origin, elements: Sequence[object], is_suspect: bool) -> Batch:
     registry = current_registry()
     items = read_items({"sync_items": elements}, registry, is_suspect=is_suspect)
-    answer = process_batch(Batch(items=items, elements=elements, origin=origin, registry=registry))
+    besides = partial(_noted, reader)
+    return Batch(items=items, elements=elements, origin=origin, registry=registry, besides=besides)
+
+
+def _noted(reader: User, attempt: Attempt) -> Iterator[Write]:
+    """The entry of the audit log, in the same transaction."""
+    origin, sender_id = Origin(door=RESCUE_DOOR), attempt.batch.origin.user_id
+    yield audit.entry("rescue_read_in", origin, reader, ("user", sender_id), items=len(attempt.answers))
+
+
+def _apply(batch: Batch) -> Iterator[JsonObject]:
+    """The results of the items of one batch, in their order."""
+    answer = process_batch(batch)
     # An entry is encoded before the commit, and read again here.
     groups = orjson.loads(orjson.dumps(answer["results"]))
     entries = sorted(((entry["index"], group, entry) for group in groups for entry in groups[group]), key=_index)

@@ -16,6 +16,7 @@ from app.administration.inspections import locking, models_below, remove_inspect
 from app.administration.rows import title_of
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
+from app.core.ledger.audit import note
 from app.core.ledger.record import Origin, Recorder, record
 from app.core.ledger.set_aside import is_open
 from app.models import Attachment, FormFill, Inspection, SetAside
@@ -77,6 +78,7 @@ def _remove(recorder: Recorder, inspection_id: int, before: datetime) -> bool:
     if not rows or recorder.session.scalar(is_expired) is None:
         return False
     remove_inspection(recorder, rows[0])
+    note("inspection_expired", ORIGIN, None, ("inspection", inspection_id))
     return True
 
 

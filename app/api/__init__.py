@@ -6,6 +6,7 @@ from flask import Flask
 
 from app.api import (
     attachments,
+    audit,
     devices,
     form_fills,
     form_templates,
@@ -32,6 +33,7 @@ BLUEPRINTS = (
     attachments.blueprint,
     set_aside.blueprint,
     rescue.blueprint,
+    audit.blueprint,
     openapi.blueprint,
 )
 

@@ -12,7 +12,7 @@ from app.api.paging import PageSchema, read_page
 from app.core.database.engine import db
 from app.core.values import JsonObject, Values
 from app.openapi.shapes import BOOLEAN, COUNT, ID, TEXT, TIME, UUID, Named, nullable, obj, page_of
-from app.web import RestBlueprint, answer, described, signed_in_user
+from app.web import RestBlueprint, answer, described, origin_of_request, signed_in_user
 
 blueprint = RestBlueprint("devices", __name__, description="Devices on which people have signed in")
 
@@ -49,7 +49,8 @@ def list_devices(query: Values) -> Response:
 @described(path={"key": UUID}, data=obj(sign_ins=COUNT), errors=("not_found",))
 def sign_out(key: str) -> Response:
     """End all sign-ins of a device. Its unsent work stays on it."""
-    return answer({"sign_ins": sign_out_device(signed_in_user(), key)}, "Device signed out")
+    count = sign_out_device(origin_of_request(), signed_in_user(), key)
+    return answer({"sign_ins": count}, "Device signed out")
 
 
 def _serialize_all(rows: Sequence[Any]) -> list[JsonObject]:

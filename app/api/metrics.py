@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import Metric
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.administration.set_aside.backlog import MOST_COUNTED, Backlog, backlog
+from app.attachments.room import bytes_of_site
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.done import TASKS, done_at
@@ -92,15 +93,21 @@ def _measure_node(data_dir: Path) -> Iterator[Metric]:
 
 def _measure_database() -> Iterator[Metric]:
     """The metrics that only the database knows. If it does not answer, the others are needed all the more."""
+    quota = current_settings().site_storage_bytes
     try:
         lag, waiting = feed_lag_seconds(db.session()), backlog(db.session())
+        used = bytes_of_site(db.session()) if quota else 0
     except SQLAlchemyError as error:
-        logger.warning("the feed's lag and the open items were not measured", exc_info=error)
+        logger.warning("the database was not measured", exc_info=error)
         return
     finally:
         # These queries must not be counted as a connection in use.
         db.session.remove()
     yield GaugeMetricFamily("fieldpost_feed_lag_seconds", "How long the feed has been held back by an open write", lag)
+    if quota:
+        yield GaugeMetricFamily(
+            "fieldpost_site_storage_used_ratio", "Part of FIELDPOST_SITE_STORAGE_BYTES that photos take", used / quota
+        )
     yield from _backlog_metrics(waiting)
 
 

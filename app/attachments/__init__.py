@@ -8,10 +8,11 @@ from app.attachments.deletion import delete_attachments
 from app.attachments.destination import Destination, read_destination
 from app.attachments.download import attachment_pieces, attachment_size, attachment_thumbnail, send_attachment
 from app.attachments.multipart import check_size, max_image_bytes
+from app.attachments.room import bytes_of_user, user_quota
 from app.attachments.shapes import UPLOAD_ERRORS, upload_answer, upload_form
 from app.attachments.storage import MissingObjectError, current_storage
 from app.attachments.stored import Stored, find_stored
-from app.attachments.upload import check_destination, drop_object, new_key, store_image, store_upload
+from app.attachments.upload import check_destination, check_room, drop_object, new_key, store_image, store_upload
 from app.core.values import NameField
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "attachment_pieces",
     "attachment_size",
     "attachment_thumbnail",
+    "bytes_of_user",
     "check_destination",
+    "check_room",
     "check_size",
     "current_storage",
     "delete_attachments",
@@ -37,4 +40,5 @@ __all__ = [
     "store_upload",
     "upload_answer",
     "upload_form",
+    "user_quota",
 ]

@@ -19,7 +19,7 @@ from app.openapi.shapes import (
 )
 
 #: The errors of an upload besides those of every body.
-UPLOAD_ERRORS = ("forbidden", "not_found")
+UPLOAD_ERRORS = ("forbidden", "not_found", "storage_full")
 
 STORED = Named(
     "StoredAttachment",

@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 
 from app.attachments.destination import Destination
 from app.attachments.multipart import received_upload, too_large
+from app.attachments.parts import OTHER_PARTS_BYTES
 from app.attachments.place import Place, find_form_fill, lock_place, require_rights
+from app.attachments.room import require_room, take_room
 from app.attachments.storage import current_storage
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import ImageFacts, verify
@@ -45,6 +47,8 @@ def store_upload(request: Request, part: str, kind: str) -> Stored:
 
     The same bytes for the same field are the same attachment. Raises the `RequestError`s of section 4's table.
     """
+    # Texts and boundaries may take the rest of the body.
+    check_room(signed_in_user(), max(0, (request.content_length or 0) - OTHER_PARTS_BYTES))
     with received_upload(request, part, kind) as (destination, file):
         # Rights are checked before the image is decoded, because decoding is expensive; and again under the locks.
         check_destination(signed_in_user(), destination)
@@ -59,8 +63,8 @@ def store_image(
 
     `also` is called last, when all locks are held. Its writes are committed with the attachment or not at all, and if
     it raises, nothing is stored. It may be called again when the unit of work is repeated.
-    Raises `NotFoundError`, `ForbiddenError`, `MediaTypeError`, `TooLargeError`, `StorageError`, and `TryAgainError` if
-    other images keep the decoder busy for `wait` seconds.
+    Raises `NotFoundError`, `ForbiddenError`, `MediaTypeError`, `TooLargeError`, `StorageFullError`, `StorageError`, and
+    `TryAgainError` if other images keep the decoder busy for `wait` seconds.
     """
     facts = _verified(data, wait)
     # Hashed before the unit of work, while no rows are locked.
@@ -84,6 +88,12 @@ def check_destination(user: User, destination: Destination) -> None:
     """Raise `NotFoundError` or `ForbiddenError` if the user's image would be refused at present."""
     session = db.session()
     require_rights(session, user, find_form_fill(session, destination), destination)
+    db.session.remove()
+
+
+def check_room(user: User, byte_size: int) -> None:
+    """Raise `StorageFullError` if so many more bytes of the user would be beyond a quota at present."""
+    require_room(db.session(), user.id, byte_size)
     db.session.remove()
 
 
@@ -188,6 +198,8 @@ class _Unit:
         return hashlib.sha256(sent.encode()).hexdigest()
 
     def _create(self, recorder: Recorder, place: Place, kind: str, present: list[Attachment]) -> Attachment:
+        uploader_id = recorder.user.id if recorder.user else 0
+        take_room(recorder.session, uploader_id, self.content.byte_size)
         if kind == "signature":
             for attachment in present:
                 recorder.delete(attachment)
@@ -203,7 +215,7 @@ class _Unit:
             "height": self.facts.height,
             "sha256": self.content.sha256,
             "storage_key": self.content.storage_key,
-            "uploaded_by_id": recorder.user.id if recorder.user else 0,
+            "uploaded_by_id": uploader_id,
             "deleted_at": None,
         }
         created: Attachment = recorder.create(Attachment, values, place.form_fill.inspection)

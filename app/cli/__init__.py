@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from app.cli.audit import audit_command
 from app.cli.backup.commands import backup_group, new_history_command, restore_command
 from app.cli.check import check_command
 from app.cli.config import config_command
@@ -25,6 +26,7 @@ def register_commands(app: Flask) -> None:
     extend_db_group()
     for command in (
         users_group,
+        audit_command,
         privacy_group,
         config_command,
         check_command,

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.throttle import check_store
+from app.attachments.room import bytes_of_site
 from app.attachments.storage import current_storage
 from app.cli.data import described, file_of, require_data
 from app.config import current_settings
@@ -121,6 +122,8 @@ def _parts() -> Iterator[Part]:
     yield Part("tables", _tables, DATABASE)
     yield Part("plugins", _plugins)
     yield Part("storage", _storage, "" if settings.storage else DIRECTORY)
+    if settings.site_storage_bytes:
+        yield Part("room for photos", partial(_room, settings.site_storage_bytes), DATABASE)
     yield Part("failed sign-ins", _store)
     yield Part("clock", _clock, DATABASE)
     yield Part("disk", lambda: _disk(settings.data_dir), DIRECTORY)
@@ -204,6 +207,13 @@ def _storage() -> str:
     settings = current_settings()
     current_storage().check()
     return settings.storage or f"files in {settings.data_dir}"
+
+
+def _room(quota: int) -> str:
+    used = f"{(share := bytes_of_site(db.session()) / quota):.0%} of FIELDPOST_SITE_STORAGE_BYTES is used"
+    if share > 1 - LEAST_FREE:
+        raise Doubt(f"{used}. Raise it, or see `fieldpost storage use`: a photo beyond it stays on its device.")
+    return used
 
 
 def _store() -> str:

@@ -9,13 +9,15 @@ from typing import ParamSpec, TypeVar
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, select
 
+from app.accounts.emails import normalized_email
 from app.cli.failures import reported_failures
 from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.migrations import UPGRADE
+from app.models import User
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +59,14 @@ def _advice() -> str:
         f"If this is not the server's database, give this command the server's settings: in its environment, or in "
         f"{current_settings().environment_file} for `fieldpost`. If it is to become one, run `{UPGRADE}`."
     )
+
+
+def user_id_of(email: str) -> int:
+    """The id of the user with this address. Raises `click.ClickException` if there is none."""
+    user_id = db.session.scalar(select(User.id).where(User.email == normalized_email(email)))
+    if user_id is None:
+        raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
+    return user_id
 
 
 def file_of(engine: Engine) -> Path | None:

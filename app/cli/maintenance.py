@@ -20,6 +20,7 @@ from app.config import current_settings
 from app.core.database.engine import db
 from app.core.done import note_done
 from app.core.host.registry import current_registry
+from app.core.ledger.audit import remove_before
 from app.core.ledger.set_aside import keep_up
 from app.core.sync.hours import remove_old_hours
 
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 @keep_option
 @with_data
 def maintenance_command(keep: str | None) -> None:
-    """Remove ended sign-ins, old parts of the ledger, items, counts and notices, unneeded bytes, and plugins' garbage.
+    """Remove ended sign-ins, old parts of ledger and audit log, items, counts and notices, and what nobody needs.
 
     With FIELDPOST_FINISHED_INSPECTION_DAYS it removes finished inspections, too: `fieldpost retention` tells which.
     If one part fails, the others still run, and the exit code is 1.
@@ -43,6 +44,7 @@ def maintenance_command(keep: str | None) -> None:
         "ledger": lambda: prune_ledger(kept),
         "set aside": lambda: f"removed {_keep_up_set_aside()}",
         "counts of hours": lambda: f"removed {remove_old_hours()}",
+        "audit log": lambda: f"removed {remove_before(now() - timedelta(days=current_settings().audit_days))}",
         "notices": lambda: f"removed {remove_settled()}",
         "storage": lambda: f"removed {len(upkeep.collect())} objects",
     }

@@ -6,19 +6,16 @@ from pathlib import Path
 
 import click
 import orjson
-from sqlalchemy import select
 
-from app.accounts.emails import normalized_email
 from app.accounts.erasure import erase_person, export_person
 from app.administration.customer_archive import Customer, has_inspections, names_like, write_archive
-from app.cli.data import with_data
+from app.cli.data import user_id_of, with_data
 from app.cli.failures import reported_failures
 from app.cli.new_file import new_file
-from app.core.database.engine import db
+from app.core.ledger.audit import note_alone
 from app.core.ledger.forget import forget_earlier_values
 from app.core.ledger.record import Origin
 from app.http.logs import log_security_event
-from app.models import User
 
 ORIGIN = Origin(door="cli")
 
@@ -34,7 +31,9 @@ def privacy_group() -> None:
 @reported_failures()
 def export_command(email: str) -> None:
     """Write everything that is kept about a user to standard output: a JSON object a line, with its `kind`."""
-    for row in export_person(_id_of(email)):
+    user_id = user_id_of(email)
+    note_alone("user_exported", ORIGIN, None, ("user", user_id))
+    for row in export_person(user_id):
         click.echo(orjson.dumps(row, default=str))
 
 
@@ -45,7 +44,7 @@ def export_command(email: str) -> None:
 @reported_failures()
 def erase_command(email: str, yes: bool) -> None:
     """Deactivate a user, put a pseudonym in place of name and address, remove sign-ins and devices. Work is kept."""
-    user_id = _id_of(email)
+    user_id = user_id_of(email)
     if not yes:
         click.confirm(f"Erase {email}? Nobody can take this back.", abort=True)
     pseudonym = erase_person(ORIGIN, user_id)
@@ -60,7 +59,7 @@ def erase_command(email: str, yes: bool) -> None:
 @reported_failures()
 def forget_command(entity: str, row_id: str) -> None:
     """Forget the earlier values of a row, such as those of a form fill. Its present values stay, and retries hold."""
-    count = forget_earlier_values(entity.replace("-", "_"), row_id)
+    count = forget_earlier_values(ORIGIN, entity.replace("-", "_"), row_id)
     log_security_event("values forgotten", entity=entity, entity_id=row_id)
     click.echo(f"Forgot {count} changes of {entity} {row_id}.")
 
@@ -78,6 +77,7 @@ def archive_command(target: Path, names: tuple[str, ...], emails: tuple[str, ...
         raise click.ClickException(_no_such_customer(customer))
     with new_file(target) as file:
         archived = write_archive(customer, file)
+    note_alone("customer_archived", ORIGIN, None, inspections=archived.rows["inspections"])
     log_security_event("customer archived", inspections=archived.rows["inspections"])
     rows = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in archived.rows.items())
     click.echo(f"{target}: {rows}, {archived.files} files.")
@@ -89,10 +89,3 @@ def _no_such_customer(customer: Customer) -> str:
     names = names_like(customer)
     hint = f"There are: {'; '.join(names)}." if names else "Write it as it stands in the inspections."
     return f"No inspection has this customer. {hint}"
-
-
-def _id_of(email: str) -> int:
-    user_id = db.session.scalar(select(User.id).where(User.email == normalized_email(email)))
-    if user_id is None:
-        raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
-    return user_id

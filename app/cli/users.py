@@ -8,11 +8,10 @@ import click
 from marshmallow import ValidationError
 from sqlalchemy import select
 
-from app.accounts.emails import normalized_email
 from app.accounts.sign_ins import end_sign_ins_of, sign_ins_of
 from app.accounts.users import add_user, change_user
 from app.administration.fields import line
-from app.cli.data import with_data
+from app.cli.data import user_id_of, with_data
 from app.cli.failures import reported_failures
 from app.clock import to_wire
 from app.core.database.engine import db
@@ -116,7 +115,7 @@ def reactivate_command(email: str) -> None:
 @reported_failures()
 def sign_ins_command(email: str) -> None:
     """List the sign-ins of a user that have not ended: id, kind, device, start and last use."""
-    for sign_in in sign_ins_of(_id_of(email)):
+    for sign_in in sign_ins_of(user_id_of(email)):
         kind = "browser" if sign_in.is_browser else "device"
         times = f"{to_wire(sign_in.created_at)}\t{to_wire(sign_in.last_used_at)}"
         click.echo(f"{sign_in.id}\t{kind}\t{sign_in.device_id or '-'}\t{times}")
@@ -132,7 +131,7 @@ def end_sign_in_command(email: str, sign_in_id: str | None, is_all: bool) -> Non
     """End a sign-in of a user: its tokens stop working at once. Unsent work stays on its device."""
     if is_all == bool(sign_in_id):
         raise click.UsageError("Name one sign-in, as `users sign-ins` shows it, or say --all.")
-    count = end_sign_ins_of(_id_of(email), sign_in_id)
+    count = end_sign_ins_of(ORIGIN, None, user_id_of(email), sign_in_id)
     if not count and sign_in_id:
         raise click.ClickException(f"{email} has no sign-in {sign_in_id}. `users sign-ins {email}` shows them.")
     click.echo(f"Ended {count} sign-ins of {email}.")
@@ -149,14 +148,7 @@ def deactivate_command(email: str) -> None:
 
 
 def _change(email: str, values: Values) -> None:
-    change_user(ORIGIN, _id_of(email), values)
-
-
-def _id_of(email: str) -> int:
-    user_id = db.session.scalar(select(User.id).where(User.email == normalized_email(email)))
-    if user_id is None:
-        raise click.ClickException(f"There is no user {email}. `users list` shows them all.")
-    return user_id
+    change_user(ORIGIN, user_id_of(email), values)
 
 
 def _password(from_stdin: bool) -> str:

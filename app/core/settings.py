@@ -57,6 +57,8 @@ class Settings:
     max_public_bytes: int = setting(8 * 1024, "Bytes of a JSON body before the sign-in, not compressed", minimum=1024)
     max_photo_bytes: int = setting(10 * 1024 * 1024, "Bytes of one photo", minimum=1024)
     max_photo_pixels: int = setting(50_000_000, "Pixels of one photo", minimum=1)
+    user_storage_bytes: int = setting(0, "Bytes of photos that one user may have here; 0: no limit", minimum=0)
+    site_storage_bytes: int = setting(0, "Bytes of photos that all users may have here; 0: no limit", minimum=0)
     strip_metadata: int = setting(
         0, "1: a photo's location and other metadata go to nobody but its uploader; 0: to all who see it", minimum=0
     )
@@ -86,6 +88,7 @@ class Settings:
     finished_inspection_days: int = setting(
         0, "After how many days without a change a finished inspection is removed; 0: never", minimum=0
     )
+    audit_days: int = setting(400, "How long entries of the audit log are kept", minimum=1)
     orphan_hours: int = setting(24, "How old a stored file without a row must be to be collected", minimum=1)
 
     set_aside_days: int = setting(180, "How long an item that was not applied is kept for a decision", minimum=1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from app.core.ledger.state import horizon, ledger_state
@@ -49,12 +48,11 @@ def feed_models(models: Sequence[Model]) -> list[Model]:
 def next_page(
     session: Session,
     user: User,
-    visible: ColumnElement[bool],
     models: Sequence[Model],
     request: PageRequest,
     look: Look | None = None,
 ) -> Page:
-    """The next page for `user`, who sees the inspections that `visible` selects; without a cursor the first page.
+    """The next page for `user`; without a cursor the first page.
 
     `look`: what has been read already of the ledger after the request's cursor, which then is sound. All queries must
     see the same state, so call it inside `app.core.database.transactions.snapshot`.
@@ -72,7 +70,7 @@ def next_page(
         check_cursor(session, cursor, user, ledger_state(session))
         newest = newest_mark(session)
     visibility = Visibility(
-        session=session, user_id=user.id, visible=visible, counted_few=None if look is None else look.is_of_few
+        session=session, user_id=user.id, role=user.role, counted_few=None if look is None else look.is_of_few
     )
     names = [entity_of(model).name for model in models]
     ledger = RelevantEntries(session=session, visibility=visibility, entities=names, horizon=limit_xid, look=look)

@@ -9,16 +9,27 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    bindparam,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session, aliased
 
-from app.core.database import database_of
+from app.core.database import Database, database_of
 from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Key, Mark
-from app.feed.position import beyond, last_mark, unseen
-from app.feed.visibility import Visibility
+from app.feed.position import PLACE, beyond, last_mark, place_of, unseen
+from app.feed.visibility import USER_ID, Visibility, roots_of
 from app.models import LedgerEntry, LedgerOperation
 
 #: The columns that the feed reads. The changed values are for the history only.
@@ -26,6 +37,9 @@ COLUMNS = (
     *("xid", "id", "tag", "action", "entity", "entity_id", "inspection_id", "viewer_id"),
     *("version_after", "unit_id", "position"),
 )
+
+#: Parameters of statements that are built once: below which transaction id entries are decided, and how many to read.
+HORIZON, COUNT = bindparam("horizon", type_=BigInteger), bindparam("count", type_=Integer)
 
 #: Actions on rows.
 CHANGES = ("create", "change", "delete")
@@ -130,8 +144,7 @@ class RelevantEntries:
 
     def after(self, mark: Mark, count: int) -> list[FeedEntry]:
         """The next entries after `mark`, at most `count`, in the ledger's order."""
-        statement = self._below_few(mark, count) if self.visibility.is_of_few else self._below_many(mark, count)
-        entries = cast(list[FeedEntry], list(self.session.execute(statement)))
+        entries = self._below_few(mark, count) if self.visibility.is_of_few else self._below_many(mark, count)
         if not self.visibility.is_of_all:
             sight = self._of_visibility(mark, count) if self._may_have_sight else []
             rootless = self._below_none(mark, count) if self.look is None or self.look.has_rootless else []
@@ -202,27 +215,23 @@ class RelevantEntries:
         )
         return set(self.session.scalars(statement)) if keys else set()
 
-    def _below_many(self, mark: Mark, count: int) -> Select[Any]:
+    def _below_many(self, mark: Mark, count: int) -> list[FeedEntry]:
         """The next visible changes: the ledger is read in its order, and each entry is tested."""
-        changed = select(*entry_columns(LedgerEntry)).where(*self._changed(LedgerEntry, mark))
+        changed = select(*entry_columns(LedgerEntry)).where(*self._changed(mark))
         if self.visibility.is_of_all:
             changed = changed.where(LedgerEntry.viewer_id.is_(None))
         else:
             changed = changed.where(self.visibility.of_row(LedgerEntry))
-        return _first(changed, LedgerEntry, count)
+        statement = _first(changed, LedgerEntry, count)
+        return cast(list[FeedEntry], list(self.session.execute(statement, self.visibility.parameters)))
 
-    def _below_few(self, mark: Mark, count: int) -> Select[Any]:
-        """The next visible changes: the first of each visible inspection, found in an index, and of these the first.
-
-        Other entries are never read. With `inspection_id IN (SELECT …) ORDER BY … LIMIT` both databases would at
-        times read the ledger in its order, hoping to meet enough visible entries.
-        """
-        roots, entry = self.visibility.roots(), aliased(LedgerEntry)
-        below_root = select(entry.id).where(entry.inspection_id == roots.c.id, *self._changed(entry, mark))
-        below_root = _first(below_root, entry, count)
-        database = database_of(self.session)
-        joined, found = database.join_each(roots, LedgerEntry, below_root, _own_columns(entry))
-        return _first(select(*entry_columns(found)).select_from(joined), found, count)
+    def _below_few(self, mark: Mark, count: int) -> list[FeedEntry]:
+        """The next visible changes: the first of each visible inspection, found in an index, and of these the first."""
+        is_bounded = self.horizon is not None
+        statement = _below_roots(database_of(self.session), self.visibility.role, tuple(self.entities), is_bounded)
+        bounds = {COUNT.key: count, **({HORIZON.key: self.horizon} if is_bounded else {})}
+        parameters = {**self.visibility.parameters, **place_of(mark), **bounds}
+        return cast(list[FeedEntry], list(self.session.execute(statement, parameters)))
 
     def _of_visibility(self, mark: Mark, count: int) -> Sequence[FeedEntry]:
         """The next entries about inspections that the user sees from then on, or no longer."""
@@ -234,20 +243,40 @@ class RelevantEntries:
 
     def _below_none(self, mark: Mark, count: int) -> Sequence[FeedEntry]:
         """The next entries about rows below no inspection: form templates and users."""
-        statement = select(*entry_columns(LedgerEntry)).where(
-            LedgerEntry.inspection_id.is_(None), *self._changed(LedgerEntry, mark)
-        )
+        statement = select(*entry_columns(LedgerEntry)).where(LedgerEntry.inspection_id.is_(None), *self._changed(mark))
         return cast(Sequence[FeedEntry], self.session.execute(_first(statement, LedgerEntry, count)).all())
 
-    def _changed(self, model: Any, mark: Mark) -> list[ColumnElement[bool]]:
+    def _changed(self, mark: Mark) -> list[ColumnElement[bool]]:
         """The conditions for decided changes of fed rows after `mark`, and of other users' sight."""
-        return [
-            beyond(self.session, model, mark),
-            *below(model, self.horizon),
-            model.action.in_((*CHANGES, *SIGHT)),
-            or_(model.viewer_id.is_(None), model.viewer_id != self.visibility.user_id),
-            model.entity.in_(self.entities),
-        ]
+        after, decided = beyond(self.session, LedgerEntry, mark), below(LedgerEntry, self.horizon)
+        return [after, *decided, *_of_others(LedgerEntry, self.visibility.user_id, self.entities)]
+
+
+# To build it anew takes longer than the database takes to answer it.
+@lru_cache
+def _below_roots(database: Database, role: str, entities: tuple[str, ...], is_bounded: bool) -> Select[Any]:
+    """The next decided changes after `PLACE`, at most `COUNT` below each visible inspection, and of these the first.
+
+    Other entries are never read. With `inspection_id IN (SELECT …) ORDER BY … LIMIT` both databases would at times read
+    the ledger in its order, hoping to meet enough visible entries. `is_bounded`: entries lie below `HORIZON`.
+    """
+    roots, entry = roots_of(role), aliased(LedgerEntry)
+    after = database.after(entry.xid, entry.id, PLACE)
+    decided = below(entry, HORIZON if is_bounded else None)
+    below_root = select(entry.id).where(
+        entry.inspection_id == roots.c.id, after, *decided, *_of_others(entry, USER_ID, entities)
+    )
+    joined, found = database.join_each(roots, LedgerEntry, _first(below_root, entry, COUNT), _own_columns(entry))
+    return _first(select(*entry_columns(found)).select_from(joined), found, COUNT)
+
+
+def _of_others(model: Any, user_id: Any, entities: Sequence[str]) -> list[ColumnElement[bool]]:
+    """The conditions for changes of fed rows, and of the sight of others than this user."""
+    return [
+        model.action.in_((*CHANGES, *SIGHT)),
+        or_(model.viewer_id.is_(None), model.viewer_id != user_id),
+        model.entity.in_(entities),
+    ]
 
 
 def position_of(entry: FeedEntry) -> tuple[int, int]:
@@ -260,5 +289,5 @@ def mark_of(entry: FeedEntry) -> Mark:
     return Mark(xid=entry.xid, id=entry.id, tag=entry.tag)
 
 
-def _first(statement: Select[Any], model: Any, count: int) -> Select[Any]:
+def _first(statement: Select[Any], model: Any, count: int | BindParameter[int]) -> Select[Any]:
     return statement.order_by(model.xid, model.id).limit(count)

@@ -113,4 +113,4 @@ def _visible_people(draft: PageDraft, entries: Sequence[FeedEntry]) -> frozenset
     if not ids:
         return frozenset()
     statement = select(User.id).where(User.id.in_(ids), draft.visibility.of_row(User))
-    return frozenset(draft.session.scalars(statement))
+    return frozenset(draft.session.scalars(statement, draft.visibility.parameters))

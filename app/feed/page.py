@@ -91,11 +91,15 @@ class PageDraft:
         return self.models[names.index(stage) if stage in names else 0 :]
 
     def ids(self, statement: Select[Key], model: Model, after: Key | None) -> Iterator[Sequence[Key]]:
-        """The ids that a statement selects, after the id `after`, in order; read as they are needed."""
+        """The ids that a statement selects, after the id `after`, in order; read as they are needed.
+
+        It may have conditions of `visibility`.
+        """
         while True:
             following = statement if after is None else statement.where(model.id > after)
             count = self.room + PAGE_SLACK
-            keys = self.session.scalars(following.order_by(model.id).limit(count)).all()
+            ordered = following.order_by(model.id).limit(count)
+            keys = self.session.scalars(ordered, self.visibility.parameters).all()
             yield keys
             if len(keys) < count:
                 return
@@ -126,7 +130,8 @@ class PageDraft:
         """Id -> version, and `updated_at` and `record`, of the rows that are visible."""
         is_slim = model is FormFill and not self.request.has_structures
         visible = (self.visibility.of_row(model), *undeleted(model))
-        rows = rows_with_ids(self.session, model, keys, *visible, loads=("attachments",) if is_slim else None)
+        loads = ("attachments",) if is_slim else None
+        rows = rows_with_ids(self.session, model, keys, *visible, parameters=self.visibility.parameters, loads=loads)
         return {
             row.id: (row.updated_at, {"updated_at": to_wire(row.updated_at), "record": encode(row)}) for row in rows
         }

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select, text
+from sqlalchemy import BigInteger, Select, and_, bindparam, func, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.core.database import database_of
 from app.core.ledger.state import below
+from app.core.values import Values
 from app.feed.cursor import Cursor, Mark, expired
 from app.models import LedgerEntry, LedgerState, User
 
 #: Tests each of the few entries that an index has found. SQLAlchemy has no types for these functions.
 UNSEEN = text("NOT pg_visible_in_snapshot(ledger_entries.xid::text::xid8, CAST(:snapshot AS pg_snapshot))")
+
+#: The parameters of a place in the ledger, for `Database.after` in statements that are built once.
+PLACE: Any = (bindparam("mark_xid", type_=BigInteger), bindparam("mark_id", type_=BigInteger))
 
 MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
 
@@ -22,6 +26,11 @@ MARKS = select(LedgerEntry.xid, LedgerEntry.id, LedgerEntry.tag)
 def snapshot_text(session: Session) -> str | None:
     """The transactions in the session's snapshot, in PostgreSQL's notation; None: all up to the newest entry."""
     return database_of(session).snapshot_text(session)
+
+
+def place_of(mark: Mark) -> Values:
+    """The values of `PLACE`."""
+    return {"mark_xid": mark.xid, "mark_id": mark.id}
 
 
 def beyond(session: Session, model: Any, mark: Mark) -> ColumnElement[bool]:

@@ -25,26 +25,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from app import policies
 from app.core.database import Database, database_of
 from app.core.database.read import Read
 from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Mark
 from app.feed.entries import CHANGES, SIGHT, Look
-from app.feed.visibility import FEW
+from app.feed.position import PLACE, place_of
+from app.feed.visibility import FEW, USER_ID, visible_to
 from app.models import Inspection, LedgerEntry, LedgerState, User
-
-USER_ID = bindparam("user_id", type_=BigInteger)
-
-#: Where the cursor stands, for `Database.after`.
-PLACE: Any = (bindparam("mark_xid", type_=BigInteger), bindparam("mark_id", type_=BigInteger))
-
-
-class _Anybody(NamedTuple):
-    """A user as `app.policies.visible` asks for one, whose id is sent with the statement."""
-
-    role: str
-    id: Any = USER_ID
 
 
 class _Columns(NamedTuple):
@@ -97,12 +85,7 @@ def look_from(session: Session, user: User, cursor: Cursor, entities: Sequence[s
 
 def _read(session: Session, user: User, cursor: Cursor, entities: tuple[str, ...]) -> _Columns | None:
     database = database_of(session)
-    parameters = {
-        "user_id": user.id,
-        "mark_xid": cursor.mark.xid,
-        "mark_id": cursor.mark.id,
-        "seen_id": cursor.newest.id,
-    }
+    parameters = {USER_ID.key: user.id, **place_of(cursor.mark), "seen_id": cursor.newest.id}
     query = Read(statement=_statement(database, user.role, entities), parameters=parameters)
     database.read(session.connection(), [query])
     return _Columns._make(query.rows[0]) if query.rows else None
@@ -157,7 +140,7 @@ def _last_id(database: Database) -> ScalarSelect[int]:
 def _concerns(database: Database, role: str, entities: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:
     """The last columns: entries after the cursor that concern the user, and the number of inspections looked up."""
     changed = (_one_of(LedgerEntry.action, CHANGES), _one_of(LedgerEntry.entity, entities))
-    visible = policies.visible(_Anybody(role))  # type: ignore[arg-type]
+    visible = visible_to(role)
     if role == "admin":
         return literal(None), literal(None), _first(database, *changed), literal(0)
     # A subquery with a limit is run for each row, through an index: no planner can make a join of it.

@@ -7,7 +7,6 @@ import re
 
 from flask import Blueprint, Response, request
 
-from app import policies
 from app.core.database.engine import db
 from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
@@ -59,7 +58,7 @@ def changes() -> Response:
         look = None if cursor is None else look_from(session, user, cursor, names)
         if look is not None and cursor is not None and look.is_quiet:
             return _quiet_answer(write_cursor(look.moved(cursor)))
-        page = next_page(session, user, policies.visible(user), models, wanted, look)
+        page = next_page(session, user, models, wanted, look)
     data = {"changes": page.changes, "cursor": write_cursor(page.cursor), "has_more": page.has_more}
     return answer(data, "Changes retrieved successfully")
 

@@ -98,7 +98,8 @@ def _read_together(draft: PageDraft, inspection_ids: Collection[int], *, only_vi
         visible = [draft.visibility.of_row(model)] if only_visible else []
         below = (model.inspection_id.in_(inspection_ids), *visible, *undeleted(model))
         most = TOGETHER * draft.request.limit
-        found = draft.session.execute(select(model.inspection_id, model.id).where(*below).limit(most + 1)).all()
+        statement = select(model.inspection_id, model.id).where(*below).limit(most + 1)
+        found = draft.session.execute(statement, draft.visibility.parameters).all()
         if len(found) <= most:
             grouped = groupby(sorted(found), key=itemgetter(0))
             rows_of[model] = {inspection_id: [key for _, key in rows] for inspection_id, rows in grouped}

@@ -3,6 +3,7 @@
 from app.core.database.engine import db
 from app.core.database.types import KEEP_IDS, BigId, JSONValue, UTCDateTime
 from app.models.attachments import Attachment
+from app.models.audit import ACTIONS, AuditEntry
 from app.models.base import Syncable, Versioned
 from app.models.devices import DELAYS, Device, SyncHour
 from app.models.form_fills import FormFill
@@ -14,6 +15,7 @@ from app.models.set_aside import SetAside
 from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
 __all__ = [
+    "ACTIONS",
     "DELAYS",
     "KEEP_IDS",
     "MADE_FIELDS",
@@ -23,6 +25,7 @@ __all__ = [
     "STATUSES",
     "SYNCED_FIELDS",
     "Attachment",
+    "AuditEntry",
     "BigId",
     "Device",
     "FormFill",

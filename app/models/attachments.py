@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.engine import db
@@ -55,6 +55,8 @@ class Attachment(Syncable, db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         choice_constraint("kind", KINDS),
         UniqueConstraint("form_fill_id", "position"),
+        # The bytes that each user has here are summed up from this index alone.
+        Index("ix_attachments_use", "uploaded_by_id", "deleted_at", "byte_size"),
     )
     __entity__ = Entity(
         name="attachment",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import cache
 
 import orjson
 from sqlalchemy import ColumnElement, Select, String, inspect, select
@@ -27,9 +28,14 @@ def select_shown(model: Model, loads: Iterable[str] | None = None) -> Select[Row
     return select(model).options(*options).execution_options(populate_existing=True)
 
 
-def undeleted(model: Model) -> list[ColumnElement[bool]]:
+def undeleted(model: Model) -> tuple[ColumnElement[bool], ...]:
     """The condition for rows that are not marked as deleted; empty for models whose rows are never marked."""
-    return [model.deleted_at.is_(None)] if hasattr(model, "deleted_at") else []
+    return _undeleted(model)  # type: ignore[arg-type]
+
+
+@cache
+def _undeleted(model: Model) -> tuple[ColumnElement[bool], ...]:
+    return (model.deleted_at.is_(None),) if hasattr(model, "deleted_at") else ()
 
 
 def is_named(model: Model, key: object) -> ColumnElement[bool]:

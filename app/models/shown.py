@@ -7,23 +7,28 @@ query for each relationship.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import cache
-from typing import Any, TypeAlias
+from functools import cache, lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
-from app.core.database import database_of
+from app.core.database import Database, database_of
 from app.core.database.rows import detached, row_columns, set_in_memory, table_of
 from app.core.database.values import ValueSet
+from app.core.values import Values
 from app.models.attachments import Attachment
 from app.models.entities import entity_of
 from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
 from app.models.inspections import Inspection
-from app.models.serialize import select_shown
+from app.models.serialize import select_shown, undeleted
 from app.models.users import User
 from app.plugin_api import Model, Row
+
+#: No parameters.
+EMPTY: Values = MappingProxyType({})
 
 #: Gives the rows of a model what they need of one relationship.
 Load: TypeAlias = Callable[[Session, Sequence[Row]], None]
@@ -34,10 +39,15 @@ def rows_with_ids(
     model: Model,
     ids: Collection[Any],
     *conditions: ColumnElement[bool],
+    parameters: Values = EMPTY,
     loads: Sequence[str] | None = None,
 ) -> list[Row]:
-    """The rows with these ids that meet the conditions, ordered by id; `loads` as for `rows_where`."""
-    return _rows_among(session, model, model.id, ids, *conditions, loads=loads) if ids else []
+    """The rows with these ids that meet the conditions, ordered by id; `loads` as for `rows_where`.
+
+    Conditions are the same objects each time, with the values that change among the parameters: the statement is kept.
+    """
+    wanted = _Wanted(model, model.id, conditions, None if loads is None else tuple(loads))
+    return _rows_among(session, wanted, ids, parameters) if ids else []
 
 
 def instances_with_ids(
@@ -61,19 +71,27 @@ def rows_where(
     session: Session,
     model: Model,
     *conditions: ColumnElement[bool],
-    parameters: dict[str, Any] | None = None,
     loads: Sequence[str] | None = None,
 ) -> list[Row]:
     """The rows of `model` that meet the conditions, ordered by id.
 
     `loads`: the relationships to load, if not all that the entity names.
     """
+    return _rows_of(session, model, _select(model, conditions, loads), EMPTY, loads)
+
+
+def _select(model: Model, conditions: Iterable[ColumnElement[bool]], loads: Sequence[str] | None) -> Select[Any]:
+    # A plugin's hooks may read anything of a row that the ORM gives it.
+    rows = select(*row_columns(model)) if model in CORE else select_shown(model, loads)
+    return rows.where(*conditions).order_by(model.id)
+
+
+def _rows_of(
+    session: Session, model: Model, statement: Select[Any], parameters: Values, loads: Sequence[str] | None
+) -> list[Row]:
     if model not in CORE:
-        # A plugin's hooks may read anything of a row that the ORM gives it.
-        statement = select_shown(model, loads).where(*conditions).order_by(model.id)
         return list(session.scalars(statement, parameters))
-    columns = select(*row_columns(model)).where(*conditions).order_by(model.id)
-    rows = _made_of(model, session.execute(columns, parameters).all())
+    rows = _made_of(model, session.execute(statement, parameters).all())
     for name in entity_of(model).loads if loads is None else loads:
         LOADS[model, name](session, rows)
     return rows
@@ -97,18 +115,26 @@ def _shape_of(model: Model) -> tuple[type[Any], tuple[str, ...]]:
     return shape, tuple(column.key for column in table_of(model).c)
 
 
-def _rows_among(
-    session: Session,
-    model: Model,
-    column: Any,
-    values: Collection[Any],
-    *conditions: ColumnElement[bool],
-    loads: Sequence[str] | None = None,
-) -> list[Row]:
+class _Wanted(NamedTuple):
+    """Rows of a model: those with one of many values in a column, which meet further conditions."""
+
+    model: Model
+    column: Any
+    conditions: tuple[ColumnElement[bool], ...] = ()
+    loads: tuple[str, ...] | None = None
+
+
+def _rows_among(session: Session, wanted: _Wanted, values: Collection[Any], parameters: Values = EMPTY) -> list[Row]:
     database = database_of(session)
-    among = database.among(column, ValueSet.of("wanted", values))
-    parameters = {"wanted": database.parameter_of(values)}
-    return rows_where(session, model, among, *conditions, parameters=parameters, loads=loads)
+    statement = _select_among(database, wanted, ValueSet.of("wanted", values))
+    parameters = {**parameters, "wanted": database.parameter_of(values)}
+    return _rows_of(session, wanted.model, statement, parameters, wanted.loads)
+
+
+# To build it anew takes longer than the database takes to answer it.
+@lru_cache(maxsize=256)
+def _select_among(database: Database, wanted: _Wanted, values: ValueSet) -> Select[Any]:
+    return _select(wanted.model, [database.among(wanted.column, values), *wanted.conditions], wanted.loads)
 
 
 def _load_templates(session: Session, rows: Sequence[Row]) -> None:
@@ -121,7 +147,8 @@ def _load_templates(session: Session, rows: Sequence[Row]) -> None:
 def _load_attachments(session: Session, rows: Sequence[Row]) -> None:
     forms: dict[int, list[Row]] = {row.id: [] for row in rows}
     if forms:
-        live = _rows_among(session, Attachment, Attachment.form_fill_id, forms.keys(), Attachment.deleted_at.is_(None))
+        wanted = _Wanted(Attachment, Attachment.form_fill_id, undeleted(Attachment))
+        live = _rows_among(session, wanted, forms.keys())
         for attachment in sorted(live, key=lambda attachment: int(attachment.position)):
             forms[attachment.form_fill_id].append(attachment)
     for row in rows:

@@ -58,6 +58,7 @@ ERROR_CODES = {
         ErrorCode("too_many_requests", 429, "Too many failed sign-ins", "wait `Retry-After` seconds"),
         ErrorCode("internal_error", 500, "Internal error", "our mistake; report the `request_id`"),
         ErrorCode("try_again", 503, "The server cannot do this right now", "nothing was recorded; wait `Retry-After`"),
+        ErrorCode("storage_full", 507, "There is no room for this photo", "over `limit`; it was not stored"),
     )
 }
 

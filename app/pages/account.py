@@ -47,7 +47,7 @@ def change_password() -> BaseResponse:
 @blueprint.post("/my-account/sign-ins/<sign_in_id>/end")
 def end_sign_in(sign_in_id: str) -> BaseResponse:
     """End one of your sign-ins. Unsent work stays on its device."""
-    end_own_sign_in(sign_in_id)
+    end_own_sign_in(origin_of_request("page"), sign_in_id)
     if sign_in_id == g.sign_in_id:
         session.clear()
         return redirect(url_for("sign_in.show"), 303)

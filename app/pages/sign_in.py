@@ -47,7 +47,7 @@ def sign_in() -> BaseResponse:
     if not email.strip() or not password or len(email) > LONGEST_EMAIL or len(password) > LONGEST:
         return _form(gettext("Enter your e-mail address and your password."), 422)
     try:
-        sign_in_id = sign_in_with(email, password, start_browser_sign_in)
+        sign_in_id = sign_in_with(email, password, start_browser_sign_in, "page")
     except UnauthorizedError:
         return _form(gettext("The e-mail address or the password is wrong."), 422)
     except TooManyTriesError as error:

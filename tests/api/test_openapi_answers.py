@@ -132,6 +132,8 @@ def in_the_office(call: Call, token: str, clock: SettableClock) -> tuple[int, in
     call("GET", f"/users/{user['id']}", token)
     call("GET", "/users/404", token)
     call("GET", "/users", token)
+    call("GET", "/audit?per_page=1", token)
+    call("GET", "/audit?action=none", token)
     template = call("POST", "/form_templates", token, json={"name": "Riser", "form_structure": FIELDS})
     template_id = template["data"]["form_template"]["id"]
     call("GET", "/form_templates", token)

@@ -65,6 +65,7 @@ def test_it_does_all_upkeep_and_says_what(app: Flask, world: World, neglected: P
             "ledger",
             "set aside",
             "counts of hours",
+            "audit log",
             "notices",
             "storage",
             "plugin parts",
@@ -129,7 +130,7 @@ def test_one_part_that_fails_does_not_stop_the_others(
     assert f"{part}: failed, and is to be run again: {type(error).__name__}: {error}" in result.output
     assert result.output.count("failed, and is to be run again") == 1
     done = {line.split(":")[0] for line in result.output.splitlines() if ": removed" in line}
-    names = {"finished inspections", "sign-ins", "ledger", "set aside", "counts of hours", "notices"}
+    names = {"finished inspections", "sign-ins", "ledger", "set aside", "counts of hours", "audit log", "notices"}
     assert done == (names | {"storage", "plugin parts", "plugin seals"}) - {part}
     assert (len(world.all(LedgerEntry)) == 1) == (part != "ledger")
     assert neglected.exists() == (part == "storage")

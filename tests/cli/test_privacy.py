@@ -15,7 +15,7 @@ from sqlalchemy.types import String
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import writing
-from app.models import FormFill, LedgerEntry, LedgerOperation, SetAside, SignIn, User
+from app.models import AuditEntry, FormFill, LedgerEntry, LedgerOperation, SetAside, SignIn, User
 from app.models.devices import Device
 from app.testing import push
 from app.testing import sign_in as signed_in_device
@@ -50,7 +50,7 @@ def everything(app: Flask) -> str:
     """All texts of the tables that name people."""
     with app.app_context():
         texts = []
-        for model in (User, SignIn, LedgerEntry, LedgerOperation, SetAside):
+        for model in (User, SignIn, LedgerEntry, LedgerOperation, AuditEntry, SetAside):
             columns = [cast(column, String) for column in model.__table__.c if column.name != "password_hash"]
             texts += [str(tuple(row)) for row in db.session.execute(select(*columns))]
         return "\n".join(texts)
@@ -64,6 +64,7 @@ def test_everything_about_a_person_is_told_without_the_password(
     rows = [json.loads(line) for line in done(app, "export", EMAIL).splitlines()]
     kinds = [row["kind"] for row in rows]
     assert {"user", "sign_in", "inspection", "operation", "change", "change_of_user"} <= set(kinds)
+    assert {"audit_entry", "audit_entry_of_user"} <= set(kinds)
     assert [row["item"] for row in rows if row["kind"] == "set_aside"] == [missed]
     (*_, change) = [row for row in rows if row["kind"] == "change"]
     assert change["changes"] == {"a": {"old": 0, "new": 1}}

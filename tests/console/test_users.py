@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from uuid import uuid4
 
 import pytest
@@ -11,16 +12,17 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.config import API_PREFIX
-from app.models import SignIn, User
+from app.models import ACTIONS, SignIn, User
 from app.testing import Scene, push, sign_in, statements_of
 from tests.pages.browser import Browser, Form, signed_in_browser
+from tests.support.pictures import jpeg
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
 pytestmark = pytest.mark.database("sqlite")
 
-USERS, DEVICES = "/console/users", "/console/devices"
+USERS, DEVICES, AUDIT = "/console/users", "/console/devices", "/console/audit"
 
-FOR_ADMINISTRATORS = (USERS, f"{USERS}/new", f"{USERS}/1", "/console/plugins", "/console/sync-health")
+FOR_ADMINISTRATORS = (*(USERS, f"{USERS}/new", f"{USERS}/1", "/console/plugins", "/console/sync-health", AUDIT),)
 
 
 @pytest.fixture
@@ -153,6 +155,14 @@ def test_a_new_password_is_shown_once_and_ends_the_sign_ins(scene: Scene, office
     assert scene.app.test_client().post(f"{API_PREFIX}/auth/login", json=credentials).status_code == 200
 
 
+def test_a_user_s_page_tells_how_much_room_their_photos_take(scene: Scene, office: Browser) -> None:
+    form_fill, person = scene.world.form_fill(scene.inspection), scene.user("technician")
+    assert "0 Bytes" in office.get(f"{USERS}/{person.id}").text
+    form = {"form_fill_id": str(form_fill.id), "field_name": "Riser_Photo", "photo": (BytesIO(jpeg()), "p.jpg")}
+    assert sign_in(scene.app, person).post(f"{API_PREFIX}/sync/upload_photo", data=form).status_code == 200
+    assert f"{len(jpeg())} Bytes" in office.get(f"{USERS}/{person.id}").text
+
+
 def test_random_passwords_are_long_and_never_the_same() -> None:
     passwords = {random_password() for _ in range(100)}
     assert len(passwords) == 100
@@ -210,7 +220,39 @@ def test_the_health_of_syncing_shows_its_counts(scene: Scene, office: Browser, d
     assert len(re.findall(r"<rect x=", text)) == {1: 24, 7: 7, 30: 30}[days]
 
 
-@pytest.mark.parametrize("address", [USERS, DEVICES, "/console/sync-health"])
+def test_the_audit_log_shows_and_filters_what_was_done(scene: Scene, office: Browser) -> None:
+    person = scene.world.user("p@example.com", name="<i>Pat")
+    assert office.send(f"{USERS}/{person.id}", f"{USERS}/{person.id}", {"role": "user"}).status_code == 303
+    wrong = {"email": person.email, "password": "not the password"}
+    for _ in range(2):
+        scene.app.test_client().post(f"{API_PREFIX}/auth/login", json=wrong)
+    office.get("/console/exports/inspections.csv?q=%3Cb%3E")
+    text = office.get(AUDIT).text
+    rows = [re.sub(r"<[^>]+>|\s+", " ", row) for row in re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)[1:]]
+    assert re.findall(r'<th scope="row"[^>]*>([^<]+)<', text) == [
+        *("took out a list", "wrong password or address", "changed a role", "signed in"),
+    ]
+    assert "file: inspections.csv, filters: Q: &lt;b&gt;" in rows[0]
+    assert "2 times, until" in rows[1]
+    assert "before: technician, now: owner" in rows[2]
+    assert "&lt;i&gt;Pat" in rows[2]
+    assert scene.user("admin").email in rows[2]
+    admin = scene.user("admin").id
+    assert rows_of(office, f"actor_id={admin}&action=exported&date_from=2024-03-15&date_to=2024-03-15") == 1
+    assert rows_of(office, "date_from=2024-03-16") == rows_of(office, "date_to=2024-03-14") == 0
+    assert office.get(f"{AUDIT}?action=sleep&date_to=9999-12-31").status_code == 400
+
+
+def rows_of(office: Browser, query: str) -> int:
+    return office.get(f"{AUDIT}?{query}").text.count('<th scope="row"')
+
+
+def test_the_audit_log_has_words_for_all_that_it_can_tell_of(office: Browser) -> None:
+    labels = dict(re.findall(r'<option value="([a-z_]+)">([^<]+)<', office.get(AUDIT).text))
+    assert {*ACTIONS} <= {*labels}
+
+
+@pytest.mark.parametrize("address", [USERS, DEVICES, "/console/sync-health", AUDIT])
 def test_a_page_takes_the_same_statements_however_much_there_is(
     app: Flask, scene: Scene, office: Browser, address: str
 ) -> None:

@@ -111,7 +111,7 @@ def test_the_references_of_the_code_are_seen() -> None:
 
 def test_the_numbers_of_each_page_are_complete_and_unique() -> None:
     chapters = [each for each in sections() if each.isdecimal()]
-    assert chapters == [str(number) for number in range(15)]
+    assert chapters == [str(number) for number in range(16)]
     assert len(set(sections())) == len(sections())
     assert traps() == [str(number) for number in range(1, len(traps()) + 1)]
     assert rules() == [str(number) for number in range(1, len(rules()) + 1)]

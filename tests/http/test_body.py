@@ -33,7 +33,7 @@ from app.http.body import (
     read_body,
 )
 from app.http.json_text import needs_check, parse_json
-from app.models import FormFill, Inspection, LedgerOperation, User
+from app.models import FormFill, Inspection, LedgerOperation, SetAside, User
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
 
@@ -624,7 +624,9 @@ def test_numbers_are_stored_and_answered_as_sent(
 
 
 @pytest.mark.parametrize("name", ["type", "local_id", "data", "of_the_app"])
-def test_an_item_that_has_a_key_of_its_own_twice_is_invalid(device: FlaskClient, batch: bytes, name: str) -> None:
+def test_an_item_that_has_a_key_of_its_own_twice_is_invalid(
+    world: World, device: FlaskClient, batch: bytes, name: str
+) -> None:
     (good,) = json.loads(batch)["sync_items"]
     bad = json.dumps({"of_the_app": 1, **good, "local_id": "b"}).encode()
     bad = b'{"%b": {"id": 1, "changes": {"lost": 1}}, %b' % (name.encode(), bad[1:])
@@ -634,6 +636,8 @@ def test_an_item_that_has_a_key_of_its_own_twice_is_invalid(device: FlaskClient,
         ("b", "invalid", False)
     ]
     assert results["errors"][0]["message"] == f"{name}: the key comes twice. Send it once."
+    (row,) = world.all(SetAside)
+    assert row.item is None, "it cannot be kept whole, and nobody shall apply a half of it"
     assert [entry["local_id"] for entry in results["success"]] == ["a"]
 
 

@@ -27,6 +27,7 @@ from app.core.database.rows import table_of
 from app.core.database.write import Write
 from app.core.host.handlers import core_keys
 from app.core.host.registry import Registry, current_registry
+from app.core.ledger import audit
 from app.core.ledger.entries import Remembered
 from app.core.ledger.history import recall
 from app.core.ledger.record import Origin, Recorder, keep_user, user_lock
@@ -226,6 +227,11 @@ def _settling(rows: Sequence[SetAside], decision: Decision, recorder: Recorder) 
     if rows:
         written = [{"id": row.id, **values} for row in rows]
         yield Write(kind="update", table=table_of(SetAside), names=tuple(values), rows=written)
+        about = ("set_aside", rows[0].id) if len(rows) == 1 else None
+        origin = Origin(door=OFFICE_DOOR)
+        yield audit.entry(
+            "set_aside_decided", origin, recorder.user, about, decision=values["decision"], count=len(rows)
+        )
 
 
 def _result(group: str, entry: JsonObject) -> JsonObject:

@@ -12,6 +12,8 @@ from uuid import uuid4
 from sqlalchemy import and_, null, select, union, update
 
 from app.core.database.engine import db
+from app.core.ledger.audit import note
+from app.core.ledger.record import Origin
 from app.core.ledger.set_aside import is_open
 from app.core.ledger.unit import unit_of_work
 from app.models import LedgerEntry, LedgerOperation, SetAside
@@ -20,7 +22,7 @@ from app.models import LedgerEntry, LedgerOperation, SetAside
 PLAIN = {"synchronize_session": False}
 
 
-def forget_earlier_values(entity: str, entity_id: str) -> int:
+def forget_earlier_values(origin: Origin, entity: str, entity_id: str) -> int:
     """Forget the earlier values of a row, and of a removed row all; returns how many changes were forgotten.
 
     The changes stay without their values, so that the feed goes on. All of them lead to the present version: a change
@@ -41,6 +43,7 @@ def forget_earlier_values(entity: str, entity_id: str) -> int:
         blank = update(LedgerEntry).where(*own).values(changes={}, version_before=present, version_after=present)
         db.session.execute(blank, execution_options=PLAIN)
         _forget_results(entity, entity_id)
+        note("values_forgotten", origin, None, (entity, entity_id), count=len(changes))
         return len(changes)
 
     return unit_of_work(work)

@@ -67,8 +67,9 @@ def deleted_rows(session: Session, client_ids: Iterable[str]) -> set[tuple[str, 
 
 @lru_cache
 def _deleted(database: Database, client_ids: ValueSet) -> Select[Any]:
-    statement = select(LedgerEntry.entity, LedgerEntry.client_id).where(LedgerEntry.client_id.is_not(None))
-    return database.look_up(statement, LedgerEntry.client_id, client_ids)
+    columns = LedgerEntry.__table__.c
+    statement = select(columns.entity, columns.client_id).where(columns.client_id.is_not(None))
+    return database.look_up(statement, columns.client_id, client_ids)
 
 
 class PastChange(NamedTuple):

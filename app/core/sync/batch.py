@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -72,9 +73,11 @@ def _attempt(batch: Batch, judge_all: Callable[[Attempt], list[Answer]], unit_id
 
 def _besides(attempt: Attempt) -> Iterable[Write]:
     """The writes that go along: of a device's batch, the items that were not applied."""
-    if attempt.recorder.origin.door in (DEVICE_DOOR, RESCUE_DOOR):
+    door = attempt.recorder.origin.door
+    if door == DEVICE_DOOR:
         return set_aside(attempt)
-    return () if attempt.batch.besides is None else attempt.batch.besides(attempt)
+    besides = () if attempt.batch.besides is None else attempt.batch.besides(attempt)
+    return chain(set_aside(attempt), besides) if door == RESCUE_DOOR else besides
 
 
 def _log_forbidden(attempt: Attempt) -> None:

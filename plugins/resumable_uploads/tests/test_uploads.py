@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -49,6 +50,22 @@ def test_pieces_become_the_attachment_that_upload_photo_would_have_made(device: 
     assert objects(app) - before == {each.storage_key for each in rows.values()}, "no part is left behind"
     heads = {each.entity_id: each for each in device.world.all(LedgerOperation)}
     assert [(heads[each].type, heads[each].door) for each in (resumed, other)] == 2 * [("photo_upload", "upload")]
+
+
+def test_without_room_nothing_is_announced_and_the_last_bytes_wait(
+    device: Device, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, settings = photo(), app.extensions["fieldpost.settings"]
+    url = device.start(len(data))
+    few = replace(settings, user_storage_bytes=len(data) - 1)
+    monkeypatch.setitem(app.extensions, "fieldpost.settings", few)
+    for answer in (device.create(len(data)), device.add(url, 0, data)):
+        assert (answer.status_code, answer.json["code"]) == (507, "storage_full")
+    assert device.offset(url) == 0
+    enough = replace(settings, user_storage_bytes=len(data))
+    monkeypatch.setitem(app.extensions, "fieldpost.settings", enough)
+    assert device.add(url, 0, data).status_code == 204
+    assert len(attachments(device)) == 1
 
 
 def test_the_same_bytes_for_the_same_field_are_one_photo_whichever_way_they_came(device: Device) -> None:

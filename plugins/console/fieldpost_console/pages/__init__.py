@@ -4,6 +4,7 @@ from app import policies
 from app.plugin_api import MenuEntry
 from fieldpost_console.pages import (
     assigning,
+    audit,
     conflicts,
     correction,
     counts,
@@ -31,6 +32,7 @@ __all__ = [
     "MENU",
     "PLACES",
     "assigning",
+    "audit",
     "blueprint",
     "conflicts",
     "correction",
@@ -67,5 +69,6 @@ MENU = (
     MenuEntry(label="Sync health", endpoint="console.health", who=policies.is_admin),
     MenuEntry(label="Form templates", endpoint="console.form_templates", who=policies.is_admin),
     MenuEntry(label="Users", endpoint="console.users", who=policies.is_admin),
+    MenuEntry(label="Audit log", endpoint="console.audit_log", who=policies.is_admin),
     MenuEntry(label="Plugins", endpoint="console.plugins", who=policies.is_admin),
 )

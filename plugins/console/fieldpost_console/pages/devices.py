@@ -14,7 +14,7 @@ from app.administration import (
 )
 from app.models import db
 from app.pages import ngettext, render
-from app.web import answer_if_changed, signed_in_user
+from app.web import answer_if_changed, origin_of_request, signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 
 #: The list has this many devices at most, and says so; filters lead to the others.
@@ -49,7 +49,7 @@ def device_numbers() -> Response:
 @blueprint.post("/devices/<key>/sign-out")
 def sign_out_of_device(key: str) -> BaseResponse:
     """End all sign-ins of a device."""
-    count = sign_out_device(signed_in_user(), key)
+    count = sign_out_device(origin_of_request("page"), signed_in_user(), key)
     flash(ngettext("%(num)s sign-in has ended.", "%(num)s sign-ins have ended.", count))
     return redirect(url_for("console.devices"), 303)
 

@@ -20,6 +20,7 @@ from app.administration import (
     require_admin,
     split_version,
 )
+from app.attachments import bytes_of_user, user_quota
 from app.errors import InvalidError, NotFoundError, StaleError
 from app.models import ROLES, User, db
 from app.pages import gettext, render
@@ -170,4 +171,6 @@ def _user(person: User, given: Mapping[str, str], faults: Mapping[str, Sequence[
         faults=faults,
         is_stale=status == StaleError.status,
         is_oneself=person.id == signed_in_user().id,
+        stored=bytes_of_user(db.session(), person.id),
+        quota=user_quota(),
     )

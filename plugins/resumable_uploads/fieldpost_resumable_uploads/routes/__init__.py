@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from sqlalchemy import select
 from werkzeug.http import http_date
 
-from app.attachments import check_destination, check_size, find_stored, max_image_bytes
+from app.attachments import check_destination, check_room, check_size, find_stored, max_image_bytes
 from app.clock import now, to_wire
 from app.errors import InvalidError, NotFoundError, RequestError
 from app.models import db
@@ -73,6 +73,7 @@ def create_upload() -> Response:
     check_size(byte_size)
     metadata = request.headers.get("Upload-Metadata", "")
     check_destination(signed_in_user(), protocol.read_target(metadata))
+    check_room(signed_in_user(), byte_size)
     upload_id = _announce(byte_size, metadata)
     if request.content_length or request.mimetype == protocol.CONTENT_TYPE:
         _take_first(upload_id)

@@ -17,8 +17,10 @@ from app.models import Attachment, FormFill, db
 from app.pages import gettext
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.exports.noted import note_file
 from fieldpost_console.pages.exports.pieces import inspection_pieces
 from fieldpost_console.pages.exports.tables import read_export_filters
+from fieldpost_console.pages.filters import given_filters
 from fieldpost_console.pages.private import PrivateFields, asks_for_private
 
 #: Pictures in one file: their names and places are kept in memory until the end.
@@ -42,6 +44,7 @@ def export_photos() -> Response:
             )
         pieces = partial(attachment_pieces, attachment)
         archive.add(_Pieces(pieces), f"{folder}/{_file_name(attachment)}", size=attachment_size(attachment))
+    note_file("photos.zip", given_filters())
     response = Response(stream_with_context(archive), mimetype="application/zip")
     response.content_length = len(archive)
     response.headers.set("Content-Disposition", "attachment", filename="photos.zip")

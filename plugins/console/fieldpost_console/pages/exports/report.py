@@ -28,6 +28,7 @@ from app.errors import NotFoundError
 from app.models import Attachment, Inspection, db
 from app.pages import gettext
 from fieldpost_console.pages.blueprint import ONE, blueprint
+from fieldpost_console.pages.exports.noted import note_file
 from fieldpost_console.pages.inspection import people_of, visible_inspection
 from fieldpost_console.pages.private import shown_to_reader
 
@@ -83,7 +84,8 @@ def report(inspection_id: int) -> BaseResponse:
 
     document.build(list(_story(root, title)), onFirstPage=draw_footer, onLaterPages=draw_footer)
     file.seek(0)
-    return send_file(file, "application/pdf", as_attachment=True, download_name=f"inspection-{root.id}.pdf")
+    note_file("report.pdf", {"inspection_id": inspection_id})
+    return send_file(file, "application/pdf", as_attachment=True, download_name=f"inspection-{inspection_id}.pdf")
 
 
 def _story(root: Inspection, title: str) -> Iterator[Flowable]:

@@ -11,10 +11,11 @@ from app.administration.set_aside import Filters, list_set_aside
 from app.models import User, db
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.exports.noted import note_file
 from fieldpost_console.pages.exports.pieces import AT_A_TIME, Line
 from fieldpost_console.pages.exports.tables import csv_answer
 from fieldpost_console.pages.set_aside import around
-from fieldpost_console.pages.set_aside_filters import require_filters
+from fieldpost_console.pages.set_aside_filters import given_filters, require_filters
 
 #: The columns that stand in a row of the list as they are.
 PLAIN = (
@@ -28,7 +29,9 @@ HEADING = (*PLAIN, "sender", "device", "property", "decided_by")
 @blueprint.get("/exports/set-aside.csv")
 def export_set_aside() -> Response:
     """The items that meet the filters, newest first. A filter that means nothing is refused."""
-    return csv_answer("set-aside", HEADING, _lines(signed_in_user(), require_filters()))
+    filters = require_filters()
+    note_file("set-aside.csv", given_filters())
+    return csv_answer("set-aside", HEADING, _lines(signed_in_user(), filters))
 
 
 def _lines(user: User, filters: Filters) -> Iterator[Line]:

@@ -19,6 +19,7 @@ from app.models import User
 from app.pages import gettext
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.exports.noted import note_file
 from fieldpost_console.pages.exports.pieces import (
     Line,
     inspection_heading,
@@ -26,7 +27,7 @@ from fieldpost_console.pages.exports.pieces import (
     value_heading,
     value_lines,
 )
-from fieldpost_console.pages.filters import read_filters
+from fieldpost_console.pages.filters import given_filters, read_filters
 from fieldpost_console.pages.private import asks_for_private
 
 #: Lines of an XLSX file. It is made as a whole before it is sent; CSV has no limit.
@@ -55,7 +56,9 @@ TABLES = {"inspections": Table(inspection_heading, inspection_lines), "values": 
 @blueprint.get("/exports/<name>.csv")
 def export_csv(name: str) -> Response:
     """The table as CSV, in UTF-8 with a mark at the front, by which spreadsheets know it."""
-    return csv_answer(name, *_wanted(name))
+    heading, lines = _wanted(name)
+    note_file(f"{name}.csv", given_filters())
+    return csv_answer(name, heading, lines)
 
 
 @blueprint.get("/exports/<name>.xlsx")
@@ -69,6 +72,7 @@ def export_xlsx(name: str) -> BaseResponse:
         file.close()
         raise
     file.seek(0)
+    note_file(f"{name}.xlsx", given_filters())
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     return send_file(file, kind, as_attachment=True, download_name=f"{name}.xlsx")
 
