@@ -73,7 +73,7 @@ class WaitingPhotos(NamedTuple):
 
 def waiting_photos(user: User, *, most: int = 10) -> WaitingPhotos:
     """Those of the devices that `user` may see, with at most so many users."""
-    count = func.sum(Device.waiting_photos)
+    count: ColumnElement[int] = func.coalesce(func.sum(Device.waiting_photos), 0)
     statement = (
         select(User.name, count.label("count"), func.sum(count).over().label("total"))
         .join(User, User.id == Device.user_id)
