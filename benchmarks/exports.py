@@ -6,12 +6,12 @@
     python benchmarks/exports.py --only photos.zip --only report.pdf      some of the files
 
 The database is that of `pages.py`: 3 form fills with one value each for each inspection, spread over two years. The
-first photos, `--photos` in all, have bytes: each is a JPEG of about 300 KB. They leave as a ZIP file, and those of one
-inspection in its report. One worker of a real gunicorn answers an administrator. Prints for each file its size, the
-seconds until its first byte and until its last one, and the worker's peak of memory above idle in MiB, after a first
-small export, so that the modules that are loaded once do not count. A workbook holds 100 000 lines, so that the one of
-values is of the last 110 days.
-Fails where a file takes more than 60 MiB, or does not come as a whole.
+photos of the first inspections, `--photographed` of them, have bytes: each is a JPEG of about 300 KB. They leave as a
+ZIP file, and those of one inspection in its report. One worker of a real gunicorn answers an administrator. Prints for
+each file its size, the seconds until its first byte and until its last one, and the worker's peak of memory above idle
+in MiB, after a first small export, so that the modules that are loaded once do not count. A workbook holds 100 000
+lines, so that the one of values is of the last 110 days. Fails where a file takes more than 60 MiB, or does not come as
+a whole.
 """
 
 from __future__ import annotations
@@ -47,9 +47,6 @@ from app.testing import PASSWORD
 #: MiB above idle that a file may take.
 MOST = 60
 
-#: Photos of each inspection.
-PHOTOS_EACH = 3
-
 #: The customer of the inspections whose photos have bytes.
 PHOTOGRAPHED = "Photographed"
 
@@ -82,17 +79,19 @@ class Download(NamedTuple):
 
 
 @contextmanager
-def filled_server(database: str, inspections: int, photos: int) -> Iterator[Server]:
+def filled_server(database: str, inspections: int, photographed: int) -> Iterator[Server]:
     """A server of one worker on a database with so many inspections and stored photos."""
     with (
         running_postgresql() if database == "postgresql" else nullcontext() as postgresql,
         running_server(workers=1, postgresql=postgresql) as server,
     ):
-        fill_database(server.database_url, inspections, photos, LocalStorage(server.data_directory / "attachments"))
+        fill_database(
+            server.database_url, inspections, photographed, LocalStorage(server.data_directory / "attachments")
+        )
         yield server
 
 
-def fill_database(url: str, inspections: int, photos: int, storage: LocalStorage) -> None:
+def fill_database(url: str, inspections: int, photographed: int, storage: LocalStorage) -> None:
     """Fill the database and the storage of a running server from this process."""
     with tempfile.TemporaryDirectory(prefix="fieldpost-exports-") as directory:
         environment = {
@@ -109,23 +108,22 @@ def fill_database(url: str, inspections: int, photos: int, storage: LocalStorage
                 connection.execute(text("DELETE FROM users"))
             fill(inspections)
             spread()
-            photograph(photos, storage)
+            photograph(photographed, storage)
             db.engine.dispose()
 
 
-def photograph(photos: int, storage: LocalStorage) -> None:
-    """Give the photos of the first inspections their bytes, so many in all."""
+def photograph(photographed: int, storage: LocalStorage) -> None:
+    """Give the photos of the first inspections, so many, their bytes."""
     picture = jpeg((2000, 1500), 300_000)
     # The rows' own keys are none that a storage takes.
     key = literal("aa/") + Attachment.storage_key
     values = {"byte_size": len(picture), "width": 2000, "height": 1500, "storage_key": key}
-    mine = Attachment.inspection_id <= -(-photos // PHOTOS_EACH)
+    mine = Attachment.inspection_id <= photographed
     with writing(db.engine) as connection:
         connection.execute(update(Attachment).where(mine).values(values))
         for stored in connection.scalars(select(Attachment.storage_key).where(mine)).all():
             storage.put(stored, picture)
-        wanted = select(Attachment.inspection_id).where(mine)
-        named = update(Inspection).where(Inspection.id.in_(wanted)).values(customer={"name": PHOTOGRAPHED})
+        named = update(Inspection).where(Inspection.id <= photographed).values(customer={"name": PHOTOGRAPHED})
         connection.execute(named)
 
 
@@ -155,7 +153,7 @@ def download(browser: OpenerDirector, address: str) -> Download:
 def run(database: str, options: argparse.Namespace) -> list[str]:
     """Print what each file takes on a database; returns those that take too much memory."""
     heavy = []
-    with filled_server(database, options.inspections, options.photos) as server:
+    with filled_server(database, options.inspections, options.photographed) as server:
         console = f"http://127.0.0.1:{server.port}/console"
         browser = signed_in(f"http://127.0.0.1:{server.port}")
         for name in options.only:
@@ -182,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", choices=DATABASES, action="append")
     parser.add_argument("--inspections", type=int, default=100_000)
-    parser.add_argument("--photos", type=int, default=300)
+    parser.add_argument("--photographed", type=int, default=100)
     parser.add_argument("--only", choices=EXPORTS, action="append")
     options = parser.parse_args(arguments)
     options.only = options.only or [*EXPORTS]
