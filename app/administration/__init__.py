@@ -28,7 +28,14 @@ from app.administration.corrections import (
     form_of,
     may_correct,
 )
-from app.administration.devices import count_late_devices, select_devices, serialize_device, sign_out_device
+from app.administration.devices import (
+    WaitingPhotos,
+    count_late_devices,
+    select_devices,
+    serialize_device,
+    sign_out_device,
+    waiting_photos,
+)
 from app.administration.fields import split_version
 from app.administration.form_templates import add_template, read_structure, read_template, select_templates
 from app.administration.inspection_list import (
@@ -91,6 +98,7 @@ __all__ = [
     "ShownValue",
     "SyncHealth",
     "UserChangeSchema",
+    "WaitingPhotos",
     "add_template",
     "add_user",
     "apply_in_office",
@@ -139,6 +147,7 @@ __all__ = [
     "split_version",
     "sync_health",
     "title_of",
+    "waiting_photos",
     "without_private",
     "words",
 ]

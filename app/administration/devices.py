@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, update
 
@@ -61,6 +61,30 @@ def count_late_devices(user: User) -> int:
     """How many of the devices that `user` may see are late."""
     late = select_devices(user, is_late=True).order_by(None).subquery()
     return db.session.scalar(select(func.count()).select_from(late)) or 0
+
+
+class WaitingPhotos(NamedTuple):
+    """The photos that devices have reported and not uploaded yet."""
+
+    total: int
+    #: The users who have the most of them, each with a name and the number.
+    users: list[tuple[str, int]]
+
+
+def waiting_photos(user: User, *, most: int = 10) -> WaitingPhotos:
+    """Those of the devices that `user` may see, with at most so many users."""
+    count: ColumnElement[int] = func.coalesce(func.sum(Device.waiting_photos), 0)
+    statement = (
+        select(User.name, count.label("count"), func.sum(count).over().label("total"))
+        .join(User, User.id == Device.user_id)
+        .where(Device.waiting_photos > 0)
+        .group_by(User.id, User.name)
+        .order_by(count.desc(), User.id)
+    )
+    if not is_admin(user):
+        statement = statement.where(Device.user_id == user.id)
+    rows = db.session.execute(statement.limit(most)).all()
+    return WaitingPhotos(int(rows[0].total) if rows else 0, [(name, int(number)) for name, number, _ in rows])
 
 
 def select_late_ids() -> Select[Any]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select
 
 from app.administration.devices import select_devices, select_late_ids
-from app.administration.set_aside.sight import decidable, visible_of_few
+from app.administration.set_aside.sight import decidable_of_few
 from app.clock import now
 from app.core.database.engine import db
 from app.core.ledger.set_aside import is_open_among_many
@@ -127,8 +127,7 @@ def _late_devices(user: User) -> Iterator[Entry]:
 
 def _waiting_items(user: User) -> Iterator[Entry]:
     statement = select(SetAside.id, SetAside.first_at, SetAside.type, SetAside.code).where(
-        visible_of_few(user),
-        decidable(user),
+        decidable_of_few(user),
         is_open_among_many(),
         SetAside.first_at < now() - PATIENCE,
         _is_new(user, WAITING, SetAside.__table__.c.id),

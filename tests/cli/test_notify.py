@@ -88,6 +88,15 @@ def test_administrators_and_owners_are_told_once(
         assert pages.match(page, "GET"), "the links lead to pages of the console"
 
 
+def test_administrators_are_told_of_items_without_an_inspection(
+    app: Flask, server: MailServer, phone: FlaskClient, admin: User, owner: User, clock: SettableClock
+) -> None:
+    push(phone, {"type": "unheard_of", "local_id": "1", "data": {}})
+    clock.forward(hours=25)
+    notify(app)
+    assert server.recipients == ["admin@example.com"]
+
+
 def test_a_refused_recipient_keeps_nobody_from_theirs_and_is_told_later(
     app: Flask, server: MailServer, item: str, admin: User, clock: SettableClock
 ) -> None:

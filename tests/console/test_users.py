@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from app.config import API_PREFIX
 from app.models import ACTIONS, SignIn, User
 from app.testing import Scene, push, sign_in, statements_of
+from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.pictures import jpeg
 
@@ -190,6 +191,25 @@ def test_devices_show_their_reports_to_those_who_may_see_them(scene: Scene, offi
     assert "&lt;Pixel&gt;" in browser_of(scene, "technician").get(DEVICES).text
     assert "&lt;Pixel&gt;" not in browser_of(scene, "owner").get(DEVICES).text
     assert "&lt;Pixel&gt;" not in office.get(f"{DEVICES}?q=Galaxy").text
+
+
+def test_a_late_device_says_why_and_leads_to_its_work(scene: Scene, office: Browser, clock: SettableClock) -> None:
+    report(scene, "technician", name="Silent one", waiting_items=1, set_aside=8)
+    clock.forward(days=10)
+    office.sign_in(scene.user("admin"))
+    text = office.get(DEVICES).text
+    assert "silent, and work waits on it" in text
+    assert f'href="/console/set-aside?user_id={scene.user("technician").id}">8 set aside</a>' in text
+
+
+def test_photos_that_are_announced_and_not_here_are_told_with_their_users(scene: Scene, office: Browser) -> None:
+    address = "/console/sync-health"
+    assert "Photos announced" not in office.get(address).text
+    report(scene, "technician", waiting_photos=41)
+    report(scene, "owner", waiting_photos=2)
+    text = office.get(address).text
+    assert "<strong>43</strong> by the last reports of the devices." in text
+    assert scene.user("technician").name in text
 
 
 def test_a_device_is_signed_out_from_the_page(scene: Scene, office: Browser) -> None:

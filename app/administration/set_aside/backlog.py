@@ -8,15 +8,12 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from app.core.ledger.set_aside import is_open
+from app.core.ledger.set_aside import is_open_among_many
 from app.core.sync.set_aside import CONFLICT
 from app.models import SetAside
 
 #: Items are counted up to this number: beyond it, an exact one helps nobody.
 MOST_COUNTED = 1000
-
-# The first condition follows from the second, and has indexes.
-_WAITS = (SetAside.settled_at.is_(None), is_open())
 
 
 class Backlog(NamedTuple):
@@ -29,7 +26,7 @@ class Backlog(NamedTuple):
 
 def backlog(session: Session) -> Backlog:
     """What waits on this server, in one statement."""
-    oldest = select(SetAside.first_at).where(*_WAITS).order_by(SetAside.first_at, SetAside.id).limit(1)
+    oldest = select(SetAside.first_at).where(is_open_among_many()).order_by(SetAside.first_at, SetAside.id).limit(1)
     # Both sides of the code of conflicts are ranges of an index.
     below, above = _count(SetAside.code < CONFLICT), _count(SetAside.code > CONFLICT)
     statement = select(_count(SetAside.code == CONFLICT), below, above, oldest.scalar_subquery())
@@ -38,5 +35,5 @@ def backlog(session: Session) -> Backlog:
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    some = select(SetAside.id).where(*_WAITS, condition).limit(MOST_COUNTED).subquery()
+    some = select(SetAside.id).where(is_open_among_many(), condition).limit(MOST_COUNTED).subquery()
     return select(func.count()).select_from(some).scalar_subquery()

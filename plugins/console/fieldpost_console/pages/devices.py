@@ -11,6 +11,7 @@ from app.administration import (
     select_devices,
     sign_out_device,
     sync_health,
+    waiting_photos,
 )
 from app.models import db
 from app.pages import ngettext, render
@@ -59,7 +60,8 @@ def health() -> Response:
     """The counts of a period, with plots and the tables that they are drawn from."""
     require_admin(signed_in_user())
     days = _days()
-    return render("console/sync_health.html", days=days, periods=PERIODS, health=sync_health(days))
+    photos = waiting_photos(signed_in_user())
+    return render("console/sync_health.html", days=days, periods=PERIODS, health=sync_health(days), photos=photos)
 
 
 @blueprint.get("/sync-health/numbers")
