@@ -290,7 +290,8 @@ def measure(database: str, sizes: Sequence[int], rounds: int) -> list[str]:
         apps = [stack.enter_context(filled(database, each)) for each in sizes]
         for case in CASES:
             pages = [(client_of(app, case), address(app, case)) for app in apps]
-            times = [[read(client, url, case) for client, url in pages] for _ in range(rounds + WARM_UP)][WARM_UP:]
+            warm_up = min(WARM_UP, rounds)
+            times = [[read(client, url, case) for client, url in pages] for _ in range(rounds + warm_up)][warm_up:]
             found = [statistics.median(each) for each in zip(*times, strict=True)]
             print(f"  {case.name:36} {' '.join(f'{each:8.1f}' for each in found)}   x {found[-1] / found[0]:.2f}")
             if found[-1] > FACTOR * found[0]:

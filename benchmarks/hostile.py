@@ -185,6 +185,7 @@ def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", default="", help="routes that have this in their addresses")
     arguments = parser.parse_args()
     print(f"Aims: at most {MEMORY_AIM} bytes of memory a byte received, and {TIME_AIM} ms a MiB.")
     with tempfile.TemporaryDirectory(prefix="fieldpost-benchmark-") as directory:
@@ -194,6 +195,8 @@ def main() -> None:
         bodies = hostile_bodies(app.extensions["fieldpost.settings"].max_public_bytes)
         closed: dict[str, Cost] = {}
         for method, address, is_open in routes(app):
+            if arguments.only not in address:
+                continue
             base = measure(app, method, address, Body(b"{}"), arguments.rounds)
             costs = {
                 name: measure(app, method, address, body, arguments.rounds).above(base) for name, body in bodies.items()
@@ -203,7 +206,8 @@ def main() -> None:
                 print(f"{method:6} {address:32} {worst(read) if read else '       reads no body'}", flush=True)
             else:
                 closed |= {f"{method} {address}": max(costs.values(), key=lambda cost: cost.multiple)}
-        print(f"{'all routes that need a token':39} {worst(closed)}")
+        if closed:
+            print(f"{'all routes that need a token':39} {worst(closed)}")
 
 
 if __name__ == "__main__":

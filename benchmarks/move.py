@@ -23,7 +23,7 @@ from pathlib import Path
 
 from growth import fill
 from load import CLIENTS, RECORDS
-from server import ADMIN, PASSWORD, ROOT, Server, free_port, running_postgresql, stopping
+from server import ROOT, Server, free_port, running_postgresql, set_up, stopping
 
 from app.attachments.storage.local import LocalStorage
 from app.config import load_settings
@@ -33,19 +33,17 @@ PHOTO = 4 * 1024 * 1024
 BUCKET = "photos"
 
 
-def fieldpost(variables: Mapping[str, str], *arguments: str, stdin: str = "") -> float:
+def fieldpost(variables: Mapping[str, str], *arguments: str) -> float:
     """Run a command; returns its seconds, the start of the process included."""
     began = time.monotonic()
     command = [sys.executable, "-m", "app.serving.program", *arguments]
-    subprocess.run(command, cwd=ROOT, env=variables, input=stdin.encode(), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 
 
 def prepare(variables: Mapping[str, str], form_fills: int, photos: int) -> None:
     """A SQLite database with so many form fills, and a storage with so many photos."""
-    fieldpost(variables, "db", "upgrade")
-    options = ("--role", "admin", "--name", "Admin", "--password-stdin")
-    fieldpost(variables, "users", "create", ADMIN, *options, stdin=PASSWORD)
+    set_up(variables)
     url, directory = load_settings(variables).database_url, Path(variables["FIELDPOST_DATA_DIR"])
     server = Server(port=0, process_id=0, database_url=url, data_directory=directory)
     fill(server, max(1, form_fills // (CLIENTS * RECORDS)))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,16 @@ ROOT = Path(__file__).parent.parent
 PASSWORD = secrets.token_urlsafe(16)
 ADMIN = "admin@example.com"
 
-#: Migrates, and adds an administrator with this address: two commands in one process.
+#: Migrate, and add an administrator whose password is `PASSWORD`.
+COMMANDS = (["db", "upgrade"], ["users", "create", ADMIN, "--role=admin", "--name=Admin", "--password-stdin"])
+
+#: Performs these commands in one process.
 SET_UP = """
-import sys
+import json, sys
 from app import create_app
-app = create_app()
-commands = (["db", "upgrade"], ["users", "create", sys.argv[1], "--role=admin", "--name=Admin", "--password-stdin"])
-for command in commands:
-    result = app.test_cli_runner().invoke(args=command, input=sys.stdin.read() if "users" in command else None)
+app, password = create_app(), sys.stdin.read()
+for command in json.loads(sys.argv[1]):
+    result = app.test_cli_runner().invoke(args=command, input=password)
     if result.exit_code:
         sys.exit(result.output)
 """
@@ -152,14 +154,19 @@ def running_server(
             "FIELDPOST_SECRET_KEY": secrets.token_urlsafe(48),
             **environment,
         }
-        set_up = [sys.executable, "-c", SET_UP, ADMIN]
-        subprocess.run(set_up, cwd=ROOT, env=variables, input=PASSWORD, text=True, check=True)
+        set_up(variables)
         serve = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
         process = subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
         with stopping(process):
             wait_until_it_answers(port, process, "/readyz")
             url = load_settings(variables).database_url
             yield Server(port=port, process_id=process.pid, database_url=url, data_directory=Path(directory))
+
+
+def set_up(variables: Mapping[str, str]) -> None:
+    """Migrate the database of these settings, and add the administrator."""
+    command = [sys.executable, "-c", SET_UP, json.dumps(COMMANDS)]
+    subprocess.run(command, cwd=ROOT, env=variables, input=PASSWORD, text=True, check=True)
 
 
 @contextmanager

@@ -30,8 +30,6 @@ from PIL import Image
 from server import running_postgresql, running_server
 
 WORKERS, CLIENTS = 2, 4
-#: Of a phone: twelve megapixels.
-SIZE = (4000, 3000)
 
 
 def alone(photo: bytes, directory: str, seconds: float) -> int:
@@ -85,8 +83,11 @@ def main() -> None:
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--seconds", type=float, default=5, help="of one turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pixels", type=int, default=12_000_000, help="of a photo")
     arguments = parser.parse_args()
-    photo, seconds = jpeg(SIZE, 2 * MEGABYTE), arguments.seconds
+    width = round((arguments.pixels * 4 / 3) ** 0.5)
+    size, seconds = (width, width * 3 // 4), arguments.seconds
+    photo = jpeg(size, 2 * MEGABYTE)
     with (
         running_postgresql() if arguments.postgresql else nullcontext() as postgresql,
         running_server(workers=WORKERS, postgresql=postgresql) as server,
@@ -104,7 +105,7 @@ def main() -> None:
         rounds = [both() for _ in range(arguments.rounds)]
     ratios = sorted(ours / limit for ours, limit in rounds)
     ours, limit = (median(each) for each in zip(*rounds, strict=True))
-    print(f"A JPEG of {len(photo) / MEGABYTE:.2f} MB, {SIZE[0]} × {SIZE[1]} pixels:")
+    print(f"A JPEG of {len(photo) / MEGABYTE:.2f} MB, {size[0]} × {size[1]} pixels:")
     print(f"  Fieldpost              {ours:6.1f} MB/s")
     print(f"  decode, SHA-256, fsync {limit:6.1f} MB/s")
     print(f"  ratio                  {median(ratios):6.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")

@@ -7,11 +7,11 @@ A test that uses a database runs on SQLite and on PostgreSQL; `--database` choos
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
-from importlib.metadata import entry_points
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-from app.core.host import registry
 from app.models import Inspection, User
 from tests.support.applications import lent
-from tests.support.databases import DATABASES, SECRET_KEY, emptied_database, sqlite_file
+from tests.support.databases import DATABASES, SECRET_KEY, emptied_database, fast_place, sqlite_file
 
 # Explained like a test's own assertions; to be said before it is imported.
 pytest.register_assert_rewrite("app.testing")
@@ -34,6 +33,13 @@ from app.testing import PASSWORD, PASSWORD_HASH, STRUCTURE, World  # noqa: E402
 __all__ = ["PASSWORD", "PASSWORD_HASH", "STRUCTURE", "SettableClock", "SignIn", "World"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps the directories of tests where files are fast; programs in them must run."""
+    place = fast_place()
+    if not os.statvfs(place).f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
+
+
 @pytest.fixture(autouse=True)
 def _push_request_context() -> None:
     """Replaces pytest-flask's fixture of this name.
@@ -41,14 +47,6 @@ def _push_request_context() -> None:
     It would push one context around the whole test, in which a request shares the test's session, so that a
     forgotten commit passes (trap 18).
     """
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _read_entry_points_once() -> Iterator[None]:
-    """What is installed stays so while the tests run; to look for it takes a third of making an application."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "entry_points", cache(entry_points))
-        yield
 
 
 class SettableClock:

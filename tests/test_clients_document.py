@@ -28,7 +28,8 @@ from app.serving.refusals import OTHERS
 from tests.api.documents import operations_of
 from tests.conftest import SettableClock, SignIn, World
 from tests.guards.sources import modules
-from tests.support.servers import ROOT, demo_password, demo_server
+from tests.support.demo import copy_demo
+from tests.support.servers import ROOT, demo_password, environment_of, running
 
 PAGE = (ROOT / "docs" / "clients.md").read_text()
 
@@ -146,8 +147,9 @@ def test_a_difference_would_be_told() -> None:
 
 
 def test_the_commands_of_curl_are_answered_as_the_page_shows(tmp_path: Path) -> None:
-    with demo_server(tmp_path / "data") as url:
-        script, shown = [f"PASSWORD='{demo_password(tmp_path / 'data', 'technician@example.com')}'"], []
+    copy_demo(tmp_path)
+    with running(environment_of(tmp_path)) as url:
+        script, shown = [f"PASSWORD='{demo_password(tmp_path, 'technician@example.com')}'"], []
         for language, text in blocks(section("A first look with curl")):
             if language == "sh":
                 script.append(text.replace("http://127.0.0.1:8000", url))

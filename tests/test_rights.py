@@ -366,6 +366,11 @@ def rows(world: World) -> Any:
 # The matrix
 
 
+#: Policies are asked in Python. What lists select for whom is tested on both databases, with each list.
+about_policies = pytest.mark.database("sqlite")
+
+
+@about_policies
 @pytest.mark.parametrize("relation", RELATIONS)
 @pytest.mark.parametrize("role", ROLES)
 def test_every_route_asks_who_may(world: World, person: Callable[[str, str], Person], role: str, relation: str) -> None:
@@ -385,6 +390,7 @@ def test_every_route_asks_who_may(world: World, person: Callable[[str, str], Per
         before = after
 
 
+@about_policies
 @pytest.mark.parametrize("end", ["deactivated", "signed out", "ended by its owner", "another password"])
 def test_a_token_that_ended_opens_nothing_even_to_an_administrator(
     world: World, sign_in: conftest.SignIn, person: Callable[[str, str], Person], end: str
@@ -421,6 +427,7 @@ def test_nobodys_sign_in_is_ended_by_another_person(
     assert others.get(f"{API_PREFIX}/auth/me").status_code == 200
 
 
+@about_policies
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PUT", "PROPFIND"])
 def test_a_method_that_a_route_does_not_have_is_405(
     app: Flask, world: World, sign_in: conftest.SignIn, method: str

@@ -92,7 +92,7 @@ class Generated:
         self.variables = environment_of(directory)
         self.flask("plugins", "new", "meter_reading", "--directory", str(self.source))
         # Installed like an editable one: its directory on the path, its metadata beside it.
-        site = next((directory / "environment" / "lib").glob("python*")) / "site-packages"
+        site = self.environment.site
         (site / "meter_reading.pth").write_text(f"{self.source}\n")
         metadata = site / "fieldpost_meter_reading-0.1.0.dist-info"
         metadata.mkdir()

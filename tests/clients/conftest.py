@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import SECRET_KEY, sqlite_file
+from tests.support.databases import SECRET_KEY
+from tests.support.demo import copy_demo
 from tests.support.node import open_workshop
-from tests.support.servers import demo_password, environment_of, flask, running
+from tests.support.servers import demo_password, environment_of, running
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     """The environment in which a scenario finds the server, its administrator and its key."""
     directory = tmp_path_factory.mktemp("server")
     environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY)
-    with sqlite_file(directory):
-        done = flask(environment, "demo")
-    assert done.returncode == 0, done.stderr
+    copy_demo(directory)
     with running(environment) as address:
         yield {
             "FIELDPOST_URL": address,

@@ -140,7 +140,7 @@ def run(
     Raises `AssertionError` where something was lost, applied twice, or is not as it was sent.
     """
     settings = {"DATABASE_URL": url, "FIELDPOST_SECRET_KEY": SECRET_KEY, "FIELDPOST_LOGIN_RATE": "1000 per minute"}
-    environment = environment_of(directory, **settings)
+    environment = environment_of(directory, WEB_CONCURRENCY="2", **settings)
     app = create_app(environment)
     world = World(app)
     user = world.user()

@@ -31,7 +31,7 @@ from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
 from app.testing import push
 from tests.conftest import SettableClock, SignIn, World
 from tests.support.databases import SECRET_KEY
-from tests.support.servers import environment_of, flask, free_port, running
+from tests.support.servers import environment_of, free_port, running
 
 TOKEN = "a token for whoever scrapes, long enough"
 
@@ -282,11 +282,8 @@ def fetch(url: str, **headers: str) -> tuple[int, str]:
 def own_port(tmp_path: Path, database: str) -> Iterator[tuple[str, str]]:
     """A server whose metrics have a port of their own; the addresses of both ports."""
     port = free_port()
-    environment = environment_of(
-        tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, FIELDPOST_METRICS_PORT=str(port)
-    )
-    result = flask(environment, "demo", "--anyway")
-    assert result.returncode == 0, result.stderr
+    settings = {"FIELDPOST_METRICS_PORT": str(port), "WEB_CONCURRENCY": "2"}
+    environment = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **settings)
     with running(environment) as address:
         yield address, f"http://127.0.0.1:{port}"
 

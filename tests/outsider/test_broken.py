@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.outsider.conftest import HERE, Environment, build
+from tests.outsider.conftest import HERE, Environment
 from tests.support.servers import ROOT, environment_of
 
 #: Entry point or model -> what is said about it.
@@ -114,8 +113,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `plugins check` says where everything that can be wrong is installed."""
     directory = tmp_path_factory.mktemp("broken")
     environment = Environment(directory / "environment")
-    source = shutil.copytree(HERE / "broken", directory / "source")
-    environment.install(build(source, directory))
+    environment.place(HERE / "broken")
     wrong = {
         "FIELDPOST_COUNTED_MOST": "many",
         "FIELDPOST_COUNTED_RATIO": "half",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.outsider.conftest import Environment
 from tests.outsider.test_installed import Site
+from tests.support.demo import copy_demo
 from tests.support.servers import ROOT
 from tests.test_readme import comparable
 
@@ -41,10 +42,8 @@ def site(fresh: Environment, tmp_path: Path) -> Site:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    found = Site(fresh, tmp_path, "")
-    found.flask("db", "upgrade")
-    found.flask("demo", "--anyway")
-    return found
+    copy_demo(tmp_path)
+    return Site(fresh, tmp_path, "")
 
 
 def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.outsider.conftest import EQUIPMENT, Environment
 from tests.support.databases import SECRET_KEY
+from tests.support.demo import add_demo
 from tests.support.servers import ROOT, demo_password, environment_of, stop
 
 #: gunicorn's exit code for an application that cannot be loaded.
@@ -112,7 +113,7 @@ class Client:
 def site(fresh: Environment, database: str, tmp_path: Path) -> Site:
     journal = {"FIELDPOST_EQUIPMENT_JOURNAL": str(tmp_path / "journal"), "FIELDPOST_EQUIPMENT_MOST_DETAILS": "2"}
     found = Site(fresh, tmp_path, database, **journal)
-    found.flask("demo", "--anyway")
+    add_demo(found.variables)
     return found
 
 

@@ -26,6 +26,7 @@ from tests.outsider.conftest import HERE, Environment, build
 from tests.outsider.test_installed import ADMIN, Client, Site
 from tests.support.breaking import BreakingLine
 from tests.support.databases import SECRET_KEY
+from tests.support.demo import add_demo
 from tests.support.node import NODE, installed_packages, open_workshop, run_scenario
 from tests.support.servers import ROOT, demo_password, free_port
 
@@ -63,8 +64,8 @@ def node() -> Callable[..., list[str]]:
 @pytest.fixture
 def site(installed: Environment, database: str, tmp_path: Path) -> Site:
     found = Site(installed, tmp_path, database)
+    add_demo(found.variables)
     found.flask("db", "upgrade")
-    found.flask("demo", "--anyway")
     return found
 
 

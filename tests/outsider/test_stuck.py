@@ -11,7 +11,8 @@ import pytest
 
 from tests.outsider.conftest import Environment
 from tests.outsider.test_installed import Client, Site
-from tests.support.databases import postgresql_database
+from tests.support.databases import postgresql_database, sqlite_file
+from tests.support.demo import add_demo
 
 #: A handler that does whatever its payload says, and does not come back.
 STUCK = """
@@ -81,17 +82,15 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A server that gives handlers one second, and silent workers four."""
     directory = tmp_path_factory.mktemp("stuck")
     environment = Environment(directory / "environment")
-    site = next((directory / "environment" / "lib").glob("python*")) / "site-packages"
-    (site / "stuck.py").write_text(STUCK)
-    metadata = site / "fieldpost_stuck-1.0.dist-info"
+    (environment.site / "stuck.py").write_text(STUCK)
+    metadata = environment.site / "fieldpost_stuck-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fieldpost-stuck\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[fieldpost.sync_handlers]\nstuck = stuck:handler\n")
     found = Site(environment, directory, database)
     found.variables |= {"FIELDPOST_HANDLER_SECONDS": "1", "GUNICORN_CMD_ARGS": "--timeout 4"}
-    if not database:
-        found.flask("db", "upgrade")
-    found.flask("demo", "--anyway")
+    with nullcontext() if database else sqlite_file(directory):
+        add_demo(found.variables)
     with found.server() as client:
         yield client
 

@@ -23,9 +23,10 @@ import pytest
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
-from tests.support.databases import SECRET_KEY, sqlite_file
+from tests.support.databases import SECRET_KEY
+from tests.support.demo import copy_demo
 from tests.support.pictures import jpeg
-from tests.support.servers import demo_password, environment_of, flask, start, stop
+from tests.support.servers import demo_password, environment_of, start, stop
 from tests.support.slow_lines import slow_line
 
 #: The database plays no part in these.
@@ -104,10 +105,8 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the demo data and a large photo."""
     directory = tmp_path_factory.mktemp("server")
-    with sqlite_file(directory):
-        environment = environment_of(directory, **SETTINGS)
-        result = flask(environment, "demo")
-        assert result.returncode == 0, result.stderr
+    copy_demo(directory)
+    environment = environment_of(directory, **SETTINGS)
     process = start(environment)
     found = Server(int(environment["PORT"]))
     credentials = {"email": TECHNICIAN, "password": demo_password(directory, TECHNICIAN)}

@@ -20,12 +20,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.serving.test_gunicorn import Device, demo, edit
+from tests.serving.test_gunicorn import Device, edit
 from tests.support.databases import SECRET_KEY
+from tests.support.demo import copy_demo
 from tests.support.pictures import jpeg
 from tests.support.servers import ROOT, environment_of, start, stop
-
-__all__ = ["demo"]
 
 WORKERS, WRITERS = 2, 4
 
@@ -46,9 +45,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    directory = shutil.copytree(demo, tmp_path_factory.mktemp("disk") / "data")
-    environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("disk")
+    copy_demo(directory)
+    environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY, WEB_CONCURRENCY=str(WORKERS))
     process = start(environment)
     yield Server(directory / "fieldpost.sqlite3", environment, Device(environment), process)
     if process.poll() is None:
@@ -111,15 +111,14 @@ def summed(disk: Path) -> set[str]:
     return {path.name.removesuffix("_ended.db") for path in disk.glob("tmp/fieldpost-metrics-*/*_ended.db")}
 
 
-def test_on_a_full_disk_the_server_answers_503_and_is_back_by_itself(
-    demo: Path, small_disk: SmallDisk, tmp_path: Path
-) -> None:
-    shutil.copytree(demo, small_disk.seen / "data")
+def test_on_a_full_disk_the_server_answers_503_and_is_back_by_itself(small_disk: SmallDisk, tmp_path: Path) -> None:
+    copy_demo(small_disk.seen / "data")
     (small_disk.seen / "tmp").mkdir()
     environment = environment_of(
         small_disk.path / "data",
         FIELDPOST_SECRET_KEY=SECRET_KEY,
         FIELDPOST_METRICS_TOKEN=TOKEN,
+        WEB_CONCURRENCY=str(WORKERS),
         TMPDIR=str(small_disk.path / "tmp"),
     )
     process = start(environment, prefix=small_disk.enter)
@@ -190,7 +189,8 @@ def under_load(device: Device) -> Iterator[Load]:
 
     def write() -> None:
         while not is_over.is_set():
-            send_one(device, load)
+            if send_one(device, load) != 200:
+                time.sleep(0.02)
 
     threads = [threading.Thread(target=write) for _ in range(WRITERS)]
     for thread in threads:

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,7 +30,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
 from app.models import FormFill
-from tests.support.databases import SECRET_KEY, sqlite_file
+from tests.support.databases import SECRET_KEY
+from tests.support.demo import add_demo, copy_demo
 from tests.support.pictures import jpeg
 from tests.support.servers import ROOT, demo_password, environment_of, flask, running, start, stop
 
@@ -43,28 +43,14 @@ LIMITS = {"FIELDPOST_MAX_BATCH_BYTES": "65536"}
 TECHNICIAN = "technician@example.com"
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with the demo data, to be copied: the command takes long to start."""
-    directory = tmp_path_factory.mktemp("demo")
-    with sqlite_file(directory):
-        make_demo(environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY))
-    return directory
-
-
-def make_demo(environment: dict[str, str]) -> None:
-    result = flask(environment, "demo", "--anyway")
-    assert result.returncode == 0, result.stderr
-
-
 @pytest.fixture
-def environment(database: str, demo: Path, tmp_path: Path) -> dict[str, str]:
+def environment(database: str, tmp_path: Path) -> dict[str, str]:
     """A server's environment, on a database with the demo data."""
     found = environment_of(tmp_path, DATABASE_URL=database, FIELDPOST_SECRET_KEY=SECRET_KEY, **LIMITS)
     if database:
-        make_demo(found)
+        add_demo(found)
     else:
-        shutil.copytree(demo, tmp_path, dirs_exist_ok=True)
+        copy_demo(tmp_path)
     return found
 
 
@@ -164,6 +150,12 @@ def locations(environment: dict[str, str]) -> dict[int, str | None]:
 
 
 @pytest.fixture
+def _two_workers(environment: dict[str, str]) -> None:
+    """Let the server have a worker more than the one that most tests need."""
+    environment["WEB_CONCURRENCY"] = "2"
+
+
+@pytest.fixture
 def server(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     process = start(environment)
     yield process
@@ -185,9 +177,10 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def shared(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server on SQLite, for tests about HTTP, of which the database knows nothing."""
-    directory = shutil.copytree(demo, tmp_path_factory.mktemp("shared") / "data")
+    directory = tmp_path_factory.mktemp("shared")
+    copy_demo(directory)
     environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY, **LIMITS)
     process = start(environment)
     yield Running(process, environment)
@@ -244,6 +237,7 @@ def test_a_batch_under_way_is_finished_and_answered_before_the_server_ends(
     assert locations(environment)[1] == "Roof"
 
 
+@pytest.mark.usefixtures("_two_workers")
 def test_nothing_acknowledged_is_lost_by_kill_9_and_a_retry_applies_each_change_once(
     server: subprocess.Popen[bytes], device: Device, environment: dict[str, str]
 ) -> None:

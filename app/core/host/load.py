@@ -15,7 +15,16 @@ from app.core.host.checks.models import STATUS_KEYS, entity_clashes, model_findi
 from app.core.host.checks.plugins import plugin_clashes, plugin_findings, removed_findings
 from app.core.host.findings import Finding, Kind
 from app.core.host.handlers import models_of
-from app.core.host.registry import HANDLERS, PLUGINS, Installed, Registered, Registry, is_core, mapped_models
+from app.core.host.registry import (
+    HANDLERS,
+    PLUGINS,
+    Installed,
+    Registered,
+    Registry,
+    entry_points_of,
+    is_core,
+    mapped_models,
+)
 from app.core.host.watch import is_interrupt
 from app.plugin_api import Entity, Plugin, SyncHandler
 
@@ -30,7 +39,7 @@ def load_plugins(registry: Registry, entries: Iterable[EntryPoint] | None = None
     Returns everything that is wrong with them. A handler, plugin or model that has a finding is not in the registry.
     """
     if entries is None:
-        entries = [entry for group in (HANDLERS, PLUGINS) for entry in registry.entry_points(group=group)]
+        entries = [entry for group in (HANDLERS, PLUGINS) for entry in entry_points_of(group)]
     findings: list[Finding] = []
     # Two distributions may claim one name, and neither comes first in a useful order (trap 22). Plugins come before
     # the handlers that belong to them.

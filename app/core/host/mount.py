@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 
 from app.core.host.findings import Finding, Kind
 from app.core.host.reach import Reach
-from app.core.host.registry import Registry
+from app.core.host.registry import Registry, entry_points_of
 from app.plugin_api import Pages
 
 #: Flask's own commands. Those that distributions register under `flask.commands` come before ours, too.
@@ -88,7 +88,7 @@ def _addresses(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def mount_commands(app: Flask, registry: Registry) -> list[Finding]:
     """Add every plugin's command-line group to `flask`, except those that have a finding. Returns the findings."""
-    taken = {*app.cli.commands, *FLASK_COMMANDS, *registry.entry_points(group="flask.commands").names}
+    taken = {*app.cli.commands, *FLASK_COMMANDS, *entry_points_of("flask.commands").names}
     findings: list[Finding] = []
     for installed in registry.installed.values():
         command: click.Command | None = installed.plugin.cli
