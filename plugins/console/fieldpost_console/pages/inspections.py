@@ -40,14 +40,17 @@ def inspections() -> Response:
     filters, faults = read_filters()
     keys = Keys(*ORDERS[filters["sort"]])
     user = signed_in_user()
-    page = read_key_page(db.session(), select_inspections(user, filters, *COLUMNS), keys)
+    # A search of texts reads all rows, so that the first page is read and counted in one statement.
+    page = read_key_page(db.session(), select_inspections(user, filters, *COLUMNS), keys, count_to=MOST_COUNTED)
+    total = page.total
+    if total is None:
+        total = count_up_to(select_inspections(user, filters), MOST_COUNTED)
     ids = [row.id for row in page.rows]
     return render(
         "console/inspections.html",
         400 if faults else 200,
         page=page,
-        # A search of texts reads all rows: what the first page already shows whole is not searched twice.
-        total=len(page.rows) if page.is_whole else count_up_to(select_inspections(user, filters), MOST_COUNTED),
+        total=total,
         most=MOST_COUNTED,
         given=given_filters(),
         faults=faults,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flask import request
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.clock import to_wire
@@ -35,23 +35,30 @@ class KeyPage(NamedTuple):
     rows: list[Any]
     before: str | None
     after: str | None
-    #: Whether these are all rows of the list.
-    is_whole: bool = False
+    #: How many rows the list has; None: nobody has counted them.
+    total: int | None = None
 
 
-def read_key_page(session: Session, statement: Select[Any], keys: Keys, per_page: int = PER_PAGE) -> KeyPage:
+def read_key_page(
+    session: Session, statement: Select[Any], keys: Keys, per_page: int = PER_PAGE, *, count_to: int | None = None
+) -> KeyPage:
     """The page of `statement`, an unordered query, that the request's address names.
 
-    The key's columns must be among those that `statement` selects, under their names. One statement. An address that
-    names no place raises `NotFoundError`.
+    The key's columns must be among those that `statement` selects, under their names. An address that names no place
+    raises `NotFoundError`. `count_to`: the rows of the first page are counted on the way, and one above it stands for
+    more. One statement.
     """
     is_backwards = "before" in request.args
     text = request.args.get("before" if is_backwards else "after")
     goes_down = keys.is_descending != is_backwards
     if text is not None:
         statement = statement.where(_behind(keys.columns, _parsed(keys.columns, text), goes_down))
-    statement = statement.order_by(*(column.desc() if goes_down else column.asc() for column in keys.columns))
+    statement = _in_order(statement, keys.columns, goes_down)
+    is_first = text is None
+    if is_first and count_to is not None:
+        statement = _in_order(_counted(statement, count_to), keys.columns, goes_down)
     rows = list(session.execute(statement.limit(per_page + 1)))
+    total = _total(rows) if is_first and count_to is not None else None
     has_more, rows = len(rows) > per_page, rows[:per_page]
     if is_backwards:
         rows.reverse()
@@ -59,7 +66,24 @@ def read_key_page(session: Session, statement: Select[Any], keys: Keys, per_page
     names = [column.key for column in keys.columns]
     before = _address("before", rows[0], names) if rows and has_before else None
     after = _address("after", rows[-1], names) if rows and has_after else None
-    return KeyPage(rows, before, after, is_whole=text is None and not has_more)
+    return KeyPage(rows, before, after, total)
+
+
+def _in_order(statement: Select[Any], columns: Sequence[InstrumentedAttribute[Any]], goes_down: bool) -> Select[Any]:
+    """The statement in the order of these columns, under the names by which it selects them."""
+    selected = statement.selected_columns
+    by = [selected[column.key] for column in columns]
+    return statement.order_by(*(column.desc() if goes_down else column.asc() for column in by))
+
+
+def _total(rows: Sequence[Any]) -> int:
+    return rows[0].total if rows else 0
+
+
+def _counted(statement: Select[Any], count_to: int) -> Select[Any]:
+    """The rows of an ordered statement, each with the `total` of them, up to one more than `count_to`."""
+    few = statement.limit(count_to + 1).subquery()
+    return select(*few.c, func.count().over().label("total"))
 
 
 def _behind(columns: Sequence[Any], values: Sequence[Any], goes_down: bool) -> ColumnElement[bool]:
