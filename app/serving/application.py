@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from inspect import iscoroutinefunction
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from flask_compress import Compress
@@ -45,11 +48,23 @@ PACKAGE = Path(__file__).parent.parent
 MIGRATIONS = PACKAGE / "_migrations" if (PACKAGE / "_migrations").exists() else PACKAGE.parent / "migrations"
 
 
+#: Whether a function is asynchronous. Flask asks that of some twenty functions at each request.
+is_asynchronous = lru_cache(maxsize=1024)(iscoroutinefunction)
+
+
+class Fieldpost(Flask):
+    """Flask's application, which keeps what it has learnt about functions."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """As Flask's."""
+        return self.async_to_sync(func) if is_asynchronous(func) else func
+
+
 def create_app(overrides: Mapping[str, str] | None, clock: Clock | None, makes_data: bool) -> Flask:
     """A ready application: see `app.create_app`."""
     settings = load_settings({**os.environ, **(overrides or {})}, makes_data=makes_data)
     logs.configure_logging(settings)
-    app = Flask("fieldpost", static_folder=None, template_folder=None)
+    app = Fieldpost("fieldpost", static_folder=None, template_folder=None)
     app.extensions |= {"fieldpost.settings": settings, "fieldpost.clock": clock or system_clock}
     app.extensions["fieldpost.storage"] = open_storage(settings)
     _configure(app, settings)
