@@ -181,7 +181,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server on SQLite, for tests about HTTP, of which the database knows nothing."""
     directory = tmp_path_factory.mktemp("shared")
     copy_demo(directory)
-    environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY, **LIMITS)
+    environment = environment_of(directory, FIELDPOST_SECRET_KEY=SECRET_KEY, WEB_CONCURRENCY="2", **LIMITS)
     process = start(environment)
     yield Running(process, environment)
     assert process.poll() is None, "no test has ended it"
