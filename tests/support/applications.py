@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 from flask import Flask
 from sqlalchemy import Engine, QueuePool, event, make_url
 
@@ -75,7 +76,7 @@ class Shared:
         if self.engine.dialect.name == "postgresql" and isinstance(pool, QueuePool) and pool.checkedin():
             connection = self.engine.raw_connection()
             connection.detach()
-            keep_connection(connection.dbapi_connection)
+            keep_connection(cast("psycopg.Connection[Any]", connection.dbapi_connection))
         with self.app.app_context():
             db.engine.dispose()
 
