@@ -76,7 +76,7 @@ class Shared:
         if self.engine.dialect.name == "postgresql" and isinstance(pool, QueuePool) and pool.checkedin():
             connection = self.engine.raw_connection()
             connection.detach()
-            keep_connection(cast(psycopg.Connection[Any], connection.dbapi_connection))
+            keep_connection(cast("psycopg.Connection[Any]", connection.dbapi_connection))
         with self.app.app_context():
             db.engine.dispose()
 

@@ -103,6 +103,7 @@ class SQLiteFile:
 
     def _forget(self, _engine: Engine) -> None:
         self._opened = self._opened_log = None
+        self._next_emptying = 0.0
 
     def check(self) -> None:
         """Raise `ReplacedError` unless the file at the path is the one that is open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
@@ -24,14 +25,13 @@ PLUGINS = "fieldpost.plugins"
 @cache
 def entry_points_of(group: str) -> EntryPoints:
     """The entry points of all distributions in this group. What is installed stays so while a process lives."""
-    points: EntryPoints = _entry_points().select(group=group)
-    return points
+    return _entry_points()(group=group)
 
 
 @cache
-def _entry_points() -> Any:
-    """Those of all groups, in a class that Python 3.12 no longer has. To read their files takes a fifth of a start."""
-    return entry_points()
+def _entry_points() -> Callable[..., EntryPoints]:
+    """Selects among those of all groups. To read their files takes a fifth of a start."""
+    return entry_points().select
 
 
 @dataclass(frozen=True, kw_only=True)
