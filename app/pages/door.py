@@ -19,6 +19,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from app.accounts.sign_ins import BrowserSignIn, browser_sign_in
 from app.config import Settings, current_settings
 from app.errors import ForbiddenError
+from app.http.body import require_few_fields
 from app.http.logs import log_security_event
 from app.pages.addresses import is_for_machines, is_page
 
@@ -124,6 +125,8 @@ def _guard() -> Any:
     request.max_content_length = settings.max_public_bytes if present is None else settings.max_batch_bytes
     # A form may have as much text as a batch.
     request.max_form_memory_size = request.max_content_length
+    if present is None:
+        require_few_fields(request)
     if request.method not in SAFE_METHODS:
         _refuse_forgery()
     if present is not None:
