@@ -169,7 +169,7 @@ def test_an_upsert_is_narrowed_by_its_entity_and_takes_unknown_ones(
 @pytest.mark.parametrize(
     ("language", "parts"),
     {
-        "kotlin": ['"inspection"', "val id: kotlin.Long,", "val record: Inspection )"],
+        "kotlin": ['"inspection"', "val id: kotlin.Long,", "val record: Inspection,"],
         "dart": ["r'inspection'", "int get id;", "Inspection get record;"],
         "swift": ['case inspection = "inspection"', "var id: Int64 ", "var record: Inspection "],
         "typescript": ["'inspection'", " id: number;", " record: Inspection;"],

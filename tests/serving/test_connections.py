@@ -276,6 +276,20 @@ def test_of_statements_sent_together_the_first_ones_error_is_told(
         assert db.session.scalar(select(literal_column("1"))) == 1
 
 
+@pytest.mark.parametrize("uses", range(4, 6))
+def test_a_statement_behind_one_that_failed_is_not_taken_for_prepared(app: Flask, uses: int) -> None:
+    """The driver prepares a statement at its sixth use, and would count one that the server has skipped."""
+    text = f"8 + {uses}"
+    reads = [Read(statement=select(literal_column(each)), parameters={}) for each in ("1 / 0", text)]
+    with app.app_context():
+        for _ in range(uses):
+            assert db.session.scalar(select(literal_column(text))) == 8 + uses
+        for _ in range(2):
+            with pytest.raises(DataError, match="division by zero"):
+                database_of(db.session()).read(db.session.connection(), reads)
+        assert db.session.scalar(select(literal_column(text))) == 8 + uses
+
+
 def edit(form_fill: FormFill, local_id: str = "e1") -> dict[str, Any]:
     """An item that sets a field."""
     return {"type": "form_fill", "local_id": local_id, "data": {"id": form_fill.id, "changes": {"a": local_id}}}

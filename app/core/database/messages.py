@@ -116,9 +116,14 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
     try:
         with connection.pipeline():
             return [send() for send in sends]
-    except psycopg.errors.PipelineAborted as error:
-        # This statement was given up because an earlier one failed: its error is the one to be told.
-        raise error.__context__ or error from None
+    except psycopg.Error as error:
+        # The driver counts statements as prepared that were sent behind the one that failed, and which the server has
+        # therefore skipped. It forgets all of them, as it does at a ROLLBACK; there need not be a transaction here.
+        connection._prepared.clear()
+        if isinstance(error, psycopg.errors.PipelineAborted):
+            # This statement was given up because an earlier one failed: its error is the one to be told.
+            raise error.__context__ or error from None
+        raise
 
 
 def send_read(connection: psycopg.Connection[Any], dialect: Dialect, query: Read) -> psycopg.Cursor[Any]:
