@@ -1,17 +1,23 @@
-"""Marshmallow fields that accept exactly the values in the contract, and the schema that every change inherits."""
+"""Marshmallow fields that accept exactly the values in the contract, and the schema that every change inherits; the
+places of a list's pages."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from app.accounts.emails import normalized_email
-from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values, read_id
+from app.clock import to_wire
+from app.core.values import EARLIEST, LATEST, MAX_INTEGER, TimestampField, Values, parse_timestamp, read_id
+from app.errors import InvalidError
 from app.http.body import find_unstorable
 from app.openapi.shapes import TEXT_OF_ID, JsonSchema
+
+K = TypeVar("K")
 
 DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -129,3 +135,17 @@ class ChangeSchema(BodySchema):
 def split_version(body: Values) -> tuple[Values, dt.datetime | None]:
     """The fields that a PATCH sets, and the version that it is based on."""
     return {name: value for name, value in body.items() if name != "updated_at"}, body.get("updated_at")
+
+
+def write_next(moment: dt.datetime, key: object) -> str:
+    """The `next` of a page whose last row has this place: a list in the order of moments, then of keys."""
+    return f"{to_wire(moment)}_{key}"
+
+
+def read_next(after: str, read_key: Callable[[str], K]) -> tuple[dt.datetime, K]:
+    """The place that `write_next` has written. Raises `InvalidError` for a text that is none."""
+    moment, _, key = after.partition("_")
+    try:
+        return parse_timestamp(moment), read_key(key)
+    except ValueError:
+        raise InvalidError(extra={"details": {"after": ["Not the `next` of an earlier page."]}}) from None

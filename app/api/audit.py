@@ -9,13 +9,11 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy import ColumnElement, tuple_
 
 from app.administration.audit import AUDIT_ORDER, select_audit, serialize_audit
-from app.administration.fields import QueryNumber, QueryText, row_id
+from app.administration.fields import QueryNumber, QueryText, read_next, row_id, write_next
 from app.api.blueprint import admins_only
 from app.api.paging import DEFAULT, MAX
-from app.clock import to_wire
 from app.core.database.engine import db
-from app.core.values import TimestampField, Values, parse_timestamp, read_id
-from app.errors import InvalidError
+from app.core.values import TimestampField, Values, read_id
 from app.models import ACTIONS
 from app.openapi.shapes import ID, OBJECT, TEXT, TIME, Named, array_of, nullable, obj, with_description
 from app.web import RestBlueprint, answer, described
@@ -69,16 +67,11 @@ def list_audit(query: Values) -> Response:
     has_more = len(entries) > len(shown)
     page = {
         "audit": [serialize_audit(entry) for entry in shown],
-        "next": f"{to_wire(shown[-1].at)}_{shown[-1].id}" if has_more else None,
+        "next": write_next(shown[-1].at, shown[-1].id) if has_more else None,
     }
     return answer(page, "Entries retrieved successfully")
 
 
 def _place(after: str) -> ColumnElement[Any]:
     """The place of an entry in the order of the log. Raises `InvalidError`."""
-    moment, _, key = after.partition("_")
-    try:
-        values = (parse_timestamp(moment), read_id(key))
-    except ValueError:
-        raise InvalidError(extra={"details": {"after": ["Not the `next` of an earlier page."]}}) from None
-    return tuple_(*values, types=[column.type for column in AUDIT_ORDER])
+    return tuple_(*read_next(after, read_id), types=[column.type for column in AUDIT_ORDER])

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, false, func, select, tuple_
 
 from app import policies
+from app.administration.fields import read_next, write_next
 from app.administration.set_aside.sight import decidable, reads_few, sees_few, visible, visible_of_few
 from app.clock import to_wire
 from app.core.database.engine import db
@@ -74,12 +75,12 @@ def list_set_aside(user: User, filters: Filters, *, after: str | None = None, pe
     columns = [getattr(SetAside, name) for name in (*PLAIN, *_TIMES, *_PEOPLE)]
     statement = select(*columns, state_column().label("state")).where(*_conditions(user, filters))
     if after is not None:
-        statement = statement.where(tuple_(*ORDER) < _place(*_read_key(after)))
+        statement = statement.where(tuple_(*ORDER) < _place(*read_next(after, str)))
     rows = db.session.execute(statement.order_by(*_NEWEST_FIRST).limit(per_page + 1)).all()
     shown, last = rows[:per_page], rows[per_page - 1] if len(rows) > per_page else None
     return {
         "set_aside": _described(shown),
-        "next": None if last is None else f"{to_wire(last.first_at)}_{last.id}",
+        "next": None if last is None else write_next(last.first_at, last.id),
     }
 
 
@@ -223,14 +224,6 @@ def _state_conditions(state: str | None, is_few: bool) -> list[ColumnElement[boo
     if state == "open":
         return [is_open() if is_few else is_open_among_many()]
     return [{"decided": SetAside.decision.is_not(None), "superseded": is_solved()}.get(state, false())]
-
-
-def _read_key(after: str) -> tuple[datetime, str]:
-    moment, _, key = after.partition("_")
-    try:
-        return parse_timestamp(moment), key
-    except ValueError:
-        raise InvalidError(extra={"details": {"after": ["Not the `next` of an earlier page."]}}) from None
 
 
 def _described(rows: Sequence[Any]) -> list[JsonObject]:
