@@ -113,8 +113,8 @@ def fail_over(directory: Path, *, is_awaited: bool, count: int, seconds: float, 
         hosts = f"host={primary.address}&host={standby.address}"
         url = f"postgresql://postgres@/postgres?{hosts}&target_session_attrs=primary"
         both = PostgreSQL(url=url, process_id=standby.process_id)
-        # While there is no primary, the log of the server is full of that. Devices whose changes wait for the standby hold
-        # a thread each, so the reader needs a process with more threads than there are devices, or two of them.
+        # While there is no primary, the log of the server is full of that. Devices whose changes wait for the standby
+        # hold a thread each, and one process has no more threads than there are devices: the reader needs a second one.
         with tempfile.TemporaryFile() as log, running_server(postgresql=both, log=log) as server:
             *clients, reader = devices(server, count + 1, RECORDS)
             load = Load(clients)
