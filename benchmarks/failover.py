@@ -63,7 +63,7 @@ class Load:
         self._is_over = threading.Event()
         #: The `local_id` of each acknowledged operation with the time of its acknowledgement.
         self.acknowledged: list[tuple[float, str]] = []
-        self._threads = [threading.Thread(target=self._work, args=(device,)) for device in clients]
+        self._threads = [threading.Thread(target=self._work, args=(device,), daemon=True) for device in clients]
 
     def start(self) -> None:
         """Let all devices begin."""
@@ -117,8 +117,9 @@ def fail_over(directory: Path, *, is_awaited: bool, count: int, seconds: float, 
         hosts = f"host={primary.address}&host={standby.address}"
         url = f"postgresql://postgres@/postgres?{hosts}&target_session_attrs=primary"
         both = PostgreSQL(url=url, process_id=standby.process_id)
-        # While there is no primary, the log of the server is full of that.
-        with tempfile.TemporaryFile() as log, running_server(workers=1, postgresql=both, log=log) as server:
+        # While there is no primary, the log of the server is full of that. Devices whose changes wait for the standby
+        # hold a thread each, and one process has no more threads than there are devices: the reader needs a second one.
+        with tempfile.TemporaryFile() as log, running_server(postgresql=both, log=log) as server:
             *clients, reader = devices(server, count + 1, RECORDS)
             load = Load(clients)
             load.start()

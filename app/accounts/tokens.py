@@ -83,7 +83,7 @@ THE_FAMILY = (
     .with_for_update()
 )
 
-#: Of a locked family, the token that is sent, and those that are spent by now.
+#: The tokens of a locked family: the one that is sent, and those that are spent by now.
 THE_TOKENS = (
     select(*(_tokens[name] for name in _Token._fields))
     .where(_tokens.sign_in_id == bindparam("sign_in_id"))

@@ -57,7 +57,7 @@ NOT_KEPT: JsonObject = {
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the office has decided about an item."""
+    """A decision of the office about an item."""
 
     #: `apply` as sent, `change` and apply, or `discard`.
     kind: str

@@ -276,7 +276,7 @@ def _exposed(row: Row) -> JsonObject:
 
 
 def _seen(row: SetAside, present: Row | None) -> JsonObject | None:
-    """What a conflict was about, without fields of the server that its entity shows nobody."""
+    """The values of a conflict, without fields of the server that its entity shows nobody."""
     if row.seen is None or present is None or row.seen["theirs"] is None:
         return row.seen
     hidden = fields_of(present).keys() - _exposed(present).keys()

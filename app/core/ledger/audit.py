@@ -85,7 +85,7 @@ def forget_person(user_id: int, email: str) -> None:
 
 
 def concerns(user_id: int) -> tuple[ColumnElement[bool], ...]:
-    """The conditions of the entries about a user, whoever has acted."""
+    """The conditions of the entries about a user, no matter who has acted."""
     return AuditEntry.entity == "user", AuditEntry.entity_id == str(user_id)
 
 
