@@ -197,15 +197,6 @@ def remove_ended_sign_ins() -> int:
     return unit_of_work(work)
 
 
-def end_sign_in(sign_in_id: str) -> None:
-    """Revoke one sign-in: its tokens stop working at once."""
-
-    def work(_unit_id: str) -> None:
-        _execute(update(SignIn).where(SignIn.id == sign_in_id).values(revoked_at=now()))
-
-    unit_of_work(work)
-
-
 def _lock_and_read(claims: Claims) -> list[Sequence[Sequence[Any]]]:
     """The rows of `THE_USER`, `THE_FAMILY` and `THE_TOKENS`: one or none, one or none, and a few."""
     parameters = {
