@@ -37,7 +37,7 @@ ANSWERS: Mapping[int, Mapping[str, Any]] = {
 }
 
 
-#: And how far the inspection has come.
+#: How far the inspection has come.
 STATES: Mapping[int, Mapping[str, Any]] = {
     2: {"status": "in_progress"},
     3: {"status": "completed", "notes": "The valve of riser 1 is shut."},

@@ -1,4 +1,8 @@
-"""How statements reach PostgreSQL: in as few messages as possible, BEGIN with the first one, a plugin's by a cursor."""
+"""How statements reach PostgreSQL: in as few messages as possible, BEGIN with the first one, a plugin's by a cursor.
+
+Our own statements number their parameters as PostgreSQL does. Otherwise the driver would read the text of each that has
+more than 4096 characters or 50 parameters anew whenever it is sent.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import ExecutionContext
 
@@ -17,6 +22,9 @@ from app.core.database.session import is_about_savepoints, is_restricted, refuse
 from app.core.database.transactions import SNAPSHOT, WRITES
 
 T = TypeVar("T")
+
+#: Writes statements with numbered parameters.
+NUMBERED = psycopg_dialect(paramstyle="numeric_dollar")
 
 #: Turns a value of the driver's into a column's.
 Decode = Callable[[Any], Any]
@@ -31,6 +39,10 @@ class Reads(dict[str, Any]):
     def __init__(self, reads: Sequence[Read]) -> None:
         super().__init__()
         self.reads = reads
+
+
+class Numbered(tuple[Any, ...]):
+    """The parameters of a statement that numbers them."""
 
 
 def send_statement(
@@ -48,12 +60,17 @@ def send_statement(
     if is_restricted() and not is_about_savepoints(statement) and not isinstance(cursor, psycopg.ServerCursor):
         _send_for_plugin(cursor, statement, parameters)
         return True
+    sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
     if isinstance(parameters, Reads):
-        sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
-        sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
+        sends += [partial(send_read, connection, query) for query in parameters.reads]
         answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
         for query, answer in zip(parameters.reads, answers, strict=True):
             query.rows = _rows_of(query, answer, context.dialect)
+        return True
+    if isinstance(parameters, Numbered):
+        _send_in_one_message(
+            connection, [*sends, partial(psycopg.RawCursor(connection).execute, statement, parameters)]
+        )
         return True
     if begin is None:
         return False
@@ -61,9 +78,7 @@ def send_statement(
     if not parameters or isinstance(cursor, psycopg.ServerCursor):
         connection.execute(begin)
         return False
-    _send_in_one_message(
-        connection, [partial(connection.execute, begin), partial(cursor.execute, statement, parameters)]
-    )
+    _send_in_one_message(connection, [*sends, partial(cursor.execute, statement, parameters)])
     return True
 
 
@@ -126,10 +141,11 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
         raise
 
 
-def send_read(connection: psycopg.Connection[Any], dialect: Dialect, query: Read) -> psycopg.Cursor[Any]:
+def send_read(connection: psycopg.Connection[Any], query: Read) -> psycopg.Cursor[Any]:
     """Hand a query to the driver."""
-    statement, constants = compiled(query.statement, dialect)
-    return connection.execute(statement, {**constants, **query.parameters})
+    statement, names, constants = compiled(query.statement)
+    values = {**constants, **query.parameters}
+    return psycopg.RawCursor(connection).execute(statement, [values[name] for name in names])
 
 
 def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list[list[Any]]:
@@ -141,10 +157,11 @@ def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list
 
 
 @lru_cache(maxsize=512)
-def compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
-    """A statement as the driver takes it, and the parameters that have a value of their own."""
-    text = statement.compile(dialect=dialect)
-    return str(text), {name: bind.effective_value for name, bind in text.binds.items() if not bind.required}
+def compiled(statement: Select[Any]) -> tuple[str, Sequence[str], Mapping[str, Any]]:
+    """A statement as PostgreSQL takes it, the names of its parameters in order, and those that have a value already."""
+    text = statement.compile(dialect=NUMBERED)
+    names = text.positiontup or []
+    return str(text), names, {name: text.binds[name].effective_value for name in names if not text.binds[name].required}
 
 
 @lru_cache(maxsize=512)
