@@ -25,8 +25,18 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "set_aside"
     __table_args__ = (
         Index(None, "inspection_id"),
-        # Lists of open items, of all codes and of one. Most rows may have been settled since.
-        Index("ix_set_aside_waiting", "first_at", "id", "type", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
+        # Lists in their order. The type stands behind it, so that rows of other types need not be read.
+        Index("ix_set_aside_listed", "first_at", "id", "type"),
+        Index(
+            "ix_set_aside_settled",
+            "first_at",
+            "id",
+            "decision",
+            "type",
+            postgresql_where=SETTLED,
+            sqlite_where=SETTLED,
+        ),
+        # A sender's list of open items, and its size.
         Index(
             "ix_set_aside_unsettled",
             "user_id",
@@ -36,13 +46,8 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
             postgresql_where=UNSETTLED,
             sqlite_where=UNSETTLED,
         ),
-<<<<<<< HEAD
         # Lists of open items, of all codes and of one. Most rows may have been settled since.
-        Index("ix_set_aside_waiting", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
-=======
-        # Lists of what waits, of all codes and of one. Most rows may have been settled since.
         Index("ix_set_aside_waiting", "first_at", "id", "type", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
->>>>>>> lists
         Index(
             "ix_set_aside_waiting_code",
             "code",
