@@ -180,7 +180,8 @@ def _kept_key(data_dir: Path, shared: bool, makes_data: bool) -> str:
     except OSError as error:
         raise ConfigurationError(
             f"The key {path} can be neither made nor read: {error.strerror}. "
-            "Run this as the server's user, let this user write the data directory, or set FIELDPOST_DATA_DIR to another one."
+            "Run this as the server's user, let this user write the data directory, or set "
+            "FIELDPOST_DATA_DIR to another one."
         ) from error
 
 

@@ -19,7 +19,7 @@ OF_SQLITE = {
     (
         "SQLITE_CANTOPEN",
         "SQLITE_READONLY",
-    ): "Run this as the server's user, who must be able to write file and directory.",
+    ): "Run this as the server's user, and let it write file and directory.",
     ("SQLITE_NOTADB", "SQLITE_CORRUPT"): "Move the file and its log out of the way, and restore a backup.",
 }
 
