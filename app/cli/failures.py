@@ -31,8 +31,9 @@ def reported_failures() -> Iterator[None]:
         yield
     except RequestError as error:
         details = error.extra.get("details", {})
-        reasons = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in details.items())
-        raise click.ClickException(f"{error.error}. {reasons or error.message}") from None
+        # Each is a sentence by itself; the names before them are those of a body.
+        reasons = " ".join(message for messages in details.values() for message in messages)
+        raise click.ClickException(reasons or f"{error.error}. {error.message}") from None
     except StorageError as error:
         raise click.ClickException(str(error)) from None
     except DatabaseError as error:
