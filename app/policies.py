@@ -5,15 +5,26 @@ A policy is `(user, row) -> bool`, decided in memory from the row's inspection. 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, CompoundSelect, or_, select, true, union_all
+from sqlalchemy import BigInteger, ColumnElement, CompoundSelect, bindparam, or_, select, true, union_all
 
 from app.models import Inspection, User
 from app.plugin_api import ActingUser, Row
 
 #: A user as the server knows them, or as plugins do.
 Somebody: TypeAlias = User | ActingUser
+
+#: The parameter with the user's id, in conditions for any user of a role.
+USER_ID = bindparam("user_id", type_=BigInteger)
+
+
+class _Anybody(NamedTuple):
+    """A user whose id is sent with the statement."""
+
+    role: str
+    id: Any = USER_ID
 
 
 def is_admin(user: Somebody | None) -> bool:
@@ -40,6 +51,12 @@ def visible(user: User) -> ColumnElement[bool]:
     # A single one stays as it is: the feed asks whether it is `true()`, and `or_(true())` is not.
     grounds = _grounds(user)
     return grounds[0] if len(grounds) == 1 else or_(*grounds)
+
+
+@cache
+def visible_to(role: str) -> ColumnElement[bool]:
+    """The same for any user of this role, whose id is the parameter `USER_ID`: for statements that are built once."""
+    return visible(_Anybody(role))  # type: ignore[arg-type]
 
 
 def visible_ids(user: User) -> CompoundSelect[int]:

@@ -38,9 +38,8 @@ from app import create_app
 from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.core.host.migrations import upgrade
-from app.feed.changes import start_cursor
 from app.feed.cursor import Mark, write_cursor
-from app.feed.position import snapshot_text
+from app.feed.position import snapshot_text, start_cursor
 from app.models import LedgerEntry, User
 from app.testing import PASSWORD_HASH, sign_in
 
@@ -261,7 +260,8 @@ def plans_of(app: Flask, client: FlaskClient, url: str, case: Case) -> dict[str,
     def listen(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         # A fixed statement goes straight to the driver, which gets its parameters with it.
         for query in getattr(parameters, "reads", ()):
-            parameters = query.statement.compile(dialect=connection.dialect).params | query.parameters
+            compiled = query.statement.compile(dialect=connection.dialect)
+            statement, parameters = str(compiled), compiled.params | query.parameters
         if any(f"FROM {table}" in statement or f"JOIN {table}" in statement for table in LARGE):
             sent[statement] = parameters
 

@@ -5,8 +5,8 @@ nothing. Two tabs may refresh with one token at once, or an answer may be lost. 
 for `FIELDPOST_REFRESH_REUSE_SECONDS`, and after that until one of its successors has been used. Each use gives another
 successor, and all of them stay valid, each with successors of its own.
 
-A token that may not be used again is spent, and its row is deleted. A refresh token without a row can only come from a
-copy: the family is revoked.
+A token that may not be used again is spent. Its row is deleted by the use that spends it, or later by the maintenance.
+A refresh token that is spent or has no row can only come from a copy: the family is revoked.
 """
 
 from __future__ import annotations
@@ -53,16 +53,20 @@ class _Family(NamedTuple):
 
 
 class _Token(NamedTuple):
-    """The columns of `RefreshToken` that decide about a refresh."""
+    """The columns that decide about a refresh, of the token that is sent and of its predecessor."""
 
-    id: str
+    device_id: str | None
+    #: None: there is no such token in the family.
+    id: str | None
     predecessor_id: str | None
     first_used_at: datetime | None
-    has_used_successor: bool
+    has_used_successor: bool | None
+    #: None: the predecessor is spent, or there is none.
+    predecessor_used_at: datetime | None
 
-    def is_spent(self, latest: datetime) -> bool:
-        """Whether it may no longer be used; `latest` as of `_latest_use`."""
-        return self.has_used_successor and self.first_used_at is not None and self.first_used_at < latest
+    def may_be_used(self, latest: datetime) -> bool:
+        """Whether it is there and not spent; `latest` as of `_latest_use`."""
+        return self.id is not None and not (self.has_used_successor and _is_before(self.first_used_at, latest))
 
 
 #: The user and the family of a token. Built once, of columns, as the others here: a refresh is as frequent as a batch.
@@ -72,27 +76,27 @@ HOLDER = (
     .where(_sign_ins.id == bindparam("sign_in_id"), _users.id == bindparam("user_id"))
 )
 
-#: The user, locked so that role, password and deactivation count until the unit of work has ended.
-THE_USER = select(*row_columns(User)).where(_users.id == bindparam("user_id")).with_for_update(read=True)
+_PREDECESSORS = RefreshToken.__table__.alias("predecessors")
 
-#: The family, locked, unless it is revoked or began too long ago.
-THE_FAMILY = (
-    select(_sign_ins.device_id)
-    .where(_sign_ins.id == bindparam("sign_in_id"), _sign_ins.user_id == bindparam("user_id"))
-    .where(_sign_ins.revoked_at.is_(None), _sign_ins.created_at > bindparam("earliest"))
-    .with_for_update()
-)
-
-#: Of a locked family, the token that is sent, and those that are spent by now.
-THE_TOKENS = (
-    select(*(_tokens[name] for name in _Token._fields))
-    .where(_tokens.sign_in_id == bindparam("sign_in_id"))
-    .where(
-        or_(
-            _tokens.id == bindparam("token_id"),
-            and_(_tokens.has_used_successor, _tokens.first_used_at < bindparam("latest")),
-        )
+#: The user and the token that is sent, of a family that is locked, unless it is revoked or began too long ago.
+#:
+#: The family's lock is enough: whoever deactivates a user or sets a password also ends the user's sign-ins. While the
+#: statement waits for that lock, another refresh may use or spend the token that it has seen: as if this one had come
+#: first.
+THE_TOKEN = (
+    select(
+        *row_columns(User),
+        _sign_ins.device_id,
+        *(_tokens.id, _tokens.predecessor_id, _tokens.first_used_at, _tokens.has_used_successor),
+        _PREDECESSORS.c.first_used_at.label("predecessor_used_at"),
     )
+    .select_from(SignIn.__table__)
+    .join(User.__table__, _users.id == _sign_ins.user_id)
+    .outerjoin(RefreshToken.__table__, and_(_tokens.sign_in_id == _sign_ins.id, _tokens.id == bindparam("token_id")))
+    .outerjoin(_PREDECESSORS, _PREDECESSORS.c.id == _tokens.predecessor_id)
+    .where(_sign_ins.id == bindparam("sign_in_id"), _sign_ins.user_id == bindparam("user_id"))
+    .where(_sign_ins.revoked_at.is_(None), _sign_ins.created_at > bindparam("earliest"), _users.active)
+    .with_for_update(of=SignIn.__table__)
 )
 
 
@@ -115,28 +119,26 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
 def refresh(claims: Claims) -> JsonObject:
     """The next pair of tokens for a refresh token. Raises `UnauthorizedError` with `token_revoked`.
 
-    One message reads all that decides, under the locks of user and family, and one writes.
+    One statement reads all that decides, under the family's lock, and one message writes.
     """
 
     def work(_unit_id: str) -> tuple[Claims, User, str | None] | None:
-        users, families, tokens = _lock_and_read(claims)
-        if not users or not families:
+        values = _lock_and_read(claims)
+        if values is None:
             return None
-        user = detached(User, users[0])
-        if not user.active:
-            return None
-        uses = _use(claims, [_Token._make(values) for values in tokens])
-        if uses is None:
+        user, token = detached(User, values), _Token._make(values[-len(_Token._fields) :])
+        if not token.may_be_used(_latest_use()):
             # Committed instead of raised, so that the copied token is of no further use.
-            origin = Origin(door="rest", device_id=families[0][0])
-            reuse = audit.entry("refresh_token_reused", origin, None, ("user", user.id))
+            reuse = audit.entry(
+                "refresh_token_reused", Origin(door="rest", device_id=token.device_id), None, ("user", user.id)
+            )
             _write(_update(SignIn, {"id": claims.sign_in_id, "revoked_at": now()}), reuse)
             log_security_event("refresh token reused", account_id=user.id)
             return None
         successor = replace(claims, token_id=str(uuid4()))
         family = _update(SignIn, {"id": claims.sign_in_id, "last_used_at": now()})
-        _write(*uses, family, _new_token(successor, predecessor_id=claims.token_id))
-        return successor, user, families[0][0]
+        _write(*_use(token), family, _new_token(successor, predecessor_id=claims.token_id))
+        return successor, user, token.device_id
 
     done = unit_of_work(work)
     if done is None:
@@ -185,54 +187,42 @@ def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -
 def remove_ended_sign_ins() -> int:
     """Delete sign-ins that are revoked or expired, and return how many. Their tokens stay revoked.
 
-    Expired refresh tokens of the other sign-ins go with them: those of lost answers are never used.
+    Of the other sign-ins, refresh tokens go that are spent, and those that have expired: of lost answers.
     """
     moment = now()
     oldest = moment - timedelta(days=current_settings().refresh_token_days)
+    is_spent = and_(RefreshToken.has_used_successor, RefreshToken.first_used_at < _latest_use())
 
     def work(_unit_id: str) -> int:
-        _execute(delete(RefreshToken).where(RefreshToken.issued_at < oldest))
+        _execute(delete(RefreshToken).where(or_(RefreshToken.issued_at < oldest, is_spent)))
         return int(_execute(delete(SignIn).where(not_(is_present(moment)))).rowcount)  # type: ignore[attr-defined]
 
     return unit_of_work(work)
 
 
-def end_sign_in(sign_in_id: str) -> None:
-    """Revoke one sign-in: its tokens stop working at once."""
-
-    def work(_unit_id: str) -> None:
-        _execute(update(SignIn).where(SignIn.id == sign_in_id).values(revoked_at=now()))
-
-    unit_of_work(work)
-
-
-def _lock_and_read(claims: Claims) -> list[Sequence[Sequence[Any]]]:
-    """The rows of `THE_USER`, `THE_FAMILY` and `THE_TOKENS`: one or none, one or none, and a few."""
-    parameters = {
-        "user_id": claims.user_id,
-        "sign_in_id": claims.sign_in_id,
-        "token_id": claims.token_id,
-        "earliest": now() - timedelta(days=current_settings().sign_in_days),
-        "latest": _latest_use(),
-    }
-    reads = [Read(statement=statement, parameters=parameters) for statement in (THE_USER, THE_FAMILY, THE_TOKENS)]
-    _read(*reads)
-    return [query.rows for query in reads]
+def _lock_and_read(claims: Claims) -> Sequence[Any] | None:
+    """The row of `THE_TOKEN`; None: the sign-in or its user is not to be used."""
+    earliest = now() - timedelta(days=current_settings().sign_in_days)
+    names = {"user_id": claims.user_id, "sign_in_id": claims.sign_in_id, "token_id": claims.token_id}
+    query = Read(statement=THE_TOKEN, parameters={**names, "earliest": earliest})
+    session = db.session()
+    database_of(session).read(session.connection(), [query])
+    return query.rows[0] if query.rows else None
 
 
-def _use(claims: Claims, tokens: Sequence[_Token]) -> list[Write] | None:
-    """The writes that use a refresh token of a locked family; None if it is spent, or none of this family."""
-    latest = _latest_use()
-    spent = [{"id": token.id} for token in tokens if token.is_spent(latest)]
-    used = next((token for token in tokens if token.id == claims.token_id and not token.is_spent(latest)), None)
-    if used is None:
-        return None
-    writes = [Write(kind="delete", table=table_of(RefreshToken), names=(), rows=spent)] if spent else []
-    if used.first_used_at is None:
-        writes.append(_update(RefreshToken, {"id": used.id, "first_used_at": now()}))
-        if used.predecessor_id is not None and {"id": used.predecessor_id} not in spent:
-            writes.append(_update(RefreshToken, {"id": used.predecessor_id, "has_used_successor": True}))
-    return writes
+def _use(token: _Token) -> Iterator[Write]:
+    """The writes that use a token. Its first use shows that its predecessor's answer has arrived."""
+    if token.first_used_at is not None:
+        return
+    yield _update(RefreshToken, {"id": token.id, "first_used_at": now()})
+    if _is_before(token.predecessor_used_at, _latest_use()):
+        yield Write(kind="delete", table=table_of(RefreshToken), names=(), rows=[{"id": token.predecessor_id}])
+    elif token.predecessor_used_at is not None:
+        yield _update(RefreshToken, {"id": token.predecessor_id, "has_used_successor": True})
+
+
+def _is_before(moment: datetime | None, latest: datetime) -> bool:
+    return moment is not None and moment < latest
 
 
 def _latest_use() -> datetime:
@@ -267,11 +257,6 @@ def _update(model: type, values: Values) -> Write:
     return Write(
         kind="update", table=table_of(model), names=tuple(name for name in values if name != "id"), rows=[values]
     )
-
-
-def _read(*reads: Read) -> None:
-    session = db.session()
-    database_of(session).read(session.connection(), reads)
 
 
 def _write(*writes: Write) -> None:

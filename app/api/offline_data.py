@@ -18,12 +18,12 @@ from app.core.database.transactions import snapshot
 from app.core.host.registry import current_registry
 from app.core.values import JsonObject
 from app.errors import NotFoundError
-from app.feed.changes import start_cursor
 from app.feed.cursor import write_cursor
+from app.feed.position import start_cursor
 from app.models import FormFill, Inspection, User
 from app.models.entities import entity_of
-from app.models.serialize import encode, is_named, serialize, undeleted
-from app.models.shown import rows_where
+from app.models.serialize import encode, name_column, serialize, undeleted
+from app.models.shown import rows_with
 from app.openapi.shapes import (
     INSPECTION,
     INSPECTION_KEY,
@@ -72,12 +72,13 @@ def get_offline_data(key: int | str) -> Response:
 
 def _package(session: Session, user: User, key: int | str) -> JsonObject:
     """The answer's data. Raises `NotFoundError`."""
-    rows = rows_where(session, Inspection, is_named(Inspection, key), policies.visible(user))
+    visible, name = policies.visible_to(user.role), name_column(Inspection, key)
+    rows = rows_with(session, Inspection, name, key, visible, parameters={policies.USER_ID.key: user.id})
     if not rows:
         raise NotFoundError("InspectionNotFound")
     (inspection,) = rows
     form_fills = b"[" + b",".join(_form_fills(session, inspection.id)) + b"]"
-    # What the checksum is taken of is sent as it is: it is made once.
+    # The text that the checksum is taken of is made once, and sent as it is.
     content = {"inspection": canonical_json(serialize(inspection)), "form_fills": form_fills}
     metadata = {
         "downloaded_at": to_wire(now()),
@@ -92,7 +93,7 @@ def _package(session: Session, user: User, key: int | str) -> JsonObject:
 def _form_fills(session: Session, inspection_id: int) -> Iterator[bytes]:
     """The canonical JSON of each form fill with its photos; the structure of a template is written once."""
     structures: dict[int, bytes] = {}
-    for form_fill in rows_where(session, FormFill, FormFill.inspection_id == inspection_id):
+    for form_fill in rows_with(session, FormFill, FormFill.inspection_id, inspection_id):
         photos = [serialize(attachment) for attachment in form_fill.attachments]
         record = {**serialize(form_fill), "photos": photos}
         structure, template_id = record.pop("form_structure", None), form_fill.form_template_id
@@ -105,6 +106,6 @@ def _plugin_rows(session: Session, inspection_id: int) -> dict[str, list[orjson.
     """Entity -> the inspection's rows, for plugins' entities; one query each."""
     rows = {}
     for model in models_below(current_registry().models.values()):
-        below = rows_where(session, model, model.inspection_id == inspection_id, *undeleted(model))
+        below = rows_with(session, model, model.inspection_id, inspection_id, *undeleted(model))
         rows[entity_of(model).name] = [encode(row) for row in below]
     return rows

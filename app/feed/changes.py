@@ -19,7 +19,7 @@ from app.feed.cursor import Cursor
 from app.feed.entries import Look, RelevantEntries
 from app.feed.follow import follow
 from app.feed.page import PageDraft, PageRequest
-from app.feed.position import check_cursor, last_mark, newest_mark, snapshot_text
+from app.feed.position import check_cursor, newest_mark, snapshot_text, start_cursor
 from app.feed.visibility import Visibility
 from app.feed.walk import walk
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
@@ -89,15 +89,3 @@ def _filled(draft: PageDraft, ledger: RelevantEntries, cursor: Cursor) -> tuple[
         draft = replace(draft, request=replace(draft.request, limit=fitting), named={}, order=[])
         following, has_more = fill(draft, ledger, cursor)
     return draft, following, has_more
-
-
-def start_cursor(session: Session, user: User) -> Cursor:
-    """The cursor of the session's snapshot: a feed from here leaves no gap after the rows that the snapshot shows."""
-    state = ledger_state(session)
-    return Cursor(
-        user_id=user.id,
-        role=user.role,
-        generation=state.generation,
-        mark=last_mark(session, horizon(session)),
-        newest=newest_mark(session),
-    )

@@ -29,8 +29,9 @@ from app.core.database import Database, database_of
 from app.core.ledger.state import below
 from app.feed.cursor import Cursor, Key, Mark
 from app.feed.position import PLACE, beyond, last_mark, place_of, unseen
-from app.feed.visibility import USER_ID, Visibility, roots_of
+from app.feed.visibility import Visibility, roots_of
 from app.models import LedgerEntry, LedgerOperation
+from app.policies import USER_ID
 
 #: The columns that the feed reads. The changed values are for the history only.
 COLUMNS = (

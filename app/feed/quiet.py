@@ -28,31 +28,22 @@ from sqlalchemy.orm import Session, aliased
 from app.core.database import Database, database_of
 from app.core.database.read import Read
 from app.core.ledger.state import below
-from app.feed.cursor import Cursor, Mark
+from app.feed.cursor import Cursor
 from app.feed.entries import CHANGES, SIGHT, Look
-from app.feed.position import PLACE, place_of
-from app.feed.visibility import FEW, USER_ID, visible_to
+from app.feed.position import PLACE, Present, place_of, select_present
+from app.feed.visibility import FEW
 from app.models import Inspection, LedgerEntry, LedgerState, User
+from app.policies import USER_ID, visible_to
 
 
-class _Columns(NamedTuple):
-    """What the statement finds; each field is a column of it."""
+class _Found(NamedTuple):
+    """What the statement finds beside `Present`; each field is a column of it."""
 
-    generation: str
-    is_same_cluster: bool
     pruned_xid: int
     pruned_id: int
     #: The tags of the entries that the cursor names; None where they are gone.
     mark_tag: int | None
     seen_tag: int | None
-    horizon: int | None
-    newest_xid: int | None
-    newest_id: int | None
-    newest_tag: int | None
-    #: The last entry below the horizon.
-    last_xid: int | None
-    last_id: int | None
-    last_tag: int | None
     #: The next entries that concern the user: of their own sight, decided or not; below no inspection; below one that
     #: they see. For administrators the last is any change.
     sight: int | None
@@ -69,72 +60,50 @@ def look_from(session: Session, user: User, cursor: Cursor, entities: Sequence[s
     """
     if cursor.is_walk or cursor.stage is not None or (cursor.user_id, cursor.role) != (user.id, user.role):
         return None
-    columns = _read(session, user, cursor, tuple(entities))
-    if columns is None or not _is_sound(columns, cursor):
-        return None
-    return Look(
-        horizon=columns.horizon,
-        last=_mark(columns.last_xid, columns.last_id, columns.last_tag),
-        newest=_mark(columns.newest_xid, columns.newest_id, columns.newest_tag),
-        has_sight=columns.sight is not None,
-        has_rootless=columns.rootless is not None,
-        has_visible=columns.visible is not None,
-        is_of_few=columns.roots <= FEW,
-    )
-
-
-def _read(session: Session, user: User, cursor: Cursor, entities: tuple[str, ...]) -> _Columns | None:
     database = database_of(session)
     parameters = {USER_ID.key: user.id, **place_of(cursor.mark), "seen_id": cursor.newest.id}
-    query = Read(statement=_statement(database, user.role, entities), parameters=parameters)
+    query = Read(statement=_statement(database, user.role, tuple(entities)), parameters=parameters)
     database.read(session.connection(), [query])
-    return _Columns._make(query.rows[0]) if query.rows else None
-
-
-def _is_sound(look: _Columns, cursor: Cursor) -> bool:
-    """Whether everything after the cursor can be delivered; `app.feed.position.check_cursor` tells why not."""
-    known = ((cursor.mark, look.mark_tag), (cursor.newest, look.seen_tag))
-    is_pruned = look.pruned_id and any(
-        (mark.xid, mark.id) <= (look.pruned_xid, look.pruned_id) for mark in (cursor.mark, cursor.newest)
+    if not query.rows:
+        return None
+    count = len(Present._fields)
+    present, found = Present._make(query.rows[0][:count]), _Found._make(query.rows[0][count:])
+    if not _is_sound(present, found, cursor):
+        return None
+    return Look(
+        horizon=present.horizon,
+        last=present.last,
+        newest=present.newest,
+        has_sight=found.sight is not None,
+        has_rootless=found.rootless is not None,
+        has_visible=found.visible is not None,
+        is_of_few=found.roots <= FEW,
     )
-    is_here = look.is_same_cluster and look.generation == cursor.generation
+
+
+def _is_sound(present: Present, found: _Found, cursor: Cursor) -> bool:
+    """Whether everything after the cursor can be delivered; `app.feed.position.check_cursor` tells why not."""
+    known = ((cursor.mark, found.mark_tag), (cursor.newest, found.seen_tag))
+    is_pruned = found.pruned_id and any(
+        (mark.xid, mark.id) <= (found.pruned_xid, found.pruned_id) for mark in (cursor.mark, cursor.newest)
+    )
+    is_here = present.is_same_cluster and present.generation == cursor.generation
     return is_here and not is_pruned and all(not mark.id or mark.tag == tag for mark, tag in known)
-
-
-def _mark(xid: int | None, id_: int | None, tag: int | None) -> Mark:
-    return Mark() if xid is None or id_ is None or tag is None else Mark(xid=xid, id=id_, tag=tag)
 
 
 @lru_cache
 def _statement(database: Database, role: str, entities: tuple[str, ...]) -> Select[Any]:
-    mark, seen, newest, last = (aliased(LedgerEntry) for _ in range(4))
-    newest_id, horizon = select(func.max(LedgerEntry.id)).scalar_subquery(), database.horizon_column()
-    statement: Select[Any] = (
-        select(  # type: ignore[assignment]
-            LedgerState.generation,
-            LedgerState.cluster == database.cluster_column(),
-            LedgerState.pruned_xid,
-            LedgerState.pruned_id,
-            mark.tag,
-            seen.tag,
-            literal(None) if horizon is None else horizon,
-            *(newest.xid, newest.id, newest.tag),
-            *(last.xid, last.id, last.tag),
+    mark, seen = aliased(LedgerEntry), aliased(LedgerEntry)
+    return (
+        select_present(database)
+        .add_columns(
+            *(LedgerState.pruned_xid, LedgerState.pruned_id),
+            *(mark.tag, seen.tag),
             *_concerns(database, role, entities),
         )
-        .select_from(LedgerState)
         .outerjoin(mark, mark.id == PLACE[1])
         .outerjoin(seen, seen.id == bindparam("seen_id", type_=BigInteger))
-        .outerjoin(newest, newest.id == newest_id)
-        .outerjoin(last, last.id == (newest_id if horizon is None else _last_id(database)))
-        .where(LedgerState.id == 1)
     )
-    return statement
-
-
-def _last_id(database: Database) -> ScalarSelect[int]:
-    statement = select(LedgerEntry.id).where(*below(LedgerEntry, database.horizon_column()))
-    return statement.order_by(LedgerEntry.xid.desc(), LedgerEntry.id.desc()).limit(1).scalar_subquery()
 
 
 def _concerns(database: Database, role: str, entities: tuple[str, ...]) -> Sequence[ColumnElement[Any]]:

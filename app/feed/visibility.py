@@ -11,36 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Subquery, bindparam, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Subquery, exists, false, func, or_, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import True_
 
-from app import policies
 from app.core.values import Values
 from app.models import Inspection, User
 from app.plugin_api import Model
+from app.policies import USER_ID, visible_to
 
 #: Up to this many visible inspections are looked up one by one, in a few microseconds each. With more, the table is
 #: read in its order, and each row is tested.
 FEW = 2000
-
-#: The parameter with the user's id, in every condition of this module.
-USER_ID = bindparam("user_id", type_=BigInteger)
-
-
-class _Anybody(NamedTuple):
-    """A user as `app.policies.visible` asks for one, whose id is sent with the statement."""
-
-    role: str
-    id: Any = USER_ID
-
-
-@cache
-def visible_to(role: str) -> ColumnElement[bool]:
-    """The condition on `Inspection` for the inspections that a user of this role sees."""
-    return policies.visible(_Anybody(role))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

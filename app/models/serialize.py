@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Select, String, inspect, select
@@ -40,10 +41,15 @@ def _undeleted(model: Model) -> tuple[ColumnElement[bool], ...]:
 
 def is_named(model: Model, key: object) -> ColumnElement[bool]:
     """The condition for the row that an id, or the client_id that a device made, names."""
+    condition: ColumnElement[bool] = name_column(model, key) == key
+    return condition
+
+
+def name_column(model: Model, key: object) -> Any:
+    """The column in which a key names a row: an id, or the client_id that a device made."""
     id_column = inspect(model).primary_key[0]
     is_client_id = isinstance(key, str) and not isinstance(id_column.type, String)
-    condition: ColumnElement[bool] = (model.client_id if is_client_id else id_column) == key
-    return condition
+    return model.client_id if is_client_id else id_column
 
 
 def serialize(row: Row) -> JsonObject:

@@ -42,9 +42,10 @@ def rows_with_ids(
     parameters: Values = EMPTY,
     loads: Sequence[str] | None = None,
 ) -> list[Row]:
-    """The rows with these ids that meet the conditions, ordered by id; `loads` as for `rows_where`.
+    """The rows with these ids that meet the conditions, ordered by id.
 
     Conditions are the same objects each time, with the values that change among the parameters: the statement is kept.
+    `loads`: the relationships to load, if not all that the entity names.
     """
     wanted = _Wanted(model, model.id, conditions, None if loads is None else tuple(loads))
     return _rows_among(session, wanted, ids, parameters) if ids else []
@@ -62,22 +63,21 @@ def _instance(model: Any, shown: Row) -> Row:
     _, names = _shape_of(model)
     values = vars(shown)
     row = detached(model, [values[name] for name in names])
-    # What was loaded of its relationships.
+    # The related rows that were loaded.
     set_in_memory(row, values)
     return row
 
 
-def rows_where(
+def rows_with(
     session: Session,
     model: Model,
+    column: Any,
+    value: Any,
     *conditions: ColumnElement[bool],
-    loads: Sequence[str] | None = None,
+    parameters: Values = EMPTY,
 ) -> list[Row]:
-    """The rows of `model` that meet the conditions, ordered by id.
-
-    `loads`: the relationships to load, if not all that the entity names.
-    """
-    return _rows_of(session, model, _select(model, conditions, loads), EMPTY, loads)
+    """The rows that have a value in a column and meet the conditions, ordered by id; as for `rows_with_ids`."""
+    return _rows_among(session, _Wanted(model, column, conditions), [value], parameters)
 
 
 def _select(model: Model, conditions: Iterable[ColumnElement[bool]], loads: Sequence[str] | None) -> Select[Any]:

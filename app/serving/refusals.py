@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 from gunicorn.http.errors import (
@@ -46,6 +46,8 @@ class Head(Protocol):
 
     version: tuple[int, int]
     headers: list[tuple[str, str]]
+    #: Reads its body.
+    body: Any
 
 
 def check_head(head: Head) -> None:

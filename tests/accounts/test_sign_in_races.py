@@ -1,4 +1,4 @@
-"""A sign-in and a new password at the same moment, on two connections (contract, section 1)."""
+"""A sign-in or a refresh, and its end, at the same moment, on two connections (contract, section 1)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.models import SignIn, User
+from tests.accounts.calls import code_of, me, refresh
 from tests.conftest import PASSWORD, World
 from tests.conftest import SignIn as SignInFixture
 from tests.core.sync.racers import race
@@ -49,3 +50,33 @@ def test_a_new_password_behind_a_sign_in_ends_it(app: Flask, user: User, office:
     headers = {"Authorization": f"Bearer {json_of(signed_in)['access_token']}"}
     answer = app.test_client().get(f"{API}/auth/me", headers=headers)
     assert (answer.status_code, json_of(answer)["code"]) == (401, "token_revoked")
+
+
+@pytest.mark.parametrize("change", [{"password": "another long one"}, {"active": False}])
+def test_a_refresh_behind_the_end_of_its_sign_in_is_refused(
+    app: Flask, world: World, user: User, office: FlaskClient, change: dict[str, object]
+) -> None:
+    tokens = json_of(log_in(app, user))
+    ended, answer = race(
+        app,
+        lambda: office.patch(f"{API}/users/{user.id}", json=change),
+        lambda: refresh(app.test_client(), tokens["refresh_token"]),
+    )
+    assert ended.status_code == 200
+    assert code_of(answer) == (401, "token_revoked")
+
+
+@pytest.mark.parametrize("change", [{"password": "another long one"}, {"active": False}])
+def test_the_end_of_a_sign_in_behind_its_refresh_ends_the_new_tokens(
+    app: Flask, user: User, office: FlaskClient, change: dict[str, object]
+) -> None:
+    tokens = json_of(log_in(app, user))
+    refreshed, ended = race(
+        app,
+        lambda: refresh(app.test_client(), tokens["refresh_token"]),
+        lambda: office.patch(f"{API}/users/{user.id}", json=change),
+    )
+    assert (refreshed.status_code, ended.status_code) == (200, 200)
+    following = json_of(refreshed)
+    assert me(app.test_client(), following["access_token"]) == (401, "token_revoked")
+    assert code_of(refresh(app.test_client(), following["refresh_token"])) == (401, "token_revoked")

@@ -1,36 +1,36 @@
-"""How statements reach PostgreSQL: in as few messages as possible, BEGIN with the first one, a plugin's by a cursor."""
+"""How statements reach PostgreSQL: in as few messages as possible, BEGIN with the first one, a plugin's by a cursor.
+
+Our own statements number their parameters as PostgreSQL does. Otherwise the driver would read the text of each that has
+more than 4096 characters or 50 parameters anew whenever it is sent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import ExecutionContext
 
-from app.core.database.read import Read
+from app.core.database.read import Read, Reads, compiled, decoded, decoders_of
 from app.core.database.session import is_about_savepoints, is_restricted, refuse_statement
 from app.core.database.transactions import SNAPSHOT, WRITES
 
 T = TypeVar("T")
 
-#: Turns a value of the driver's into a column's.
-Decode = Callable[[Any], Any]
+#: Writes statements with numbered parameters.
+NUMBERED = psycopg_dialect(paramstyle="numeric_dollar")
 
 #: The cursor through which a plugin's query goes.
 LENT = "fieldpost_lent"
 
 
-class Reads(dict[str, Any]):
-    """The parameters of a statement that stands for several reads, which are sent in its place."""
-
-    def __init__(self, reads: Sequence[Read]) -> None:
-        super().__init__()
-        self.reads = reads
+class Numbered(tuple[Any, ...]):
+    """The parameters of a statement that numbers them."""
 
 
 def send_statement(
@@ -48,12 +48,17 @@ def send_statement(
     if is_restricted() and not is_about_savepoints(statement) and not isinstance(cursor, psycopg.ServerCursor):
         _send_for_plugin(cursor, statement, parameters)
         return True
+    sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
     if isinstance(parameters, Reads):
-        sends: list[Callable[[], Any]] = [partial(connection.execute, begin)] if begin else []
-        sends += [partial(send_read, connection, context.dialect, query) for query in parameters.reads]
+        sends += [partial(send_read, connection, query) for query in parameters.reads]
         answers = _send_in_one_message(connection, sends)[-len(parameters.reads) :]
         for query, answer in zip(parameters.reads, answers, strict=True):
             query.rows = _rows_of(query, answer, context.dialect)
+        return True
+    if isinstance(parameters, Numbered):
+        _send_in_one_message(
+            connection, [*sends, partial(psycopg.RawCursor(connection).execute, statement, parameters)]
+        )
         return True
     if begin is None:
         return False
@@ -61,9 +66,7 @@ def send_statement(
     if not parameters or isinstance(cursor, psycopg.ServerCursor):
         connection.execute(begin)
         return False
-    _send_in_one_message(
-        connection, [partial(connection.execute, begin), partial(cursor.execute, statement, parameters)]
-    )
+    _send_in_one_message(connection, [*sends, partial(cursor.execute, statement, parameters)])
     return True
 
 
@@ -126,29 +129,15 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
         raise
 
 
-def send_read(connection: psycopg.Connection[Any], dialect: Dialect, query: Read) -> psycopg.Cursor[Any]:
+def send_read(connection: psycopg.Connection[Any], query: Read) -> psycopg.Cursor[Any]:
     """Hand a query to the driver."""
-    statement, constants = compiled(query.statement, dialect)
-    return connection.execute(statement, {**constants, **query.parameters})
+    statement = compiled(query.statement, NUMBERED)
+    return psycopg.RawCursor(connection).execute(statement.text, statement.values(query.parameters))
 
 
 def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list[list[Any]]:
     """The rows that PostgreSQL has found for a query."""
     rows, result = cursor.fetchall(), cursor.pgresult
     assert result is not None
-    decoders = _decoders(query.statement, dialect, tuple(map(result.ftype, range(result.nfields))))
-    return [[decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in rows]
-
-
-@lru_cache(maxsize=512)
-def compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
-    """A statement as the driver takes it, and the parameters that have a value of their own."""
-    text = statement.compile(dialect=dialect)
-    return str(text), {name: bind.effective_value for name, bind in text.binds.items() if not bind.required}
-
-
-@lru_cache(maxsize=512)
-def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
-    """The functions that make values of the columns that PostgreSQL sent, each with the number of its type."""
-    types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
-    return [kind.result_processor(dialect, code) for kind, code in zip(types, codes, strict=True)]
+    codes = tuple(map(result.ftype, range(result.nfields)))
+    return decoded(rows, decoders_of(query.statement, dialect, codes))

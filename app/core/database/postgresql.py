@@ -53,8 +53,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
-from app.core.database.messages import SENDERS, Reads, compiled
-from app.core.database.read import Read
+from app.core.database.messages import NUMBERED, SENDERS, Numbered
+from app.core.database.read import Read, Reads, compiled
 from app.core.database.types import read_jsonb
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Rule, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
@@ -154,15 +154,14 @@ class PostgreSQL:
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
-        statement, _ = compiled(reads[-1].statement, connection.dialect)
-        connection.exec_driver_sql(statement, Reads(reads))
+        connection.exec_driver_sql(compiled(reads[-1].statement, NUMBERED).text, Reads(reads))
 
     def write(self, connection: Connection, writes: Sequence[Write]) -> None:
         """One statement, whose parts see the state before it."""
         if writes:
             shapes = tuple(_shape(write) for write in writes)
             parameters = [value for write in writes for value in _parameters(write, connection.dialect)]
-            connection.exec_driver_sql(_statement(shapes), tuple(parameters))
+            connection.exec_driver_sql(_statement(shapes), Numbered(parameters))
 
     def reserve(
         self, session: Session, counts: Mapping[str, int], taken: Mapping[str, int]
@@ -338,16 +337,18 @@ def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
 def _statement(shapes: tuple[_Shape, ...]) -> str:
     *others, last = [_part(shape) for shape in shapes]
     steps = ", ".join(f"step_{index} AS ({part})" for index, part in enumerate(others))
-    return f"WITH {steps} {last}" if steps else last
+    first, *following = (f"WITH {steps} {last}" if steps else last).split("?")
+    return first + "".join(f"${number}{text}" for number, text in enumerate(following, start=1))
 
 
 def _part(shape: _Shape) -> str:
+    """A part of the statement. A question mark is a parameter."""
     kind, table, names, shared, document, is_single, rule = shape
     target, key = quoted(table.name), quoted(primary_key(table))
     types = [f"{quoted(name)} {_type(table, name)}" for name in columns_with_rows(kind, table, names)]
     if rule is not None:
         types += [f"{quoted(name)} {type_}" for name, type_ in rule.extra]
-    source = f"json_to_recordset(%s::json) AS source({', '.join(types)})"
+    source = f"json_to_recordset(?::json) AS source({', '.join(types)})"
     if rule is not None:
         return _ruled_part(table, names, shared, source, rule)
     if is_single:
@@ -355,7 +356,7 @@ def _part(shape: _Shape) -> str:
         source = f"(SELECT * FROM {source} LIMIT 1) AS source"
     if kind in {"insert", "put", "add"}:
         columns = ", ".join(map(quoted, (*shared, *names)))
-        values = ", ".join([*(f"%s::{_type(table, name)}" for name in shared), *map(quoted, names)])
+        values = ", ".join([*(f"?::{_type(table, name)}" for name in shared), *map(quoted, names)])
         return f"INSERT INTO {target} ({columns}) SELECT {values} FROM {source}{on_conflict(kind, table, names)}"
     if kind == "update":
         assignments = ", ".join(f"{quoted(name)} = {_new_value(target, name, document)}" for name in names)
@@ -364,13 +365,12 @@ def _part(shape: _Shape) -> str:
 
 
 def _ruled_part(table: Table, names: tuple[str, ...], shared: tuple[str, ...], source: str, rule: Rule) -> str:
-    values = [*(f"%s::{_type(table, name)}" for name in shared), *map(rule.expression, names)]
-    sql = (
+    values = [*(f"?::{_type(table, name)}" for name in shared), *map(rule.expression, names)]
+    return (
         f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, (*shared, *names)))}) "
         f"SELECT {', '.join(values)} "
         f"FROM {source}, {rule.beside}{rule.on_conflict(table)}"
     )
-    return sql.replace("?", "%s")
 
 
 def _type(table: Table, name: str) -> str:

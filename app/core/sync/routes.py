@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response, current_app, jsonify, request
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, func, or_, select
 
 from app import policies
 from app.clock import now, to_wire
 from app.core.database import database_of
 from app.core.database.engine import db
+from app.core.database.read import Read
 from app.core.host.registry import current_registry
 from app.core.ledger.record import DEVICE_DOOR
 from app.core.sync.attempt import Batch
@@ -24,6 +26,7 @@ from app.core.sync.type_schemas import sync_type
 from app.errors import InvalidError
 from app.http.body import read_envelope
 from app.models import PENDING_STATUSES, Inspection, User, UserSync
+from app.models.entities import entity_of
 from app.openapi.shapes import TEXT, with_description
 from app.web import answer, described, origin_of_request, signed_in_user, unit_of_work
 
@@ -95,27 +98,42 @@ def status() -> Response:
 
 
 def _status(user: User) -> dict[str, Any]:
-    visible = policies.visible(user)
-    last_sync = db.session.scalar(select(UserSync.last_sync).where(UserSync.user_id == user.id))
-    pending, completed = db.session.execute(
-        select(_count_of(PENDING_STATUSES), _count_of(("completed",))).select_from(Inspection).where(visible)
-    ).one()
-    counts = {"pending_inspections": pending, "completed_inspections": completed}
-    for model in current_registry().models.values():
-        entity: Any = model.__entity__  # type: ignore[attr-defined]
-        if entity.counted is not None:
-            counts[entity.counted] = _count(model, visible)
-    return {"user_id": user.id, **counts, "last_sync": None if last_sync is None else to_wire(last_sync)}
+    models = tuple(model for model in current_registry().models.values() if entity_of(model).counted is not None)
+    query = Read(statement=_counts(user.role, models), parameters={policies.USER_ID.key: user.id})
+    session = db.session()
+    database_of(session).read(session.connection(), [query])
+    last_sync, pending, completed, *counts = query.rows[0]
+    return {
+        "user_id": user.id,
+        "pending_inspections": pending,
+        "completed_inspections": completed,
+        **{str(entity_of(model).counted): count for model, count in zip(models, counts, strict=True)},
+        "last_sync": None if last_sync is None else to_wire(last_sync),
+    }
 
 
-def _count_of(statuses: tuple[str, ...]) -> Any:
-    return func.count(case((Inspection.status.in_(statuses), 1)))
+@lru_cache
+def _counts(role: str, models: tuple[type, ...]) -> Select[Any]:
+    """The user's last sync, pending and completed inspections, and the rows of each of these models."""
+    last_sync = select(UserSync.last_sync).where(UserSync.user_id == policies.USER_ID).scalar_subquery()
+    pending = or_(*(Inspection.status == status for status in PENDING_STATUSES))
+    return (
+        select(
+            last_sync,
+            func.count().filter(pending),
+            func.count().filter(Inspection.status == "completed"),
+            *(_count(model, policies.visible_to(role)) for model in models),
+        )
+        .select_from(Inspection)
+        .where(policies.visible_to(role))
+    )
 
 
-def _count(model: Any, visible: Any) -> int:
+def _count(model: Any, visible: ColumnElement[bool]) -> ScalarSelect[int]:
     statement = select(func.count()).select_from(model)
     if model is not Inspection:
         statement = statement.join(Inspection, Inspection.id == model.inspection_id)
     if hasattr(model, "deleted_at"):
         statement = statement.where(model.deleted_at.is_(None))
-    return db.session.scalar(statement.where(visible)) or 0
+    # By itself it would be about the row of the statement around it.
+    return statement.where(visible).correlate(None).scalar_subquery()

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.core.database.engine import db
 from app.models import FormFill, Inspection, User
-from app.testing import push
+from app.testing import push, statements_of
 from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit
 from tests.support.answers import json_of
@@ -90,6 +90,13 @@ def test_counts_are_over_what_the_user_sees(
     assert (admin["total_inspections"], admin["completed_inspections"], admin["total_form_fills"]) == (6, 2, 5)
     stranger = status(sign_in(world.user("stranger@example.com")))
     assert [stranger[name] for name in ("total_inspections", "pending_inspections", "total_form_fills")] == [0, 0, 0]
+
+
+def test_it_takes_one_statement_beside_the_sign_ins(app: Flask, device: FlaskClient, form_fill: FormFill) -> None:
+    status(device)
+    with statements_of(app) as statements:
+        status(device)
+    assert sum(statement.startswith("SELECT") for statement in statements) == 2, statements
 
 
 def test_the_answer_has_the_documented_frame(device: FlaskClient) -> None:
