@@ -23,6 +23,7 @@ from app.http.errors import init_errors
 from app.http.headers import init_headers
 from app.http.json_provider import OrjsonProvider
 from app.http.request_ids import init_request_ids
+from app.http.requests import refuse_long_lists
 from app.models import User
 from app.openapi.description import View, described
 from app.openapi.error_codes import ErrorCode
@@ -124,6 +125,7 @@ def init_web(app: Flask) -> None:
     app.json = OrjsonProvider(app)
     init_headers(app)
     init_request_ids(app)
+    app.before_request(refuse_long_lists)
     app.before_request(_refuse_near_misses)
     app.before_request(_require_sign_in)
     init_errors(app)

@@ -51,8 +51,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
-from app.core.database.messages import SENDERS, Numbered, Reads, compiled
-from app.core.database.read import Read
+from app.core.database.messages import NUMBERED, SENDERS, Numbered
+from app.core.database.read import Read, Reads, compiled
 from app.core.database.types import read_jsonb
 from app.core.database.values import ColumnLike, ValueSet
 from app.core.database.write import Encode, Rule, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
@@ -152,8 +152,7 @@ class PostgreSQL:
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
         """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
-        statement, *_ = compiled(reads[-1].statement)
-        connection.exec_driver_sql(statement, Reads(reads))
+        connection.exec_driver_sql(compiled(reads[-1].statement, NUMBERED).text, Reads(reads))
 
     def write(self, connection: Connection, writes: Sequence[Write]) -> None:
         """One statement, whose parts see the state before it."""
