@@ -19,7 +19,7 @@ EXTRACT := $(BIN)/pybabel -q extract --mapping babel.cfg --keyword say --keyword
 	--keyword NotFoundError
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser chaos late-commits fuzz lint format docs constraints release messages pictures clean
+.PHONY: help run test browser promtool chaos late-commits fuzz lint format docs constraints release messages pictures clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -37,6 +37,9 @@ test: .venv/installed-dev  ## Run the whole suite, on SQLite and on PostgreSQL.
 
 browser: .venv/installed-dev  ## Bring a Chromium for the tests of pages, unless there is one.
 	$(BIN)/python -m tests.browser.chromium
+
+promtool:  ## Bring promtool for the test of the alerts, unless there is one.
+	@command -v promtool || $(MAKE) --no-print-directory .venv/share/promtool
 
 chaos: .venv/installed-dev  ## Let devices on a bad network meet a server whose workers are killed (3 minutes).
 	$(BIN)/python -m tests.exactly_once.chaos
@@ -104,6 +107,14 @@ clean:  ## Remove the environment and what was built.
 .venv/installed-dev: .venv/bin/python setup.cfg pyproject.toml constraints.txt plugins/console/setup.cfg
 	$(INSTALL) --editable '.[dev,docs]' --editable plugins/console
 	@touch $@ .venv/installed
+
+# Out of the package of Debian or Ubuntu, without installing it: any user may do that.
+.venv/share/promtool: | .venv/installed-dev
+	@mkdir -p $@.partial
+	cd $@.partial && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; }
+	dpkg-deb --fsys-tarfile $@.partial/prometheus_*.deb | tar -x -C $@.partial ./usr/bin/promtool
+	@mv $@.partial/usr/bin/promtool $@
+	@rm -r $@.partial
 
 .venv/share/$(MERMAID).min.js: | .venv/installed-dev
 	@mkdir -p .venv/share

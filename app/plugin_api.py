@@ -388,7 +388,7 @@ class Plugin:
     #: `storage keys -> those whose objects the plugin needs`. `storage gc` removes, and `storage check` reports, all
     #: objects that neither an attachment nor a plugin needs; so a plugin that stores objects itself must name them.
     keeps: Callable[[Sequence[str]], Collection[str]] | None = None
-    #: What clients can do because it is installed: `GET /api/v1/` answers each of these names with true.
+    #: The abilities that clients have because it is installed: `GET /api/v1/` answers each of these names with true.
     abilities: Sequence[str] = ()
     #: Pages for people, mounted below `/<name>/`; signed in by cookie, except views marked with `app.web.public`.
     pages: Pages | None = None

@@ -30,6 +30,10 @@ from server import PostgreSQL, running_server
 
 RECORDS, BATCH = 20, 5
 
+#: How long a standby waits before it asks a lost primary again. A promotion that meets it as it begins to ask waits as
+#: long, which is five seconds unless you set it.
+RETRY_INTERVAL = "200ms"
+
 #: Whether the primary waits for the standby before it says that a change is safe.
 KINDS = ("awaited", "not awaited")
 
@@ -59,7 +63,7 @@ class Load:
         self._is_over = threading.Event()
         #: The `local_id` of each acknowledged operation with the time of its acknowledgement.
         self.acknowledged: list[tuple[float, str]] = []
-        self._threads = [threading.Thread(target=self._work, args=(device,)) for device in clients]
+        self._threads = [threading.Thread(target=self._work, args=(device,), daemon=True) for device in clients]
 
     def start(self) -> None:
         """Let all devices begin."""
@@ -113,8 +117,9 @@ def fail_over(directory: Path, *, is_awaited: bool, count: int, seconds: float, 
         hosts = f"host={primary.address}&host={standby.address}"
         url = f"postgresql://postgres@/postgres?{hosts}&target_session_attrs=primary"
         both = PostgreSQL(url=url, process_id=standby.process_id)
-        # While there is no primary, the log of the server is full of that.
-        with tempfile.TemporaryFile() as log, running_server(workers=1, postgresql=both, log=log) as server:
+        # While there is no primary, the log of the server is full of that. Devices whose changes wait for the standby
+        # hold a thread each, and one process has no more threads than there are devices: the reader needs a second one.
+        with tempfile.TemporaryFile() as log, running_server(postgresql=both, log=log) as server:
             *clients, reader = devices(server, count + 1, RECORDS)
             load = Load(clients)
             load.start()
@@ -136,7 +141,7 @@ def _begin_replication(primary: Cluster, standby: Cluster, is_awaited: bool) -> 
     primary.initialize()
     primary.start()
     standby.copy(primary, "--write-recovery-conf")
-    standby.start()
+    standby.start(wal_retrieve_retry_interval=RETRY_INTERVAL)
     if is_awaited:
         with psycopg.connect(primary.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")

@@ -24,10 +24,15 @@ from app.core.environment_file import read_environment_file
 from app.core.settings import names_of_settings
 from app.serving.commands import Program
 from tests.attachments.storage import s3_servers
+from tests.conftest import NOT_TESTED
+from tests.support.node import SHARE
 from tests.support.servers import ROOT
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted([*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")])
+
+#: An installed promtool, or the one that `make promtool` has brought.
+PROMTOOL = shutil.which("promtool", path=f"{os.environ['PATH']}{os.pathsep}{SHARE}")
 
 #: The program as the units call it.
 PROGRAM = "/opt/fieldpost/bin/fieldpost"
@@ -78,7 +83,9 @@ def test_each_timer_has_its_unit() -> None:
     assert all(path.with_suffix(".service").is_file() for path in timers)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason=f"{NOT_TESTED}the units. There is no systemd-analyze here."
+)
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
     # It looks for the programs, too.
     program = tmp_path / "fieldpost"
@@ -96,7 +103,7 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
 def metrics(environment: dict[str, str]) -> set[str]:
     """The names of everything that can be asked of a server's metrics."""
     note_done(Path(environment["FIELDPOST_DATA_DIR"]), "backup")
-    app = create_app({**environment, "FIELDPOST_METRICS_TOKEN": TOKEN})
+    app = create_app({**environment, "FIELDPOST_METRICS_TOKEN": TOKEN, "FIELDPOST_SITE_STORAGE_BYTES": "1000"})
     text = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
     names = set()
     for family in text_string_to_metric_families(text):
@@ -129,11 +136,24 @@ def test_the_dashboard_has_a_place_for_each_panel() -> None:
     assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
-def test_prometheus_takes_the_rules_and_they_fire_as_tested() -> None:
-    for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
-        result = subprocess.run(["promtool", *command], cwd=DEPLOY, capture_output=True, text=True, check=False)
+@pytest.mark.skipif(PROMTOOL is None, reason=f"{NOT_TESTED}the alerts. Run `make promtool`.")
+def test_prometheus_takes_the_rules_and_they_fire_as_tested(tmp_path: Path) -> None:
+    dashboard = json.loads((DEPLOY / "dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    # promtool reads rules alone, so that each query of the dashboard becomes one.
+    rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(queries)]
+    queried = tmp_path / "dashboard.yml"
+    queried.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    for command in (["check", "rules", "alerts.yml", str(queried)], ["test", "rules", "alerts_test.yml"]):
+        result = subprocess.run([str(PROMTOOL), *command], cwd=DEPLOY, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    (group,) = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    tests = yaml.safe_load((DEPLOY / "alerts_test.yml").read_text())["tests"]
+    tried = {(case["alertname"], bool(case["exp_alerts"])) for test in tests for case in test["alert_rule_test"]}
+    assert {(rule["alert"], fires) for rule in group["rules"] for fires in (True, False)} - tried == set()
 
 
 def test_the_compose_file_starts_services_in_order_and_names_what_is_there() -> None:

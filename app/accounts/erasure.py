@@ -11,6 +11,7 @@ from sqlalchemy import Select, and_, delete, or_, select
 from app.accounts.passwords import hash_password
 from app.accounts.users import change_user
 from app.core.database.engine import db
+from app.core.host.registry import current_registry
 from app.core.ledger import audit
 from app.core.ledger.forget import pseudonymise
 from app.core.ledger.record import Origin, Recorder, record
@@ -23,6 +24,7 @@ from app.models import (
     LedgerEntry,
     LedgerOperation,
     Notice,
+    RefreshToken,
     SetAside,
     SignIn,
     User,
@@ -36,11 +38,18 @@ PIECE = 1000
 
 def export_person(user_id: int) -> Iterator[dict[str, Any]]:
     """Everything that the server has about a person, row by row; `kind` says what each is. No password's hash."""
+    for kind, query in (_queries_of_core(user_id) | _queries_of_plugins(user_id)).items():
+        for row in db.session.execute(query, execution_options={"yield_per": PIECE}).mappings():
+            # A photo has a kind of its own.
+            yield {"kind": kind, **{f"{kind}_kind" if name == "kind" else name: value for name, value in row.items()}}
+
+
+def _queries_of_core(user_id: int) -> dict[str, Select[Any]]:
     users, operations, entries = User.__table__.c, LedgerOperation.__table__.c, LedgerEntry.__table__.c
-    audit_entries = AuditEntry.__table__.c
-    queries: dict[str, Select[Any]] = {
+    return {
         "user": select(*(column for column in users if column.name != "password_hash")).where(users.id == user_id),
         "sign_in": select(SignIn.__table__).where(SignIn.user_id == user_id),
+        "refresh_token": select(RefreshToken.__table__).join(SignIn).where(SignIn.user_id == user_id),
         "device": select(Device.__table__).where(Device.user_id == user_id),
         "last_sync": select(UserSync.__table__).where(UserSync.user_id == user_id),
         "notice": select(Notice.__table__).where(Notice.user_id == user_id),
@@ -60,15 +69,37 @@ def export_person(user_id: int) -> Iterator[dict[str, Any]]:
         "change_of_user": select(LedgerEntry.__table__).where(
             and_(entries.entity == "user", entries.entity_id == str(user_id), entries.viewer_id.is_(None))
         ),
+        "sight": select(LedgerEntry.__table__).where(LedgerEntry.viewer_id == user_id),
+        # What other people have sent is theirs; that this person has decided it, or read it in, is told.
+        "decision": _some(SetAside, "id", "type", "decision", "reason", "settled_at").where(
+            SetAside.decided_by_id == user_id
+        ),
+        "operation_for_others": _some(
+            LedgerOperation, "id", "recorded_at", "door", "type", "entity", "entity_id"
+        ).where(or_(operations.decided_by_id == user_id, operations.read_in_by_id == user_id)),
         "audit_entry": select(AuditEntry.__table__).where(AuditEntry.actor_id == user_id),
         # Who it was, and from where, is another person's data.
-        "audit_entry_of_user": select(*(audit_entries[name] for name in ("at", "action", "details", "times"))).where(
+        "audit_entry_of_user": _some(AuditEntry, "at", "action", "details", "times").where(
             *audit.concerns(user_id), AuditEntry.actor_id.is_distinct_from(user_id)
         ),
     }
-    for kind, query in queries.items():
-        for row in db.session.execute(query, execution_options={"yield_per": PIECE}).mappings():
-            yield {"kind": kind, **row}
+
+
+def _queries_of_plugins(user_id: int) -> dict[str, Select[Any]]:
+    """Table -> its rows that name the user by a foreign key."""
+    registry = current_registry()
+    tables = [db.metadata.tables[name] for plugin in registry.installed for name in registry.tables_of(plugin)]
+    naming = {table: [column for column in table.c if column.references(User.__table__.c.id)] for table in tables}
+    return {
+        table.name: select(table).where(or_(*(column == user_id for column in columns)))
+        for table, columns in naming.items()
+        if columns
+    }
+
+
+def _some(model: Any, *names: str) -> Select[Any]:
+    """Some columns of a model's rows."""
+    return select(*(model.__table__.c[name] for name in names))
 
 
 def erase_person(origin: Origin, user_id: int) -> str:
@@ -94,6 +125,6 @@ def erase_person(origin: Origin, user_id: int) -> str:
 
 def _end(user_id: int, email: str) -> None:
     audit.forget_person(user_id, email)
-    for model in (SignIn, Device):
+    for model in (SignIn, Device, UserSync, Notice):
         statement = delete(model).where(model.user_id == user_id)
         db.session.execute(statement, execution_options={"synchronize_session": False})

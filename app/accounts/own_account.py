@@ -12,6 +12,7 @@ from app.accounts.passwords import LONGEST, SHORTEST, is_password
 from app.accounts.sign_ins import end_sign_ins_of, sign_ins_of
 from app.accounts.users import change_own_password
 from app.clock import to_wire
+from app.core.ledger.audit import count_try
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
 from app.http.logs import log_security_event
@@ -64,6 +65,7 @@ def replace_password(origin: Origin, current: str, new: str) -> None:
     with throttle.counted(user.email, InvalidError):
         if not is_password(current, user.password_hash):
             log_security_event("wrong current password")
+            count_try("password_change_failed", origin.door, user.id, user)
             raise InvalidError(extra={"details": {"current_password": ["This is not your password."]}})
     change_own_password(origin, user, new, g.sign_in_id)
 

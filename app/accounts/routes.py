@@ -8,7 +8,7 @@ from itertools import islice
 from flask import Blueprint, Response, g, jsonify, request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates
 
-from app.accounts import bearer, tokens
+from app.accounts import bearer, sign_ins, tokens
 from app.accounts.credentials import sign_in_with
 from app.accounts.passwords import LONGEST
 from app.core.values import UUID_FORM, JsonObject
@@ -16,7 +16,7 @@ from app.errors import InvalidError
 from app.http.body import MAX_DETAILS, details_of, read_json
 from app.openapi.error_codes import WITH_TOKEN
 from app.openapi.shapes import TEXT, TRUE, USER, UUID, JsonSchema, Named, nullable, obj, with_description
-from app.web import described, public, signed_in_user
+from app.web import described, origin_of_request, public, signed_in_user
 
 blueprint = Blueprint("auth", __name__)
 
@@ -83,8 +83,7 @@ def refresh() -> Response:
 @described(answer=obj(success=TRUE, message=TEXT))
 def logout() -> Response:
     """End this sign-in."""
-    signed_in_user()
-    tokens.end_sign_in(g.sign_in_id)
+    sign_ins.sign_out(origin_of_request(), signed_in_user(), g.sign_in_id)
     return jsonify({"success": True, "message": "Signed out"})
 
 

@@ -112,6 +112,18 @@ def end_sign_ins_of(origin: Origin, actor: User | None, user_id: int, sign_in_id
     return unit_of_work(work)
 
 
+def sign_out(origin: Origin, user: User, sign_in_id: str) -> None:
+    """End the present sign-in of `user`: its tokens, or its cookie, stop working at once."""
+    statement = update(SignIn).where(SignIn.id == sign_in_id, SignIn.revoked_at.is_(None)).values(revoked_at=now())
+
+    def work(_unit_id: str) -> None:
+        result = db.session.execute(statement, execution_options={"synchronize_session": False})
+        if result.rowcount:  # type: ignore[attr-defined]
+            audit.note("signed_out", origin, user)
+
+    unit_of_work(work)
+
+
 def _note_use(sign_in_id: str) -> None:
     statement = update(SignIn).where(SignIn.id == sign_in_id).values(last_used_at=now())
 

@@ -60,7 +60,7 @@ class TooManyTriesError(RequestError):
 
 class _Limit(NamedTuple):
     rate: RateLimitItem
-    #: What is counted: a name, and the account or the network or both.
+    #: The subject of a count: a name, and the account or the network or both.
     keys: tuple[str, ...]
 
 

@@ -200,15 +200,6 @@ def remove_ended_sign_ins() -> int:
     return unit_of_work(work)
 
 
-def end_sign_in(sign_in_id: str) -> None:
-    """Revoke one sign-in: its tokens stop working at once."""
-
-    def work(_unit_id: str) -> None:
-        _execute(update(SignIn).where(SignIn.id == sign_in_id).values(revoked_at=now()))
-
-    unit_of_work(work)
-
-
 def _lock_and_read(claims: Claims) -> Sequence[Any] | None:
     """The row of `THE_TOKEN`; None: the sign-in or its user is not to be used."""
     earliest = now() - timedelta(days=current_settings().sign_in_days)

@@ -6,6 +6,7 @@ names from here.
 
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
+from app.administration.arrivals import Arrival, arrivals_of
 from app.administration.assignments import Assignment, assign_inspections
 from app.administration.audit import AUDIT_ORDER, note_export, select_audit, serialize_audit
 from app.administration.changes import (
@@ -79,6 +80,7 @@ __all__ = [
     "FIELD_TYPES",
     "ORDERS",
     "Applied",
+    "Arrival",
     "Assignment",
     "Conflict",
     "Correction",
@@ -102,6 +104,7 @@ __all__ = [
     "add_template",
     "add_user",
     "apply_in_office",
+    "arrivals_of",
     "assign_inspections",
     "change_inspection",
     "change_user",

@@ -44,6 +44,10 @@ class PastChange(NamedTuple):
     entry: JsonObject
     #: The name of the user; None: nobody, or it is no longer known.
     who: str | None
+    #: The names of the person who has decided it in the user's place, and of the one who has read it in from a rescue
+    #: file; None: nobody, or it is no longer known.
+    decided_by: str | None
+    read_in_by: str | None
 
 
 class PastChanges(NamedTuple):
@@ -64,13 +68,16 @@ def changes_of(
     heads = session.execute(statement).all()
     shown = heads[:most]
     entries = {entry["id"]: entry for entry in describe_entries(session, [head.id for head in shown])}
-    names = _names(session, {entry["user_id"] for entry in entries.values()} - {None})
+    roles = ("user_id", "decided_by", "read_in_by")
+    names = _names(session, {entry[role] for entry in entries.values() for role in roles} - {None})
     changes = [
         PastChange(
             row=RowName(head.entity, head.entity_id),
             place=Place(head.xid, head.id),
             entry=entries[head.id],
             who=names.get(entries[head.id]["user_id"]),
+            decided_by=names.get(entries[head.id]["decided_by"]),
+            read_in_by=names.get(entries[head.id]["read_in_by"]),
         )
         for head in shown
     ]

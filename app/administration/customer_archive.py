@@ -54,7 +54,7 @@ class Customer(NamedTuple):
 
 @dataclass
 class Archived:
-    """What an archive holds."""
+    """The contents of an archive."""
 
     #: The name of a file of JSON lines, without its ending -> how many lines it has.
     rows: Counter[str]
@@ -171,7 +171,7 @@ def _history(session: Session, mine: ColumnElement[bool]) -> Iterator[JsonObject
 
 
 def _set_aside(session: Session, mine: ColumnElement[bool]) -> Iterator[JsonObject]:
-    """What devices have sent to the customer's inspections and was not applied."""
+    """The items that devices have sent to the customer's inspections and that were not applied."""
     names = ("id", "inspection_id", "user_id", "type", "entity", "entity_id", "outcome", "code", "item", "last_at")
     for page in _pages(session, select(SetAside).where(_below(SetAside, mine)), SetAside.id):
         yield from ({name: getattr(row, name) for name in names} for row in page)

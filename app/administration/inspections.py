@@ -23,6 +23,9 @@ from app.plugin_api import Model, Row
 
 T = TypeVar("T")
 
+#: The columns that name the people of an inspection.
+PEOPLE = ("owner_id", "assignee_id")
+
 
 def serialize_rows(session: Session, model: Model, ids: Iterable[int]) -> list[JsonObject]:
     """The rows with these ids as JSON objects, ordered by id."""
@@ -81,10 +84,12 @@ def change_inspection(origin: Origin, key: int | str, values: Values, version: d
             lambda: {"inspection": serialize_inspection(recorder.session, inspection.id)},
         )
         # Owner and assignee may stay as they are: only new ones are checked.
-        check_people(
-            recorder.session,
-            {name: value for name, value in columns.items() if value != getattr(inspection, name)},
-        )
+        people = {
+            name: value for name, value in columns.items() if name in PEOPLE and value != getattr(inspection, name)
+        }
+        check_people(recorder.session, people)
+        if people:
+            note("inspection_assigned", origin, recorder.user, ("inspection", inspection.id), **people)
         recorder.change(inspection, columns)
         return inspection.id
 
@@ -153,7 +158,7 @@ def _merged(inspection: Inspection | None, name: str, value: Any) -> Any:
 
 def check_people(session: Session, values: Values) -> None:
     """An owner is an active user, an assignee an active technician (contract, section 2). Raises `InvalidError`."""
-    named = {values.get(key) for key in ("owner_id", "assignee_id")} - {None}
+    named = {values.get(key) for key in PEOPLE} - {None}
     statement = select(User).where(User.id.in_(named)).order_by(User.id)
     people = {user.id: user for user in locking(session, statement, read=True)} if named else {}
     details = {}

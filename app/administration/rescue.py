@@ -131,7 +131,7 @@ def _read(document: object, is_suspect: bool) -> tuple[Mapping[str, Any], Sequen
     if not isinstance(document, dict):
         raise InvalidError(message="Send the rescue file as the app has written it, which is a JSON object.")
     items: Any = document.get("sync_items")
-    # What is wrong with one item refuses that item alone.
+    # A fault in one item refuses that item alone.
     head = {name: document[name] for name in RescueSchema._declared_fields if name in document}
     if isinstance(items, list):
         head["sync_items"] = []

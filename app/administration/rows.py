@@ -49,6 +49,12 @@ class ShownValue:
     is_hidden: bool = False
 
     @property
+    def without_private(self) -> ShownValue:
+        """The same, hidden if it is private, for a reader who has not asked for it."""
+        is_hidden = self.label.private and not self.is_missing
+        return replace(self, value=None, is_hidden=True) if is_hidden else self
+
+    @property
     def is_missing(self) -> bool:
         """Whether nothing was answered."""
         return not self.is_hidden and (self.value is None or self.value == "" or self.value == [])
@@ -168,12 +174,7 @@ def show_row(row: Row) -> ShownRow:
 
 def without_private(shown: ShownRow) -> ShownRow:
     """The row with its private values hidden, for a reader who has not asked for them. `row` itself still has them."""
-    return replace(shown, values=[_without_private(value) for value in shown.values])
-
-
-def _without_private(value: ShownValue) -> ShownValue:
-    is_hidden = value.label.private and not value.is_missing
-    return replace(value, value=None, is_hidden=True) if is_hidden else value
+    return replace(shown, values=[value.without_private for value in shown.values])
 
 
 def may_have_private(entity: str) -> bool:

@@ -78,7 +78,7 @@ def _package(session: Session, user: User, key: int | str) -> JsonObject:
         raise NotFoundError("InspectionNotFound")
     (inspection,) = rows
     form_fills = b"[" + b",".join(_form_fills(session, inspection.id)) + b"]"
-    # What the checksum is taken of is sent as it is: it is made once.
+    # The text that the checksum is taken of is made once, and sent as it is.
     content = {"inspection": canonical_json(serialize(inspection)), "form_fills": form_fills}
     metadata = {
         "downloaded_at": to_wire(now()),

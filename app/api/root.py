@@ -20,8 +20,8 @@ VERSION = version("fieldpost")
 #: The version of the contract.
 API = 1
 
-#: What the core can do. A setting takes `field_inspections` away, and plugins add to it: an ability that no installed
-#: plugin brings is false.
+#: The abilities of the core. A setting takes `field_inspections` away, and plugins add to it: an ability that no
+#: installed plugin brings is false.
 ABILITIES = {"merge": True, "field_inspections": True, "resumable_uploads": False}
 
 #: The settings that are limits of requests.

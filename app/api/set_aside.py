@@ -16,6 +16,7 @@ from app.administration.set_aside import (
     keys_of,
     list_set_aside,
     show_set_aside,
+    without_private,
 )
 from app.administration.set_aside.listing import MOST_AT_ONCE
 from app.api.paging import DEFAULT, MAX
@@ -74,6 +75,10 @@ SHOWN = Named(
         **_ROW,
         details=nullable(OBJECT),
         item=with_description(nullable(OBJECT), "The item as it was sent."),
+        made_at=with_description(nullable(TIME), "When it was made, by its device's clock."),
+        private=with_description(
+            array_of(TEXT), "The names of its private fields. Their values are there only with `private=1`."
+        ),
         seen=with_description(nullable(OBJECT), "Of a conflict: `mine`, `base`, `theirs`, and its fields."),
         seen_version=nullable(TIME),
         present=nullable(obj(updated_at=TIME, data=OBJECT)),
@@ -90,7 +95,7 @@ RESULT = Named(
         ("entry", "code", "error", "message"),
         id=TEXT,
         result=one_of(*RESULTS),
-        entry=with_description(OBJECT, "The entry that a device would have got."),
+        entry=with_description(OBJECT, "The entry that a device would have got, without values of rows."),
         code=TEXT,
         error=TEXT,
         message=TEXT,
@@ -116,6 +121,12 @@ class SetAsideQuerySchema(FilterSchema):
     group = fields.String(validate=validate.OneOf(["cause"]))
     after = QueryText(validate=validate.Length(max=255))
     per_page = QueryNumber(load_default=DEFAULT, validate=validate.Range(1, MAX))
+
+
+class ItemQuerySchema(BodySchema):
+    """The query parameters of `GET /set_aside/:id`."""
+
+    private = QueryText(validate=validate.Equal("1"), metadata={"description": "Answer private values, too."})
 
 
 class DecisionSchema(BodySchema):
@@ -163,9 +174,11 @@ def list_rows(query: Values) -> Response:
 
 @blueprint.get("/set_aside/<key>")
 @described(data=obj(set_aside=SHOWN), errors=("not_found",))
-def get_row(key: str) -> Response:
-    """One item with everything that is known of it, and its row as it is now."""
-    return answer({"set_aside": show_set_aside(signed_in_user(), key)}, "Item retrieved successfully")
+@blueprint.query(ItemQuerySchema)
+def get_row(query: Values, key: str) -> Response:
+    """One item with everything that is known of it, and its row as it is now; private values only if asked for."""
+    row = show_set_aside(signed_in_user(), key)
+    return answer({"set_aside": row if "private" in query else without_private(row)}, "Item retrieved successfully")
 
 
 @blueprint.post("/set_aside/<key>/decision")
@@ -181,7 +194,8 @@ def decide_row(body: Values, key: str) -> Response:
         version=body.get("updated_at"),
         reason=body.get("reason") or None,
     )
-    return answer({"set_aside": decide(signed_in_user(), key, decision)}, "Decided successfully")
+    decided = without_private(decide(signed_in_user(), key, decision))
+    return answer({"set_aside": decided}, "Decided successfully")
 
 
 @blueprint.post("/set_aside/decisions")

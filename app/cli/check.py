@@ -198,7 +198,7 @@ def _tables() -> str:
 
 
 def _plugins() -> str:
-    # Whatever is wrong with them themselves has stopped this command before.
+    # A fault in the settings themselves has stopped this command before.
     registry = current_registry()
     return f"{len(registry.handlers)} operation types of {len(registry.installed)} plugins"
 

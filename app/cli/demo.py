@@ -33,7 +33,7 @@ ORIGIN = Origin(door="cli")
 #: The file in the data directory that keeps the passwords: a line for each person, `email password`.
 PASSWORDS = "demo_passwords"
 
-#: And the one with the queue of a phone that broke, to be read in.
+#: The file with the queue of a phone that broke, to be read in.
 RESCUE_FILE = "demo_rescue_file.json"
 
 PEOPLE = (("admin@example.com", "Ada Admin", "admin"), ("technician@example.com", "Theo Technician", "technician"))

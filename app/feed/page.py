@@ -34,7 +34,7 @@ Decided: TypeAlias = tuple[str, str, datetime | None]
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """What a device asks of a page."""
+    """A device's request for a page."""
 
     #: Where the page begins; None: with a walk over everything.
     cursor: Cursor | None = None

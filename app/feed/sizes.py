@@ -30,7 +30,7 @@ from app.models import FormFill, FormTemplate
 from app.models.entities import entity_of
 from app.plugin_api import Model
 
-#: About what a row has besides: its other columns and the names of keys.
+#: Roughly the bytes that a row has besides: its other columns and the names of keys.
 ROW_BYTES = 512
 
 

@@ -24,7 +24,7 @@ SUSPECT_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 #: Some editors and libraries on Windows write it before the text. RFC 8259, section 8.1, lets a reader skip it.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-#: What may stand between the tokens of JSON.
+#: The characters that may stand between the tokens of JSON.
 BLANKS = b" \t\r\n"
 
 #: The parts of JSON that say how deep a place is nested; a string, which may contain brackets, counts as one. The

@@ -13,10 +13,12 @@ from app.core.values import JsonObject
 
 #: What an entry can tell of.
 ACTIONS = (
-    *("signed_in", "sign_in_failed", "sign_in_throttled", "refresh_token_reused", "sign_ins_ended"),
-    *("password_changed", "password_set", "user_created", "user_renamed", "user_role_changed"),
+    *("signed_in", "sign_in_failed", "sign_in_throttled", "refresh_token_reused", "signed_out", "sign_ins_ended"),
+    *("password_changed", "password_change_failed", "password_set"),
+    *("user_created", "user_renamed", "user_role_changed"),
     *("user_deactivated", "user_reactivated", "user_erased", "user_exported"),
-    *("form_template_created", "inspections_assigned", "inspection_deleted", "inspection_expired"),
+    *("form_template_created", "inspection_assigned", "inspections_assigned"),
+    *("inspection_deleted", "inspection_expired"),
     *("set_aside_decided", "rescue_read_in", "exported", "customer_archived", "values_forgotten"),
 )
 

@@ -57,7 +57,7 @@ class StructureLabels:
     def __init__(self, structure: Sequence[Mapping[str, Any]]) -> None:
         self._labels = {label.name: label for label in map(_label_of, structure)}
         self._places = {name: place for place, name in enumerate(self._labels)}
-        #: Of each group of a repeated row's values, the label of the first row.
+        #: The label of the first row, for each group of a repeated row's values.
         self._rows = {
             match[1]: label for label in reversed(self._labels.values()) if (match := ROW.fullmatch(_field_of(label)))
         }

@@ -69,7 +69,7 @@ def title_of_inspection(inspection: Inspection) -> str:
 
 
 def labels_of_inspection(_inspection: Inspection) -> list[Label]:
-    """What people see of an inspection beside its owner and assignee."""
+    """The columns that people see of an inspection, beside its owner and assignee."""
     statuses = [(status, status.replace("_", " ")) for status in STATUSES]
     return [
         Label(name="status", label="Status", kind="choice", options=statuses),
@@ -90,7 +90,7 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         choice_constraint("status", STATUSES),
         Index("uq_inspections_client_id", "client_id", unique=True),
-        # For lists by date, and for what is due.
+        # For lists by date, and of inspections that are due.
         Index(None, "date", "id"),
         Index(None, "status", "date", "id"),
         KEEP_IDS_AND_ROOM,

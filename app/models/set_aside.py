@@ -26,7 +26,7 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         Index(None, "inspection_id"),
         Index(None, "first_at", "id"),
-        # A sender's list of what waits, and its size.
+        # A sender's list of open items, and its size.
         Index(
             "ix_set_aside_unsettled",
             "user_id",
@@ -36,7 +36,7 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
             postgresql_where=UNSETTLED,
             sqlite_where=UNSETTLED,
         ),
-        # Lists of what waits, of all codes and of one. Most rows may have been settled since.
+        # Lists of open items, of all codes and of one. Most rows may have been settled since.
         Index("ix_set_aside_waiting", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
         Index(
             "ix_set_aside_waiting_code", "code", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED
@@ -49,7 +49,7 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
     user_id: Mapped[int] = mapped_column(BigId)
     device_id: Mapped[str] = mapped_column(String(36))
     local_id: Mapped[str] = mapped_column(String(255))
-    #: Of an item that has none, because it lacks its type or payload: a hash of the whole element.
+    #: A hash of the whole element, where the item has no fingerprint because it lacks its type or payload.
     fingerprint: Mapped[str] = mapped_column(String(64))
     #: The handler's type; as sent where there is no handler.
     type: Mapped[str] = mapped_column(String(255))

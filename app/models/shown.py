@@ -63,7 +63,7 @@ def _instance(model: Any, shown: Row) -> Row:
     _, names = _shape_of(model)
     values = vars(shown)
     row = detached(model, [values[name] for name in names])
-    # What was loaded of its relationships.
+    # The related rows that were loaded.
     set_in_memory(row, values)
     return row
 

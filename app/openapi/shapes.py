@@ -81,7 +81,7 @@ TIME: JsonSchema = {
 SHA256: JsonSchema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 #: An object with any keys. Some generators make an empty type of an object that does not say so.
 OBJECT: JsonSchema = {"type": "object", "additionalProperties": True}
-#: What the document says of ids in requests. They are numbers there, so that generated clients have one type for them.
+#: The schema of ids in requests. They are numbers there, so that generated clients have one type for them.
 TEXT_OF_ID = 'The text of the number (`"11"`) and `11.0` mean the same.'
 #: The id of a row of any entity. `oneOf`, because generators make an empty class of a component with two types.
 ROW_ID = Named(

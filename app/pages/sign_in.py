@@ -5,18 +5,17 @@ from __future__ import annotations
 from flask import Blueprint, Response, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from app.accounts import sign_ins
 from app.accounts.credentials import sign_in_with
 from app.accounts.passwords import LONGEST
-from app.accounts.sign_ins import start_browser_sign_in
 from app.accounts.throttle import TooManyTriesError
-from app.accounts.tokens import end_sign_in
 from app.errors import UnauthorizedError
 from app.pages.addresses import is_safe_address
 from app.pages.door import let_in, visitor
 from app.pages.first_run import has_users
 from app.pages.language import gettext
 from app.pages.render import first_address, render
-from app.web import public, signed_in_user
+from app.web import origin_of_request, public, signed_in_user
 
 blueprint = Blueprint("sign_in", __name__)
 
@@ -47,7 +46,7 @@ def sign_in() -> BaseResponse:
     if not email.strip() or not password or len(email) > LONGEST_EMAIL or len(password) > LONGEST:
         return _form(gettext("Enter your e-mail address and your password."), 422)
     try:
-        sign_in_id = sign_in_with(email, password, start_browser_sign_in, "page")
+        sign_in_id = sign_in_with(email, password, sign_ins.start_browser_sign_in, "page")
     except UnauthorizedError:
         return _form(gettext("The e-mail address or the password is wrong."), 422)
     except TooManyTriesError as error:
@@ -62,7 +61,7 @@ def sign_in() -> BaseResponse:
 @blueprint.post("/sign-out")
 def sign_out() -> BaseResponse:
     """End this browser's sign-in."""
-    end_sign_in(g.sign_in_id)
+    sign_ins.sign_out(origin_of_request("page"), signed_in_user(), g.sign_in_id)
     session.clear()
     return redirect(url_for("sign_in.show"), 303)
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-#: Only on these does a socket that was shut down listen again.
+#: The systems on which a socket that was shut down can listen again.
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 #: The socket option for a filter of packets (`<asm-generic/socket.h>`), and a filter that drops those which begin a

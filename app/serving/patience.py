@@ -38,7 +38,7 @@ Permits: TypeAlias = "SimpleQueue[None]"
 
 
 def new_permits(count: int) -> Permits:
-    """So many permits, all of them free."""
+    """Make so many permits, all of them free."""
     permits: Permits = SimpleQueue()
     for _ in range(count):
         permits.put(None)

@@ -15,10 +15,11 @@ from app.core.ledger import audit
 from app.core.ledger.record import Origin
 from app.models import AuditEntry, FormFill, Inspection, User
 from app.testing import push, statements_of
-from tests.accounts.calls import DEVICE, LOGIN, log_in, refresh
+from tests.accounts.calls import DEVICE, LOGIN, LOGOUT, log_in, refresh
 from tests.administration.conftest import DEVICE_ID
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.core.sync.conftest import edit
+from tests.pages.browser import signed_in_browser
 from tests.support.answers import json_of
 
 API = "/api/v1"
@@ -127,8 +128,37 @@ class TestSignIns:
             ("password_changed", "admin@example.com", admin_id, {}),
         ]
 
+    def test_a_sign_out_is_noted_once_by_either_door(
+        self, app: Flask, world: World, tech: User, sign_in: SignIn, phone: FlaskClient
+    ) -> None:
+        assert [phone.post(LOGOUT).status_code for _ in range(2)] == [200, 401]
+        signed_in_browser(app, tech).send("/my-account", "/sign-out")
+        told = [(row.action, row.door, row.actor_email, row.device_id) for row in entries(world)]
+        assert told == [("signed_out", "rest", tech.email, DEVICE_ID), ("signed_out", "page", tech.email, None)]
+
+    def test_wrong_present_passwords_of_a_day_are_one_entry_of_the_person(
+        self, world: World, tech: User, phone: FlaskClient
+    ) -> None:
+        wrong = {"current_password": "not the password", "new_password": "three or four words"}
+        assert [phone.post(f"{API}/auth/password", json=wrong).status_code for _ in range(2)] == [400, 400]
+        (entry,) = entries(world)
+        assert (entry.action, entry.door, entry.times) == ("password_change_failed", "rest", 2)
+        assert (entry.actor_email, entry.entity_id) == (tech.email, str(tech.id))
+
 
 class TestAdministration:
+    def test_a_single_inspection_that_gets_other_people_is_noted_and_no_other_change_of_it(
+        self, world: World, office: FlaskClient, tech: User, stranger: User, inspection: Inspection
+    ) -> None:
+        address = f"{API}/inspections/{inspection.id}"
+        for change in ({"assignee_id": stranger.id}, {"assignee_id": stranger.id, "notes": "x"}, {"assignee_id": None}):
+            assert office.patch(address, json=change).status_code == 200
+        told = [(row.action, row.entity, row.entity_id, row.details) for row in entries(world)]
+        assert told == [
+            ("inspection_assigned", "inspection", str(inspection.id), {"assignee_id": stranger.id}),
+            ("inspection_assigned", "inspection", str(inspection.id), {"assignee_id": None}),
+        ]
+
     def test_each_change_of_a_user_is_named(self, world: World, office: FlaskClient, tech: User) -> None:
         change = {"role": "user", "active": False, "name": "Other", "password": "three or four words"}
         assert office.patch(f"{API}/users/{tech.id}", json=change).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import tarfile
@@ -356,6 +357,21 @@ def test_a_full_disk_is_told_in_a_sentence(
     output = refused(app, "backup", target)
     assert "SQLite did not do this: database or disk is full. If the disk is full, make room" in output
     assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.database("sqlite")
+def test_of_a_backup_that_is_ended_nothing_is_left(
+    app: Flask, tech: User, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "_rows_of", lambda _connection: os.kill(os.getpid(), signal.SIGTERM))
+    assert "Aborted!" in refused(app, "backup", target)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_the_rest_of_a_killed_backup_is_named_and_left(app: Flask, target: Path) -> None:
+    target.with_name("backup.unfinished").mkdir()
+    assert "backup.unfinished is there: another backup is under way, or one was" in refused(app, "backup", target)
+    assert [path.name for path in target.parent.iterdir()] == ["backup.unfinished"]
 
 
 STRANGE = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ import pytest
 from flask import Flask
 
 from app import create_app
+from app.attachments.storage import current_storage
 from app.attachments.storage.s3 import client
+from app.cli.backup.bucket import LARGE
 from app.core.database.engine import db
 from app.models import Inspection, User
+from tests.attachments.conftest import files_in
 from tests.attachments.storage import s3_servers
-from tests.attachments.storage.s3_servers import BUCKET, Proxy
+from tests.attachments.storage.s3_servers import BUCKET, Exchange, Fault, Proxy
 from tests.cli.test_backup import done, refused
 from tests.conftest import SettableClock, World
 
@@ -102,6 +107,48 @@ def test_a_backup_that_does_not_arrive_is_no_backup_and_removes_none(
     assert "could not be" in refused(app, "backup", "--keep", "1", f"s3://{BUCKET}/b")
     assert bucket.names() == before
     assert (Path(app.extensions["fieldpost.settings"].data_dir) / "last_backup").stat().st_mtime_ns == last
+
+
+@pytest.fixture
+def large(app: Flask) -> str:
+    """The key of a stored file that makes a backup too large for one request."""
+    with app.app_context():
+        current_storage().put("aa/large", b"x" * (LARGE + 1))
+    return "aa/large"
+
+
+def test_a_large_backup_is_sent_in_parts_verified_and_restored(
+    app: Flask, tech: User, large: str, bucket: Bucket, proxy: Proxy
+) -> None:
+    bucket.put("b/fieldpost-20200101T000000Z.tar", b"an older one")
+    done(app, "backup", "--keep", "1", f"s3://{BUCKET}/b")
+    (name,) = bucket.names()
+    assert sum(asked == f"PUT /{BUCKET}/{name}" for asked in proxy.asked) == 2
+    assert "1 files" in done(app, "backup", "verify", f"s3://{BUCKET}/{name}")
+    (file,) = files_in(app)
+    file.unlink()
+    done(app, "restore", f"s3://{BUCKET}/{name}", "--replace")
+    assert file.stat().st_size == LARGE + 1
+
+
+def stop_me(exchange: Exchange) -> None:
+    """End the command as systemd does, and keep it waiting."""
+    exchange.server.break_with(None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    s3_servers.hang(exchange)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"), [(s3_servers.cut_before, "incomplete multipart"), (stop_me, "Aborted!")]
+)
+def test_of_a_large_backup_that_ends_in_the_middle_no_part_is_left(
+    app: Flask, tech: User, large: str, bucket: Bucket, proxy: Proxy, fault: Fault, sentence: str
+) -> None:
+    proxy.break_with(lambda exchange: (fault if "partNumber=2" in exchange.path else Exchange.forward)(exchange), "PUT")
+    assert sentence in refused(app, "backup", f"s3://{BUCKET}/one.tar")
+    assert {f"PUT /{BUCKET}/one.tar", f"DELETE /{BUCKET}/one.tar"} < {*proxy.asked}
+    assert bucket.names() == []
+    assert "Uploads" not in bucket.client.list_multipart_uploads(Bucket=BUCKET)
 
 
 def test_an_address_in_a_bucket_that_cannot_be_a_backup_is_refused(app: Flask, tech: User, bucket: Bucket) -> None:

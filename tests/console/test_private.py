@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from html import unescape
 from typing import Any
@@ -15,9 +16,11 @@ from flask import Flask
 from reportlab.platypus import Table
 from werkzeug.test import TestResponse
 
-from app.models import FormFill
+from app.clock import to_wire
+from app.models import FormFill, SetAside
 from app.testing import Scene, push
-from tests.pages.browser import Browser, signed_in_browser
+from tests.conftest import SettableClock
+from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.pictures import jpeg
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
@@ -171,3 +174,88 @@ def test_the_report_hides_them(
 def test_the_form_of_a_correction_shows_them(form_fill: FormFill, office: Browser) -> None:
     page = office.get(f"/console/inspections/{form_fill.inspection_id}/rows/form_fill/{form_fill.id}/correct")
     assert PHONE in page.text
+
+
+# Items that were not applied
+
+
+@pytest.fixture
+def conflict(scene: Scene, form_fill: FormFill, clock: SettableClock) -> str:
+    """The owner's change of a private value, on a version that an administrator has changed meanwhile; its page."""
+    item = {"type": "form_fill", "local_id": str(uuid4())}
+    data = {"id": form_fill.id, "updated_at": to_wire(form_fill.updated_at)}
+    clock.forward(minutes=1)
+    change_of = {"id": form_fill.id, "changes": {"Phone_row_1": "555-0300"}}
+    push(scene.client("admin"), {"type": "form_fill", "local_id": "1", "data": change_of})
+    sent = item | {"data": data | {"data": {"Phone_row_1": "555-0400", "Location": "Cellar"}}}
+    assert len(push(scene.client("owner"), sent)["conflicts"]) == 1
+    (row,) = scene.world.all(SetAside)
+    return f"/console/conflicts/{row.id}"
+
+
+@pytest.fixture
+def refusal(scene: Scene, form_fill: FormFill) -> str:
+    """A stranger's change of a private value; the page of the item."""
+    data = {"id": form_fill.id, "data": {"Phone_row_1": "555-0400", "Location": "Cellar"}}
+    push(scene.client("stranger"), {"type": "form_fill", "local_id": "1", "data": data})
+    (row,) = scene.world.all(SetAside)
+    return f"/console/set-aside/{row.id}"
+
+
+def test_a_conflict_hides_them(office: Browser, conflict: str) -> None:
+    assert_hidden_until_asked(office, conflict, PHONE, "555-0300", "555-0400")
+    assert "Cellar" in office.get(conflict).text
+    assert "Another value of Phone" not in office.get(conflict).text
+    for address in ("/console/conflicts", "/console/set-aside", "/console/exports/set-aside.csv"):
+        assert "555-0" not in office.get(address).get_data().decode(), address
+
+
+@pytest.mark.parametrize(("choice", "phone"), [("device", "555-0400"), ("server", "555-0300"), ("before", PHONE)])
+def test_what_is_hidden_can_be_chosen(
+    scene: Scene, form_fill: FormFill, office: Browser, conflict: str, choice: str, phone: str
+) -> None:
+    choices = {"choice.Phone_row_1": choice, "choice.Location": "device", "decision": "choose"}
+    assert office.send(conflict, conflict, choices).status_code == 303
+    data = scene.world.get(FormFill, form_fill.id).data
+    assert (data["Phone_row_1"], data["Location"]) == (phone, "Cellar")
+
+
+def test_a_value_in_place_of_a_hidden_one_has_to_be_typed(
+    scene: Scene, form_fill: FormFill, office: Browser, conflict: str
+) -> None:
+    choices = {"choice.Phone_row_1": "own", "choice.Location": "device", "decision": "choose"}
+    answer = office.send(conflict, conflict, choices)
+    assert (answer.status_code, "Choose a value." in answer.text) == (422, True)
+    assert "555-0" not in answer.text
+    answer = office.send(asked(conflict), asked(conflict), choices | {"value.Phone_row_1": "555-0500"})
+    assert answer.status_code == 303
+    assert scene.world.get(FormFill, form_fill.id).data["Phone_row_1"] == "555-0500"
+
+
+def test_a_refused_item_hides_them_and_applies_them_all_the_same(
+    scene: Scene, form_fill: FormFill, office: Browser, refusal: str
+) -> None:
+    assert_hidden_until_asked(office, refusal, "555-0400")
+    assert "value.Phone_row_1" not in Form(office.get(refusal).text, refusal).fields
+    assert office.send(refusal, refusal, {"decision": "change", "value.Location": "Yard"}).status_code == 303
+    data = scene.world.get(FormFill, form_fill.id).data
+    assert (data["Phone_row_1"], data["Location"]) == ("555-0400", "Yard")
+
+
+def test_what_was_typed_comes_back_to_a_reader_who_has_asked(office: Browser, refusal: str) -> None:
+    values = {"decision": "discard", "reason": " "}
+    for address, is_shown in ((refusal, False), (asked(refusal), True)):
+        form = Form(office.get(address).text, address).fields
+        answer = office.post(address, form | values)
+        assert (answer.status_code, "555-0400" in answer.text) == (422, is_shown)
+
+
+def test_from_conflict_to_conflict_the_reader_need_not_ask_again(
+    scene: Scene, form_fill: FormFill, office: Browser, conflict: str
+) -> None:
+    version = to_wire(form_fill.updated_at)
+    data = {"id": form_fill.id, "updated_at": version, "data": {"Phone_row_1": "555-0600"}}
+    push(scene.client("owner"), {"type": "form_fill", "local_id": "2", "data": data})
+    page = office.get(asked(conflict)).text
+    link = unescape(re.search(r'rel="(?:next|prev)" href="([^"]+)"', page)[1])  # type: ignore[index]
+    assert "555-0600" in office.get(link).text

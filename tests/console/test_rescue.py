@@ -41,6 +41,8 @@ def test_a_file_is_read_in_and_the_page_tells_what_became_of_it(app: Flask, worl
         text in answer.text for text in ("applied now: 1", "refused: 1", "Invalid sync type", "&lt;i&gt;unheard")
     )
     assert world.get(FormFill, form_fill.id).data == {"a": 1}
+    history = browser.get(f"/console/inspections/{form_fill.inspection_id}/history").text
+    assert f"{tech.name} (read in by {admin.name})" in history
     assert "applied before: 1" in send(browser, json.dumps(document).encode()).text
     other = Browser(app)
     other.sign_in(world.user("other@example.com"))

@@ -196,6 +196,15 @@ class TestItem:
         assert data_of(scene, lost) == {**BASE, "Location": "Basement", "Pressure": 80}
         assert scene.world.get(SetAside, refusal).reason == "He was there"
 
+    def test_the_history_names_the_sender_and_the_one_who_decided(
+        self, scene: Scene, lost: FormFill, refusal: str
+    ) -> None:
+        browser, address = browser_of(scene, "admin"), f"{LIST}/{refusal}"
+        browser.send(address, address, {"decision": "apply"})
+        history = f"/console/inspections/{lost.inspection_id}/history?entity=form_fill&key={lost.id}"
+        newest = browser.get(history).text.split('<ol class="fc-history">')[1].split("</li>")[0]
+        assert f"{scene.user('technician').name} (decided by {scene.user('admin').name})" in newest
+
     def test_it_is_applied_with_other_values_of_their_types(self, scene: Scene, lost: FormFill, refusal: str) -> None:
         address = f"{LIST}/{refusal}"
         answer = browser_of(scene, "owner").send(address, address, {"decision": "change", "value.Pressure": "82,5"})
@@ -302,6 +311,40 @@ class TestConflict:
         assert ("choice.Location", "own") in checked(answer.text)
         assert Form(answer.text, address).fields["value.Location"] == "Roof"
         assert data_of(scene, form_fill)["Location"] == "Garage"
+
+    def test_somebody_was_faster_and_the_choices_are_kept(
+        self, scene: Scene, form_fill: FormFill, conflict: str
+    ) -> None:
+        browser, address = browser_of(scene, "admin"), f"{CONFLICTS}/{conflict}"
+        form = Form(browser.get(address).text, address).fields
+        decide(scene, conflict, Location="server", Pressure="device", Valve="server")
+        decided = data_of(scene, form_fill)
+        choices = {"choice.Location": "own", "value.Location": "Roof", "choice.Pressure": "server"}
+        answer = browser.post(address, form | choices | {"choice.Valve": "before", "decision": "choose"})
+        assert answer.status_code == 409
+        assert "This was already decided by Owner" in answer.text
+        assert checked(answer.text) == {
+            ("choice.Location", "own"), ("choice.Pressure", "server"), ("choice.Valve", "before"),
+        }  # fmt: skip
+        assert Form(answer.text, address).fields["value.Location"] == "Roof"
+        assert "Save the decision" not in answer.text
+        assert data_of(scene, form_fill) == decided
+
+    def test_what_is_left_to_the_device_stays_open_until_the_device_has_solved_it(
+        self, scene: Scene, form_fill: FormFill, conflict: str
+    ) -> None:
+        browser, address = browser_of(scene, "owner"), f"{CONFLICTS}/{conflict}"
+        page = browser.get(address).text
+        (link,) = re.findall(r'href="([^"]+)">Leave it to the device', page)
+        assert browser.get(link).status_code == 200
+        assert scene.world.get(SetAside, conflict).decision is None
+        assert conflict in browser.get(CONFLICTS).text
+        present = to_wire(scene.world.get(FormFill, form_fill.id).updated_at)
+        assert push(scene.client("technician"), edit(form_fill, present, Location="Solved"))["success"]
+        assert conflict not in browser.get(CONFLICTS).text
+        page = browser.get(address).text
+        assert "solved by the device" in page
+        assert "Save the decision" not in page
 
     def test_it_leads_to_the_next_and_the_previous_one(
         self, scene: Scene, form_fill: FormFill, conflict: str, clock: SettableClock

@@ -243,6 +243,8 @@ def test_the_health_of_syncing_shows_its_counts(scene: Scene, office: Browser, d
 def test_the_audit_log_shows_and_filters_what_was_done(scene: Scene, office: Browser) -> None:
     person = scene.world.user("p@example.com", name="<i>Pat")
     assert office.send(f"{USERS}/{person.id}", f"{USERS}/{person.id}", {"role": "user"}).status_code == 303
+    people = {"owner_id": person.id, "assignee_id": None}
+    scene.client("admin").patch(f"{API_PREFIX}/inspections/{scene.inspection.id}", json=people)
     wrong = {"email": person.email, "password": "not the password"}
     for _ in range(2):
         scene.app.test_client().post(f"{API_PREFIX}/auth/login", json=wrong)
@@ -250,13 +252,15 @@ def test_the_audit_log_shows_and_filters_what_was_done(scene: Scene, office: Bro
     text = office.get(AUDIT).text
     rows = [re.sub(r"<[^>]+>|\s+", " ", row) for row in re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)[1:]]
     assert re.findall(r'<th scope="row"[^>]*>([^<]+)<', text) == [
-        *("took out a list", "wrong password or address", "changed a role", "signed in"),
+        *("took out a list", "wrong password or address", "assigned an inspection", "signed in", "changed a role"),
+        "signed in",
     ]
     assert "file: inspections.csv, filters: Q: &lt;b&gt;" in rows[0]
     assert "2 times, until" in rows[1]
-    assert "before: technician, now: owner" in rows[2]
-    assert "&lt;i&gt;Pat" in rows[2]
-    assert scene.user("admin").email in rows[2]
+    assert "owner: &lt;i&gt;Pat, technician: nobody" in rows[2]
+    assert "before: technician, now: owner" in rows[4]
+    assert "&lt;i&gt;Pat" in rows[4]
+    assert scene.user("admin").email in rows[4]
     admin = scene.user("admin").id
     assert rows_of(office, f"actor_id={admin}&action=exported&date_from=2024-03-15&date_to=2024-03-15") == 1
     assert rows_of(office, "date_from=2024-03-16") == rows_of(office, "date_to=2024-03-14") == 0

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NOT_TESTED
 from tests.guards.sources import ROOT
 from tools.release import DISTRIBUTIONS, Refused, release, unreleased
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason=f"{NOT_TESTED}releases. There is no git here.")
 
 #: What a release reads and writes.
 FILES = [".gitignore", "constraints.txt", *(f"{directory}/setup.cfg" for directory in DISTRIBUTIONS.values())]

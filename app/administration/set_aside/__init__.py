@@ -1,6 +1,6 @@
 """Items of devices that were not applied: the list of them, and the decisions about them (contract, section 12)."""
 
-from app.administration.set_aside.decisions import Decision, decide, decide_many, place_fields, sent_fields
+from app.administration.set_aside.decisions import Decision, decide, decide_many
 from app.administration.set_aside.listing import (
     MOST_AT_ONCE,
     STATES,
@@ -13,6 +13,8 @@ from app.administration.set_aside.listing import (
     neighbours,
     show_set_aside,
 )
+from app.administration.set_aside.private import without_private
+from app.administration.set_aside.sent import place_fields, sent_fields
 
 __all__ = [
     "MOST_AT_ONCE",
@@ -30,4 +32,5 @@ __all__ = [
     "place_fields",
     "sent_fields",
     "show_set_aside",
+    "without_private",
 ]

@@ -25,7 +25,7 @@ class Backlog(NamedTuple):
 
 
 def backlog(session: Session) -> Backlog:
-    """What waits on this server, in one statement."""
+    """The items that wait on this server, counted in one statement."""
     oldest = select(SetAside.first_at).where(is_open_among_many()).order_by(SetAside.first_at, SetAside.id).limit(1)
     # Both sides of the code of conflicts are ranges of an index.
     below, above = _count(SetAside.code < CONFLICT), _count(SetAside.code > CONFLICT)

@@ -19,13 +19,14 @@ from sqlalchemy import select
 
 from app import policies
 from app.administration.set_aside.listing import show_set_aside, state_column
+from app.administration.set_aside.private import without_private
+from app.administration.set_aside.sent import data_key
 from app.administration.set_aside.sight import decidable, visible
 from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.rows import table_of
 from app.core.database.write import Write
-from app.core.host.handlers import core_keys
 from app.core.host.registry import Registry, current_registry
 from app.core.ledger import audit
 from app.core.ledger.entries import Remembered
@@ -39,13 +40,15 @@ from app.core.sync.judge import MAX_MESSAGE_LENGTH
 from app.core.values import JsonObject
 from app.errors import ConflictError, ForbiddenError, NotFoundError, StaleError
 from app.models import Inspection, SetAside, User
-from app.models.entities import entity_of
 
 #: The door of decisions.
 OFFICE_DOOR = "office"
 
 #: What a decision is called once it is made.
 MADE = {"apply": "applied", "change": "changed", "discard": "discarded"}
+
+#: The parts of a conflict's entry that have no values of rows.
+VERSIONS = ("server_version", "local_version", "conflicting_fields")
 
 NOT_KEPT: JsonObject = {
     "result": "refused",
@@ -57,7 +60,7 @@ NOT_KEPT: JsonObject = {
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the office has decided about an item."""
+    """A decision of the office about an item."""
 
     #: `apply` as sent, `change` and apply, or `discard`.
     kind: str
@@ -72,7 +75,8 @@ def decide(user: User, key: str, decision: Decision) -> JsonObject:
     """Decide one item; returns it as `show_set_aside` does.
 
     Raises `NotFoundError`; `ForbiddenError`; `StaleError` with the present row, if somebody has changed it since; and
-    `ConflictError`: `already_decided`, or `refused` with the entry in which the pipeline says why.
+    `ConflictError`: `already_decided`, or `refused` with the entry in which the pipeline says why. The data of errors
+    have no private values.
     """
     result = decide_many(user, [key], decision)[0]
     _raise_for(user, result)
@@ -83,7 +87,7 @@ def decide_many(user: User, keys: Sequence[str], decision: Decision) -> list[Jso
     """Decide several items, those of one device in the order in which it sent them; returns a result for each key.
 
     A result has `id` and `result`: `decided`, `already_decided`, `stale`, `refused`, `forbidden` or `not_found`; and
-    `entry`, or code and sentences, where the pipeline has answered.
+    `entry`, or code and sentences, where the pipeline has answered. No result has values of rows.
     """
     results: dict[str, JsonObject] = {key: {"result": "not_found"} for key in keys}
     waiting = []
@@ -96,32 +100,6 @@ def decide_many(user: User, keys: Sequence[str], decision: Decision) -> list[Jso
         for piece in _pieces([*device]):
             results |= _decide_piece(user, piece, decision)
     return [{"id": key, **results[key]} for key in keys]
-
-
-def place_fields(shown: JsonObject, fields: Mapping[str, Any]) -> JsonObject:
-    """The `changes` of a decision that set these fields: where the item of `show_set_aside` has its own fields."""
-    item, mine = shown["item"] or {}, (shown["seen"] or {}).get("mine") or {}
-    data = item.get(_data_key(item, current_registry())) or {}
-    holders = [name for name, value in data.items() if isinstance(value, dict) and ({*value} & {*mine, *fields})]
-    inner = {name: value for name, value in fields.items() if holders and name not in data}
-    outer = {name: value for name, value in fields.items() if name not in inner}
-    return {**outer, **({holders[0]: inner} if inner else {})}
-
-
-def sent_fields(shown: JsonObject) -> JsonObject:
-    """The fields that the item of `show_set_aside` sets, without ids and versions; those of a document stand among
-    the others. Of a type that is not installed: its payload.
-    """
-    registry, item = current_registry(), shown["item"] or {}
-    data = item.get(_data_key(item, registry))
-    registered = registry.handlers.get(shown["type"])
-    if not isinstance(data, dict) or registered is None:
-        return data if isinstance(data, dict) else {}
-    handler = registered.handler
-    inner = data.get(entity_of(handler.target.model).document or "")
-    document = inner if isinstance(inner, dict) else {}
-    own = {name: value for name, value in data.items() if value is not inner and name not in core_keys(handler)}
-    return {**own, **document}
 
 
 def _found(user: User, keys: Sequence[str]) -> Sequence[Any]:
@@ -193,15 +171,8 @@ def _put_under_its_name(item: Item, row: SetAside, decision: Decision) -> None:
 
 def _changed(item: JsonObject, changes: Mapping[str, Any] | None, registry: Registry) -> JsonObject:
     """The item as sent, with other values in its data."""
-    key = _data_key(item, registry)
+    key = data_key(item, registry)
     return item if not changes else {**item, key: _merged(item.get(key), changes)}
-
-
-def _data_key(item: JsonObject, registry: Registry) -> str:
-    type_ = item.get("type")
-    handler = registry.routes.get(type_) if isinstance(type_, str) else None
-    keys = ("data",) if handler is None else handler.data_keys
-    return next((key for key in keys if key in item), keys[0])
 
 
 def _merged(value: Any, changes: Any) -> Any:
@@ -235,10 +206,13 @@ def _settling(rows: Sequence[SetAside], decision: Decision, recorder: Recorder) 
 
 
 def _result(group: str, entry: JsonObject) -> JsonObject:
-    """The result of an item that went through the pipeline."""
+    """The result of an item that went through the pipeline. Of rows its entry has versions, and no values."""
+    told = {name: value for name, value in entry.items() if name not in ("data", "conflict_data")}
     if group == "success":
-        return {"result": "already_decided" if entry.get("replayed") else "decided", "entry": entry}
-    return {"result": "stale" if group == "conflicts" else "refused", "entry": entry}
+        return {"result": "already_decided" if entry.get("replayed") else "decided", "entry": told}
+    if group == "conflicts":
+        told["conflict_data"] = {name: entry["conflict_data"][name] for name in VERSIONS}
+    return {"result": "stale" if group == "conflicts" else "refused", "entry": told}
 
 
 # Discarding.
@@ -311,14 +285,20 @@ def _raise_for(user: User, result: JsonObject) -> None:
     if kind == "already_decided":
         raise _already_decided(user, result["id"])
     if kind == "stale":
-        data = entry["conflict_data"]
-        present = {"updated_at": data["server_version"], "data": data["server_data"]}
-        fields = {"conflicting_fields": data["conflicting_fields"]}
-        raise StaleError(extra={"data": {"present": present, **fields}})
+        raise _stale(user, result["id"], entry["conflict_data"])
     if kind == "refused":
         details = {"details": entry["details"]} if "details" in entry else {}
         extra = {"reason": entry["code"], **details}
         raise ConflictError("refused", entry["error"], entry["message"], extra=extra)
+
+
+def _stale(user: User, key: str, data: JsonObject) -> StaleError:
+    """The error that shows the row as it is by now, without private values."""
+    present = without_private(show_set_aside(user, key))["present"]
+    if present is None:
+        # The item names its row by a `client_id` that had no row yet when it came in.
+        present = {"updated_at": data["server_version"], "data": {}}
+    return StaleError(extra={"data": {"present": present, "conflicting_fields": data["conflicting_fields"]}})
 
 
 def _already_decided(user: User, key: str) -> ConflictError:
@@ -329,4 +309,4 @@ def _already_decided(user: User, key: str) -> ConflictError:
     else:
         error = "The device has already solved this itself"
     message = "Nothing was changed. `data` has the item as it is now."
-    return ConflictError("already_decided", error, message, extra={"data": {"set_aside": row}})
+    return ConflictError("already_decided", error, message, extra={"data": {"set_aside": without_private(row)}})

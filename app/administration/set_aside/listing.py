@@ -12,16 +12,18 @@ from sqlalchemy import ColumnElement, case, false, func, select, tuple_
 
 from app import policies
 from app.administration.fields import read_next, write_next
+from app.administration.set_aside.private import private_fields
 from app.administration.set_aside.sight import decidable, reads_few, sees_few, visible, visible_of_few
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.rows import set_in_memory
 from app.core.host.registry import current_registry
 from app.core.host.watch import is_interrupt
 from app.core.ledger.set_aside import is_open, is_open_among_many, is_solved
 from app.core.sync.set_aside import CONFLICT
 from app.core.values import JsonObject, parse_timestamp
 from app.errors import ConflictError, InvalidError, NotFoundError
-from app.models import SetAside, User
+from app.models import Inspection, SetAside, User
 from app.models.entities import Row, entity_of, fields_of
 from app.models.serialize import select_shown
 
@@ -85,7 +87,10 @@ def list_set_aside(user: User, filters: Filters, *, after: str | None = None, pe
 
 
 def show_set_aside(user: User, key: str) -> JsonObject:
-    """One row with its item, its details, and for a conflict with the row as it is now. Raises `NotFoundError`."""
+    """One row with its item, its details, and with the row as it is now. Raises `NotFoundError`.
+
+    `private` names the private fields, whose values are there, too: see `without_private`.
+    """
     statement = select(SetAside, state_column()).where(SetAside.id == key, visible(user))
     found = db.session.execute(statement).one_or_none()
     if found is None:
@@ -93,14 +98,16 @@ def show_set_aside(user: User, key: str) -> JsonObject:
     row, state = found
     (described,) = _described([_Shown(row, state)])
     present = _present_row(row)
-    return {
+    shown = {
         **described,
         "details": row.details,
         "item": row.item,
+        "made_at": _made_at(row.item),
         "seen": _seen(row, present),
         "seen_version": None if row.seen_version is None else to_wire(row.seen_version),
         "present": None if present is None else {"updated_at": to_wire(present.updated_at), "data": _exposed(present)},
     }
+    return {**shown, "private": private_fields(shown, present)}
 
 
 def causes(user: User, filters: Filters) -> list[JsonObject]:
@@ -258,7 +265,21 @@ def _present_row(row: SetAside) -> Row | None:
     key = registry.key_of(model, row.entity_id)
     present: Row | None = db.session.scalars(select_shown(model).where(model.id == key)).one_or_none()
     # The item's inspection has decided who sees it; its row may have another one only by a mistake.
-    return present if getattr(present, "inspection_id", None) == row.inspection_id else None
+    if present is None or present.inspection_id != row.inspection_id:
+        return None
+    root = db.session.get(Inspection, row.inspection_id)
+    if model is not Inspection and root is not None:
+        # Plugins' titles and labels read it.
+        set_in_memory(present, {"inspection": root})
+    return present
+
+
+def _made_at(item: JsonObject | None) -> str | None:
+    """When the item was made by its device's clock; None: the item is not kept, or says nothing that can be read."""
+    try:
+        return to_wire(parse_timestamp((item or {}).get("made_at")))
+    except ValueError:
+        return None
 
 
 def _exposed(row: Row) -> JsonObject:
@@ -276,7 +297,7 @@ def _exposed(row: Row) -> JsonObject:
 
 
 def _seen(row: SetAside, present: Row | None) -> JsonObject | None:
-    """What a conflict was about, without fields of the server that its entity shows nobody."""
+    """The values of a conflict, without fields of the server that its entity shows nobody."""
     if row.seen is None or present is None or row.seen["theirs"] is None:
         return row.seen
     hidden = fields_of(present).keys() - _exposed(present).keys()

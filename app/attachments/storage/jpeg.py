@@ -37,7 +37,7 @@ ARITHMETIC_FRAMES = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Jpeg:
-    """What the segments of a JPEG say."""
+    """The properties of a JPEG that its segments name."""
 
     width: int
     height: int
@@ -46,7 +46,7 @@ class Jpeg:
     #: Values that all scans decode together.
     work: int
     scans: int
-    #: Where the picture ends: behind its end mark, or before whatever stands in its place.
+    #: Where the picture ends: behind its end mark, or before the bytes that stand in its place.
     end: int
     has_end_mark: bool
     lossless: bool
@@ -75,7 +75,7 @@ def read_jpeg(data: bytes) -> Jpeg:
             end, has_end_mark = body, True
             break
         if body + length_at(data, body) > len(data) or (scans and code not in BEHIND_A_SCAN):
-            # What looks like a segment is cut off, or belongs to other data that stand in the end mark's place.
+            # The bytes look like a segment, but are cut off, or are other data in the end mark's place.
             end = start
             break
         if code in FRAMES or code in OTHER_FRAMES or code in ARITHMETIC_FRAMES:

@@ -40,6 +40,8 @@ def create_archive(target: Path) -> Iterator[Archive]:
     if target.exists():
         raise BackupError(f"{target} is there already. Name a place that is not, or remove it.")
     draft = target.with_name(f"{target.name}.unfinished")
+    if draft.exists():
+        raise BackupError(f"{draft} is there: another backup is under way, or one was killed. In that case remove it.")
     try:
         if target.suffix == ".tar":
             with create_private(draft) as file, tarfile.open(fileobj=file, mode="w") as tar:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from app.attachments.storage.s3 import ADDRESS, REFUSALS, client
@@ -25,6 +26,15 @@ from app.config import Settings
 from app.core.private_files import create_private
 
 SUFFIX = ".tar"
+
+#: The size in bytes above which boto3 sends a file in parts.
+LARGE = TransferConfig().multipart_threshold
+
+#: Parts that have arrived are removed again, but that may fail for the same reason.
+RULE = (
+    " The bucket shows nobody the parts that have arrived, and they are removed if it can be reached: let a lifecycle "
+    "rule remove those of incomplete multipart uploads."
+)
 
 
 class BucketPlace:
@@ -49,7 +59,7 @@ class BucketPlace:
         with tempfile.TemporaryDirectory(prefix="fieldpost-backup-") as directory:
             file = Path(directory) / f"backup{SUFFIX}"
             manifest = backup(file, with_files=with_files)
-            with _refusals(f"{address} could not be written"):
+            with _refusals(f"{address} could not be written", RULE if file.stat().st_size > LARGE else ""):
                 self._client.upload_file(str(file), self._bucket, name)
                 size = self._size(name)
             if size != file.stat().st_size:
@@ -98,8 +108,9 @@ class BucketPlace:
 
 
 @contextmanager
-def _refusals(failure: str) -> Iterator[None]:
+def _refusals(failure: str, further: str = "") -> Iterator[None]:
     try:
         yield
     except (*REFUSALS, Boto3Error) as error:
-        raise BackupError(f"{failure}: {str(error).rstrip('.')}. Look at the bucket's rights and address.") from error
+        advice = f"Look at the bucket's rights and address.{further}"
+        raise BackupError(f"{failure}: {str(error).rstrip('.')}. {advice}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,7 +47,7 @@ def make_command(target: str, without_files: bool, keep: int | None) -> None:
 
     TARGET may be in a bucket, too: s3://bucket/name.tar, or with --keep s3://bucket/prefix.
     """
-    with _reported_failures():
+    with _reported_failures(), _ended_in_order():
         place = place_named(target)
         name, manifest = place.make(with_files=not without_files, is_kept=keep is not None)
         note_done(current_settings().data_dir, "backup")
@@ -102,6 +103,16 @@ def new_history_command() -> None:
 def _described(manifest: Manifest) -> str:
     files = f"{manifest.files} files" if manifest.with_files else "no files"
     return f"the {manifest.database} database, {files}, {'the key' if manifest.with_key else 'no key'}"
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """In this block SIGTERM does what Ctrl-C does: nothing of an unfinished backup is left."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Rule:
     A question mark is one of the write's `parameters`, first those of `beside`, then those of `condition`.
     """
 
-    #: What travels with each row and has no column of its own: name -> SQL type.
+    #: Values that travel with each row and have no column of their own: name -> SQL type.
     extra: tuple[tuple[str, str], ...] = ()
     #: One row that is joined to all that are sent: a subquery with its name.
     beside: str

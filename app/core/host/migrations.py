@@ -144,7 +144,7 @@ def wrong_migrations(registry: Registry) -> Iterator[Finding]:
         except Exception as error:  # each migration is a module, which may raise anything
             yield NOT_READ.at(str(installed), package=package, error=type(error).__name__, reason=error)
             continue
-        # A package may have none yet: `flask plugins revision` writes the first, and needs an application that starts.
+        # A package may have none yet: `plugins revision` writes the first, and needs an application that starts.
         if len(heads) > 1:
             yield MANY_ENDS.at(str(installed), package=package, count=len(heads))
 

@@ -41,9 +41,7 @@ def note(action: str, origin: Origin, actor: User | None, about: About | None = 
 
 def entry(action: str, origin: Origin, actor: User | None, about: About | None = None, **details: Any) -> Write:
     """The same as a write, for units that send all of their writes together."""
-    values = {**_values(action, origin.door, about, details), "device_id": origin.device_id}
-    if actor is not None:
-        values |= {"actor_id": actor.id, "actor_email": actor.email}
+    values = {**_values(action, origin.door, about, details), **_columns_of(actor), "device_id": origin.device_id}
     return Write(kind="insert", table=table_of(AuditEntry), names=tuple(values), rows=[values])
 
 
@@ -52,14 +50,15 @@ def note_alone(action: str, origin: Origin, actor: User | None, about: About | N
     unit_of_work(lambda _unit_id: note(action, origin, actor, about, **details))
 
 
-def count_try(action: str, door: str, user_id: int | None) -> None:
-    """Count a try of a stranger on an account; all tries on accounts that are not there are counted together.
+def count_try(action: str, door: str, user_id: int | None, actor: User | None = None) -> None:
+    """Count a try on an account; all tries on accounts that are not there are counted together.
 
     A day's tries are one entry, with the address of the latest. In a unit of work of its own.
+    `actor`: None: somebody who was not signed in.
     """
     moment = now()
     about = None if user_id is None else ("user", user_id)
-    values = {**_values(action, door, about, {}), "last_at": moment}
+    values = {**_values(action, door, about, {}), **_columns_of(actor), "last_at": moment}
     tally = f"{action}/{door}/{'-' if user_id is None else user_id}/{moment:%Y-%m-%d}"
     again = {"times": AuditEntry.times + 1, "last_at": moment, "address": values["address"]}
 
@@ -86,7 +85,7 @@ def forget_person(user_id: int, email: str) -> None:
 
 
 def concerns(user_id: int) -> tuple[ColumnElement[bool], ...]:
-    """The conditions of the entries about a user, whoever has acted."""
+    """The conditions of the entries about a user, no matter who has acted."""
     return AuditEntry.entity == "user", AuditEntry.entity_id == str(user_id)
 
 
@@ -113,3 +112,7 @@ def _values(action: str, door: str, about: About | None, details: JsonObject) ->
         "address": (request.remote_addr or "")[:64] or None if request else None,
         "times": 1,
     }
+
+
+def _columns_of(actor: User | None) -> dict[str, Any]:
+    return {} if actor is None else {"actor_id": actor.id, "actor_email": actor.email}

@@ -65,7 +65,7 @@ REPORTED = tuple(name for name in DeviceReportSchema._declared_fields if name !=
 
 
 def read_report(sent: object) -> tuple[Values | None, Mapping[str, Any]]:
-    """A report as it is stored, and what is wrong with it: a bad value is left out, and fails nothing else."""
+    """A report as it is stored, and its faults: a bad value is left out, and fails nothing else."""
     if sent is None:
         return None, {}
     if not isinstance(sent, dict):

@@ -76,7 +76,7 @@ class Routed:
     #: As sent: the handler's type, or an alias.
     type: str
     local_id: str
-    #: Of the handler's type and the payload as sent.
+    #: The hash of the handler's type and the payload as sent.
     fingerprint: str
     #: That type and payload; a second pass takes a fresh copy from here.
     document: bytes
@@ -210,7 +210,7 @@ def _read_made_at(element: Mapping[str, Any]) -> datetime | None:
 
 
 def _read_meta(element: Mapping[str, Any]) -> JsonObject | None:
-    """What the app notes about the change. Raises `Rejected` (`invalid`)."""
+    """The app's notes about the change. Raises `Rejected` (`invalid`)."""
     meta = element.get("meta")
     if meta is None:
         return None

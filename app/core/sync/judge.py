@@ -181,7 +181,7 @@ def _result(outcome: Outcome, others: list[Row]) -> Fields:
         encoded = orjson.dumps(dict(outcome.result))
         if len(encoded) > MAX_RESULT_BYTES:
             raise ValueError(f"The result has {len(encoded)} bytes; at most {MAX_RESULT_BYTES} are kept for retries.")
-        # As every retry will read it, whatever the handler does to its own values later.
+        # As every retry will read it, even if the handler changes its own values later.
         result["result"] = orjson.loads(encoded)
     if others:
         result["also"] = [[entity_of(row).name, str(row.id)] for row in others]

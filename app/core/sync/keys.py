@@ -30,7 +30,7 @@ class Reference(NamedTuple):
     is_client_id: bool = False
 
 
-#: What a payload names for one of a handler's `rows` and `reads`.
+#: The names that a payload gives for one of a handler's `rows` and `reads`.
 Named: TypeAlias = Reference | list[Reference] | None
 
 
@@ -56,7 +56,7 @@ class CoreKeys:
     strategy: str | None = None
 
 
-#: Of an item whose payload has not been read.
+#: The keys of an item whose payload has not been read.
 NO_KEYS = CoreKeys()
 
 

@@ -31,7 +31,7 @@ def replay(attempt: Attempt, item: Item, operation: Remembered) -> Answer:
     if row is None or operation.version_after is None:
         return answers.replayed(item, operation, server_id)
     if operation.decided_by_id is None:
-        # What the office has decided, the client does not know of.
+        # The client does not know what the office has decided.
         attempt.history.add_replayed(row, operation)
     if not attempt.shown.may_show(row):
         return answers.replayed(item, operation, server_id)

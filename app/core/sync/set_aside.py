@@ -86,7 +86,7 @@ class Place:
     root: Reference | None = None
 
 
-#: Of an item that names no row that could be read.
+#: The place of an item that names no row that could be read.
 NOWHERE = Place()
 
 
@@ -129,7 +129,7 @@ def _shared(attempt: Attempt) -> dict[str, Any]:
 
 
 def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> dict[str, Any]:
-    """The row of an item that was not applied, and what travels with it."""
+    """The row of an item that was not applied, and the values that travel with it."""
     item, answer = missed
     origin, entry, root = attempt.recorder.origin, answer.entry, place.root
     element = attempt.batch.elements[item.index]
@@ -210,7 +210,7 @@ def _sent(item: Item, element: object) -> bytes | None:
 
 
 def _seen(answer: Answer) -> bytes | None:
-    """What a conflict was about: the fields that were sent, in the item, in the base and on the server."""
+    """The values of a conflict: of the fields that were sent, in the item, in the base and on the server."""
     if answer.group != "conflicts" or answer.fields is None:
         return None
     data = answer.entry["conflict_data"]
@@ -235,7 +235,7 @@ def _only(fields: Fields, names: set[str]) -> Fields:
 
 
 def _place(attempt: Attempt, item: Item, answer: Answer) -> Place:
-    """The row that an item is about. What the batch has not loaded is left to the write to find."""
+    """The row that an item is about. If the batch has not loaded it, the write finds it."""
     if answer.row is not None:
         return _place_of(answer.row)
     if item.handler is None:

@@ -41,7 +41,7 @@ class Verdict:
 
 
 class Standing:
-    """A row, and what has happened to it since the version that a client's change was made on."""
+    """A row, and its changes since the version that a client's change was made on."""
 
     def __init__(self, history: RowHistory, row: Row, sent: datetime) -> None:
         self.row = row

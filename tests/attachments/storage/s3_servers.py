@@ -140,7 +140,7 @@ class Exchange(BaseHTTPRequestHandler):
         fault = self.server.fault if self.command in self.server.methods else None
         (fault or Exchange.forward)(self)
 
-    do_GET = do_PUT = do_DELETE = _exchange
+    do_GET = do_PUT = do_POST = do_DELETE = _exchange
 
     def finish(self) -> None:
         """Nothing is left to flush after a cut."""

@@ -46,7 +46,19 @@ from app.core.host.registry import HANDLERS, PLUGINS, Registry
 from app.core.host.settings import read_settings
 from app.errors import PluginError
 from app.models import KEEP_IDS, Attachment, FormFill, FormTemplate, Inspection, JSONValue
-from app.plugin_api import API_VERSION, Entity, Plugin, SyncHandler, by_id, children, edit, plugin_settings, via
+from app.plugin_api import (
+    API_VERSION,
+    Entity,
+    MenuEntry,
+    Pages,
+    Plugin,
+    SyncHandler,
+    by_id,
+    children,
+    edit,
+    plugin_settings,
+    via,
+)
 from app.testing import World, sign_in
 from app.web import public
 
@@ -359,6 +371,21 @@ def test_the_same_route_of_two_plugins_is_a_finding_whatever_its_arguments_are_c
     (finding,) = mount_blueprints(app, registry, "/api/v1")
     assert "'second'" in finding.where
     assert "GET /api/v1/notes/<note_id> is already answered by 'first." in finding.what
+
+
+def test_menu_entries_and_places_lead_to_views_that_are_there(app: Flask, stranger: ModuleType) -> None:
+    pages = Blueprint("note_pages", "stranger")
+    pages.get("/all")(dict)
+    stated = Pages(
+        blueprint=pages,
+        menu=[MenuEntry(label=name, endpoint=f"note_pages.{name}") for name in ("dict", "gone")],
+        places={"late_device": "note_pages.dict", "set_aside": "note_pages.lost"},
+    )
+    registry = filled(entry(stranger, "notes", plugin("notes", pages=stated)))
+    assert [finding.what for finding in mount_blueprints(app, registry, "/api/v1")] == [
+        "its menu entry 'gone' leads to 'note_pages.gone', which no view has",
+        "its place 'set_aside' leads to 'note_pages.lost', which no view has",
+    ]
 
 
 def test_what_a_blueprint_does_beyond_its_own_routes_is_told_to_the_operator(app: Flask, stranger: ModuleType) -> None:

@@ -92,7 +92,8 @@ def _actors(chosen: int | None) -> list[tuple[int, str]]:
 
 
 def _names(rows: Sequence[Any]) -> dict[str, str]:
-    """The names of the users that the entries are about, by id."""
+    """The names of the users whom the entries are about or name, by id."""
     ids = {int(row.entity_id) for row in rows if row.entity == "user"}
+    ids |= {row.details[name] for row in rows for name in ("owner_id", "assignee_id") if row.details.get(name)}
     found = db.session.execute(select(User.id, User.name).where(User.id.in_(ids)))
     return {str(row.id): row.name for row in found}

@@ -13,6 +13,7 @@ from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.conflict_pictures import pictures_of
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
 from fieldpost_console.pages.set_aside import around
 from fieldpost_console.pages.typed import read_typed
@@ -61,9 +62,9 @@ def _read_choices(lines: list[Line]) -> tuple[dict[str, Any], Faults]:
             changes[name] = line.present.value
         elif choice == "before" and line.can_be_as_before and line.before is not None:
             changes[name] = line.before.value
-        elif choice == "own" and line.input is not None:
+        elif choice == "own" and (typed := typed_of(line)) is not None:
             try:
-                changes[name] = read_typed(typed_of(line) or "", line.sent.value, line.label)
+                changes[name] = read_typed(typed, line.sent.value, line.label)
             except ValueError as error:
                 faults[name] = [str(error)]
         elif choice != "device":
@@ -73,4 +74,5 @@ def _read_choices(lines: list[Line]) -> tuple[dict[str, Any], Faults]:
 
 def _page(subject: Subject, lines: list[Line], refusal: Refusal | None = None) -> Response:
     newer, older = neighbours(signed_in_user(), OPEN_CONFLICTS, subject.item)
-    return render_item("console/conflict.html", subject, lines, refusal, newer=newer, older=older)
+    pictures = pictures_of(subject)
+    return render_item("console/conflict.html", subject, lines, refusal, newer=newer, older=older, pictures=pictures)

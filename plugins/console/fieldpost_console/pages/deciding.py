@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 from flask import Response, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.administration.set_aside import Decision, decide, place_fields
+from app.administration.set_aside import Decision, decide, place_fields, without_private
 from app.errors import ConflictError, InvalidError, NotFoundError, StaleError
 from app.pages import gettext as _
 from app.pages import render
 from app.web import signed_in_user
+from fieldpost_console.pages.private import asks_for_private, private_of_page
 from fieldpost_console.pages.typed import flat_faults
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, subject_of, typed_again
 
@@ -76,12 +77,20 @@ def no_reason() -> Faults:
 
 
 def render_item(template: str, subject: Subject, lines: list[Line], refusal: Refusal | None, **values: Any) -> Response:
-    """The page of one item, with the form as it was filled in and the reason why nothing was done."""
+    """The page of one item, with the form as it was filled in and the reason why nothing was done.
+
+    Private values are hidden unless the reader has asked for them.
+    """
+    is_private = bool(subject.item["private"])
+    if not asks_for_private():
+        subject, lines = _without_private(subject, lines)
     return render(
         template,
         refusal.status if refusal else 200,
         subject=subject,
         lines=lines,
+        private=private_of_page(),
+        is_private=is_private,
         refusal=refusal,
         faults=refusal.faults if refusal else {},
         labels={line.label.name: line.label.label for line in lines},
@@ -90,6 +99,10 @@ def render_item(template: str, subject: Subject, lines: list[Line], refusal: Ref
         say=_,
         **values,
     )
+
+
+def _without_private(subject: Subject, lines: list[Line]) -> tuple[Subject, list[Line]]:
+    return subject._replace(item=without_private(subject.item)), [line.without_private for line in lines]
 
 
 def _discard(key: str) -> Refusal | None:

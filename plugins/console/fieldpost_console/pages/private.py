@@ -1,7 +1,7 @@
 """Private values: hidden until the reader asks for them, by `private=1` in the address.
 
 Everybody who may see a row may ask. This keeps the values from onlookers, and out of files and addresses that are
-passed on; it is no right of its own. Pages on which values are changed or decided show them.
+passed on; it is no right of its own. Pages on which values are corrected show them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class Private(NamedTuple):
 def asks_for_private() -> bool:
     """Whether the reader has asked for private values."""
     return request.args.get("private") == "1"
+
+
+def private_argument() -> str | None:
+    """The argument of an address that keeps what the reader has asked for."""
+    return "1" if asks_for_private() else None
 
 
 def private_of_page() -> Private:

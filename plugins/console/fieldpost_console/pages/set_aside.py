@@ -19,6 +19,7 @@ from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.deciding import Faults, ItemForm, Refusal, decide_by_form, render_item
 from fieldpost_console.pages.people import people
+from fieldpost_console.pages.private import private_argument
 from fieldpost_console.pages.set_aside_filters import argument, filters_of, given_filters
 from fieldpost_console.pages.typed import as_text, flat_faults, read_typed
 from fieldpost_console.pages.undecided import Line, Subject, lines_of, names_of_devices, subject_of, typed_of
@@ -66,7 +67,7 @@ def set_aside_item(key: str) -> BaseResponse:
     """One item: who sent it, why it was refused, its values, and the decision. A conflict has a page of its own."""
     subject = subject_of(key)
     if subject.item["outcome"] == "conflict":
-        return redirect(url_for("console.conflict", key=key), 303)
+        return redirect(url_for("console.conflict", key=key, private=private_argument()), 303)
     return _page(subject, lines_of(subject))
 
 

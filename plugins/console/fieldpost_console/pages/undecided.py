@@ -88,6 +88,17 @@ class Line:
         return self.before is not None and self.input is not None
 
     @property
+    def can_be_typed(self) -> bool:
+        """Whether the page has a field for another value. It would show the one that was sent."""
+        return self.input is not None and not self.sent.is_hidden
+
+    @property
+    def without_private(self) -> Line:
+        """The same, hidden if it is private, for a reader who has not asked for it."""
+        before, present = self.before and self.before.without_private, self.present and self.present.without_private
+        return replace(self, before=before, sent=self.sent.without_private, present=present)
+
+    @property
     def choice_name(self) -> str:
         """The name of its choice in the form."""
         return f"choice.{self.label.name}"
@@ -137,9 +148,11 @@ def lines_of(subject: Subject) -> list[Line]:
 
 def _lines(subject: Subject, sent: dict[str, Any], base: Any, present: Any) -> Iterator[Line]:
     labels = {value.label.name: value.label for value in (subject.shown.values if subject.shown else ())}
+    private = frozenset(subject.item["private"])
     places = {name: place for place, name in enumerate(labels)}
     for name in sorted(sent, key=lambda name: places.get(name, len(places))):
         label = _label(name, labels.get(name), sent[name], (present or {}).get(name))
+        label = replace(label, private=name in private)
         before = None if base is None else ShownValue(label=label, value=base.get(name))
         now = None if present is None else ShownValue(label=label, value=present.get(name))
         mine = ShownValue(label=label, value=sent[name])
