@@ -39,7 +39,7 @@ QUICK = {
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
     "recovery.py": "",
     "scale.py": "--processes 1 --devices 1 --share 0.03 --pixels 300000",
-    "set_aside.py": "--database sqlite --rounds 1",
+    "set_aside.py": "--database sqlite --rounds 1 --decisions 3",
     "soak.py": "--minutes 0.01 --samples 3",
     "start.py": "--rounds 1 --starts 1",
     "upload.py": "--seconds 0.1 --rounds 1 --pixels 300000",

@@ -7,6 +7,7 @@ Everything comes in through the doors that devices and the office use, so that t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ from sqlalchemy import select
 
 from app.administration.corrections import apply_in_office, form_of
 from app.attachments import read_destination, store_image
-from app.clock import to_wire
+from app.clock import now, to_wire
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.ledger.record import DEVICE_DOOR, Origin
@@ -67,8 +68,8 @@ def tell_story(office: User, technician: User, inspection_ids: list[int]) -> lis
     for number, answers in ANSWERS.items():
         inspection_id = inspection_ids[number - 1]
         form_fill = _form_of(inspection_id)
-        _send(device, FormFill, form_fill.id, to_wire(form_fill.updated_at), answers)
         _take_pictures(technician.id, form_fill.id, number)
+        _send(device, FormFill, form_fill.id, to_wire(form_fill.updated_at), answers)
         inspection = db.session.get_one(Inspection, inspection_id)
         _send(device, Inspection, inspection_id, to_wire(inspection.updated_at), STATES[number])
     form_fill = _form_of(inspection_ids[1])
@@ -79,6 +80,7 @@ def tell_story(office: User, technician: User, inspection_ids: list[int]) -> lis
     # The technician, without a network, has changed the same value of the same version.
     other_phone = Origin(door=DEVICE_DOOR, user_id=technician.id, device_id=str(uuid4()))
     _send(other_phone, FormFill, row_id, version, {"Location_row_1": "Behind the door"})
+    _take_picture(replace(other_phone, door="upload"), row_id, ("photo", "Riser_Photo", _riser(4)))
     last = _form_of(inspection_ids[2])
     queue = (
         (last.id, to_wire(last.updated_at), {"Location_row_2": "Roof", "Pressure_row_2": 88}),
@@ -106,16 +108,23 @@ def _items(model: Model, row_id: int, version: str, values: Mapping[str, Any]) -
     if form is None:
         return []
     payload = form.payload(row_id, version, dict(values))
-    return [{"type": form.handler.type, "local_id": str(uuid4()), form.handler.data_keys[0]: payload}]
+    head = {"type": form.handler.type, "local_id": str(uuid4()), "made_at": to_wire(now())}
+    return [{**head, form.handler.data_keys[0]: payload}]
 
 
 def _take_pictures(user_id: int, form_fill_id: int, number: int) -> None:
     origin = Origin(door="upload", user_id=user_id, device_id=DEVICE_ID)
     pictures = [("photo", "Riser_Photo", _riser(number)), ("photo", "Riser_Photo", _riser(number + 3))]
     pictures = pictures[:1] if number == 2 else [*pictures, ("signature", "Signature", _signature())]
-    for kind, field, data in pictures:
-        texts = {"form_fill_id": str(form_fill_id), "field_name": field, "filename": f"{field.lower()}.png"}
-        store_image(origin, read_destination(kind, texts), data)
+    for picture in pictures:
+        _take_picture(origin, form_fill_id, picture)
+
+
+def _take_picture(origin: Origin, form_fill_id: int, picture: tuple[str, str, bytes]) -> None:
+    """Upload a picture: its kind, its field and its bytes."""
+    kind, field, data = picture
+    texts = {"form_fill_id": str(form_fill_id), "field_name": field, "filename": f"{field.lower()}.png"}
+    store_image(origin, read_destination(kind, texts), data)
 
 
 def _riser(number: int) -> bytes:

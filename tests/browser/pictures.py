@@ -31,6 +31,11 @@ ANSWERS = {"Location_row_1": "Loading bay", "Pressure_row_1": 78, "Valve_Open": 
 
 EMAIL, TECHNICIAN = "admin@example.com", "technician@example.com"
 
+#: Whether the images in the window are loaded. Those below it wait until somebody scrolls.
+IMAGES_ARE_THERE = (
+    "() => [...document.images].every(image => image.complete || image.getBoundingClientRect().top > innerHeight)"
+)
+
 #: Colours of a picture in the documents.
 COLOURS = 128
 
@@ -78,6 +83,7 @@ def draw(browser: Browser, server: str, directory: Path) -> None:
 
 def keep(page: Page, path: Path) -> None:
     """Store what the window shows, in few colours."""
+    page.wait_for_function(IMAGES_ARE_THERE)
     picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
     path.parent.mkdir(exist_ok=True)
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -94,7 +100,9 @@ def walk(page: Page, directory: Path) -> None:
     page.goto("/console/conflicts")
     page.locator("[data-row]").click()
     page.locator("fieldset").first.wait_for()
+    page.set_viewport_size({"width": 1280, "height": 1020})
     keep(page, STATIC / "console" / "conflict.png")
+    page.set_viewport_size({"width": 1280, "height": 720})
     _take_away_and_send(page, demo_password(directory, TECHNICIAN))
     _keep(page, "set-aside", "/console/set-aside")
     page.locator("[data-row]").first.click()

@@ -13,10 +13,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.clock import to_wire
-from app.models import Attachment, FormFill, SetAside
+from app.models import Attachment, FormFill, Inspection, SetAside
 from app.testing import Scene, push, sign_in, statements_of
 from tests.conftest import SettableClock
-from tests.pages.browser import Browser, signed_in_browser
+from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.pictures import png
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
@@ -130,6 +130,25 @@ def test_without_a_time_of_its_device_it_says_none(
     version = to_wire(form_fill.updated_at)
     clock.forward(minutes=1)
     assert "Made on the device" not in office.get(clash(scene, phone, form_fill, version)).text
+
+
+def test_a_third_value_is_checked_by_the_schema_of_the_type(
+    scene: Scene, phone: FlaskClient, office: Browser, clock: SettableClock
+) -> None:
+    root = scene.inspection
+    held = {"id": root.id, "updated_at": to_wire(root.updated_at)}
+    clock.forward(minutes=1)
+    for client, status in ((scene.client("owner"), "completed"), (phone, "in_progress")):
+        push(client, {"type": "inspection", "local_id": str(uuid4()), "data": held | {"status": status}})
+    (row,) = scene.world.all(SetAside)
+    address = f"/console/conflicts/{row.id}"
+    chosen = {"choice.status": "own", "value.status": "", "decision": "choose"}
+    answer = office.send(address, address, chosen)
+    assert (answer.status_code, "Field may not be null." in answer.text) == (422, True)
+    fields = Form(answer.text, address).fields
+    assert (fields["value.status"], scene.world.get(Inspection, root.id).status) == ("", "completed")
+    assert office.send(address, address, chosen | {"value.status": '"canceled"'}).status_code == 303
+    assert scene.world.get(Inspection, root.id).status == "canceled"
 
 
 class TestPictures:

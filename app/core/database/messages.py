@@ -7,17 +7,16 @@ more than 4096 characters or 50 parameters anew whenever it is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import ExecutionContext
 
-from app.core.database.read import Read
+from app.core.database.read import Read, Reads, compiled, decoded, decoders_of
 from app.core.database.session import is_about_savepoints, is_restricted, refuse_statement
 from app.core.database.transactions import SNAPSHOT, WRITES
 
@@ -26,19 +25,8 @@ T = TypeVar("T")
 #: Writes statements with numbered parameters.
 NUMBERED = psycopg_dialect(paramstyle="numeric_dollar")
 
-#: Turns a value of the driver's into a column's.
-Decode = Callable[[Any], Any]
-
 #: The cursor through which a plugin's query goes.
 LENT = "fieldpost_lent"
-
-
-class Reads(dict[str, Any]):
-    """The parameters of a statement that stands for several reads, which are sent in its place."""
-
-    def __init__(self, reads: Sequence[Read]) -> None:
-        super().__init__()
-        self.reads = reads
 
 
 class Numbered(tuple[Any, ...]):
@@ -143,29 +131,13 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
 
 def send_read(connection: psycopg.Connection[Any], query: Read) -> psycopg.Cursor[Any]:
     """Hand a query to the driver."""
-    statement, names, constants = compiled(query.statement)
-    values = {**constants, **query.parameters}
-    return psycopg.RawCursor(connection).execute(statement, [values[name] for name in names])
+    statement = compiled(query.statement, NUMBERED)
+    return psycopg.RawCursor(connection).execute(statement.text, statement.values(query.parameters))
 
 
 def _rows_of(query: Read, cursor: psycopg.Cursor[Any], dialect: Dialect) -> list[list[Any]]:
     """The rows that PostgreSQL has found for a query."""
     rows, result = cursor.fetchall(), cursor.pgresult
     assert result is not None
-    decoders = _decoders(query.statement, dialect, tuple(map(result.ftype, range(result.nfields))))
-    return [[decode(value) if decode else value for decode, value in zip(decoders, row, strict=True)] for row in rows]
-
-
-@lru_cache(maxsize=512)
-def compiled(statement: Select[Any]) -> tuple[str, Sequence[str], Mapping[str, Any]]:
-    """A statement as PostgreSQL takes it, the names of its parameters in order, and those that have a value already."""
-    text = statement.compile(dialect=NUMBERED)
-    names = text.positiontup or []
-    return str(text), names, {name: text.binds[name].effective_value for name in names if not text.binds[name].required}
-
-
-@lru_cache(maxsize=512)
-def _decoders(statement: Select[Any], dialect: Dialect, codes: Sequence[int]) -> Sequence[Decode | None]:
-    """The functions that make values of the columns that PostgreSQL sent, each with the number of its type."""
-    types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
-    return [kind.result_processor(dialect, code) for kind, code in zip(types, codes, strict=True)]
+    codes = tuple(map(result.ftype, range(result.nfields)))
+    return decoded(rows, decoders_of(query.statement, dialect, codes))

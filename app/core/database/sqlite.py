@@ -24,20 +24,23 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
+    Text,
     and_,
     event,
     func,
     inspect,
     literal,
+    or_,
     select,
     text,
 )
 from sqlalchemy import cast as cast_column
 from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.orm import Session
 
 from app.core.database.protocol import MigrationError
-from app.core.database.read import Read
+from app.core.database.read import Read, Reads, compiled, decoded, decoders_of
 from app.core.database.session import is_restricted, refuse_statement
 from app.core.database.sqlite_file import FILE, SQLiteFile, require_sound
 from app.core.database.transactions import WRITES, OutsideUnitError
@@ -76,6 +79,7 @@ class SQLite:
         event.listen(engine, "connect", file.note_opened)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "before_cursor_execute", _refuse_writing)
+        event.listen(engine, "do_execute", _send_reads)
 
     def require_sound(self, engine: Engine) -> None:
         """A short look at the file's pages."""
@@ -104,9 +108,8 @@ class SQLite:
             _check_references(connection)
 
     def read(self, connection: Connection, reads: Sequence[Read]) -> None:
-        """One statement a query."""
-        for query in reads:
-            query.rows = connection.execute(query.statement, query.parameters).all()
+        """As one statement of SQLAlchemy's, which translates their errors."""
+        connection.exec_driver_sql(compiled(reads[-1].statement, connection.dialect).text, Reads(reads))
 
     def write(self, connection: Connection, writes: Sequence[Write]) -> None:
         """One prepared statement a table, which runs for each row."""
@@ -159,6 +162,19 @@ class SQLite:
     def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
         """The length of a text is that of its characters, and that of a BLOB its bytes."""
         return func.length(cast_column(column, LargeBinary))
+
+    def search(
+        self, part: str, texts: Sequence[ColumnLike], documents: Mapping[ColumnLike, Sequence[str]]
+    ) -> ColumnElement[bool]:
+        """LIKE ignores the case of A to Z. Most documents need not be parsed, because the part is nowhere in them."""
+        ways = [column.contains(part, autoescape=True) for column in texts]
+        for document, names in documents.items():
+            way = or_(*(document[name].as_string().contains(part, autoescape=True) for name in names))
+            if part.isascii() and part.isprintable() and not {*part} & {'"', "\\"}:
+                # JSON writes these signs as they are.
+                way = and_(cast_column(document, Text).contains(part, autoescape=True), way)
+            ways.append(way)
+        return or_(*ways)
 
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
         """JSON is text here, which SQLite reads for it."""
@@ -235,6 +251,17 @@ def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         raw.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _send_reads(cursor: sqlite3.Cursor, _statement: str, parameters: object, context: ExecutionContext) -> bool:
+    """For the engine: run reads one after the other, if the statement stands for some."""
+    if not isinstance(parameters, Reads):
+        return False
+    for query in parameters.reads:
+        statement = compiled(query.statement, context.dialect)
+        rows = cursor.connection.execute(statement.text, statement.values(query.parameters)).fetchall()
+        query.rows = decoded(rows, decoders_of(query.statement, context.dialect))
+    return True
 
 
 def _refuse_writing(
