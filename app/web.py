@@ -134,9 +134,11 @@ def init_web(app: Flask) -> None:
 def _refuse_near_misses() -> None:
     """404 for an address that Werkzeug would correct: its redirect goes to the host that the client has named.
 
-    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it.
+    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it. A path with a NUL names
+    nothing either, and PostgreSQL takes it in no text.
     """
-    if "//" in request.environ["PATH_INFO"] or isinstance(request.routing_exception, RequestRedirect):
+    path = request.environ["PATH_INFO"]
+    if "//" in path or "\0" in path or isinstance(request.routing_exception, RequestRedirect):
         raise NotFound()
 
 

@@ -16,7 +16,7 @@ from app.administration.set_aside import Filters, count_decidable, decidable_amo
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger.set_aside import keep_up
-from app.models import FormFill, LedgerOperation, SetAside, User, UserSync
+from app.models import FormFill, LedgerOperation, SetAside, User
 from app.testing import push, statements_of
 from tests.administration.conftest import DEVICE_ID
 from tests.conftest import SettableClock, SignIn, World
@@ -383,20 +383,14 @@ class TestDeciding:
         assert heads_of(world, conflict) == []
         assert decide(other, conflict, "apply").status_code == 200
 
-    def test_an_office_batch_leaves_no_last_sync_and_keeps_nothing_of_its_own(
-        self, app: Flask, world: World, office: FlaskClient, lost: FormFill, refusal: dict[str, Any], owner: User,
-        clock: SettableClock,
-    ) -> None:  # fmt: skip
-        syncs = {row.user_id: row.last_sync for row in world.all(UserSync)}
-        clock.forward(minutes=5)
-        before = world.all(SetAside)[0]
+    def test_what_the_pipeline_refuses_again_says_why_and_stays_open(
+        self, office: FlaskClient, refusal: dict[str, Any]
+    ) -> None:
         answer = decide(office, refusal, "change", changes={"changes": 5})
         assert (answer.status_code, json_of(answer)["code"], json_of(answer)["reason"]) == (409, "refused", "invalid")
         assert "changes" in json_of(answer)["details"]
-        (after,) = world.all(SetAside)
-        assert (after.code, after.item, after.times, after.last_at) == ("forbidden", refusal, 1, before.last_at)
+        assert [(row["state"], row["code"]) for row in listed(office)] == [("open", "forbidden")]
         assert decide(office, refusal, "apply").status_code == 200
-        assert {row.user_id: row.last_sync for row in world.all(UserSync)} == syncs
 
     def test_the_work_of_somebody_who_was_deactivated_can_still_be_saved(
         self, world: World, office: FlaskClient, lost: FormFill, refusal: dict[str, Any], tech: User

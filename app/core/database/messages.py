@@ -23,7 +23,7 @@ from app.core.database.transactions import SNAPSHOT, WRITES
 T = TypeVar("T")
 
 #: Writes statements with numbered parameters.
-NUMBERED = psycopg_dialect(paramstyle="numeric_dollar")
+NUMBERED = psycopg_dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 #: The cursor through which a plugin's query goes.
 LENT = "fieldpost_lent"
@@ -56,9 +56,8 @@ def send_statement(
             query.rows = _rows_of(query, answer, context.dialect)
         return True
     if isinstance(parameters, Numbered):
-        _send_in_one_message(
-            connection, [*sends, partial(psycopg.RawCursor(connection).execute, statement, parameters)]
-        )
+        sends.append(partial(psycopg.RawCursor(connection).execute, statement, parameters))
+        _send_in_one_message(connection, sends)
         return True
     if begin is None:
         return False
@@ -66,7 +65,8 @@ def send_statement(
     if not parameters or isinstance(cursor, psycopg.ServerCursor):
         connection.execute(begin)
         return False
-    _send_in_one_message(connection, [*sends, partial(cursor.execute, statement, parameters)])
+    sends.append(partial(cursor.execute, statement, parameters))
+    _send_in_one_message(connection, sends)
     return True
 
 

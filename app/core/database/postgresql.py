@@ -315,19 +315,23 @@ def _shape(write: Write) -> _Shape:
 def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
     """The parameters of one part of the statement: the values that the rows share, and the rows as a JSON array."""
     names = columns_with_rows(write.kind, write.table, write.names)
-    encoders = [(name, encode) for name in names if (encode := _encoder(write.table.c[name], dialect))]
-    rows = [{**row, **{name: encode(row[name]) for name, encode in encoders}} for row in write.rows]
+    encoders = _encoders(write.table, names, dialect)
+    rows = [{**row, **{name: encode(row[name]) for name, encode in encoders.items()}} for row in write.rows]
     if write.document is not None:
         for row, added in zip(rows, write.additions, strict=True):
             row[write.document] = added
-    for name, value in write.shared.items():
-        encode = _encoder(write.table.c[name], dialect)
-        yield encode(value) if encode else value
+    shared = _encoders(write.table, tuple(write.shared), dialect)
+    yield from (shared[name](value) if name in shared else value for name, value in write.shared.items())
     yield orjson.dumps(rows, default=str).decode()
     yield from write.parameters
 
 
 @lru_cache(maxsize=512)
+def _encoders(table: Table, names: tuple[str, ...], dialect: Dialect) -> Mapping[str, Encode]:
+    """The functions that make the driver's values; columns without one stay as they are."""
+    return {name: encode for name in names if (encode := _encoder(table.c[name], dialect))}
+
+
 def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
     # A document is part of the JSON text of its row.
     return None if isinstance(column.type.dialect_impl(dialect), JSON) else encoder(column, dialect)

@@ -386,18 +386,21 @@ def _ruled(write: Write, dialect: Dialect) -> tuple[Any, ...]:
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
     """The rows as the statement takes them."""
     names = columns_with_rows(write.kind, write.table, write.names)
-    columns = [(name, _encoder(write.table.c[name], dialect)) for name in names]
-    shared = _shared(write, dialect)
+    columns, shared = _encoders(write.table, names, dialect), _shared(write, dialect)
     return [(*[encode(row[name]) if encode else row[name] for name, encode in columns], *shared) for row in write.rows]
 
 
 def _shared(write: Write, dialect: Dialect) -> list[Any]:
     """The values that all rows have in common."""
-    encoders = {name: _encoder(write.table.c[name], dialect) for name in write.shared}
-    return [encode(write.shared[name]) if encode else write.shared[name] for name, encode in encoders.items()]
+    encoders = _encoders(write.table, tuple(write.shared), dialect)
+    return [encode(write.shared[name]) if encode else write.shared[name] for name, encode in encoders]
 
 
 @lru_cache(maxsize=512)
+def _encoders(table: Table, names: tuple[str, ...], dialect: Dialect) -> Sequence[tuple[str, Encode | None]]:
+    return [(name, _encoder(table.c[name], dialect)) for name in names]
+
+
 def _encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
     is_json = isinstance(column.type.dialect_impl(dialect), JSON)
     return _document_text if is_json else encoder(column, dialect)

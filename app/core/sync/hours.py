@@ -42,7 +42,7 @@ def hour_counts(items: Iterable[Item], answers: Iterable[Answer], moment: dateti
     )
     hour = moment.replace(minute=0, second=0, microsecond=0)
     key = f"{hour:%Y-%m-%dT%H}/{unit_id[0]}"
-    row = {"id": key, "hour": hour, **{name: counted[name] for name in COUNTS}, "batches": 1}
+    row = {"id": key, "hour": hour, **dict.fromkeys(COUNTS, 0), **counted, "batches": 1}
     return Write(kind="add", table=table_of(SyncHour), names=tuple(row), rows=[row])
 
 

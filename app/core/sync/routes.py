@@ -117,16 +117,13 @@ def _counts(role: str, models: tuple[type, ...]) -> Select[Any]:
     """The user's last sync, pending and completed inspections, and the rows of each of these models."""
     last_sync = select(UserSync.last_sync).where(UserSync.user_id == policies.USER_ID).scalar_subquery()
     pending = or_(*(Inspection.status == status for status in PENDING_STATUSES))
-    return (
-        select(
-            last_sync,
-            func.count().filter(pending),
-            func.count().filter(Inspection.status == "completed"),
-            *(_count(model, policies.visible_to(role)) for model in models),
-        )
-        .select_from(Inspection)
-        .where(policies.visible_to(role))
+    counts: Select[Any] = select(  # type: ignore[assignment]
+        last_sync,
+        func.count().filter(pending),
+        func.count().filter(Inspection.status == "completed"),
+        *(_count(model, policies.visible_to(role)) for model in models),
     )
+    return counts.select_from(Inspection).where(policies.visible_to(role))
 
 
 def _count(model: Any, visible: ColumnElement[bool]) -> ScalarSelect[int]:

@@ -1,6 +1,6 @@
 """Indexes for lists: of inspections by form template, of items by type, and of settled items.
 
-Revision ID: 0019
+Revision ID: 0018
 Revises: 0017
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
+revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
