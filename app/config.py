@@ -145,6 +145,8 @@ def _check_address(url: str, data_dir: Path) -> None:
             "connections are read only until a unit of work begins. Write target_session_attrs=primary."
         )
     path = Path(address.database or "")
+    if address.drivername == "sqlite" and path.is_dir():
+        raise ConfigurationError(f"DATABASE_URL names {path}, which is a directory. Write the path of a file in it.")
     if address.drivername == "sqlite" and path.parent != data_dir and not path.parent.is_dir():
         raise ConfigurationError(
             f"DATABASE_URL names a SQLite file in {path.parent}, which is no directory. "
@@ -178,7 +180,8 @@ def _kept_key(data_dir: Path, shared: bool, makes_data: bool) -> str:
     except OSError as error:
         raise ConfigurationError(
             f"The key {path} can be neither made nor read: {error.strerror}. "
-            "Let this user write the data directory, or set FIELDPOST_DATA_DIR to another one."
+            "Run this as the server's user, let this user write the data directory, or set "
+            "FIELDPOST_DATA_DIR to another one."
         ) from error
 
 

@@ -23,6 +23,7 @@ from app.http.errors import init_errors
 from app.http.headers import init_headers
 from app.http.json_provider import OrjsonProvider
 from app.http.request_ids import init_request_ids
+from app.http.requests import refuse_long_lists
 from app.models import User
 from app.openapi.description import View, described
 from app.openapi.error_codes import ErrorCode
@@ -124,6 +125,7 @@ def init_web(app: Flask) -> None:
     app.json = OrjsonProvider(app)
     init_headers(app)
     init_request_ids(app)
+    app.before_request(refuse_long_lists)
     app.before_request(_refuse_near_misses)
     app.before_request(_require_sign_in)
     init_errors(app)
@@ -132,9 +134,11 @@ def init_web(app: Flask) -> None:
 def _refuse_near_misses() -> None:
     """404 for an address that Werkzeug would correct: its redirect goes to the host that the client has named.
 
-    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it.
+    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it. A path with a NUL names
+    nothing either, and PostgreSQL takes it in no text.
     """
-    if "//" in request.environ["PATH_INFO"] or isinstance(request.routing_exception, RequestRedirect):
+    path = request.environ["PATH_INFO"]
+    if "//" in path or "\0" in path or isinstance(request.routing_exception, RequestRedirect):
         raise NotFound()
 
 

@@ -7,11 +7,11 @@
 
 The database is that of `pages.py`: 3 form fills with one value each for each inspection, spread over two years. The
 photos of the first inspections, `--photographed` of them, have bytes: each is a JPEG of about 300 KB. They leave as a
-ZIP file, and those of one inspection in its report. One worker of a real gunicorn answers an administrator. Prints for
-each file its size, the seconds until its first byte and until its last one, and the worker's peak of memory above idle
-in MiB, after a first small export, so that the modules that are loaded once do not count. A workbook holds 100 000
-lines, so that the one of values is of the last 110 days. Fails where a file takes more than 60 MiB, or does not come as
-a whole.
+ZIP file, and 100 of them, all of one inspection, in its report. One worker of a real gunicorn answers an administrator.
+Prints for each file its size, the seconds until its first byte and until its last one, and the worker's peak of memory
+above idle in MiB, after a first small export, so that the modules that are loaded once do not count. A workbook holds
+100 000 lines, so that the one of values is of the last 110 days. Fails where a file takes more than 60 MiB, or does
+not come as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
-from feed import DATABASES, fill
+from feed import DATABASES, FORMS, fill
 from pages import LAST_DAY, spread
 from photos import MIB, jpeg
 from processes import Memory
@@ -49,6 +49,9 @@ MOST = 60
 
 #: The customer of the inspections whose photos have bytes.
 PHOTOGRAPHED = "Photographed"
+
+#: Pictures of the report.
+REPORTED = 100
 
 #: The first day of the inspections whose values fit into a workbook.
 FROM = LAST_DAY - dt.timedelta(days=110)
@@ -113,16 +116,20 @@ def fill_database(url: str, inspections: int, photographed: int, storage: LocalS
 
 
 def photograph(photographed: int, storage: LocalStorage) -> None:
-    """Give the photos of the first inspections, so many, their bytes."""
+    """Give the photos of the first inspections, so many, their bytes; some of them move to the first one."""
     picture = jpeg((2000, 1500), 300_000)
     # The rows' own keys are none that a storage takes.
     key = literal("aa/") + Attachment.storage_key
     values = {"byte_size": len(picture), "width": 2000, "height": 1500, "storage_key": key}
     mine = Attachment.inspection_id <= photographed
+    # The forms of the first inspection have all pictures of the report.
+    form = Attachment.form_fill_id - 1
+    gathered = {"inspection_id": 1, "form_fill_id": 1 + form % FORMS, "position": 1 + form // FORMS}
     with writing(db.engine) as connection:
         connection.execute(update(Attachment).where(mine).values(values))
         for stored in connection.scalars(select(Attachment.storage_key).where(mine)).all():
             storage.put(stored, picture)
+        connection.execute(update(Attachment).where(mine, Attachment.form_fill_id <= REPORTED).values(gathered))
         named = update(Inspection).where(Inspection.id <= photographed).values(customer={"name": PHOTOGRAPHED})
         connection.execute(named)
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 from flask import Flask
 from flask.testing import FlaskClient
 from server import running_postgresql
@@ -199,6 +200,14 @@ def empty(database: str) -> Iterator[Flask]:
             with app.app_context():
                 db.session.remove()
                 db.engine.dispose()
+
+
+def database_processes(app: Flask) -> list[int]:
+    """PostgreSQL's first process, below which all others are; none for SQLite, which has no processes."""
+    with app.app_context(), db.engine.connect() as connection:
+        if connection.dialect.name != "postgresql":
+            return []
+        return [psutil.Process(connection.scalar(text("SELECT pg_backend_pid()"))).ppid()]
 
 
 def address(app: Flask, case: Case) -> str:

@@ -1,10 +1,10 @@
 """Costs of requests that strangers send: memory and processor time for the bytes that the server receives of them.
 
-Each route gets hostile bodies without a token, in one process, on SQLite. Costs are those above a request with `{}`.
-Memory is the peak that Python traces; of each body's processor time the least of some rounds counts. To the bytes of a
-body that were read, one KiB is added for the head of the request. The worst body of each route is printed; of the
-routes that need a token only the worst one. A route that reads no body costs the same whatever is sent. The password
-hash is no part of this: the login rate bounds it.
+Each route gets hostile bodies and heads without a sign-in, in one process, on SQLite. Costs are those above a request
+of the same kind that is small, because a request costs something whatever it sends. Memory is the peak that Python
+traces; of each request's processor time the least of some rounds counts. To the bytes of a body that were read, its
+head is added, of one KiB at least. The worst request for each route is printed; of the routes
+that need a sign-in only the worst one. The password hash is no part of this: the login rate bounds it.
 
     python benchmarks/hostile.py
 """
@@ -16,35 +16,50 @@ import gzip
 import tempfile
 import time
 import tracemalloc
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
 from flask import Flask
 from flask_migrate import upgrade
 from werkzeug.routing import Rule
+from werkzeug.test import create_environ, run_wsgi_app
 
 from app import create_app
-from app.config import API_PREFIX
-from app.http.body import MAX_PUBLIC_VALUES
+from app.accounts.bearer import LONGEST_TOKEN
+from app.http.body import MAX_PUBLIC_TEXTS, MAX_PUBLIC_VALUES
+from app.http.requests import MOST_PARTS, MOST_PUBLIC_FIELDS
 
 KIB = 1024
 MIB = 1024 * KIB
-#: Bytes of a request without its body.
+#: Bytes of a request without its body and what is hostile in its head.
 HEAD = KIB
+#: gunicorn's limits for a line of the head, and for the address.
+LINE, ADDRESS = 8190, 4000
+#: Bytes of a small body, or of what is hostile in a head.
+SMALL = 64
 #: What a stranger's request should cost at most: memory for a byte received, and milliseconds for a MiB.
 MEMORY_AIM, TIME_AIM = 12, 50
-#: As many values as a call before the sign-in takes.
-FEW = MAX_PUBLIC_VALUES - 5
+#: As many values, and texts, as a call before the sign-in takes.
+VALUES, TEXTS = MAX_PUBLIC_VALUES - 5, MAX_PUBLIC_TEXTS - 1
 
 
 @dataclass(frozen=True)
 class Body:
-    """A request body, and the encoding that it says it has."""
+    """A request body with the encoding that it says it has, and the head before it."""
 
-    data: bytes
+    data: bytes = b"{}"
     encoding: str = "identity"
     type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+
+    @property
+    def head(self) -> int:
+        """Bytes of the head."""
+        return HEAD + len(self.query) + sum(len(name) + len(value) for name, value in self.headers.items())
 
 
 @dataclass(frozen=True)
@@ -103,10 +118,10 @@ def hostile_bodies(size: int) -> dict[str, Body]:
         "brackets": b"[" * size,
         "escapes": _filled(b'{"email":"', lambda _: b"\\ud800", b'"}', size),
         # Not refused for their number.
-        "a few hundred unknown keys": _filled(b"{", lambda index: b'"%x":0' % index, b"}", size, most=FEW),
-        "a few hundred objects": _filled(b'{"email":[', lambda _: b"{}", b"]}", size, most=FEW // 2),
-        "a few hundred equal keys": _filled(b'{"email":[', lambda _: b'{"":0,"":0}', b"]}", size, most=FEW // 3),
-        "nesting that is taken": b'{"email":' + b"[" * 30 + b"]" * 30 + b"}",
+        "unknown keys that are read": _filled(b"{", lambda index: b'"%x":0' % index, b"}", size, most=TEXTS),
+        "objects that are read": _filled(b'{"email":[', lambda _: b"{}", b"]}", size, most=VALUES // 2),
+        "equal keys that are read": _filled(b'{"email":[', lambda _: b'{"":0,"":0}', b"]}", size, most=TEXTS // 2),
+        "nesting that is read": b'{"email":' + b"[" * min(30, size // 8) + b"]" * min(30, size // 8) + b"}",
     }
     boundary = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n"
     forms = {
@@ -119,37 +134,64 @@ def hostile_bodies(size: int) -> dict[str, Body]:
             _filled(b"", lambda _: boundary, b"--b--\r\n", size, between=b"\r\n"),
             type="multipart/form-data; boundary=b",
         ),
+        "fields that are read": Body(
+            _filled(b"", lambda index: b"%x=" % index, b"", size, most=MOST_PUBLIC_FIELDS, between=b"&"),
+            type="application/x-www-form-urlencoded",
+        ),
     }
-    large = _filled(b"[", lambda _: b"0", b"]", 4 * MIB)
+    large = _filled(b"[", lambda _: b"0", b"]", 512 * size)
     return {
         **{name: Body(document) for name, document in documents.items()},
         **forms,
-        "4 MiB": Body(large),
-        "4 MiB, packed": Body(gzip.compress(large), "gzip"),
+        **hostile_heads(min(size, LINE)),
+        "megabytes": Body(large),
+        "megabytes, packed": Body(gzip.compress(large), "gzip"),
     }
 
 
-def send(app: Flask, method: str, address: str, body: Body) -> int:
-    """Send one request without a token. Returns the bytes that were received."""
-    stream = BytesIO(body.data)
-    headers = {"Content-Type": body.type, "Content-Encoding": body.encoding}
-    with app.test_client().open(
-        address, method=method, input_stream=stream, content_length=len(body.data), headers=headers
-    ) as answer:
-        answer.get_data()
-    return HEAD + stream.tell()
+def hostile_heads(size: int) -> dict[str, Body]:
+    """Requests that have a line of this many bytes in their heads, or an address of half of them."""
+    token = urlsafe_b64encode(_filled(b'{"alg":"HS256","a":[', lambda _: b"{}", b"]}", size * 3 // 4 - 20)).decode()
+    address = min(ADDRESS, size // 2)
+    lists = {
+        f"{name}, {kind}": Body(headers={name: _filled(b"", piece, b"", size, most=most).decode()})
+        for name in ("Cookie", "Accept", "Accept-Language", "Accept-Encoding", "If-None-Match", "X-Forwarded-For")
+        for kind, piece, most in (
+            ("many parts", lambda index: b"%x=1;" % index, None),
+            ("parts that are read", lambda index: b"%x=1;" % index, MOST_PARTS // 2),
+            ("long parts that are read", lambda index: b"%074x=1;" % index, MOST_PARTS // 2),
+        )
+    }
+    return {
+        **lists,
+        "Accept-Language, 50 lines": Body(headers={"Accept-Language": "a," * (size * 25)}),
+        "a long token": Body(headers={"Authorization": f"Bearer {token}.e30.e30"}),
+        "a token that is read": Body(headers={"Authorization": f"Bearer {token[: LONGEST_TOKEN - 10]}.e30.e30"}),
+        "escapes in the query": Body(query="next=" + "%41" * (address // 3)),
+        "arguments in the query": Body(query="a&" * (address // 2)),
+    }
+
+
+def request_of(method: str, address: str, body: Body) -> dict[str, Any]:
+    """The WSGI environment of a request. Werkzeug's test client would take apart what it sends."""
+    headers = {"Content-Type": body.type, "Content-Encoding": body.encoding, **body.headers}
+    environ = create_environ(address, method=method, headers=headers, input_stream=BytesIO(body.data))
+    return {**environ, "QUERY_STRING": body.query, "CONTENT_LENGTH": str(len(body.data))}
 
 
 def measure(app: Flask, method: str, address: str, body: Body, rounds: int) -> Cost:
     """The costs of one such request."""
     seconds = []
     for _ in range(rounds):
+        environ = request_of(method, address, body)
         start = time.process_time()
-        received = send(app, method, address, body)
+        run_wsgi_app(app, environ, buffered=True)
         seconds.append(time.process_time() - start)
+    received = body.head + environ["wsgi.input"].tell()
+    environ = request_of(method, address, body)
     tracemalloc.start()
     try:
-        send(app, method, address, body)
+        run_wsgi_app(app, environ, buffered=True)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -165,7 +207,7 @@ def routes(app: Flask) -> Iterator[tuple[str, str, bool]]:
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             values = {name: _argument(rule, name) for name in rule.arguments}
             address = adapter.build(rule.endpoint, values, method=method)
-            yield method, address, is_open or not rule.rule.startswith(f"{API_PREFIX}/")
+            yield method, address, is_open
 
 
 def _argument(rule: Rule, name: str) -> object:
@@ -192,22 +234,23 @@ def main() -> None:
         app = create_app({"FIELDPOST_DATA_DIR": directory, "DATABASE_URL": "", "FIELDPOST_LOG_LEVEL": "ERROR"})
         with app.app_context():
             upgrade()
-        bodies = hostile_bodies(app.extensions["fieldpost.settings"].max_public_bytes)
+        small, bodies = hostile_bodies(SMALL), hostile_bodies(app.extensions["fieldpost.settings"].max_public_bytes)
         closed: dict[str, Cost] = {}
         for method, address, is_open in routes(app):
             if arguments.only not in address:
                 continue
-            base = measure(app, method, address, Body(b"{}"), arguments.rounds)
             costs = {
-                name: measure(app, method, address, body, arguments.rounds).above(base) for name, body in bodies.items()
+                name: measure(app, method, address, body, arguments.rounds).above(
+                    measure(app, method, address, small[name], arguments.rounds)
+                )
+                for name, body in bodies.items()
             }
-            read = {name: cost for name, cost in costs.items() if cost.received > HEAD}
             if is_open:
-                print(f"{method:6} {address:32} {worst(read) if read else '       reads no body'}", flush=True)
+                print(f"{method:6} {address:32} {worst(costs)}", flush=True)
             else:
-                closed |= {f"{method} {address}": max(costs.values(), key=lambda cost: cost.multiple)}
+                closed |= {f"{method} {address}: {name}": cost for name, cost in costs.items()}
         if closed:
-            print(f"{'all routes that need a token':39} {worst(closed)}")
+            print(f"{'all routes that need a sign-in':39} {worst(closed)}")
 
 
 if __name__ == "__main__":

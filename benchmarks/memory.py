@@ -1,7 +1,7 @@
 """Memory of the server above idle: a batch of 1000, and 20 uploads of large photos at once.
 
 The sum of what each worker took at its peak. After a first small batch and upload, so that what is loaded once and
-stays does not count.
+stays does not count. What the larger worker took before stands beside it.
 
     python benchmarks/memory.py                 Fieldpost on SQLite
     python benchmarks/memory.py --postgresql    on a PostgreSQL that is started for it
@@ -47,8 +47,8 @@ def uploads_of(photo: bytes, count: int) -> Callable[[list[Device]], None]:
     return run
 
 
-def measure(postgresql: PostgreSQL | None, count: int, load: Callable[[list[Device]], None]) -> float:
-    """MiB above idle, in a server that has just been started."""
+def measure(postgresql: PostgreSQL | None, count: int, load: Callable[[list[Device]], None]) -> tuple[float, float]:
+    """MiB above idle, and of the larger worker before, in a server that has just been started."""
     with running_server(postgresql=postgresql) as server:
         clients = devices(server, count=count, records=1)
         small = jpeg((640, 480), MIB)
@@ -57,7 +57,7 @@ def measure(postgresql: PostgreSQL | None, count: int, load: Callable[[list[Devi
             each.upload(distinct(small))
         memory = Memory(server.worker_ids())
         load(clients)
-        return memory.above_idle()
+        return memory.above_idle(), memory.idle()
 
 
 def main() -> None:
@@ -86,7 +86,8 @@ def main() -> None:
         for name, case in cases.items():
             if arguments.only not in name:
                 continue
-            print(f"{name:45} {measure(postgresql, count, case()):6.1f} MiB above idle", flush=True)
+            above, idle = measure(postgresql, count, case())
+            print(f"{name:45} {above:6.1f} MiB above idle; the larger worker had {idle:.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,10 @@ class Memory:
             # Sets the peak back to the present.
             Path(f"/proc/{each}/clear_refs").write_text("5")
 
+    def idle(self) -> float:
+        """What the largest of them had at first, in MiB, as `ps` shows it."""
+        return max(self._idle.values())
+
     def above_idle(self) -> float:
         """The peaks since then, above idle, added up."""
         return sum(_read(each, "VmHWM") - idle for each, idle in self._idle.items())

@@ -155,12 +155,17 @@ def running_server(
             **environment,
         }
         set_up(variables)
-        serve = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
-        process = subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
+        process = start(variables, log)
         with stopping(process):
             wait_until_it_answers(port, process, "/readyz")
             url = load_settings(variables).database_url
             yield Server(port=port, process_id=process.pid, database_url=url, data_directory=Path(directory))
+
+
+def start(variables: Mapping[str, str], log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """The process of a server with these settings, which may not answer yet."""
+    serve = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
+    return subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
 
 
 def set_up(variables: Mapping[str, str]) -> None:

@@ -2,10 +2,12 @@
 
     python benchmarks/set_aside.py                                    both databases
     python benchmarks/set_aside.py --database sqlite --rounds 15      one of them, and fewer rounds
+    python benchmarks/set_aside.py --rounds 1 --decisions 100         quick
 
 Prints, for each kind of batch, the median of the quotients of two neighbouring batches: in processor time of this
 process, and on the clock, in which the work of PostgreSQL's own processes is, too. The rows that a batch has left are
-removed before the next one, so that all rounds measure the same.
+removed before the next one, so that all rounds measure the same. Then the office applies 1000 refused items at once,
+and discards as many: prints the seconds of processor time, PostgreSQL's included, and on the clock.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
-from feed import DATABASES, empty
+from feed import DATABASES, database_processes, empty
 from flask import Flask
 from flask.testing import FlaskClient
+from processes import cpu_seconds
 from sqlalchemy import delete
 
 from app.clock import to_wire
@@ -76,8 +79,32 @@ def measure(app: Flask, client: FlaskClient, make: Callable[[], list[dict[str, A
     return [statistics.median(column) for column in zip(*quotients, strict=True)]
 
 
-def run(database: str, rounds: int) -> None:
-    """Measure each kind of batch on a database."""
+def decide(app: Flask, office: FlaskClient, decision: str, count: int) -> None:
+    """Print what so many decisions take in one request."""
+    roots = database_processes(app)
+    of_database, processor, clock = cpu_seconds(roots), time.process_time(), time.perf_counter()
+    body = {"decision": decision, "filter": {"code": "forbidden"}, "count": count}
+    answer = office.post("/api/v1/set_aside/decisions", json=body)
+    spent = time.process_time() - processor + cpu_seconds(roots) - of_database
+    assert answer.json is not None, answer.text
+    decided = sum(result["result"] == "decided" for result in answer.json["data"]["results"])
+    assert decided == count, answer.text[:500]
+    print(f"  {decision} {count} at once: {spent:.2f} s, {time.perf_counter() - clock:.2f} s on the clock", flush=True)
+
+
+def measure_decisions(app: Flask, world: World, form_fill: FormFill, count: int) -> None:
+    """Let so many items of somebody without rights be applied, and as many be discarded."""
+    stranger = sign_in(app, world.user("stranger@example.com"))
+    office = sign_in(app, world.user("office@example.com", "admin"))
+    for decision in ("apply", "discard"):
+        items = [edit(form_fill, str(uuid4())) for _ in range(count)]
+        for start in range(0, count, SIZE):
+            push(stranger, *items[start : start + SIZE])
+        decide(app, office, decision, count)
+
+
+def run(database: str, rounds: int, decisions: int) -> None:
+    """Measure each kind of batch on a database, and decisions."""
     with empty(database) as app:
         world = World(app)
         owner, tech = world.user("owner@example.com", "user"), world.user()
@@ -100,6 +127,8 @@ def run(database: str, rounds: int) -> None:
         for name, make in makers.items():
             processor, clock = measure(app, client, make, rounds)
             print(f"  {name:>14}: {processor:.3f} × {clock:.3f} ×", flush=True)
+            remove_rows(app)
+        measure_decisions(app, world, form_fill, decisions)
 
 
 def main() -> None:
@@ -107,9 +136,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--database", choices=DATABASES, action="append")
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--decisions", type=int, default=1000)
     options = parser.parse_args()
     for database in options.database or DATABASES:
-        run(database, options.rounds)
+        run(database, options.rounds, options.decisions)
 
 
 if __name__ == "__main__":

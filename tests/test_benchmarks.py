@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from app.clock import system_clock
 from tests.support import databases
 from tests.support.applications import lent
+from tests.support.forks import Forked, Program
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -38,7 +39,7 @@ QUICK = {
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
     "recovery.py": "",
     "scale.py": "--processes 1 --devices 1 --share 0.03 --pixels 300000",
-    "set_aside.py": "--database sqlite --rounds 1",
+    "set_aside.py": "--database sqlite --rounds 1 --decisions 3",
     "soak.py": "--minutes 0.01 --samples 3",
     "start.py": "--rounds 1 --starts 1",
     "upload.py": "--seconds 0.1 --rounds 1 --pixels 300000",
@@ -83,6 +84,11 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
                 done = app.test_cli_runner().invoke(args=command, input=server.PASSWORD)
                 assert done.exit_code == 0, done.output
 
+    def start(variables: Mapping[str, str], log: IO[bytes] | None = None) -> Forked:
+        outputs = (1, 2) if log is None else (log.fileno(), log.fileno())
+        return Forked(Program(["gunicorn", "--log-level=warning", "wsgi:app"], dict(variables)), outputs)
+
+    patch.setattr(server, "start", start)
     patch.setattr(server, "running_postgresql", running_postgresql)
     patch.setattr(server, "running_server", with_one_worker)
     patch.setattr(server, "set_up", set_up)

@@ -43,6 +43,7 @@ def test_an_empty_value_is_as_good_as_none(tmp_path: Path) -> None:
         ("DATABASE_URL", "mysql://localhost/fieldpost", "DATABASE_URL"),
         ("DATABASE_URL", "sqlite:///:memory:", "DATABASE_URL"),
         ("DATABASE_URL", "postgresql:///fieldpost?target_session_attrs=read-write", "attrs=primary"),
+        ("DATABASE_URL", "sqlite:////tmp", "DATABASE_URL names /tmp, which is a directory"),
         ("DATABASE_URL", "postgresql://localhost/fieldpost", "FIELDPOST_SECRET_KEY is not set"),
     ],
 )

@@ -179,6 +179,21 @@ def test_the_compose_file_makes_the_bucket_once_and_not_again() -> None:
             assert answer.status == 200
 
 
+def test_the_client_programs_of_the_image_serve_the_postgresql_of_the_compose_file() -> None:
+    systems = re.findall(r"^FROM \S+-slim-(\w+)", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+    image = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["database"]["image"]
+    assert systems == ["trixie"] * 2
+    assert int(image.rpartition(":")[2]) <= 17, "the release in Debian trixie"
+
+
+def test_the_compose_file_gives_nginx_the_files_that_the_documented_one_reads() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    named = re.findall(r"ssl_certificate(?:_key)? (\S+);", page)
+    volumes = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["proxy"]["volumes"]
+    assert len(named) == 2
+    assert {*named, "/etc/nginx/nginx.conf"} == {volume.split(":")[1] for volume in volumes}
+
+
 def test_the_image_has_all_that_make_run_installs() -> None:
     rule = (ROOT / "Makefile").read_text().split("\n.venv/installed:")[1].split("\n\n")[0]
     installed = re.findall(r"--editable (\S+)", rule)
@@ -190,7 +205,8 @@ def test_the_image_has_all_that_make_run_installs() -> None:
 def test_the_image_runs_the_server_as_an_unprivileged_user() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     last = text.rsplit("\nFROM ", 1)[1]
-    assert re.search(r"^USER fieldpost$", last, re.MULTILINE)
+    assert "useradd --uid 8000 " in last
+    assert re.search(r"^USER 8000:8000$", last, re.MULTILINE)
     entry, command = (json.loads(found) for found in re.findall(r"^(?:ENTRYPOINT|CMD) (\[.*\])$", last, re.MULTILINE))
     assert entry == ["fieldpost"]
     assert_is_command(command)

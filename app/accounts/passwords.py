@@ -46,7 +46,7 @@ def fault_of(password: str, hints: Iterable[str] = ()) -> str | None:
 
 @cache
 def _estimator() -> Callable[..., dict[str, Any]]:
-    """zxcvbn, loaded when a password is first set: its lists take 14 MB, and most workers never need them."""
+    """zxcvbn, loaded when a password is first set: its lists are long, and most workers never need them."""
     estimator: Callable[..., dict[str, Any]] = import_module("zxcvbn").zxcvbn
     return estimator
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
-from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app import policies
 from app.administration.fields import DateField, IdField, QueryText
+from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.values import MAX_INTEGER, Values
 from app.models import PENDING_STATUSES, STATUSES, FormFill, Inspection, User
@@ -19,6 +20,9 @@ LONGEST_SEARCH = 255
 
 #: The status, in a filter, of inspections on which there still is work.
 OPEN = "open"
+
+#: A JSON column -> the names below which its texts are searched.
+Documents = dict[ColumnElement[Any] | InstrumentedAttribute[Any], tuple[str, ...]]
 
 #: Inspections that a list looks up one by one.
 FEW = 500
@@ -115,19 +119,13 @@ def _has_template(template_id: int) -> ColumnElement[bool]:
 
 
 def _contains(text: str) -> ColumnElement[bool]:
-    searched: tuple[ColumnElement[str] | InstrumentedAttribute[str | None], ...] = (
-        Inspection.notes,
-        Inspection.job,
-        Inspection.property["property_name"].as_string(),
-        Inspection.property["address"].as_string(),
-        Inspection.customer["name"].as_string(),
-    )
-    return or_(*(column.icontains(text, autoescape=True) for column in searched))
+    database = database_of(db.session())
+    documents: Documents = {Inspection.property: ("property_name", "address"), Inspection.customer: ("name",)}
+    return database.search(text, (Inspection.notes, Inspection.job), documents)
 
 
 def _has_customer(text: str) -> ColumnElement[bool]:
-    name: ColumnElement[str] = Inspection.customer["name"].as_string()
-    return name.icontains(text, autoescape=True)
+    return database_of(db.session()).search(text, (), {Inspection.customer: ("name",)})
 
 
 #: Filter -> its condition. `assignee_id` None becomes IS NULL.

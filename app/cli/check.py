@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.throttle import check_store
+from app.api.health import ROOM
 from app.attachments.room import bytes_of_site
 from app.attachments.storage import current_storage
 from app.cli.data import described, file_of, require_data
@@ -39,6 +41,10 @@ from app.models import LedgerEntry
 SKEW, LEAST_FREE, OLDEST_DAYS = 2.0, 0.2, 2
 
 DIRECTORY, DATABASE = "data directory", "database"
+
+#: What to do about a storage that cannot be written: a bucket, or files.
+OF_BUCKET = "Correct FIELDPOST_STORAGE, FIELDPOST_S3_ENDPOINT or the AWS_ variables, or mend bucket and server."
+OF_FILES = "Make room, or run this as the server's user."
 
 #: How a part can be.
 OK, LOOK_AT, FAILED = "ok", "look at", "FAILED"
@@ -103,7 +109,7 @@ def _looked(part: Part) -> tuple[str, str]:
         return OK, part.look()
     except Doubt as doubt:
         return LOOK_AT, str(doubt)
-    except (Fault, click.ClickException, StorageError) as fault:
+    except (Fault, click.ClickException) as fault:
         return FAILED, getattr(fault, "message", None) or str(fault)
     except DBAPIError as error:
         return FAILED, f"{str(error.orig).splitlines()[0]}. Check DATABASE_URL and the database's own log."
@@ -168,6 +174,9 @@ def _connected(look: Callable[[Connection], str]) -> str:
 def _database() -> str:
     def look(connection: Connection) -> str:
         database_of(db.engine).check(connection)
+        file = file_of(db.engine)
+        if file is not None and not os.access(file, os.W_OK):
+            raise Fault(f"{file} cannot be written. Run this as the server's user, or let that user write it.")
         numbers = ".".join(str(number) for number in connection.dialect.server_version_info or ())
         return f"{described(db.engine)}, release {numbers}"
 
@@ -205,7 +214,10 @@ def _plugins() -> str:
 
 def _storage() -> str:
     settings = current_settings()
-    current_storage().check()
+    try:
+        current_storage().check()
+    except StorageError as error:
+        raise Fault(f"{error} {OF_BUCKET if settings.storage else OF_FILES}") from None
     return settings.storage or f"files in {settings.data_dir}"
 
 
@@ -251,6 +263,8 @@ def _clock() -> str:
 def _disk(path: Path) -> str:
     usage = shutil.disk_usage(path)
     free = f"{usage.free / usage.total:.0%} of {path} is free"
+    if usage.free < ROOM:
+        raise Fault(f"{free}, and nothing can be written. Make room; nothing that was acknowledged is lost.")
     if usage.free < LEAST_FREE * usage.total:
         raise Doubt(f"{free}. Make room: a full disk stops all writing, and loses nothing.")
     return free

@@ -81,4 +81,5 @@ def described(engine: Engine) -> str:
         return f"SQLite database {url.database}"
     named = url.host or url.query.get("host") or "the local socket"
     hosts = named if isinstance(named, str) else " or ".join(named)
-    return f"PostgreSQL database {url.database} at {hosts}" + (f":{url.port}" if url.port else "")
+    # Without a name in the address, PostgreSQL takes the user's.
+    return f"PostgreSQL database {url.database or url.username} at {hosts}" + (f":{url.port}" if url.port else "")

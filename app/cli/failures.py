@@ -13,6 +13,16 @@ from app.errors import RequestError, StorageError
 
 UNDEFINED_TABLE = "42P01"
 
+#: How SQLite's names of errors begin -> what to do.
+OF_SQLITE = {
+    ("SQLITE_FULL", "SQLITE_IOERR"): "Make room on its disk; if there is room, look into the system's log.",
+    (
+        "SQLITE_CANTOPEN",
+        "SQLITE_READONLY",
+    ): "Run this as the server's user, and let it write file and directory.",
+    ("SQLITE_NOTADB", "SQLITE_CORRUPT"): "Move the file and its log out of the way, and restore a backup.",
+}
+
 
 @contextmanager
 def reported_failures() -> Iterator[None]:
@@ -21,17 +31,27 @@ def reported_failures() -> Iterator[None]:
         yield
     except RequestError as error:
         details = error.extra.get("details", {})
-        reasons = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in details.items())
-        raise click.ClickException(f"{error.error}. {reasons or error.message}") from None
+        # Each is a sentence by itself; the names before them are those of a body.
+        reasons = " ".join(message for messages in details.values() for message in messages)
+        raise click.ClickException(reasons or f"{error.error}. {error.message}") from None
     except StorageError as error:
         raise click.ClickException(str(error)) from None
     except DatabaseError as error:
         if not _is_about_the_database(error):
             raise
-        raise click.ClickException(
-            f"The database did not do this: {str(error.orig).splitlines()[0]}. "
-            f"Check that DATABASE_URL is right, that the database can be reached, and that `{UPGRADE}` was run."
-        ) from None
+        reason = str(error.orig).splitlines()[0]
+        raise click.ClickException(f"The database did not do this: {reason}. {_cure(error)}") from None
+
+
+def _cure(error: DatabaseError) -> str:
+    name: str | None = getattr(error.orig, "sqlite_errorname", None)
+    for beginnings, cure in OF_SQLITE.items():
+        if name is not None and name.startswith(beginnings):
+            return cure
+    # PostgreSQL gives a code to each answer. Without one there was no connection.
+    if name is None and getattr(error.orig, "sqlstate", None) is None:
+        return "Start PostgreSQL there, or correct host, port, name, user and password in DATABASE_URL."
+    return f"Check that DATABASE_URL is right, that the database can be reached, and that `{UPGRADE}` was run."
 
 
 def _is_about_the_database(error: DatabaseError) -> bool:

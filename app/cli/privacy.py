@@ -6,16 +6,20 @@ from pathlib import Path
 
 import click
 import orjson
+from sqlalchemy import select
 
 from app.accounts.erasure import erase_person, export_person
 from app.administration.customer_archive import Customer, has_inspections, names_like, write_archive
 from app.cli.data import user_id_of, with_data
 from app.cli.failures import reported_failures
 from app.cli.new_file import new_file
+from app.core.database.engine import db
+from app.core.host.registry import current_registry
 from app.core.ledger.audit import note_alone
 from app.core.ledger.forget import forget_earlier_values
 from app.core.ledger.record import Origin
 from app.http.logs import log_security_event
+from app.models import LedgerEntry
 
 ORIGIN = Origin(door="cli")
 
@@ -59,9 +63,23 @@ def erase_command(email: str, yes: bool) -> None:
 @reported_failures()
 def forget_command(entity: str, row_id: str) -> None:
     """Forget the earlier values of a row, such as those of a form fill. Its present values stay, and retries hold."""
-    count = forget_earlier_values(ORIGIN, entity.replace("-", "_"), row_id)
+    name = entity.replace("-", "_")
+    _require_entity(name)
+    count = forget_earlier_values(ORIGIN, name, row_id)
     log_security_event("values forgotten", entity=entity, entity_id=row_id)
-    click.echo(f"Forgot {count} changes of {entity} {row_id}.")
+    click.echo(
+        f"Forgot {count} changes of {entity} {row_id}."
+        if count
+        else f"The ledger has no earlier values of {entity} {row_id}. Name a row by its id, not by its client_id."
+    )
+
+
+def _require_entity(name: str) -> None:
+    """Raise `click.ClickException` unless a row of this entity is here, or was: its plugin may be gone."""
+    there = {*current_registry().models}
+    if name not in there and not db.session.scalar(select(LedgerEntry.id).where(LedgerEntry.entity == name).limit(1)):
+        names = ", ".join(sorted(there)).replace("_", "-")
+        raise click.ClickException(f"No rows are called {name.replace('_', '-')!r}. There are: {names}.")
 
 
 @privacy_group.command("archive")
@@ -72,6 +90,8 @@ def forget_command(entity: str, row_id: str) -> None:
 @reported_failures()
 def archive_command(target: Path, names: tuple[str, ...], emails: tuple[str, ...]) -> None:
     """Write everything about one customer into a new ZIP file: inspections, forms, photos and the history."""
+    if not (names or emails):
+        raise click.UsageError("Name the customer with --customer or --email.")
     customer = Customer(names, emails)
     if not has_inspections(customer):
         raise click.ClickException(_no_such_customer(customer))

@@ -29,10 +29,12 @@ def read_environment_file(environment: MutableMapping[str, str] | None = None) -
         text = path.read_text()
     except (FileNotFoundError, NotADirectoryError):
         return
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The settings in {path} are not in UTF-8. Save the file in UTF-8.") from error
+    except OSError as error:
         raise ConfigurationError(
-            f"The settings in {path} cannot be read: {reason}. Run this as the user that runs the server, or as root."
+            f"The settings in {path} cannot be read: {error.strerror}. "
+            "Run this as the user that runs the server, or as root."
         ) from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):

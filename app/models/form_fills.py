@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.clock import to_wire
@@ -80,7 +80,11 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
     """One filled form. Its first version is `created_at`."""
 
     __tablename__ = "form_fills"
-    __table_args__ = (KEEP_IDS_AND_ROOM,)
+    __table_args__ = (
+        # With the inspection: SQLite would otherwise read all forms of a template for each inspection of a list.
+        Index(None, "form_template_id", "inspection_id"),
+        KEEP_IDS_AND_ROOM,
+    )
     __entity__ = Entity(
         name="form_fill",
         label="FormFill",
@@ -102,7 +106,7 @@ class FormFill(Syncable, db.Model):  # type: ignore[name-defined, misc]
     inspection_id: Mapped[int] = mapped_column(ForeignKey("inspections.id"), index=True)
     #: The UUID that the device made, in lower case; None where the office made the form.
     client_id: Mapped[str | None] = mapped_column(String(36), unique=True)
-    form_template_id: Mapped[int] = mapped_column(ForeignKey("form_templates.id"), index=True)
+    form_template_id: Mapped[int] = mapped_column(ForeignKey("form_templates.id"))
     data: Mapped[JsonObject] = mapped_column(JSONValue, default=dict)
 
     form_template: Mapped[FormTemplate] = relationship(lazy="raise_on_sql", viewonly=True)

@@ -11,8 +11,8 @@ from app.core.database.engine import db
 from app.core.database.types import BigId, JSONValue, UTCDateTime
 from app.core.values import JsonObject
 
-#: The rows that may still be open.
-UNSETTLED = text("settled_at IS NULL")
+#: The rows that may still be open, and the others.
+UNSETTLED, SETTLED = text("settled_at IS NULL"), text("settled_at IS NOT NULL")
 
 
 class SetAside(db.Model):  # type: ignore[name-defined, misc]
@@ -25,7 +25,17 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "set_aside"
     __table_args__ = (
         Index(None, "inspection_id"),
-        Index(None, "first_at", "id"),
+        # Lists in their order. The type stands behind it, so that rows of other types need not be read.
+        Index("ix_set_aside_listed", "first_at", "id", "type"),
+        Index(
+            "ix_set_aside_settled",
+            "first_at",
+            "id",
+            "decision",
+            "type",
+            postgresql_where=SETTLED,
+            sqlite_where=SETTLED,
+        ),
         # A sender's list of open items, and its size.
         Index(
             "ix_set_aside_unsettled",
@@ -37,9 +47,15 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
             sqlite_where=UNSETTLED,
         ),
         # Lists of open items, of all codes and of one. Most rows may have been settled since.
-        Index("ix_set_aside_waiting", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
+        Index("ix_set_aside_waiting", "first_at", "id", "type", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
         Index(
-            "ix_set_aside_waiting_code", "code", "first_at", "id", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED
+            "ix_set_aside_waiting_code",
+            "code",
+            "first_at",
+            "id",
+            "type",
+            postgresql_where=UNSETTLED,
+            sqlite_where=UNSETTLED,
         ),
     )
 

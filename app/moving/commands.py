@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 from flask import Flask
+from sqlalchemy.exc import DBAPIError
 
 from app import create_app
 from app.attachments.storage import current_storage, open_storage
@@ -48,10 +49,23 @@ def move_command(url: str | None, files: str | None, leave: Sequence[str]) -> No
 
 
 def _move_database(target: Flask, leave: Sequence[str]) -> None:
+    _require_answer(target)
     counts = move_database(target, leave, _bar)
     with target.app_context():
         name = described(db.engine)
     click.echo(f"The {name} has {sum(counts.values())} rows in {len(counts)} tables, the same as the source.")
+
+
+def _require_answer(target: Flask) -> None:
+    """Raise `click.ClickException` unless the target's database can be reached."""
+    try:
+        with target.app_context(), db.engine.connect():
+            pass
+    except DBAPIError as error:
+        reason = str(error.orig).splitlines()[0].rstrip(".")
+        raise click.ClickException(f"The target does not answer: {reason}. Check its address and its server.") from None
+    # It may turn out to be the source, to which nobody may be connected.
+    close_connections(target)
 
 
 @contextmanager

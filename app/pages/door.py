@@ -18,9 +18,9 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from app.accounts.sign_ins import BrowserSignIn, browser_sign_in
 from app.config import Settings, current_settings
-from app.errors import ForbiddenError
-from app.http.body import require_few_fields
+from app.errors import ForbiddenError, MediaTypeError
 from app.http.logs import log_security_event
+from app.http.requests import MOST_PUBLIC_FIELDS
 from app.pages.addresses import is_for_machines, is_page
 
 #: Methods that never change anything, so that another site may bring a browser to use them.
@@ -126,12 +126,19 @@ def _guard() -> Any:
     # A form may have as much text as a batch.
     request.max_form_memory_size = request.max_content_length
     if present is None:
-        require_few_fields(request)
+        request.max_form_parts = MOST_PUBLIC_FIELDS
+        _refuse_parts()
     if request.method not in SAFE_METHODS:
         _refuse_forgery()
     if present is not None:
         g.user, g.sign_in_id, g.device_id = present.sign_in.user, present.sign_in.id, None
     return None
+
+
+def _refuse_parts() -> None:
+    """415 for a form in parts, as one with files is. Each part takes much time for its bytes."""
+    if request.mimetype == "multipart/form-data":
+        raise MediaTypeError(message="Load the page again, and send the form from there.")
 
 
 def _to_sign_in() -> Response:

@@ -36,6 +36,7 @@ from app.feed.routes import blueprint as feed_blueprint
 from app.http import logs
 from app.http.cors import init_cors
 from app.http.metrics import init_metrics
+from app.http.requests import MOST_FIELDS, BoundedRequest
 from app.moving.commands import move_command
 from app.pages import init_pages
 from app.serving.permissions import keep_private
@@ -53,7 +54,9 @@ is_asynchronous = lru_cache(maxsize=1024)(iscoroutinefunction)
 
 
 class Fieldpost(Flask):
-    """Flask's application, which keeps what it has learnt about functions."""
+    """Flask's application, which keeps what it has learnt about functions, and bounds its requests."""
+
+    request_class = BoundedRequest
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """As Flask's."""
@@ -108,6 +111,7 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
+        MAX_FORM_PARTS=MOST_FIELDS,
         # Not pages: the size of a compressed page would tell about the secrets in it (BREACH).
         COMPRESS_MIMETYPES=["application/json", "text/css"],
         COMPRESS_ALGORITHM=["gzip"],

@@ -33,7 +33,7 @@ LOOK_SECONDS = 0.5
 REST_SECONDS = 10
 
 
-#: The permits to work that are free. A semaphore would take twenty times as long.
+#: The permits to work that are free. A semaphore would take far longer.
 Permits: TypeAlias = "SimpleQueue[None]"
 
 

@@ -19,6 +19,9 @@ from app.serving.shared import ALL_READY, READY, is_first
 #: The environment variable with the process id of the master that a new one is to end.
 REPLACES = "REPLACED_MASTER"
 
+#: The id of the first process of a container, with which the others end.
+FIRST = 1
+
 #: The one with the name of the socket on which systemd is told about a service.
 SOCKET = "NOTIFY_SOCKET"
 _held: list[str] = []
@@ -29,6 +32,9 @@ def reload(server: Any) -> None:
     server.maybe_promote_master()
     if server.reexec_pid or server.master_pid:
         server.log.warning("Reload ignored: another one has not ended yet")
+        return
+    if os.getpid() == FIRST:
+        server.log.warning("Reload refused: the container would end with its first process. Restart the container")
         return
     server.log.info("Reloading: a new master starts, and this one ends when it is ready")
     # gunicorn starts the new master with the environment that this one was started with.

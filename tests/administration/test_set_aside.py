@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -11,10 +12,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from app.administration.set_aside import place_fields
+from app.administration.set_aside import Filters, count_decidable, decidable_among, listing, place_fields
 from app.clock import to_wire
 from app.core.database.engine import db
-from app.models import FormFill, LedgerOperation, SetAside, User, UserSync
+from app.core.ledger.set_aside import keep_up
+from app.models import FormFill, LedgerOperation, SetAside, User
 from app.testing import push, statements_of
 from tests.administration.conftest import DEVICE_ID
 from tests.conftest import SettableClock, SignIn, World
@@ -76,6 +78,18 @@ def data_of(world: World, form_fill: FormFill) -> Any:
 
 def heads_of(world: World, item: dict[str, Any]) -> list[LedgerOperation]:
     return [row for row in world.all(LedgerOperation) if row.local_id == item["local_id"]]
+
+
+def places_in(client: FlaskClient, items: list[dict[str, Any]], query: str) -> list[int]:
+    """Which of the items all pages of a list have, in their order."""
+    places = {item["local_id"]: place for place, item in enumerate(items)}
+    after, found = "", []
+    while True:
+        page = json_of(client.get(f"/api/v1/set_aside{query}{after}"))["data"]
+        found += [places[row["local_id"]] for row in page["set_aside"]]
+        if not page["next"]:
+            return found
+        after = f"&after={page['next']}"
 
 
 class TestReading:
@@ -141,6 +155,46 @@ class TestReading:
         assert row["seen_version"] == row["present"]["updated_at"] == to_wire(present.updated_at)
         assert row["present"]["data"]["a"] == "owner"
         assert row["user"] == {"id": tech.id, "name": tech.name}
+
+    def test_what_devices_have_solved_is_listed_before_and_after_the_upkeep_has_noted_it(
+        self, app: Flask, office: FlaskClient, other: FlaskClient, phone: FlaskClient, lost: FormFill, tech: User,
+        clock: SettableClock, monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        items = [edit(lost, a=number) for number in range(4)]
+        for item in items:
+            clock.forward(seconds=1)
+            push(phone, item)
+        office.patch(f"/api/v1/inspections/{lost.inspection_id}", json={"assignee_id": tech.id})
+        one(push(phone, items[0]))
+        with app.app_context():
+            keep_up(timedelta(days=180), timedelta(days=30))
+        assert decide(office, items[3], "discard").status_code == 200
+        push(phone, *items[1:3])
+        for reader in (office, other, phone):
+            assert places_in(reader, items, "?state=superseded&per_page=1") == [2, 1, 0]
+            assert places_in(reader, items, "?state=decided") == [3]
+            assert places_in(reader, items, "?state=superseded&type=photo_delete") == []
+        causes = json_of(office.get("/api/v1/set_aside?group=cause&state=superseded"))["data"]["causes"]
+        assert [cause["count"] for cause in causes] == [3]
+        # Of those that nobody has noted, the newest are looked through.
+        monkeypatch.setattr(listing, "MOST_LOOKED_THROUGH", 1)
+        assert places_in(office, items, "?state=superseded&per_page=1") == [2, 0]
+
+    def test_a_count_ends_where_no_more_could_be_decided_at_once(
+        self, app: Flask, office: FlaskClient, phone: FlaskClient, lost: FormFill, tech: User, admin: User, owner: User
+    ) -> None:
+        items = [edit(lost, a=number) for number in range(4)]
+        push(phone, *items)
+        office.patch(f"/api/v1/inspections/{lost.inspection_id}", json={"assignee_id": tech.id})
+        push(phone, items[0])
+        rows = listed(office, "?state=all")
+        with app.app_context():
+            for user, count in ((admin, 3), (owner, 3), (tech, 0)):
+                assert count_decidable(user, Filters(), most=4) == count_decidable(user, Filters(state=None), most=4)
+                assert count_decidable(user, Filters(), most=4) == len(decidable_among(user, rows)) == count
+                assert count_decidable(user, Filters(state="decided"), most=4) == 0
+            # The solved one counts here: there would be too many without it, too.
+            assert count_decidable(owner, Filters(), most=2) == 3
 
     def test_a_list_takes_the_same_number_of_statements_for_any_number_of_rows(
         self, app: Flask, office: FlaskClient, phone: FlaskClient, lost: FormFill, conflict: dict[str, Any]
@@ -329,20 +383,14 @@ class TestDeciding:
         assert heads_of(world, conflict) == []
         assert decide(other, conflict, "apply").status_code == 200
 
-    def test_an_office_batch_leaves_no_last_sync_and_keeps_nothing_of_its_own(
-        self, app: Flask, world: World, office: FlaskClient, lost: FormFill, refusal: dict[str, Any], owner: User,
-        clock: SettableClock,
-    ) -> None:  # fmt: skip
-        syncs = {row.user_id: row.last_sync for row in world.all(UserSync)}
-        clock.forward(minutes=5)
-        before = world.all(SetAside)[0]
+    def test_what_the_pipeline_refuses_again_says_why_and_stays_open(
+        self, office: FlaskClient, refusal: dict[str, Any]
+    ) -> None:
         answer = decide(office, refusal, "change", changes={"changes": 5})
         assert (answer.status_code, json_of(answer)["code"], json_of(answer)["reason"]) == (409, "refused", "invalid")
         assert "changes" in json_of(answer)["details"]
-        (after,) = world.all(SetAside)
-        assert (after.code, after.item, after.times, after.last_at) == ("forbidden", refusal, 1, before.last_at)
+        assert [(row["state"], row["code"]) for row in listed(office)] == [("open", "forbidden")]
         assert decide(office, refusal, "apply").status_code == 200
-        assert {row.user_id: row.last_sync for row in world.all(UserSync)} == syncs
 
     def test_the_work_of_somebody_who_was_deactivated_can_still_be_saved(
         self, world: World, office: FlaskClient, lost: FormFill, refusal: dict[str, Any], tech: User

@@ -364,9 +364,9 @@ def test_q_looks_into_notes_job_property_and_customer(
 def test_q_takes_every_character_as_it_is(
     world: World, office: FlaskClient, owner: User, query: str, notes: str
 ) -> None:
-    found = world.inspection(owner, notes=notes)
-    world.inspection(owner, notes="at 50 or now")
-    assert ids(office.get(INSPECTIONS, query_string={"q": query})) == [found.id]
+    found = [world.inspection(owner, notes=notes), world.inspection(owner, property={"property_name": notes})]
+    world.inspection(owner, notes="at 50 or now", property={"property_name": "at 50 or now", "city": notes})
+    assert {*ids(office.get(INSPECTIONS, query_string={"q": query}))} == {row.id for row in found}
 
 
 def test_quotes_of_json_are_not_found(world: World, office: FlaskClient, owner: User) -> None:

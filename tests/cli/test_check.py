@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from app import create_app
+from app.cli.data import described
 from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.core.done import note_done
@@ -30,10 +31,17 @@ def lines_of(app: Flask, exit_code: int = 0) -> dict[str, tuple[str, str]]:
     return found
 
 
+def disk_with(monkeypatch: pytest.MonkeyPatch, percent: int) -> None:
+    """Let every disk have 100 GiB, of which a part is free."""
+    usage = namedtuple("usage", ["total", "used", "free"])
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage(*(each * 2**30 for each in (100, 100 - percent, percent)))
+    )
+
+
 @pytest.fixture(autouse=True)
 def _roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", ["total", "used", "free"])
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 10, 90))
+    disk_with(monkeypatch, 90)
 
 
 def test_a_good_server_fails_nothing(app: Flask, tmp_path: Path) -> None:
@@ -98,9 +106,48 @@ def test_a_redis_that_does_not_answer_is_a_fault(environment: dict[str, str]) ->
 def test_a_full_disk_and_an_open_directory_and_a_misspelt_setting_are_to_be_looked_at(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = namedtuple("usage", ["total", "used", "free"])
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 95, 5))
+    disk_with(monkeypatch, 5)
     tmp_path.chmod(0o755)
     lines = lines_of(create_app({**environment, "FIELDPOST_MISSPELT": "1"}))
     assert {lines[name][0] for name in ("disk", "data directory", "settings")} == {"look at"}
     assert "FIELDPOST_MISSPELT is no setting" in lines["settings"][1]
+
+
+@pytest.mark.database("sqlite")
+def test_a_disk_without_any_room_is_a_fault(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk_with(monkeypatch, 0)
+    kind, sentence = lines_of(app, 1)["disk"]
+    assert (kind, "nothing can be written. Make room" in sentence) == ("FAILED", True)
+
+
+@pytest.mark.database("sqlite")
+def test_a_database_that_cannot_be_used_comes_with_what_to_do(
+    environment: dict[str, str], app: Flask, tmp_path: Path
+) -> None:
+    away = {**environment, "DATABASE_URL": "postgresql://joe:sesame@127.0.0.1:1/none", "FIELDPOST_SECRET_KEY": "k" * 48}
+    sentence = lines_of(create_app(away), 1)["database"][1]
+    assert sentence.endswith("Start PostgreSQL there, or correct host, port, name, user and password in DATABASE_URL.")
+    (tmp_path / "rubbish.sqlite3").write_text("No database" * 100)
+    sentence = lines_of(create_app({**environment, "DATABASE_URL": "sqlite:///rubbish.sqlite3"}), 1)["database"][1]
+    assert "file is not a database. Move the file" in sentence
+
+
+@pytest.mark.database("sqlite")
+def test_a_storage_that_cannot_be_written_comes_with_what_to_do(
+    environment: dict[str, str], app: Flask, tmp_path: Path
+) -> None:
+    (tmp_path / "attachments").write_text("in the way")
+    assert lines_of(app, 1)["storage"][1].endswith("Make room, or run this as the server's user.")
+
+
+@pytest.mark.database("sqlite")
+def test_a_database_file_that_can_only_be_read_is_a_fault(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Root may write every file.
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    kind, sentence = lines_of(app, 1)["database"]
+    assert (kind, "fieldpost.sqlite3 cannot be written. Run this as" in sentence) == ("FAILED", True)
+
+
+def test_a_database_without_a_name_in_its_address_is_the_one_of_its_user() -> None:
+    engine = create_engine("postgresql+psycopg://joe@db.example.com")
+    assert described(engine) == "PostgreSQL database joe at db.example.com"

@@ -116,7 +116,7 @@ def test_the_last_active_administrator_cannot_be_deactivated(app: Flask, world: 
     world.user("former@example.com", "admin", active=False)
     result = run(app, "users", "deactivate", "ada@example.com")
     assert result.exit_code == 1
-    assert "This is the last active administrator" in result.output
+    assert result.output == "Error: This is the last active administrator.\n"
     assert world.get(User, admin.id).active
     world.user("second@example.com", "admin")
     assert run(app, "users", "deactivate", "ada@example.com").exit_code == 0

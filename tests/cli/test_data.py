@@ -111,6 +111,9 @@ def test_a_file_of_settings_that_cannot_be_read_stops_the_command(tmp_path: Path
     """Without it the command would work on another database."""
     with pytest.raises(ConfigurationError, match=r"cannot be read: Is a directory\. Run this as the user"):
         read_environment_file({"FIELDPOST_ENVIRONMENT_FILE": str(tmp_path)})
+    (tmp_path / "latin").write_bytes(b"FIELDPOST_MAIL_FROM=J\xf6rg\n")
+    with pytest.raises(ConfigurationError, match=r"latin are not in UTF-8\. Save"):
+        read_environment_file({"FIELDPOST_ENVIRONMENT_FILE": str(tmp_path / "latin")})
     environment: dict[str, str] = {"FIELDPOST_ENVIRONMENT_FILE": str(tmp_path / "none")}
     read_environment_file(environment)
     assert list(environment) == ["FIELDPOST_ENVIRONMENT_FILE"]

@@ -216,6 +216,12 @@ def test_files_are_moved_to_an_object_storage_and_back(
 
 
 @pytest.mark.database("sqlite")
-@pytest.mark.parametrize(("url", "sentence"), [("mysql://x/y", "The target cannot be used. DATABASE_URL names")])
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://x/y", "The target cannot be used. DATABASE_URL names"),
+        ("postgresql://127.0.0.1:1/x", "The target does not answer: connection failed"),
+    ],
+)
 def test_a_target_that_cannot_be_is_told(app: Flask, tech: User, url: str, sentence: str) -> None:
     assert sentence in refused(app, "--to", url)

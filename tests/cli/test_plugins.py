@@ -14,35 +14,36 @@ from flask_migrate import downgrade
 
 from tests.conftest import World
 from tests.outsider.conftest import Environment
+from tests.support.forks import Program, run
 from tests.support.servers import ROOT, environment_of
 
 ENTRIES = "[fieldpost.sync_handlers]\nmeter_reading = {0}:handler\n[fieldpost.plugins]\nmeter_reading = {0}:plugin\n"
 
 
-def run(app: Flask, *arguments: str, stdin: str = "") -> Any:
+def plugins(app: Flask, *arguments: str, stdin: str = "") -> Any:
     result = app.test_cli_runner().invoke(args=["plugins", *arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result
 
 
 def test_check_is_content_with_what_ships(app: Flask) -> None:
-    result = run(app, "check")
+    result = plugins(app, "check")
     assert (result.exit_code, result.output) == (0, "4 types and 3 plugins are all right.\n")
 
 
 def test_check_names_missing_migrations_and_the_command(app: Flask) -> None:
     with app.app_context():
         downgrade(revision="base")
-    result = run(app, "check")
+    result = plugins(app, "check")
     assert result.exit_code == 1
-    assert "The tables of fieldpost are at migration none, and 0017 is needed." in result.output
+    assert "The tables of fieldpost are at migration none, and 0018 is needed." in result.output
     assert "Run `fieldpost db upgrade`." in result.output
 
 
 @pytest.mark.database("sqlite")
 @pytest.mark.parametrize("name", ["Meter", "2meter", "meter-reading", "class", "m" * 41])
 def test_a_new_plugin_needs_a_name_that_can_be_a_type(app: Flask, tmp_path: Path, name: str) -> None:
-    result = run(app, "new", name, "--directory", str(tmp_path / "new"))
+    result = plugins(app, "new", name, "--directory", str(tmp_path / "new"))
     assert result.exit_code == 1
     assert "cannot be a type" in result.output
     assert not (tmp_path / "new").exists()
@@ -51,7 +52,7 @@ def test_a_new_plugin_needs_a_name_that_can_be_a_type(app: Flask, tmp_path: Path
 @pytest.mark.database("sqlite")
 def test_a_new_plugin_overwrites_nothing(app: Flask, tmp_path: Path) -> None:
     (tmp_path / "note").write_text("mine")
-    result = run(app, "new", "meter_reading", "--directory", str(tmp_path))
+    result = plugins(app, "new", "meter_reading", "--directory", str(tmp_path))
     assert result.exit_code == 1
     assert "is there and not empty" in result.output
 
@@ -59,13 +60,13 @@ def test_a_new_plugin_overwrites_nothing(app: Flask, tmp_path: Path) -> None:
 @pytest.mark.database("sqlite")
 @pytest.mark.parametrize("command", ["remove", "revision"])
 def test_a_plugin_that_is_not_there_is_told_with_those_that_are(app: Flask, command: str) -> None:
-    result = run(app, command, "nowhere", *(["-m", "x"] if command == "revision" else []))
+    result = plugins(app, command, "nowhere", *(["-m", "x"] if command == "revision" else []))
     assert result.exit_code == 1
     assert "No plugin is called 'nowhere'. Installed are: console, photos, signatures." in result.output
 
 
 def test_removing_a_plugin_without_tables_tells_of_ledger_and_devices(app: Flask, world: World) -> None:
-    result = run(app, "remove", "photos")
+    result = plugins(app, "remove", "photos")
     assert result.exit_code == 0
     assert "It has no tables of its own." in result.output
     assert "Ledger: 0 operations and 0 changed rows. They stay" in result.output
@@ -76,10 +77,10 @@ def test_removing_a_plugin_without_tables_tells_of_ledger_and_devices(app: Flask
 @pytest.mark.database("sqlite")
 @pytest.mark.parametrize("name", ["photo_delete", "form_fill"])
 def test_what_is_removed_may_be_named_by_a_type(app: Flask, name: str) -> None:
-    result = run(app, "remove", name)
+    result = plugins(app, "remove", name)
     assert "It has no tables of its own." in result.output
     assert f"Type {name}" in result.output
-    refused = run(app, "remove", name, "--drop-tables")
+    refused = plugins(app, "remove", name, "--drop-tables")
     assert "has no tables to drop. Leave --drop-tables out." in refused.output
 
 
@@ -100,11 +101,8 @@ class Generated:
         (metadata / "entry_points.txt").write_text(ENTRIES.format("fieldpost_meter_reading"))
 
     def run(self, *arguments: str, cwd: Path = ROOT, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a module with the environment's Python."""
-        command = [str(self.environment.python), "-m", *arguments]
-        return subprocess.run(
-            command, cwd=cwd, env=self.variables, input=stdin, capture_output=True, text=True, check=False
-        )
+        """Run a module where the plugin is installed."""
+        return run(Program(arguments, dict(self.variables), cwd, [self.environment.site]), stdin)
 
     def flask(self, *arguments: str, stdin: str = "") -> str:
         """The output of a command that must succeed."""

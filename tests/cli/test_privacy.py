@@ -172,7 +172,10 @@ def test_earlier_values_are_forgotten_and_retries_and_the_feed_hold(
     assert push(device, first)["success"][0]["replayed"] is True
     assert world.get(FormFill, form_fill.id).data == {"a": "harmless"}
     assert names_of_changes(device, cursor) == [str(form_fill.id)]
-    assert done(app, "forget", "form-fill", "4711") == "Forgot 0 changes of form-fill 4711.\n"
+    assert "no earlier values of form-fill 4711. Name a row by its id" in done(app, "forget", "form-fill", "4711")
+    strange = app.test_cli_runner().invoke(args=["privacy", "forget", "formfill", str(form_fill.id)])
+    assert strange.exit_code == 1
+    assert "No rows are called 'formfill'. There are: attachment, form-fill, form-template" in strange.output
 
 
 def test_values_of_items_that_were_not_applied_are_forgotten_unless_they_wait(

@@ -212,6 +212,15 @@ class TestItem:
         assert data_of(scene, lost) == {**BASE, "Location": "Basement", "Pressure": 82.5}
         assert scene.world.get(SetAside, refusal).decision == "changed"
 
+    def test_answers_that_were_sent_as_changes_are_fields_of_their_own(self, scene: Scene, lost: FormFill) -> None:
+        data = {"id": lost.id, "changes": {"Location": "Basement", "Pressure": 80}}
+        item = {"type": "form_fill", "local_id": "1", "data": data}
+        push(scene.client("technician"), item)
+        address = f"{LIST}/{key_of(scene, item)}"
+        answer = browser_of(scene, "admin").send(address, address, {"decision": "change", "value.Pressure": "82"})
+        assert answer.status_code == 303
+        assert data_of(scene, lost) == {**BASE, "Location": "Basement", "Pressure": 82}
+
     def test_a_value_that_is_none_is_said_and_kept(self, scene: Scene, lost: FormFill, refusal: str) -> None:
         address = f"{LIST}/{refusal}"
         answer = browser_of(scene, "admin").send(address, address, {"decision": "change", "value.Pressure": "8S"})

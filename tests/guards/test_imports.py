@@ -25,6 +25,7 @@ FLOORS = [
         "app.http.json_text",
         "app.http.numbers",
         "app.http.request_ids",
+        "app.http.requests",
         "app.openapi",
     },
     {"app.plugin_api", "app.core.database", "app.http.body", "app.http.headers", "app.http.logs", "app.http.metrics"},

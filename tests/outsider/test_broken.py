@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.outsider.conftest import HERE, Environment
-from tests.support.servers import ROOT, environment_of
+from tests.support.forks import Program, run
+from tests.support.servers import environment_of
 
 #: Entry point or model -> what is said about it.
 FINDINGS = [
@@ -120,9 +120,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
         "FIELDPOST_COUNTED_STRICT": "maybe",
         "FIELDPOST_LOGIN_RATE": "5 per minute",
     }
-    command = [str(environment.python), "-m", "flask", "--app", "wsgi", "plugins", "check"]
-    variables = environment_of(directory, **wrong)
-    result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    command = ["flask", "--app", "wsgi", "plugins", "check"]
+    result = run(Program(command, environment_of(directory, **wrong), sites=[environment.site]))
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
     return result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -17,7 +18,8 @@ import pytest
 from tests.outsider.conftest import EQUIPMENT, Environment
 from tests.support.databases import SECRET_KEY
 from tests.support.demo import add_demo
-from tests.support.servers import ROOT, demo_password, environment_of, stop
+from tests.support.forks import Forked, Program, run
+from tests.support.servers import demo_password, environment_of, stop
 
 #: gunicorn's exit code for an application that cannot be loaded.
 CANNOT_LOAD = 4
@@ -41,11 +43,8 @@ class Site:
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a module with the environment's Python."""
-        command = [str(self.environment.python), "-m", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self.variables, capture_output=True, text=True, timeout=60, check=False
-        )
+        """Run a module where the environment's distributions are installed."""
+        return run(self._program(*arguments), timeout=60)
 
     def flask(self, *arguments: str) -> str:
         """The output of a command that must succeed."""
@@ -56,13 +55,15 @@ class Site:
     @contextmanager
     def server(self) -> Iterator[Client]:
         """A running server's client, signed in as administrator."""
-        command = [str(self.environment.python), "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
-        process = subprocess.Popen(command, cwd=ROOT, env=self.variables)
+        process = Forked(self._program("gunicorn", "--log-level=warning", "wsgi:app"))
         try:
             directory = Path(self.variables["FIELDPOST_DATA_DIR"])
             yield Client(process, int(self.variables["PORT"]), demo_password(directory, ADMIN))
         finally:
             stop(process)
+
+    def _program(self, *arguments: str) -> Program:
+        return Program(arguments, dict(self.variables), sites=[self.environment.site])
 
 
 class Client:
@@ -234,11 +235,6 @@ def goes_on_without_it(client: Client) -> None:
 @pytest.mark.database("sqlite")
 def test_the_contract_passes_where_the_distribution_is_installed(site: Site, first_wheel: Path) -> None:
     site.environment.install(first_wheel)
-    result = subprocess.run(
-        [str(site.environment.python), "-m", "pytest", "-q", "-k", CHOSEN, "tests"],
-        cwd=EQUIPMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["pytest", "-q", "-k", CHOSEN, "tests"]
+    result = run(Program(command, dict(os.environ), EQUIPMENT, [site.environment.site]))
     assert result.returncode == 0, result.stdout

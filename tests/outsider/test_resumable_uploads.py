@@ -27,6 +27,7 @@ from tests.outsider.test_installed import ADMIN, Client, Site
 from tests.support.breaking import BreakingLine
 from tests.support.databases import SECRET_KEY
 from tests.support.demo import add_demo
+from tests.support.forks import Program, run
 from tests.support.node import NODE, installed_packages, open_workshop, run_scenario
 from tests.support.servers import ROOT, demo_password, free_port
 
@@ -209,14 +210,8 @@ def test_a_photo_on_its_way_is_neither_lost_nor_doubled(site: Site, tmp_path: Pa
 
 
 def test_its_own_tests_pass_where_it_is_installed(installed: Environment, database: str) -> None:
-    result = subprocess.run(
-        [str(installed.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
-        cwd=PLUGIN,
-        env={**os.environ, "TEST_DATABASE_URL": database},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    command = ["pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    environment = {**os.environ, "TEST_DATABASE_URL": database}
+    result = run(Program(command, environment, PLUGIN, [installed.site]))
     assert result.returncode == 0, result.stdout + result.stderr
     assert " skipped" not in result.stdout

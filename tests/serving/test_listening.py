@@ -60,6 +60,13 @@ def test_it_is_reloaded_at_once(successor: Arbiter) -> None:
     reexec.assert_called_once_with()
 
 
+def test_a_container_whose_first_process_it_is_goes_on(successor: Arbiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with patch.object(successor, "reexec") as reexec:
+        reloading.reload(successor)
+    reexec.assert_not_called()
+
+
 def test_connections_that_wait_for_a_worker_are_answered(successor: Arbiter, listener: socket.socket) -> None:
     clients = [socket.create_connection(listener.getsockname(), timeout=30) for _ in range(5)]
     with ThreadPoolExecutor() as pool:

@@ -80,13 +80,30 @@ def test_what_the_documented_nginx_answers_by_itself_has_the_servers_shape(
     directives: dict[str, list[list[str]]],
 ) -> None:
     answers = {each[0]: json.loads(each[1]) for each in directives["return"] if len(each) == 2}
-    assert {status: body["code"] for status, body in answers.items()} == {"413": "too_large", "503": "try_again"}
+    assert {status: body["code"] for status, body in answers.items()} == {
+        "413": "too_large",
+        "429": "too_many_requests",
+        "503": "try_again",
+    }
     for body in answers.values():
         assert body.keys() == RequestError("a", "b", code="c").body("d").keys()
         assert body["success"] is False
     assert ["413", "=", "@too_large"] in directives["error_page"]
+    assert ["429", "=", "@too_many"] in directives["error_page"]
     assert ["502", "504", "=", "@away"] in directives["error_page"]
-    assert directives["add_header"] == [["Retry-After", "5", "always"]]
+    assert directives["add_header"] == [["Retry-After", "5", "always"]] * 2
+
+
+def test_the_documented_nginx_bounds_how_much_one_token_and_one_address_may_ask(
+    directives: dict[str, list[list[str]]],
+) -> None:
+    zones = {zone: key for key, zone, _ in directives["limit_req_zone"]}
+    assert zones == {"zone=tokens:10m": "$http_authorization", "zone=addresses:10m": "$binary_remote_addr"}
+    assert directives["limit_conn_zone"] == [["$binary_remote_addr", "zone=connections:10m"]]
+    # In the server, so that every location inherits them.
+    assert {zone for zone, *_ in directives["limit_req"]} == {"zone=tokens", "zone=addresses"}
+    assert directives["limit_conn"] == [["connections", "200"]]
+    assert directives["limit_req_status"] == directives["limit_conn_status"] == [["429"]]
 
 
 def tries(app: Flask, *addresses: str) -> list[int]:

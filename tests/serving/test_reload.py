@@ -19,8 +19,13 @@ import pytest
 from tests.support.databases import sqlite_file
 from tests.support.servers import ROOT, environment_of, start, stop
 
-#: The tests' server loads its application from here, so that a broken release can be put in its place.
-APPLICATION = "from app.serving.wsgi import app\n"
+#: The tests' server loads its application from here, so that a broken release can be put in its place. A file tells of
+#: each process that has loaded it.
+APPLICATION = """
+import os
+from app.serving.wsgi import app
+open(f"{__file__}.{os.getpid()}", "w").close()
+"""
 BROKEN = "import sys\nsys.exit(4)\n"
 
 
@@ -129,18 +134,20 @@ def wait_until(is_so: object, seconds: float = 60) -> None:
 def test_reloads_and_the_end_of_a_server_under_load(
     server: subprocess.Popen[bytes], environment: dict[str, str], release: Path
 ) -> None:
-    master = psutil.Process(server.pid)
     with load(environment) as found:
         found.go_on()
         release.write_text(BROKEN)
-        server.send_signal(signal.SIGHUP)
-        # Two workers, and for a while a new master.
-        wait_until(lambda: len(master.children()) == 3)
-        wait_until(lambda: len(master.children()) == 2)
-        found.go_on()
-        assert server.poll() is None, "the former release serves on"
+        for each in (signal.SIGHUP, signal.SIGUSR2):
+            try_broken_release(server, each)
+            found.go_on()
 
         release.write_text(APPLICATION)
+        rejected = started_beside(server, release)
+        rejected.terminate()
+        psutil.wait_procs([rejected], timeout=60)
+        found.go_on()
+        assert server.poll() is None, "the present release can be kept"
+
         server.send_signal(signal.SIGHUP)
         assert server.wait(timeout=60) == 0, "the next master has ended it"
         found.go_on()
@@ -152,6 +159,26 @@ def test_reloads_and_the_end_of_a_server_under_load(
         psutil.wait_procs([successor], timeout=60)
     assert found.faults == [], "at its end a server resets nobody"
     assert found.refused > 0
+
+
+def try_broken_release(server: subprocess.Popen[bytes], sign: signal.Signals) -> None:
+    """Send the signal, see the new master come and end, and the former release serve on."""
+    master = psutil.Process(server.pid)
+    before = len(master.children())
+    server.send_signal(sign)
+    wait_until(lambda: len(master.children()) == before + 1)
+    wait_until(lambda: len(master.children()) == before)
+    assert server.poll() is None
+
+
+def started_beside(server: subprocess.Popen[bytes], release: Path) -> psutil.Process:
+    """Send USR2, and wait until both workers of the new master have loaded the release. Returns the new master."""
+    loaded = len(list(release.parent.glob(f"{release.name}.*")))
+    workers = psutil.Process(server.pid).children()
+    server.send_signal(signal.SIGUSR2)
+    wait_until(lambda: len(list(release.parent.glob(f"{release.name}.*"))) == loaded + 2)
+    (master,) = [each for each in psutil.Process(server.pid).children() if each not in workers]
+    return master
 
 
 def test_nobody_is_connected_and_systemd_not_told_before_a_worker_can_answer(

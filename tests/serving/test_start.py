@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.servers import ROOT, environment_of, flask
+from tests.support.servers import ROOT, environment_of, flask, gunicorn
 
 #: gunicorn's own exit code for an application that cannot be loaded.
 CANNOT_LOAD = 4
@@ -28,12 +26,6 @@ BROKEN = [
     ({"DATABASE_URL": "postgresql://joe:open@sesame@127.0.0.1/x"}, "DATABASE_URL has more than one @."),
     ({"DATABASE_URL": "sqlite:////nonexistent/fieldpost.sqlite3"}, "in /nonexistent, which is no directory"),
 ]
-
-
-def gunicorn(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run gunicorn until it gives up; a server that loops instead fails the test by the time-out."""
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_flask_says_what_is_wrong_and_stops(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.forks import ROOT, Forked, Program, run
+
+__all__ = ["ROOT"]
 
 
 def environment_of(directory: Path, **more: str) -> dict[str, str]:
@@ -48,8 +50,12 @@ def free_port() -> int:
 
 def flask(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run `flask --app wsgi …` as a user would."""
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False)
+    return run(Program(["flask", "--app", "wsgi", *arguments], environment), stdin)
+
+
+def gunicorn(environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run gunicorn until it gives up; a server that loops instead fails the test by the time-out."""
+    return run(Program(["gunicorn", "wsgi:app"], environment), timeout=60)
 
 
 def demo_password(directory: Path, email: str) -> str:
@@ -63,8 +69,11 @@ def start(environment: Mapping[str, str], *arguments: str, prefix: Sequence[str]
 
     `prefix`: a command that becomes gunicorn, such as `nice`.
     """
-    command = [*prefix, sys.executable, "-m", "gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    program = ["gunicorn", "--log-level=warning", *(arguments or ["wsgi:app"])]
+    if prefix:
+        process = subprocess.Popen([*prefix, sys.executable, "-m", *program], cwd=ROOT, env=environment)
+    else:
+        process = Forked(Program(program, environment))
     wait_for(f"http://127.0.0.1:{environment['PORT']}", process)
     return process
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, false, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, case, false, func, select, tuple_, union_all
 
 from app import policies
 from app.administration.fields import read_next, write_next
@@ -32,8 +32,11 @@ logger = logging.getLogger(__name__)
 #: `superseded`: the device has solved it by itself.
 STATES = ("open", "decided", "superseded")
 
-#: The most causes that are counted apart, and the newest rows among which they are counted.
-MOST_CAUSES, MOST_LOOKED_THROUGH = 100, 2000
+#: The most causes that are counted apart.
+MOST_CAUSES = 100
+
+#: The newest rows among which causes are counted, and those that a device has solved since the upkeep are found.
+MOST_LOOKED_THROUGH = 1000
 
 #: The most rows that are decided at once.
 MOST_AT_ONCE = 1000
@@ -75,10 +78,8 @@ def list_set_aside(user: User, filters: Filters, *, after: str | None = None, pe
     `after`: the `next` of the page before; None on the last page. Raises `InvalidError` for a key that is none.
     """
     columns = [getattr(SetAside, name) for name in (*PLAIN, *_TIMES, *_PEOPLE)]
-    statement = select(*columns, state_column().label("state")).where(*_conditions(user, filters))
-    if after is not None:
-        statement = statement.where(tuple_(*ORDER) < _place(*read_next(after, str)))
-    rows = db.session.execute(statement.order_by(*_NEWEST_FIRST).limit(per_page + 1)).all()
+    statement = _newest(user, filters, [*columns, state_column().label("state")], per_page + 1, after)
+    rows = db.session.execute(statement).all()
     shown, last = rows[:per_page], rows[per_page - 1] if len(rows) > per_page else None
     return {
         "set_aside": _described(shown),
@@ -116,8 +117,11 @@ def causes(user: User, filters: Filters) -> list[JsonObject]:
     `MOST_LOOKED_THROUGH` rows are counted, and `MOST_CAUSES` causes are returned, at most.
     """
     columns = (SetAside.outcome, SetAside.code, SetAside.type, SetAside.error, SetAside.first_at, SetAside.last_at)
-    matching = select(*columns).where(*_conditions(user, filters)).order_by(*_NEWEST_FIRST)
-    newest = matching.limit(MOST_LOOKED_THROUGH).subquery().c
+    if filters.state == "open":
+        matching = select(*columns).where(SetAside.id.in_(_unsettled(_conditions_but_state(user, filters))), is_open())
+    else:
+        matching = _newest(user, filters, [*columns, SetAside.id], MOST_LOOKED_THROUGH)
+    newest = matching.subquery().c
     cause = (newest.outcome, newest.code, newest.type, newest.error)
     count, first_at, last_at = func.count(), func.min(newest.first_at), func.max(newest.last_at)
     statement = (
@@ -154,6 +158,30 @@ def decidable_keys(user: User, filters: Filters, *, most: int) -> list[str]:
         return []
     statement = select(SetAside.id).where(*_conditions(user, filters), is_open(), decidable(user))
     return list(db.session.scalars(statement.limit(most)))
+
+
+def decidable_among(user: User, rows: Iterable[JsonObject]) -> list[str]:
+    """The ids of those rows of `list_set_aside` that the user may decide; a statement, unless for an administrator."""
+    ids = [row["id"] for row in rows if row["state"] == "open"]
+    if policies.is_admin(user):
+        return ids
+    return list(db.session.scalars(select(SetAside.id).where(SetAside.id.in_(ids), decidable(user))))
+
+
+def count_decidable(user: User, filters: Filters, *, most: int) -> int:
+    """How many open rows match that the user may decide; `most` + 1 stands for more; one statement.
+
+    If more than `most` may still be open, the ledger is not asked which of them are.
+    """
+    if filters.state not in (None, "open"):
+        return 0
+    matching = [*_conditions_but_state(user, filters), SetAside.settled_at.is_(None), decidable(user)]
+    some, still_open = (
+        select(func.count()).select_from(select(SetAside.id).where(*conditions).limit(most + 1).subquery())
+        for conditions in (matching, [*matching, is_open()])
+    )
+    counted = case((some.scalar_subquery() > most, most + 1), else_=still_open.scalar_subquery())
+    return db.session.scalar(select(counted)) or 0
 
 
 def keys_of(user: User, filters: Filters, count: int) -> list[str]:
@@ -194,6 +222,36 @@ class _Shown:
         return getattr(self._row, name)
 
 
+def _newest(user: User, filters: Filters, columns: Sequence[Any], most: int, after: str | None = None) -> Select[Any]:
+    """The newest rows that match, up to `most` of them, behind the place `after`. `columns` has those of `ORDER`."""
+    statement = select(*columns).order_by(*_NEWEST_FIRST).limit(most)
+    if after is not None:
+        statement = statement.where(tuple_(*ORDER) < _place(*read_next(after, str)))
+    if filters.state != "superseded":
+        return statement.where(*_conditions(user, filters))
+    # Each in its own order: of two conditions with `or` between them, all rows would be read.
+    ways = (statement.where(*conditions).subquery() for conditions in _superseded(user, filters))
+    rows = union_all(*map(select, ways)).subquery()
+    return select(rows).order_by(*(rows.c[column.key].desc() for column in ORDER)).limit(most)
+
+
+def _superseded(user: User, filters: Filters) -> Iterator[list[ColumnElement[bool]]]:
+    """Two conditions: rows that the upkeep has noted as solved, and rows that were solved since, among the newest."""
+    matching = _conditions_but_state(user, filters)
+    yield [*matching, SetAside.settled_at.is_not(None), SetAside.decision.is_(None)]
+    yield [SetAside.id.in_(_unsettled(matching)), is_solved()]
+
+
+def _conditions_but_state(user: User, filters: Filters) -> list[ColumnElement[bool]]:
+    return _conditions(user, replace(filters, state=None))
+
+
+def _unsettled(matching: Iterable[ColumnElement[bool]]) -> Select[Any]:
+    """The ids of the newest rows that may be open. The ledger is asked about no others, whatever the planner thinks."""
+    newest = select(SetAside.id).where(*matching, SetAside.settled_at.is_(None)).order_by(*_NEWEST_FIRST)
+    return newest.limit(MOST_LOOKED_THROUGH).correlate(None)
+
+
 def _conditions(user: User, filters: Filters) -> list[ColumnElement[bool]]:
     is_few = reads_few(user)
     return [visible_of_few(user) if is_few else visible(user), *_matching(filters, is_few)]
@@ -230,7 +288,10 @@ def _state_conditions(state: str | None, is_few: bool) -> list[ColumnElement[boo
         return []
     if state == "open":
         return [is_open() if is_few else is_open_among_many()]
-    return [{"decided": SetAside.decision.is_not(None), "superseded": is_solved()}.get(state, false())]
+    if state == "decided":
+        # Of many, the settled ones have an index.
+        return [SetAside.decision.is_not(None), *([] if is_few else [SetAside.settled_at.is_not(None)])]
+    return [is_solved() if state == "superseded" else false()]
 
 
 def _described(rows: Sequence[Any]) -> list[JsonObject]:

@@ -13,7 +13,7 @@ START = b"\x89PNG\r\n\x1a\n"
 
 #: Chunks that hold pixels. There are some thousands at most; millions of empty ones would take Pillow seconds.
 MAX_CHUNKS = 10_000
-#: Pixels of a side. The decoder keeps a pointer for each row, and 49 million rows of one pixel take 540 MB.
+#: Pixels of a side. The decoder keeps a pointer for each row, which takes several times as much as one pixel.
 MAX_SIDE = 65_535
 
 #: Chunks without which there are no pixels, in the right order of the standard; tRNS says which are transparent.

@@ -34,9 +34,11 @@ from sqlalchemy import (
     Table,
     Text,
     any_,
+    collate,
     event,
     func,
     literal_column,
+    or_,
     select,
     text,
     true,
@@ -215,6 +217,16 @@ class PostgreSQL:
     def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
         """JSONB is written out as text."""
         return func.octet_length(sql_cast(column, Text))
+
+    def search(
+        self, part: str, texts: Sequence[ColumnLike], documents: Mapping[ColumnLike, Sequence[str]]
+    ) -> ColumnElement[bool]:
+        """The letters of all languages take several times as long to change as A to Z do in the collation "C"."""
+        inside = (document[name].as_string() for document, names in documents.items() for name in names)
+        columns = [*texts, *inside]
+        if not part.isascii():
+            return or_(*(column.icontains(part, autoescape=True) for column in columns))
+        return or_(*(func.strpos(func.lower(collate(column, "C")), part.lower()) > 0 for column in columns))
 
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
         """JSON is JSONB here."""

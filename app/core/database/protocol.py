@@ -96,6 +96,13 @@ class Database(Protocol):
     def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
         """How many bytes a JSON value or a text has, as text in UTF-8."""
 
+    def search(
+        self, part: str, texts: Sequence[ColumnLike], documents: Mapping[ColumnLike, Sequence[str]]
+    ) -> ColumnElement[bool]:
+        """Whether `part` is in one of `texts`, or in what stands under these names in one of the JSON `documents`,
+        in upper or lower case. No index helps, so that it has to be cheap for each row.
+        """
+
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
         """How many elements a JSON array has."""
 

@@ -33,7 +33,7 @@ FILE = "fieldpost_file"
 #: SQLite's codes for a file that has become unreadable.
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
-#: How long a look for damage may take, in seconds. It reads some 200 MB in this time.
+#: How long a look for damage may take, in seconds. A small file is read whole in this time.
 LOOK_SECONDS = 0.5
 
 #: From this size on, in bytes, the log is emptied before a unit begins.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +19,7 @@ from app.core.database.transactions import writing
 from app.core.host.migrations import UPGRADE, NotMigratedError, require_migrations, upgrade
 from tests.core.sync.racers import waiting_for_a_row
 from tests.support.databases import SECRET_KEY, postgresql_database
-from tests.support.servers import ROOT, environment_of, flask
+from tests.support.servers import environment_of, flask, gunicorn
 
 
 def version(app: Flask, number: str) -> None:
@@ -58,10 +56,7 @@ def test_a_database_that_does_not_answer_stops_no_start(environment: dict[str, s
 
 
 def test_gunicorn_ends_with_a_sentence_where_the_tables_are_missing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-    result = subprocess.run(
-        command, cwd=ROOT, env=environment_of(tmp_path), capture_output=True, text=True, timeout=60, check=False
-    )
+    result = gunicorn(environment_of(tmp_path))
     assert result.returncode == 4
     assert "Fieldpost cannot start. The tables of fieldpost are at migration none, and" in result.stderr
     assert f"Run `{UPGRADE}`" in result.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +21,10 @@ from app import create_app
 from app.core.database.engine import db
 from app.core.database.transactions import WRITES
 from tests.support.answers import json_of
+from tests.support.forks import forking
 
 #: How long a process may take to start, or a batch to be answered.
 SECONDS = 60
-
-#: The same interpreter state for every process, whatever the test's own has open.
-spawning = multiprocessing.get_context("spawn")
 
 #: So many race at most.
 RACERS = 4
@@ -36,8 +33,8 @@ RACERS = 4
 @cache
 def racers() -> Pool:
     """The processes, started when the first race needs them: each imports the application once."""
-    barriers = {count: spawning.Barrier(count) for count in range(2, RACERS + 1)}
-    pool = spawning.Pool(RACERS, _take_place, (barriers,))
+    barriers = {count: forking.Barrier(count) for count in range(2, RACERS + 1)}
+    pool = forking.Pool(RACERS, _take_place, (barriers,))
     atexit.register(pool.terminate)
     return pool
 

@@ -109,16 +109,32 @@ def _number(text: str) -> int:
     return number
 
 
+def _moment(text: str) -> dt.datetime:
+    """A moment as `to_wire` writes it. Raises `ValueError`."""
+    moment = dt.datetime.fromisoformat(text)
+    # Near the ends of the calendar, a zone carries a moment beyond them.
+    if moment.tzinfo is None or not 2000 <= moment.year < 2100:
+        raise ValueError("It is no moment of ours.")
+    return moment
+
+
+def _name(text: str) -> str:
+    """A text that a column can have. Raises `ValueError`."""
+    if "\0" in text:
+        raise ValueError("PostgreSQL takes no NUL in a text.")
+    return text
+
+
 def _reader(column: InstrumentedAttribute[Any]) -> Callable[[str], object]:
     if isinstance(column.type, UTCDateTime):
-        return dt.datetime.fromisoformat
+        return _moment
     return _READERS[column.type.python_type]
 
 
 #: The type of a column -> the function that reads its values.
 _READERS: Mapping[type, Callable[[str], object]] = {
     int: _number,
-    str: str,
+    str: _name,
     dt.date: dt.date.fromisoformat,
 }
 

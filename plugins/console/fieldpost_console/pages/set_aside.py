@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app import policies
 from app.administration import label_of_type
-from app.administration.set_aside import MOST_AT_ONCE, Filters, causes, decidable_keys, list_set_aside
+from app.administration.set_aside import MOST_AT_ONCE, causes, count_decidable, decidable_among, list_set_aside
 from app.models import Inspection, db
 from app.pages import gettext as _
 from app.pages import render
@@ -46,8 +46,8 @@ def set_aside() -> Response:
         causes=[] if is_empty else causes(user, filters),
         given=given,
         # Which of the page's items, and how many of all, the user may decide.
-        decidable=decidable_keys(user, Filters(ids=[row["id"] for row in page["set_aside"]]), most=PER_PAGE),
-        total=0 if is_empty else len(decidable_keys(user, filters, most=MOST_AT_ONCE + 1)),
+        decidable=decidable_among(user, page["set_aside"]),
+        total=0 if is_empty else count_decidable(user, filters, most=MOST_AT_ONCE),
         most=MOST_AT_ONCE,
         people=people() if policies.is_admin(user) else [],
         what=label_of_type,

@@ -93,8 +93,8 @@ def _folder(row: Any) -> str:
 
 
 def _file_name(attachment: Attachment) -> str:
-    """The field and the picture's id, which makes the name unique."""
-    name = _safe(f"{attachment.field_name} {attachment.form_fill_id}-{attachment.position}")
+    """The field, which may be cut, and the picture's place, which makes the name unique."""
+    name = f"{_safe(attachment.field_name)} {attachment.form_fill_id}-{attachment.position}"
     return name + SUFFIXES.get(attachment.content_type, "")
 
 

@@ -43,8 +43,11 @@ FONT = "Roboto"
 #: Pictures of a report. The others are named, and are in the ZIP.
 MOST_PICTURES = 100
 
-#: Characters of an answer in a report.
-LONGEST_ANSWER = 5_000
+#: Characters of an answer, and of an inspection's notes, in a report.
+LONGEST_ANSWER, LONGEST_NOTES = 5_000, 50_000
+
+#: Characters and lines in a row of a table, which must not be higher than a page, and characters of a label.
+LONGEST_PIECE, MOST_LINES, LONGEST_LABEL = 1_000, 20, 500
 
 #: Of a line: the page without its margins, and without the padding around everything on it.
 WIDTH = A4[0] - 36 * mm - 12
@@ -68,7 +71,8 @@ LINES = TableStyle(
 
 @blueprint.get(f"{ONE}/report.pdf")
 def report(inspection_id: int) -> BaseResponse:
-    """The report, made now; answers are cut after 5 000 characters, and at most 100 pictures are shown.
+    """The report, made now; answers are cut after 5 000 characters, notes after 50 000, and at most 100 pictures are
+    shown.
 
     Private values are hidden, as on the page, unless the address has `private=1`.
     """
@@ -88,9 +92,13 @@ def report(inspection_id: int) -> BaseResponse:
         canvas.drawString(18 * mm, 10 * mm, footer)
         canvas.drawRightString(A4[0] - 18 * mm, 10 * mm, str(page.page))
 
-    with TemporaryDirectory() as directory:
-        story = list(_story(root, title, Path(directory)))
-        document.build(story, onFirstPage=draw_footer, onLaterPages=draw_footer)
+    try:
+        with TemporaryDirectory() as directory:
+            story = list(_story(root, title, Path(directory)))
+            document.build(story, onFirstPage=draw_footer, onLaterPages=draw_footer)
+    except BaseException:
+        file.close()
+        raise
     file.seek(0)
     note_file("report.pdf", {"inspection_id": inspection_id})
     return send_file(file, "application/pdf", as_attachment=True, download_name=f"inspection-{inspection_id}.pdf")
@@ -114,7 +122,8 @@ def _story(root: Inspection, title: str, directory: Path) -> Iterator[Flowable]:
             yield from _section(section, values, pictures)
     if root.notes:
         yield _text(gettext("Notes"), HEADING)
-        yield _text(root.notes, BODY)
+        # One paragraph of many pages takes much time.
+        yield from (_text(piece, BODY) for piece in _pieces(root.notes[:LONGEST_NOTES]))
     if pictures.left_out:
         yield Spacer(0, 6 * mm)
         yield _text(gettext("%(count)s further pictures are not shown.", count=pictures.left_out), MUTED)
@@ -205,8 +214,22 @@ class _Picture(Flowable):  # type: ignore[misc]
 
 
 def _table(lines: list[tuple[str, str]]) -> Table:
-    cells = [[_text(label, MUTED), _text(text, BODY)] for label, text in lines]
+    """The labels and texts beside each other. ReportLab has no room for a row that is higher than a page."""
+    cells = [
+        [_text("" if number else label[:LONGEST_LABEL], MUTED), _text(piece, BODY)]
+        for label, text in lines
+        for number, piece in enumerate(_pieces(text))
+    ]
     return Table(cells, colWidths=[WIDTH * 0.36, WIDTH * 0.64], style=LINES, hAlign="LEFT")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text in parts, at least one, each of which fits on a page."""
+    start = 0
+    while start == 0 or start < len(text):
+        piece = "".join(text[start : start + LONGEST_PIECE].splitlines(keepends=True)[:MOST_LINES])
+        yield piece
+        start += len(piece) or 1
 
 
 def _text(text: str, style: ParagraphStyle) -> Paragraph:

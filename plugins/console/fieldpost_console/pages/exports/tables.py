@@ -36,8 +36,8 @@ MOST_LINES = 100_000
 #: Lines of CSV that are sent at once.
 LINES_AT_A_TIME = 200
 
-#: Characters with which a spreadsheet begins a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Characters with which a spreadsheet begins a formula, in some countries in their wide forms, too.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 #: Characters of a cell of XLSX.
 LONGEST_CELL = 32_767
