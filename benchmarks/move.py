@@ -23,7 +23,7 @@ from pathlib import Path
 
 from growth import fill
 from load import CLIENTS, RECORDS
-from server import ROOT, Server, free_port, running_postgresql, set_up, stopping
+from server import Server, free_port, run_program, running_postgresql, set_up, stopping
 
 from app.attachments.storage.local import LocalStorage
 from app.config import load_settings
@@ -36,8 +36,7 @@ BUCKET = "photos"
 def fieldpost(variables: Mapping[str, str], *arguments: str) -> float:
     """Run a command; returns its seconds, the start of the process included."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "app.serving.program", *arguments]
-    subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.DEVNULL)
+    run_program(variables, *arguments)
     return time.monotonic() - began
 
 

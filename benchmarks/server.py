@@ -168,6 +168,12 @@ def start(variables: Mapping[str, str], log: IO[bytes] | None = None) -> subproc
     return subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
 
 
+def run_program(variables: Mapping[str, str], *arguments: str) -> None:
+    """Run a command of Fieldpost's with these settings; it must succeed."""
+    command = [sys.executable, "-m", "app.serving.program", *arguments]
+    subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.DEVNULL)
+
+
 def set_up(variables: Mapping[str, str]) -> None:
     """Migrate the database of these settings, and add the administrator."""
     command = [sys.executable, "-c", SET_UP, json.dumps(COMMANDS)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.unraisableexception import gc_collect_iterations_key
 from flask import Flask
 from flask.testing import FlaskClient
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
@@ -35,6 +36,8 @@ __all__ = ["PASSWORD", "PASSWORD_HASH", "STRUCTURE", "SettableClock", "SignIn", 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keeps the directories of tests where files are fast; programs in them must run."""
+    # Of five looks for garbage at the end of each process, all after the first find nothing.
+    config.stash[gc_collect_iterations_key] = 1
     place = fast_place()
     if not os.statvfs(place).f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
@@ -87,25 +90,30 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        # A test makes some ten thousand objects. Nearly all of those that are garbage go without a look for it.
+        gc.set_threshold(10_000, 20, 10)
         gc.enable()
 
 
 #: Files and folders whose tests take longest. They come first: at the end one process would have them all.
 LONG = (
     "tests/browser/",
-    "tests/serving/test_gunicorn.py",
-    "tests/outsider/",
-    "tests/clients/",
-    "tests/core/sync/test_races.py",
-    "tests/core/sync/test_statements.py",
     "tests/test_benchmarks.py",
-    "tests/exactly_once/",
-    "tests/attachments/storage/",
+    "tests/outsider/test_installed.py",
+    "tests/api/test_schemathesis.py",
+    "tests/outsider/",
+    "tests/serving/test_gunicorn.py",
+    "tests/clients/",
     "tests/cli/test_plugins.py",
+    "tests/exactly_once/",
+    "tests/core/sync/test_races.py",
+    "tests/attachments/storage/",
     "tests/serving/",
+    "tests/core/sync/test_isolation.py",
+    "tests/core/sync/test_plugin_safety.py",
+    "tests/feed/test_page.py",
     "tests/core/sync/",
     "tests/core/host/test_migrations.py",
-    "tests/api/test_schemathesis.py",
     "tests/test_",
     "tests/cli/",
 )

@@ -17,7 +17,7 @@ import pytest
 from app.clock import system_clock
 from tests.support import databases
 from tests.support.applications import lent
-from tests.support.forks import Forked, Program
+from tests.support.forks import Forked, Program, run
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -88,7 +88,11 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
         outputs = (1, 2) if log is None else (log.fileno(), log.fileno())
         return Forked(Program(["gunicorn", "--log-level=warning", "wsgi:app"], dict(variables)), outputs)
 
+    def run_program(variables: Mapping[str, str], *arguments: str) -> None:
+        run(Program(["app.serving.program", *arguments], dict(variables))).check_returncode()
+
     patch.setattr(server, "start", start)
+    patch.setattr(server, "run_program", run_program)
     patch.setattr(server, "running_postgresql", running_postgresql)
     patch.setattr(server, "running_server", with_one_worker)
     patch.setattr(server, "set_up", set_up)

@@ -19,6 +19,9 @@ from tests.support.answers import json_of
 LOGIN = "/api/v1/auth/login"
 LIMIT = 8 * 1024
 
+#: Whether a body is read and taken does not depend on the database.
+pytestmark = pytest.mark.database("sqlite")
+
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:

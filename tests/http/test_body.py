@@ -485,6 +485,10 @@ def post(client: FlaskClient, body: bytes, content_type: str = "application/json
     return client.post(SYNC, data=body, content_type=content_type, **more)
 
 
+#: These bodies are refused before a unit of work begins, so that the database plays no part.
+before_the_database = pytest.mark.database("sqlite")
+
+
 def assert_refused(world: World, answer: Any, status: int, code: str) -> dict[str, Any]:
     """The one JSON error, and nothing of the batch applied."""
     assert (answer.status_code, answer.json["code"]) == (status, code), answer.json
@@ -502,21 +506,25 @@ def test_a_batch_is_taken_plain_and_as_gzip(device: FlaskClient, batch: bytes, c
     assert packed.json["results"]["success"][0]["replayed"] is True
 
 
+@before_the_database
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/xml"])
 def test_another_media_type_is_415(world: World, device: FlaskClient, batch: bytes, content_type: str) -> None:
     assert_refused(world, post(device, batch, content_type), 415, "unsupported_media_type")
 
 
+@before_the_database
 def test_another_encoding_is_415(world: World, device: FlaskClient, batch: bytes) -> None:
     answer = post(device, batch, headers={"Content-Encoding": "br"})
     assert_refused(world, answer, 415, "unsupported_media_type")
 
 
+@before_the_database
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b"[" * 1500], ids=lambda body: body[:8])
 def test_what_is_no_json_is_400(world: World, device: FlaskClient, body: bytes) -> None:
     assert_refused(world, post(device, body), 400, "bad_json")
 
 
+@before_the_database
 @pytest.mark.parametrize(
     "body",
     [b"[]", b"{}", b"null", b'"a"', b'{"sync_items": {}}', b'{"sync_items": null}', b"1e999", nested(33), nested(1500)],
@@ -526,11 +534,13 @@ def test_json_that_is_no_batch_is_an_invalid_envelope(world: World, device: Flas
     assert_refused(world, post(device, body), 400, "invalid_envelope")
 
 
+@before_the_database
 def test_a_gzip_that_is_none_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
     for body in (batch, gzip.compress(batch)[:-1], gzip.compress(batch) + b"x"):
         assert_refused(world, post(device, body, headers={"Content-Encoding": "gzip"}), 400, "bad_json")
 
 
+@before_the_database
 def test_a_body_over_the_limit_is_413_with_the_limit(world: World, device: FlaskClient, batch: bytes) -> None:
     body = batch + b" " * LIMIT
     assert assert_refused(world, post(device, body), 413, "too_large")["limit"] == LIMIT
@@ -538,6 +548,7 @@ def test_a_body_over_the_limit_is_413_with_the_limit(world: World, device: Flask
     assert assert_refused(world, packed, 413, "too_large")["limit"] == LIMIT
 
 
+@before_the_database
 def test_a_chunked_body_over_the_limit_is_413(world: World, device: FlaskClient, batch: bytes) -> None:
     # Cut at the limit, it would still be a whole batch: the rest is blanks.
     answer = device.post(
@@ -550,6 +561,7 @@ def test_a_chunked_body_over_the_limit_is_413(world: World, device: FlaskClient,
     assert assert_refused(world, answer, 413, "too_large")["limit"] == LIMIT
 
 
+@before_the_database
 def test_a_body_shorter_than_declared_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
     answer = device.post(
         SYNC,
@@ -561,6 +573,7 @@ def test_a_body_shorter_than_declared_is_400(world: World, device: FlaskClient, 
     assert_refused(world, answer, 400, json_of(answer)["code"])
 
 
+@before_the_database
 def test_a_malformed_chunk_is_400(world: World, device: FlaskClient, batch: bytes) -> None:
     answer = device.post(
         SYNC,
@@ -572,6 +585,7 @@ def test_a_malformed_chunk_is_400(world: World, device: FlaskClient, batch: byte
     assert_refused(world, answer, 400, "bad_json")
 
 
+@before_the_database
 def test_too_many_items_are_413_with_the_limit(world: World, device: FlaskClient, batch: bytes) -> None:
     items = json.loads(batch)["sync_items"] * 4
     answer = post(device, json.dumps({"sync_items": items}).encode())

@@ -9,6 +9,9 @@ import pytest
 from app import create_app
 from app.errors import ConfigurationError
 
+#: What is asked here is answered before the database.
+pytestmark = pytest.mark.database("sqlite")
+
 ORIGIN = "https://app.example.com"
 
 PREFLIGHT = {

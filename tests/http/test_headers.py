@@ -13,6 +13,9 @@ from app import create_app
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
 
+#: No header depends on the database.
+pytestmark = pytest.mark.database("sqlite")
+
 #: Method, address, whether a token is sent, status.
 ANSWERS = [
     ("GET", "/healthz", False, 200),
@@ -82,7 +85,6 @@ def ask(environment: dict[str, str]) -> Callable[[str, str], Any]:
     return ask
 
 
-@pytest.mark.database("sqlite")
 @pytest.mark.parametrize(("seconds", "scheme"), [("", "https"), ("0", "https"), ("60", "http")])
 def test_https_is_not_demanded_by_default_nor_over_http(
     ask: Callable[[str, str], Any], seconds: str, scheme: str
@@ -90,7 +92,6 @@ def test_https_is_not_demanded_by_default_nor_over_http(
     assert "Strict-Transport-Security" not in ask(seconds, scheme).headers
 
 
-@pytest.mark.database("sqlite")
 def test_https_is_demanded_for_as_long_as_the_setting_says(ask: Callable[[str, str], Any]) -> None:
     assert ask("31536000", "https").headers["Strict-Transport-Security"] == "max-age=31536000"
 
@@ -115,7 +116,6 @@ def test_slashes_too_many_are_404_and_no_redirect(client: FlaskClient, path: str
     assert json_of(client.get("/", environ_overrides=overrides))["code"] == "not_found"
 
 
-@pytest.mark.database("sqlite")
 def test_an_address_without_its_last_slash_is_404_and_no_redirect(environment: dict[str, str]) -> None:
     app = create_app(environment)
     app.add_url_rule("/plugin/", view_func=lambda: "here", endpoint="plugin")
