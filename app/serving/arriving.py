@@ -11,7 +11,7 @@ PIECE = 256 * 1024
 
 
 class ArrivingBody(Body):  # type: ignore[misc]
-    """A body of known length whose pieces are handed on as they were received; gunicorn's own copies each byte again."""
+    """A body of known length whose pieces are handed on as they were received. gunicorn copies each byte again."""
 
     @classmethod
     def instead_of(cls, body: Body) -> Body:
