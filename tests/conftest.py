@@ -19,6 +19,7 @@ import pytest
 from _pytest.unraisableexception import gc_collect_iterations_key
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from app.models import Inspection, User
@@ -35,7 +36,12 @@ __all__ = ["PASSWORD", "PASSWORD_HASH", "STRUCTURE", "SettableClock", "SignIn", 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keeps the directories of tests where files are fast; programs in them must run."""
+    """Keeps the directories of tests where files are fast; programs in them must run.
+
+    No property fails because a machine is slow.
+    """
+    settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
     # Of five looks for garbage at the end of each process, all after the first find nothing.
     config.stash[gc_collect_iterations_key] = 1
     place = fast_place()

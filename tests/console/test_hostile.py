@@ -107,7 +107,7 @@ def test_no_text_of_a_csv_file_is_a_formula(scene: Scene, office: Browser, text:
     assert line["notes"] == f"'{text}"
 
 
-@pytest.mark.parametrize("value", ["\n" * 400 + "x", "W" * 5000, "東" * 5000, "<b>&amp;" * 600, "\x01\u202e\uffff"])
+@pytest.mark.parametrize("value", ["x\n" * 300, "W" * 5000, "東" * 5000, "<b>&amp;" * 600, "\x01\u202e\uffff"])
 def test_a_report_has_room_for_any_answer(scene: Scene, office: Browser, value: str) -> None:
     structure = [{"name": "a", "label_name": "W" * 255}]
     inspection = scene.world.inspection(scene.user("owner"), notes=value)

@@ -123,7 +123,7 @@ def test_a_token_that_is_longer_than_any_of_ours_is_not_decoded(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("It was decoded.")
 
-    monkeypatch.setattr("app.accounts.bearer.decode_token", fail)
+    monkeypatch.setattr("app.accounts.bearer._verified", fail)
     head = urlsafe_b64encode(b'{"alg":"HS256","a":[' + b"{}," * 400 + b"{}]}").decode()
     answer = app.test_client().post(address, headers={"Authorization": f"Bearer {head}.e30.e30"})
     assert (answer.status_code, json_of(answer)["code"]) == (401, "token_invalid")
