@@ -187,7 +187,7 @@ def empty(database: str) -> Iterator[Flask]:
             "DATABASE_URL": postgresql.url if postgresql else "",
             "FIELDPOST_DATA_DIR": directory,
             "FIELDPOST_SECRET_KEY": secrets.token_urlsafe(48),
-            "FIELDPOST_LOG_LEVEL": "WARNING",
+            "FIELDPOST_LOG_LEVEL": "ERROR",
             # Filling takes longer than any statement of the server should.
             "FIELDPOST_DATABASE_SECONDS": "300",
         }

@@ -25,8 +25,8 @@ from app.core.values import MAX_INTEGER, JsonObject
 from app.errors import BadJsonError, InvalidError, MediaTypeError, RequestError, TooLargeError
 from app.http.json_text import CONTAINERS, RepeatingObject, entries, parse_json
 
-#: Bytes read from the connection at a time. gunicorn copies its whole read-ahead buffer for each piece, so small pieces
-#: cost more. When a connection breaks, up to one piece is lost.
+#: Bytes read from the connection at a time. Of a chunked body, gunicorn copies its whole read-ahead buffer for each
+#: piece, so small pieces cost more. When a connection breaks, up to one piece is lost.
 PIECE = 256 * 1024
 
 #: A gzip body usually has one member. RFC 1952 allows more, and a bomb has thousands of empty ones.

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from app.attachments.storage.local import LocalStorage
 from app.core.database.engine import db
 from app.core.database.messages import SENDERS
+from app.core.database.sqlite import send_reads
 from app.errors import StorageError
 
 #: What the database's statements may be sent as.
@@ -80,7 +81,7 @@ def at_each_statement(app: Flask, act: Callable[[Any], None]) -> Iterator[None]:
         engine = db.engine
     # The application's own, which send statements themselves, must be called later: `insert=True` counts for nothing
     # with these events.
-    own = SENDERS if engine.dialect.name == "postgresql" else {}
+    own = SENDERS if engine.dialect.name == "postgresql" else {"do_execute": send_reads}
     for name, send in own.items():
         event.remove(engine, name, send)
     for name in EXECUTIONS:

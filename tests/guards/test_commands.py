@@ -78,6 +78,14 @@ def of_export(_app: Flask, arguments: Sequence[str]) -> Iterator[str]:
     return (name for name in names if name not in known and not name.startswith("AWS_"))
 
 
+def of_podman(app: Flask, arguments: Sequence[str]) -> Iterator[str]:
+    # The name of the program, or of the image or the service whose program it is.
+    if "fieldpost" not in arguments or "build" in arguments:
+        return iter(())
+    before = len(arguments) - arguments[::-1].index("fieldpost")
+    return of_fieldpost(app, arguments[before:])
+
+
 #: The programs whose commands are looked at. Others take several lines, or are somebody else's.
 LOOKS: dict[str, Look] = {
     "fieldpost": of_fieldpost,
@@ -86,6 +94,7 @@ LOOKS: dict[str, Look] = {
     "pip": of_pip,
     "python": of_python,
     "export": of_export,
+    "podman": of_podman,
 }
 
 

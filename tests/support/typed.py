@@ -28,17 +28,18 @@ class Typed:
 
 
 def blocks_of(page: str) -> list[list[Typed]]:
-    """The commands of each block of a page. A command that takes several lines is not read."""
+    """The commands of each block of a page, none of which has a quotation of several lines."""
     return [[typed(line) for line in lines_of(block)] for block in BLOCK.findall(page)]
 
 
 def lines_of(block: str) -> list[str]:
-    """The lines that have more than a comment."""
-    return [line for line in block.splitlines() if line.strip() and not line.startswith("#")]
+    """The lines that have more than a comment; one that ends in a backslash goes on."""
+    lines = block.replace("\\\n", "").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def typed(line: str) -> Typed:
-    """One command. Raises `ValueError` if it ends on a later line."""
+    """One command. Raises `ValueError` if a quotation in it does not end."""
     lexer = shlex.shlex(CRON.sub("", line), posix=True, punctuation_chars="<>")
     lexer.whitespace_split = True
     words, files = [], {"<": "", ">": ""}

@@ -79,7 +79,7 @@ class SQLite:
         event.listen(engine, "connect", file.note_opened)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "before_cursor_execute", _refuse_writing)
-        event.listen(engine, "do_execute", _send_reads)
+        event.listen(engine, "do_execute", send_reads)
 
     def require_sound(self, engine: Engine) -> None:
         """A short look at the file's pages."""
@@ -253,7 +253,7 @@ def _begin(connection: Connection) -> None:
         raw.execute(f"PRAGMA busy_timeout = {patience}")
 
 
-def _send_reads(cursor: sqlite3.Cursor, _statement: str, parameters: object, context: ExecutionContext) -> bool:
+def send_reads(cursor: sqlite3.Cursor, _statement: str, parameters: object, context: ExecutionContext) -> bool:
     """For the engine: run reads one after the other, if the statement stands for some."""
     if not isinstance(parameters, Reads):
         return False

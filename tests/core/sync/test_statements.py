@@ -8,11 +8,13 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from psycopg import _queries
 
 from app.clock import to_wire
 from app.models import FormFill, FormTemplate, Inspection, User
 from app.testing import push, statements_of
 from tests.conftest import World
+from tests.support.answers import json_of
 from tests.support.rows import change_often
 
 #: The largest is the largest batch that is taken.
@@ -166,3 +168,22 @@ def test_a_new_item_on_the_present_version_reads_nothing_of_the_past_either(
     with statements_of(app) as found:
         push(device, item("form_fill", {"id": form_fill.id, "updated_at": present, "changes": {"a": 1}}))
     assert not [statement for statement in found if "FROM ledger_entries" in statement]
+
+
+@pytest.mark.database("postgresql")
+def test_the_driver_reads_the_text_of_no_statement_anew(
+    device: FlaskClient, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would do so where the parameters of more than 4096 characters, or more than 50 of them, were not numbered."""
+    look = f"/api/v1/sync/changes?cursor={json_of(device.get('/api/v1/sync/changes'))['data']['cursor']}"
+    anew: list[bytes] = []
+    read = _queries._query2pg_nocache
+
+    def read_anew(text: bytes, encoding: str) -> object:
+        anew.append(text)
+        return read(text, encoding)
+
+    monkeypatch.setattr(_queries, "_query2pg_nocache", read_anew)
+    push(device, *place.items("form_fill", 10))
+    assert device.get(look).status_code == 200
+    assert anew == []
