@@ -27,7 +27,8 @@ class ArrivingBody(Body):  # type: ignore[misc]
             rest: bytes = super().read(size)
             return rest
         data = self._receive(min(size, self.reader.length))
-        self.reader.length -= len(data)
+        # A client that has ended, or was given up, is not waited for again.
+        self.reader.length = self.reader.length - len(data) if data else 0
         return data
 
     def _receive(self, size: int) -> bytes:

@@ -74,6 +74,7 @@ def test_a_client_that_ends_too_early_has_sent_a_part(ends: tuple[socket.socket,
     ends[1].close()
     body = body_of(parser_of(ends))
     assert [body.read(100), body.read(100)] == [b"abc", b""]
+    assert body.reader.length == 0, "it is not waited for again"
 
 
 def test_after_a_broken_connection_no_other_request_is_read(ends: tuple[socket.socket, socket.socket]) -> None:
