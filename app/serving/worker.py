@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Protocol
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.serving import refusals
-from app.serving.arriving import ArrivingBody
 from app.serving.held import Held
 from app.serving.patience import Patience, PatientSocket, new_permits
 
@@ -116,7 +115,6 @@ class BalancedWorker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: refusals.Head, conn: Connection) -> object:
         """Answer a request whose head has arrived; False if the connection ends with it."""
         refusals.check_head(req)
-        req.body = ArrivingBody.instead_of(req.body)
         line = self._made_patient(conn)
         line.begin_work()
         try:
