@@ -64,7 +64,7 @@ ERROR_CODES = {
 }
 
 #: Codes that any route may answer.
-ALWAYS = ("headers_too_large", "internal_error", "try_again")
+ALWAYS = ("internal_error", "try_again")
 
 #: Codes that a route may answer if it needs a token.
 WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked")
