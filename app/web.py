@@ -18,6 +18,8 @@ from app.clock import now, to_wire
 from app.config import API_PREFIX
 from app.core.ledger.record import Origin, record
 from app.core.ledger.unit import unit_of_work
+from app.core.values import NO_ID
+from app.errors import InvalidError
 from app.http.body import CutOffError, JsonParser, SlowBodyError, body_pieces
 from app.http.errors import init_errors
 from app.http.headers import init_headers
@@ -128,18 +130,27 @@ def init_web(app: Flask) -> None:
     app.before_request(refuse_long_lists)
     app.before_request(_refuse_near_misses)
     app.before_request(_require_sign_in)
+    app.before_request(_refuse_nul)
     init_errors(app)
 
 
 def _refuse_near_misses() -> None:
     """404 for an address that Werkzeug would correct: its redirect goes to the host that the client has named.
 
-    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it. A path with a NUL names
-    nothing either, and PostgreSQL takes it in no text.
+    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it. The path of a page
+    with a NUL names nothing either.
     """
     path = request.environ["PATH_INFO"]
-    if "//" in path or "\0" in path or isinstance(request.routing_exception, RequestRedirect):
+    is_of_api = path.startswith(API_PREFIX + "/")
+    if "//" in path or ("\0" in path and not is_of_api) or isinstance(request.routing_exception, RequestRedirect):
         raise NotFound()
+
+
+def _refuse_nul() -> None:
+    """400 for an id with a NUL in an address of the API: PostgreSQL takes it in no text (contract, section 0)."""
+    details = {name: [NO_ID] for name, value in (request.view_args or {}).items() if "\0" in str(value)}
+    if details:
+        raise InvalidError(message="Correct the address.", extra={"details": details})
 
 
 def _require_sign_in() -> None:
