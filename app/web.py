@@ -137,20 +137,17 @@ def init_web(app: Flask) -> None:
 def _refuse_near_misses() -> None:
     """404 for an address that Werkzeug would correct: its redirect goes to the host that the client has named.
 
-    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it. The path of a page
-    with a NUL names nothing either.
+    Werkzeug removes slashes at the front by itself, so the path is read as the client sent it.
     """
-    path = request.environ["PATH_INFO"]
-    is_of_api = path.startswith(API_PREFIX + "/")
-    if "//" in path or ("\0" in path and not is_of_api) or isinstance(request.routing_exception, RequestRedirect):
+    if "//" in request.environ["PATH_INFO"] or isinstance(request.routing_exception, RequestRedirect):
         raise NotFound()
 
 
 def _refuse_nul() -> None:
-    """400 for an id with a NUL in an address of the API: PostgreSQL takes it in no text (contract, section 0)."""
-    details = {name: [NO_ID] for name, value in (request.view_args or {}).items() if "\0" in str(value)}
-    if details:
-        raise InvalidError(message="Correct the address.", extra={"details": details})
+    """400 for a key in the path with a NUL, which PostgreSQL takes in no text."""
+    names = [name for name, value in (request.view_args or {}).items() if "\0" in str(value)]
+    if names:
+        raise InvalidError(message="Correct the address.", extra={"details": {name: [NO_ID] for name in names}})
 
 
 def _require_sign_in() -> None:

@@ -36,6 +36,7 @@ from sqlalchemy import Connection, event, select, text
 
 from app import create_app
 from app.core.database.engine import db
+from app.core.database.read import Read
 from app.core.database.transactions import writing
 from app.core.host.migrations import upgrade
 from app.feed.cursor import Mark, write_cursor
@@ -258,12 +259,12 @@ def plans_of(app: Flask, client: FlaskClient, url: str, case: Case) -> dict[str,
     sent: dict[str, Any] = {}
 
     def listen(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        # A fixed statement goes straight to the driver, which gets its parameters with it.
-        for query in getattr(parameters, "reads", ()):
-            compiled = query.statement.compile(dialect=connection.dialect)
-            statement, parameters = str(compiled), compiled.params | query.parameters
-        if any(f"FROM {table}" in statement or f"JOIN {table}" in statement for table in LARGE):
-            sent[statement] = parameters
+        # Fixed statements go straight to the driver, several in the place of one.
+        reads = getattr(parameters, "reads", None)
+        statements = [(statement, parameters)] if reads is None else [_compiled(query, connection) for query in reads]
+        for query, values in statements:
+            if any(f"FROM {table}" in query or f"JOIN {table}" in query for table in LARGE):
+                sent[query] = values
 
     with app.app_context():
         engine = db.engine
@@ -274,6 +275,13 @@ def plans_of(app: Flask, client: FlaskClient, url: str, case: Case) -> dict[str,
         event.remove(engine, "before_cursor_execute", listen)
     with engine.connect() as connection:
         return {statement: _explain(connection, statement, parameters) for statement, parameters in sent.items()}
+
+
+def _compiled(query: Read, connection: Connection) -> tuple[str, Any]:
+    """The text of a query and its parameters, as SQLAlchemy gives them to the driver."""
+    compiled: Any = query.statement.compile(dialect=connection.dialect)
+    values = compiled.params | query.parameters
+    return str(compiled), tuple(values[name] for name in compiled.positiontup) if compiled.positional else values
 
 
 def _explain(connection: Connection, statement: str, parameters: Any) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
@@ -119,8 +119,7 @@ class PartReader:
             raise self._not_one_file(f"The file stands in the part {event.name[:100]!r}.")
         if self.file is not None:
             raise self._not_one_file("There are several.")
-        # Closed with `kept`, which the linter cannot see.
-        content = self._kept.enter_context(SpooledTemporaryFile(SLICE))  # noqa: SIM115
+        content = self._kept.enter_context(_temporary_file())
         self._part = self.file = _part(event, content)
 
     def _begin_text(self, event: Field | File) -> None:
@@ -142,6 +141,17 @@ class PartReader:
 
     def _broken(self, message: str, **extra: bool) -> RequestError:
         return missing_parameters(f"form_fill_id, field_name, {self._file_part}", message, **extra)
+
+
+@contextmanager
+def _temporary_file() -> Iterator[IO[bytes]]:
+    """A file that is gone after the block. On a full disk its last bytes cannot be written; nobody needs them then."""
+    file = SpooledTemporaryFile(SLICE)  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 class _Decoder(MultipartDecoder):

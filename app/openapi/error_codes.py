@@ -56,6 +56,7 @@ ERROR_CODES = {
         ErrorCode("unsupported_media_type", 415, "Unsupported media type", "a body that is not JSON, or no image"),
         ErrorCode("range_not_satisfiable", 416, "Requested Range Not Satisfiable", "the attachment is shorter"),
         ErrorCode("too_many_requests", 429, "Too many failed sign-ins", "wait `Retry-After` seconds"),
+        ErrorCode("headers_too_large", 431, "A header has too many parts", "send fewer or shorter headers"),
         ErrorCode("internal_error", 500, "Internal error", "our mistake; report the `request_id`"),
         ErrorCode("try_again", 503, "The server cannot do this right now", "nothing was recorded; wait `Retry-After`"),
         ErrorCode("storage_full", 507, "There is no room for this photo", "over `limit`; it was not stored"),
@@ -63,7 +64,7 @@ ERROR_CODES = {
 }
 
 #: Codes that any route may answer.
-ALWAYS = ("internal_error", "try_again")
+ALWAYS = ("headers_too_large", "internal_error", "try_again")
 
 #: Codes that a route may answer if it needs a token.
 WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked")

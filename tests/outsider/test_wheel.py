@@ -110,7 +110,7 @@ def test_an_installed_wheel_migrates_serves_syncs_and_is_backed_up_far_from_its_
         item = {"type": "form_fill", "local_id": "1", "data": {"id": 1, "changes": {"Location_row_1": "Roof"}}}
         answer = post(f"{address}/api/v1/sync", {"sync_items": [item]}, token)
         assert len(answer["results"]["success"]) == 1
-        assert "2 users, 3 inspections, 3 form fills, 4 attachments" in installed.run("backup", "backup.tar")
+        assert "2 users, 3 inspections, 3 form fills, 5 attachments" in installed.run("backup", "backup.tar")
     assert "2 users, 3 inspections" in installed.run("backup", "verify", "backup.tar")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["app", "backup.tar", "data", "env"]
 
