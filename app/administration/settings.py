@@ -17,7 +17,7 @@ from app.plugin_api import SyncHandler, plugin_settings
 MASK = "********"
 
 #: Words in the name of a plugin's setting whose value must not be shown.
-SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD")
+SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS")
 
 #: User and password in an address, and a password alone.
 CREDENTIALS = re.compile(r"(?<=//)[^\s?]*@")

@@ -77,6 +77,11 @@ def test_a_stored_photo_whose_bytes_changed_is_found_where_contents_are_read(app
     with app.app_context():
         assert upkeep.check().altered == []
         assert upkeep.check(reads_content=True).altered == [photo["id"]]
+    sizes = app.test_cli_runner().invoke(args=["storage", "check"])
+    assert (sizes.exit_code, sizes.output) == (0, "1 objects, 1 attachments\n")
+    contents = app.test_cli_runner().invoke(args=["storage", "check", "--content"])
+    assert contents.exit_code == 1
+    assert f"{photo['id']}: whose bytes are not those that were sent" in contents.output
 
 
 def test_collect_removes_only_old_orphans(app: Flask, clock: SettableClock, photo: dict[str, Any]) -> None:

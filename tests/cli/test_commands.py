@@ -14,7 +14,10 @@ from sqlalchemy import text
 from app import create_app
 from app.core.database.engine import db
 from app.core.database.transactions import writing
+from app.core.host.registry import Installed
+from app.core.host.settings import SETTINGS
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerOperation, User
+from app.plugin_api import API_VERSION, Plugin
 from tests.conftest import PASSWORD, SignIn, World
 from tests.support.answers import json_of
 
@@ -180,6 +183,21 @@ def test_config_shows_effective_values_and_no_secrets(environment: dict[str, str
     assert "# FIELDPOST_MISSPELT is no setting of Fieldpost or an installed plugin" in output
     assert "sesame" not in output
     assert "simsim" not in output
+
+
+def test_config_shows_no_secrets_of_plugins(app: Flask) -> None:
+    plugin = Plugin(name="hook", api_version=API_VERSION)
+    registry = app.extensions["fieldpost.registry"]
+    registry.installed["hook"] = Installed(plugin=plugin, entry_point="hook:plugin", distribution="hook", version="1")
+    secrets = {"smtp_pass": "sesame", "api_token": "sesame", "address": "https://ada:sesame@hook.example/x"}
+    app.extensions[SETTINGS]["hook"] = {**secrets, "days": 3}
+    lines = run(app, "config").output.splitlines()
+    assert [line for line in lines if line.startswith("FIELDPOST_HOOK_")] == [
+        "FIELDPOST_HOOK_SMTP_PASS=********",
+        "FIELDPOST_HOOK_API_TOKEN=********",
+        "FIELDPOST_HOOK_ADDRESS=https://********@hook.example/x",
+        "FIELDPOST_HOOK_DAYS=3",
+    ]
 
 
 def test_plugins_are_listed_with_their_origin_and_policy(app: Flask) -> None:

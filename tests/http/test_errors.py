@@ -35,10 +35,12 @@ def test_reading_a_table_that_a_migration_holds_is_503(app: Flask, world: World,
     assert answer.headers["Retry-After"]
 
 
-#: Disk full, out of memory, too many connections; and a server that has become a replica. Only units write, so that the
-#: last error outside a unit is a bug.
+#: Disk full, out of memory, too many connections, a disk that fails; and a server that has become a replica. Only units
+#: write, so that the last error outside a unit is a bug.
 @pytest.mark.database("postgresql")
-@pytest.mark.parametrize(("state", "status"), [("53100", 503), ("53200", 503), ("53300", 503), ("25006", 500)])
+@pytest.mark.parametrize(
+    ("state", "status"), [("53100", 503), ("53200", 503), ("53300", 503), ("58030", 503), ("25006", 500)]
+)
 def test_a_database_without_room_is_503(app: Flask, state: str, status: int) -> None:
     statement = text(f"DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '{state}'; END $$")
     app.view_functions["health.healthz"] = lambda: db.session.execute(statement)  # type: ignore[assignment]

@@ -29,6 +29,7 @@ from sqlalchemy import Engine, NullPool, create_engine, select, text
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
+from app.core.host.endings import THREADS
 from app.models import FormFill
 from tests.support.databases import SECRET_KEY
 from tests.support.demo import add_demo, copy_demo
@@ -517,6 +518,11 @@ def test_the_server_believes_nobody_about_the_scheme(shared: Running) -> None:
     connection.close()
     assert cookie.startswith("fieldpost=")
     assert "Secure" not in cookie
+
+
+def test_the_items_of_every_thread_that_a_worker_can_have_are_marked() -> None:
+    """Each connection may have one. An item in a thread without a mark would end workers again and again."""
+    assert configuration()["worker_connections"] <= THREADS
 
 
 def test_the_server_ends_in_peace_and_has_no_second_door() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.serving import patience
 from app.serving.held import Held
 from app.serving.patience import PIECE, Pace, Patience, PatientSocket, Permits, new_permits
 
@@ -238,6 +239,23 @@ def test_no_more_than_the_limit_is_read_after_an_answer(
     with at_work(server):
         server.sendall(b"413")
     assert seconds_of(server.linger) < 5
+
+
+def test_the_rest_of_a_request_has_a_deadline_however_it_drips(
+    server: PatientSocket, client: socket.socket, beside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert patience.REST_SECONDS == 10
+    monkeypatch.setattr(patience, "REST_SECONDS", 0.1)
+
+    def drip_and_end() -> None:
+        drip(client, 1, 0.01, 2000)
+        client.close()
+
+    with at_work(server):
+        server.sendall(b"413")
+    beside(drip_and_end)
+    assert seconds_of(server.linger) < 10
+    assert server.is_too_slow
 
 
 def test_gunicorns_main_thread_does_not_wait_once_more(server: PatientSocket, client: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """Items at which a worker has ended: by `os._exit`, by the system for want of memory, by a call that never came back.
 
 Such an item takes its whole batch along, and again each time that a device sends it. While a plugin's code runs for an
-item, the item's mark therefore stands in a file of the worker's that the server's master can read: a page of memory,
+item, the item's mark therefore stands in a file of the worker's that the server's master can read: pages of memory,
 so that writing to it costs next to nothing. When a worker has ended, the master adds the marks that it finds there to
 the list of endings, which all workers of the node read. It is kept as long as the server runs, and forgotten at a
 reload. Loads no library: gunicorn's master imports this module.
@@ -24,8 +24,8 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 #: How the name of such a directory begins, among the system's temporary files.
 PREFIX = "fieldpost-metrics-"
 
-#: The longest mark, in bytes, and the number of threads of a worker whose items are marked.
-SIZE, THREADS = 96, 40
+#: The longest mark, in bytes, and the number of threads of a worker whose items are marked: one for each connection.
+SIZE, THREADS = 96, 512
 
 _making = threading.Lock()
 

@@ -32,6 +32,9 @@ NOT_IMPORTED = Kind("importing it raised {error}: {reason}", "Mend it, or uninst
 NOT_CHECKED = Kind("checking it raised {error}: {reason}", "Compare its fields with docs/plugins.md.")
 OTHER_CLASS = Kind("it is a {type}", "Point it at a {wanted}(…).")
 
+#: The distribution of Fieldpost itself.
+SHIPPED = "fieldpost"
+
 
 def load_plugins(registry: Registry, entries: Iterable[EntryPoint] | None = None) -> list[Finding]:
     """Fill the registry with the handlers and plugins of the entry points (default: of all distributions).
@@ -41,9 +44,9 @@ def load_plugins(registry: Registry, entries: Iterable[EntryPoint] | None = None
     if entries is None:
         entries = [entry for group in (HANDLERS, PLUGINS) for entry in entry_points_of(group)]
     findings: list[Finding] = []
-    # Two distributions may claim one name, and neither comes first in a useful order (trap 22). Plugins come before
-    # the handlers that belong to them.
-    for entry in sorted(entries, key=lambda entry: (entry.group, entry.name, entry.value)):
+    # Two distributions may claim one name (trap 22). What ships is there already then, and the other one is told about.
+    # Plugins come before the handlers that belong to them.
+    for entry in sorted(entries, key=lambda entry: (entry.group, not _ships(entry), entry.name, entry.value)):
         findings += _load_entry(registry, entry)
     findings += _add_models(registry)
     for registered in registry.handlers.values():
@@ -53,6 +56,10 @@ def load_plugins(registry: Registry, entries: Iterable[EntryPoint] | None = None
     for installed in registry.installed.values():
         registry.removed |= installed.plugin.removed
     return findings
+
+
+def _ships(entry: EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == SHIPPED
 
 
 def _load_entry(registry: Registry, entry: EntryPoint) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from threading import Thread
 
 import pytest
 from flask import Flask
@@ -10,11 +11,21 @@ from sqlalchemy import Table, text
 
 from app.core.database.engine import db
 from app.core.database.rows import table_of
+from app.core.database.sqlite_file import SQLiteFile
 from app.core.database.transactions import writing
 from app.core.host.drift import Drift, find_drift, tell_drift
+from app.core.host.watch import watchdog
 from app.models import FormFill, Inspection
+from app.serving import start
 from app.testing import HandlerContract
 from tests.support.answers import json_of
+
+
+class InPlace(Thread):
+    """A thread whose work is done by the thread that starts it."""
+
+    def start(self) -> None:
+        self.run()
 
 
 def change_tables(app: Flask, *statements: str) -> None:
@@ -49,6 +60,19 @@ def test_a_column_that_no_migration_makes_is_told_before_rows_are_missed(
     assert sentence in caplog.text
     with pytest.raises(AssertionError):
         HandlerContract().test_its_tables_are_those_of_its_models(app)
+
+
+@pytest.mark.database("sqlite")
+def test_a_server_tells_it_at_its_start(
+    app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_tables(app, "ALTER TABLE inspections DROP COLUMN notes")
+    # Put back after the test: a start changes them for the whole process.
+    for owner, name in ((SQLiteFile, "makes_file"), (SQLiteFile, "ends_worker"), (watchdog, "ends_worker")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(start, "Thread", InPlace)
+    start._prepare_to_serve(app)
+    assert "the database lacks the column inspections.notes" in caplog.text
 
 
 @pytest.mark.database("sqlite")

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.config import Settings
+from app.core.ledger import history
 from app.core.sync import bounds, isolation
+from app.feed import page
 from app.models import FormFill, Inspection
 from app.testing import push
 from tests.conftest import World
@@ -25,6 +28,13 @@ def large(count: int, size: int = 100) -> dict[str, str]:
 
 def fill(world: World, inspection: Inspection, data: dict[str, Any]) -> FormFill:
     return world.form_fill(inspection, data=data)
+
+
+def test_the_limits_are_those_of_the_contract() -> None:
+    """32 MiB for the answer to a batch, 8 of them for the request's own texts, and 8 for a page (sections 3, 6, 7)."""
+    assert bounds.MAX_ENTRY_BYTES + Settings.max_batch_bytes == 32 * MIB
+    assert bounds.MAX_REPEATED_BYTES == MIB
+    assert page.PAGE_BYTES == history.PAGE_BYTES == 8 * MIB
 
 
 def test_many_stale_items_for_one_large_form_take_little_memory_and_get_a_small_answer(
