@@ -122,6 +122,11 @@ def answer_if_changed(data: object) -> Response:
     return response
 
 
+def wrong_id(*names: str) -> InvalidError:
+    """The error for an id in an address that is none."""
+    return InvalidError(message="Correct the address.", extra={"details": {name: [NO_ID] for name in names}})
+
+
 def init_web(app: Flask) -> None:
     """Give the application its request ids, the sign-in guard, JSON errors and the headers of every answer."""
     app.json = OrjsonProvider(app)
@@ -147,7 +152,7 @@ def _refuse_nul() -> None:
     """400 for a key in the path with a NUL, which PostgreSQL takes in no text."""
     names = [name for name, value in (request.view_args or {}).items() if "\0" in str(value)]
     if names:
-        raise InvalidError(message="Correct the address.", extra={"details": {name: [NO_ID] for name in names}})
+        raise wrong_id(*names)
 
 
 def _require_sign_in() -> None:

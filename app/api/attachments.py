@@ -10,7 +10,6 @@ from sqlalchemy import or_, select
 
 from app import policies
 from app.administration.fields import BodySchema
-from app.api.blueprint import wrong_id
 from app.api.form_fills import visible_form_fill
 from app.attachments import send_attachment
 from app.config import current_settings
@@ -31,7 +30,7 @@ from app.openapi.shapes import (
     one_of,
     with_description,
 )
-from app.web import answer, described, signed_in_user
+from app.web import answer, described, signed_in_user, wrong_id
 
 blueprint = Blueprint("attachments", __name__)
 

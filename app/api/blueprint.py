@@ -9,10 +9,9 @@ from flask import request
 from werkzeug.routing import IntegerConverter, Map, UnicodeConverter
 
 from app.accounts.administrators import require_admin
-from app.core.values import MAX_INTEGER, NO_ID, read_id, read_key
-from app.errors import InvalidError
+from app.core.values import MAX_INTEGER, read_id, read_key
 from app.openapi.description import View
-from app.web import signed_in_user
+from app.web import signed_in_user, wrong_id
 
 
 class NoId(int):
@@ -57,11 +56,6 @@ def refuse_wrong_ids() -> None:
     wrong = [name for name, value in (request.view_args or {}).items() if isinstance(value, NoId)]
     if wrong:
         raise wrong_id(*wrong)
-
-
-def wrong_id(*names: str) -> InvalidError:
-    """The error for an id in an address that is none."""
-    return InvalidError(message="Correct the address.", extra={"details": {name: [NO_ID] for name in names}})
 
 
 def admins_only(view: View) -> View:

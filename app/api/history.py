@@ -14,7 +14,6 @@ from flask import Response
 from sqlalchemy import String, inspect, select
 
 from app import policies
-from app.api.blueprint import wrong_id
 from app.api.form_fills import visible_form_fill
 from app.api.inspections import visible_inspection
 from app.api.paging import PageSchema, read_page
@@ -41,7 +40,7 @@ from app.openapi.shapes import (
     with_description,
 )
 from app.plugin_api import Model
-from app.web import RestBlueprint, answer, described, signed_in_user
+from app.web import RestBlueprint, answer, described, signed_in_user, wrong_id
 
 #: The id of a row in its column's type.
 RowId: TypeAlias = int | str
