@@ -41,7 +41,7 @@ from app.models import SetAside, User
 MOST_CAUSES = 100
 
 #: The newest rows among which causes are counted, and those that a device has solved since the upkeep are found.
-MOST_LOOKED_THROUGH = 1000
+MOST_LOOKED_THROUGH = 500
 
 #: The most rows that are decided at once.
 MOST_AT_ONCE = 1000
