@@ -30,6 +30,7 @@ from sqlalchemy import (
     Engine,
     FromClause,
     Select,
+    SelectBase,
     Subquery,
     Table,
     Text,
@@ -187,6 +188,10 @@ class PostgreSQL:
         if values.is_single:
             return column == values.parameter(column.type)
         return column == any_(_array_of(column.type, values))
+
+    def among_selected(self, column: ColumnLike, query: SelectBase) -> ColumnElement[bool]:
+        """The values as an array: beside another condition, PostgreSQL looks nothing up for `IN`."""
+        return column == any_(func.array(query.scalar_subquery(), type_=ARRAY(column.type)))
 
     def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The values of several as an array."""
