@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -23,6 +22,7 @@ from app.attachments.storage import jpeg as jpeg_structure
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import ImageFacts, thumbnail, verify
 from app.attachments.storage.missing import END_IS_MISSING, OTHER_DATA
+from tests.support.forks import Program, run
 from tests.support.hostile_pictures import (
     CODES,
     END,
@@ -485,8 +485,8 @@ def test_a_refused_image_does_not_keep_the_next_one_waiting() -> None:
     assert verify(jpeg(), MAX_PIXELS).width == 64
 
 
-# Memory is measured in a process of its own. Its peak is that of VmHWM, which starts anew with the program; the
-# maximum that getrusage reports includes the process that started it.
+# Memory is measured in a process of its own. Its peak is that of VmHWM, which starts anew with the process; the maximum
+# that getrusage reports includes the process that started it.
 MEASURE = """
 import sys
 from pathlib import Path
@@ -533,9 +533,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
 def test_a_photo_of_48_megapixels_takes_little_memory(
     large: dict[str, Path], work: str, name: str, megabytes: int
 ) -> None:
-    command = [sys.executable, "-c", MEASURE, work, str(large[name]), str(large["small.jpg"])]
-    run = subprocess.run(command, cwd=Path.cwd(), check=True, capture_output=True, text=True)
-    assert int(run.stdout) < megabytes * 1024
+    result = run(Program(["-c", MEASURE, work, str(large[name]), str(large["small.jpg"])], dict(os.environ)))
+    assert int(result.stdout) < megabytes * 1024, result.stderr
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -589,7 +588,7 @@ def quarters(size: tuple[int, int]) -> Image.Image:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-@pytest.mark.parametrize("size", [(320, 240), (4800, 3600)])
+@pytest.mark.parametrize("size", [(320, 240), (4800, 360)])
 @pytest.mark.parametrize(
     ("orientation", "expected"),
     [
