@@ -171,7 +171,8 @@ def _causes(selection: Selection) -> Select[Any]:
 @lru_cache(maxsize=KEPT)
 def _counts(*selections: Selection) -> Select[Any]:
     """How many rows there are of each of the selections, up to `MOST`."""
-    return select(*(_count(_some(selection)) for selection in selections))
+    counts: list[Any] = [_count(_some(selection)) for selection in selections]
+    return select(*counts)
 
 
 @lru_cache(maxsize=KEPT)
