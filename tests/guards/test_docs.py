@@ -49,7 +49,7 @@ def test_every_name_of_the_contract_for_plugins_is_explained(name: str) -> None:
         assert re.search(rf"^#: .+\n{name}\b", source, re.MULTILINE), "put a `#:` comment above it"
 
 
-@pytest.mark.parametrize("name", ["SyncHandler", "Plugin", "Entity", "Operation", "Outcome"])
+@cases("name", ["SyncHandler", "Plugin", "Entity", "Operation", "Outcome"])
 def test_every_field_of_what_an_author_writes_or_reads_has_a_comment(name: str) -> None:
     source = inspect.getsource(getattr(app.plugin_api, name))
     for each in dataclasses.fields(getattr(app.plugin_api, name)):
