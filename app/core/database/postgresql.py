@@ -219,9 +219,12 @@ class PostgreSQL:
         return func.octet_length(sql_cast(column, Text))
 
     def contains(self, column: ColumnLike, part: str) -> ColumnElement[bool]:
-        """`part` becomes lower case as the text did: A to Z first, the letters of all languages after them."""
+        """`part` becomes lower case as the text did: A to Z first, the letters of all languages after them.
+
+        In a subquery, so that this happens once, and not for each row as soon as PostgreSQL keeps the plan.
+        """
         letters = func.lower(collate(literal(part, Text), "C"))
-        return func.strpos(column, func.lower(collate(letters, "default"))) > 0
+        return func.strpos(column, select(func.lower(collate(letters, "default"))).scalar_subquery()) > 0
 
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
         """JSON is JSONB here."""
