@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError
+from tests.support.cases import cases
 
 KEY = "k" * 48
 
@@ -29,7 +30,7 @@ def test_an_empty_value_is_as_good_as_none(tmp_path: Path) -> None:
     assert load_settings(environment).port == Settings.port
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value", "sentence"),
     [
         ("PORT", "http", "PORT='http' is not a whole number"),

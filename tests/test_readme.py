@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cases import cases
 from tests.support.servers import ROOT, demo_server
 
 README = (ROOT / "README.md").read_text()
@@ -79,6 +80,6 @@ def test_sending_the_batch_again_replays_it(commands: list[tuple[str, str]], tmp
     assert [each["replayed"] for each in again] == [True, True, True]
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+@cases("link", re.findall(r"\]\(([^)#]+)\)", README))
 def test_every_link_of_the_readme_leads_somewhere(link: str) -> None:
     assert link.startswith("http") or (ROOT / link).exists()

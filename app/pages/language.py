@@ -7,11 +7,14 @@ A text that no catalogue has stays as it is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from gettext import NullTranslations, translation
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app, has_request_context, request
+from markupsafe import Markup
+from werkzeug.datastructures import LanguageAccept
 
 from app.core.host.registry import current_registry
 
@@ -48,14 +51,14 @@ def init_language(app: Flask) -> None:
     """Let templates say `_("…")`, `ngettext` and `{% trans %}`."""
     app.extensions[CATALOGUES] = {}
     app.jinja_env.add_extension("jinja2.ext.i18n")
-    app.jinja_env.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]
-    app.jinja_env.globals["language"] = language
+    app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined]
+    # A list says hundreds of texts. Jinja's own functions would look each of them up through three calls.
+    app.jinja_env.globals.update(_=_shown, gettext=_shown, ngettext=_shown_of_number, language=language)
 
 
 def language() -> str:
     """The language of this request, among `LANGUAGES`: the one that the browser prefers."""
-    best = request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
-    return best or LANGUAGES[0]
+    return _best(request.accept_languages) if has_request_context() else LANGUAGES[0]
 
 
 def gettext(message: str, **values: Any) -> str:
@@ -71,6 +74,32 @@ def ngettext(one: str, many: str, number: int, **values: Any) -> str:
 def translated(faults: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Faults of a form's fields, as the API states them, in the language of this request."""
     return {field: [gettext(text) for text in texts] for field, texts in faults.items()}
+
+
+@lru_cache(maxsize=64)
+def _best(accepted: LanguageAccept) -> str:
+    return accepted.best_match(LANGUAGES) or LANGUAGES[0]
+
+
+def _shown(message: str, **values: Any) -> Markup:
+    """A text in a template, with escaped `values` in its places."""
+    catalogue = _catalogue(language())
+    return _markup(catalogue, message) % values if values else _without_places(catalogue, message)
+
+
+def _shown_of_number(one: str, many: str, num: int, **values: Any) -> Markup:
+    """The text for this number of things in a template."""
+    return Markup(_ngettext(one, many, num)) % {"num": num, **values}
+
+
+@lru_cache(maxsize=4096)
+def _without_places(catalogue: NullTranslations, message: str) -> Markup:
+    # A per cent sign is written twice, as in a text with places.
+    return _markup(catalogue, message) % {}
+
+
+def _markup(catalogue: NullTranslations, message: str) -> Markup:
+    return Markup(catalogue.gettext(message) if message else "")
 
 
 def _gettext(message: str) -> str:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from app.models import User
 from tests.conftest import PASSWORD, SettableClock, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 API = "/api/v1"
 
@@ -37,7 +38,7 @@ def signed_again(app: Flask, token: str, **changes: object) -> str:
     return jwt.encode(claims, app.extensions["fieldpost.settings"].secret_key, "HS256")
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [{"type": None}, {"type": 1}, {"jti": None}, {"jti": 7}, {"sub": "\uff11"}, {"sub": " 1"}, {"sub": "1" + "0" * 30}],
 )

@@ -18,6 +18,7 @@ from tests.accounts.test_sign_in_races import reset_password
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.core.sync.racers import race
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 API = "/api/v1"
 NEW = "three words, not together"
@@ -77,7 +78,7 @@ def test_the_current_password_is_asked_for_and_its_failures_are_counted(
     assert log_in(app, PASSWORD) == 429
 
 
-@pytest.mark.parametrize("new", ["2 short", "long enough, but not for ever, " * 5, "qwertyuiop", "tech@example.com", 1])
+@cases("new", ["2 short", "long enough, but not for ever, " * 5, "qwertyuiop", "tech@example.com", 1])
 def test_a_password_that_cannot_be_set_is_refused_and_named(app: Flask, sign_in: SignIn, user: User, new: Any) -> None:
     answer = change(sign_in(user), new=new)
     assert answer.status_code == 400
@@ -122,7 +123,7 @@ def test_one_ends_a_sign_in_of_ones_own_and_nobody_elses(sign_in: SignIn, user: 
     assert [each["is_current"] for each in sign_ins(client)] == [True]
 
 
-@pytest.mark.parametrize(
+@cases(
     "password",
     ["password123", "1234567890", "qwertyuiop", "aaaaaaaaaa", "Passw0rd!", "theodora1", "fieldpost", "example.com1"],
 )

@@ -24,6 +24,7 @@ from tests.accounts.calls import DEVICE, LOGIN, LOGOUT, ME, REFRESH, bearer, cod
 from tests.conftest import PASSWORD, PASSWORD_HASH, SettableClock, World
 from tests.conftest import SignIn as SignInClient
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_an_email_is_found_in_any_case(client: FlaskClient, user: User) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
+@cases(
     ("body", "named"),
     [
         ({}, {"email", "password"}),
@@ -75,7 +76,7 @@ def test_a_faulty_body_is_400_and_names_the_fields(
     assert set(json_of(answer)["details"]) == named
 
 
-@pytest.mark.parametrize("body", [b"", b"[", b'"text"', b"[]", b'{"email": "\\u0000", "password": "x"}'])
+@cases("body", [b"", b"[", b'"text"', b"[]", b'{"email": "\\u0000", "password": "x"}'])
 def test_a_body_that_is_no_object_is_400(client: FlaskClient, body: bytes) -> None:
     answer = client.post(LOGIN, data=body, content_type="application/json")
     assert answer.status_code == 400
@@ -175,7 +176,7 @@ def test_a_login_rate_that_is_none_stops_the_start(environment: dict[str, str]) 
         create_app({**environment, "FIELDPOST_LOGIN_RATE": "often"})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("header", "code"),
     [
         (None, "token_missing"),
@@ -211,7 +212,7 @@ def forge(app: Flask, key: str | None = None, headers: dict[str, str] | None = N
     return jwt.encode(claims, key or app.extensions["fieldpost.settings"].secret_key, "HS256", headers=headers)
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"sub": None}, {"sub": "x"}, {"sub": 1}, {"sid": None},

@@ -18,6 +18,7 @@ from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit
 from tests.core.sync.racers import race
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 def file_of(user: User, *items: Any, device_id: str | None = DEVICE_ID, **head: Any) -> dict[str, Any]:
@@ -257,7 +258,7 @@ class TestLong:
         assert (answer.status_code, json_of(answer)["code"], json_of(answer)["limit"]) == (413, "too_many_items", 30)
 
 
-@pytest.mark.parametrize(
+@cases(
     "head",
     [
         {"fieldpost_rescue": 2},

@@ -15,6 +15,7 @@ from app.testing import push
 from tests.api.conftest import API
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 from tests.support.pictures import jpeg
 
 CLIENT_ID = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
@@ -122,7 +123,7 @@ def test_any_number_of_photos_is_one_query(
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         {}, "x", 1, [1], [[]], [{}], [{"form_fill_id": 1}],

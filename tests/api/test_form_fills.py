@@ -14,6 +14,7 @@ from app.models import Attachment, FormFill, User
 from tests.api.conftest import API, fault
 from tests.conftest import STRUCTURE, SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 CLIENT_ID = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
 
@@ -71,12 +72,12 @@ def test_a_client_id_names_it_in_any_case(office: FlaskClient, form_fill: FormFi
     assert json_of(office.get(f"{API}/form_fills/{key}"))["data"]["form_fill"]["id"] == form_fill.id
 
 
-@pytest.mark.parametrize("key", ["0", "-1", CLIENT_ID[:-1] + "4", "9007199254740991"])
+@cases("key", ["0", "-1", CLIENT_ID[:-1] + "4", "9007199254740991"])
 def test_what_names_no_form_fill_is_404(office: FlaskClient, form_fill: FormFill, key: str) -> None:
     assert fault(office.get(f"{API}/form_fills/{key}")) == (404, "not_found", "FormFill not found")
 
 
-@pytest.mark.parametrize(
+@cases(
     "key",
     ["9007199254740992", "9" * 5000, "1.5", "x", "%00", "1%00", "%F0%9F%98%80", "%D9%A1", "1e0", CLIENT_ID[:-1]],
 )
@@ -88,9 +89,7 @@ def test_a_number_with_a_point_is_the_same_id(office: FlaskClient, form_fill: Fo
     assert json_of(office.get(f"{API}/form_fills/{form_fill.id}.0"))["data"]["form_fill"]["id"] == form_fill.id
 
 
-@pytest.mark.parametrize(
-    ("who", "status"), [("admin", 200), ("owner", 200), ("tech", 200), ("stranger", 404), ("demoted", 404)]
-)
+@cases(("who", "status"), [("admin", 200), ("owner", 200), ("tech", 200), ("stranger", 404), ("demoted", 404)])
 def test_who_sees_a_form_fill(
     request: pytest.FixtureRequest,
     world: World,
@@ -116,7 +115,7 @@ def test_signed_out_it_is_401(app: Flask, form_fill: FormFill) -> None:
     assert fault(app.test_client().get(f"{API}/form_fills/{form_fill.id}"))[:2] == (401, "token_missing")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@cases("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_form_fills_are_written_through_sync_alone(office: FlaskClient, form_fill: FormFill, method: str) -> None:
     answer = office.open(f"{API}/form_fills/{form_fill.id}", method=method, json={"data": {}})
     assert fault(answer)[:2] == (405, "method_not_allowed")

@@ -12,6 +12,7 @@ from app.models import FormTemplate, User
 from tests.api.conftest import API, details, entries, fault
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 TEMPLATES = f"{API}/form_templates"
 
@@ -80,7 +81,7 @@ def test_a_form_template_never_changes(world: World, office: FlaskClient, method
     assert world.get(FormTemplate, template.id).name == template.name
 
 
-@pytest.mark.parametrize(
+@cases(
     "field",
     [
         {"name": "", "type": "text"},
@@ -110,7 +111,7 @@ def test_a_bad_field_is_refused_and_its_place_named(world: World, office: FlaskC
     assert world.all(FormTemplate) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         {"form_structure": []},

@@ -14,6 +14,7 @@ from app.testing import push, sign_in
 from tests.api.conftest import API
 from tests.conftest import SettableClock, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
@@ -119,7 +120,7 @@ def test_history_comes_in_pages_newest_first(device: FlaskClient, form_fill: For
     assert {(page["total"], page["pages"]) for page in pages} == {(8, 3)}
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         *("/form_fills/4711/history", "/inspections/4711/history", "/entities/user/1/history"),
@@ -130,7 +131,7 @@ def test_no_history_of_what_is_not_there_or_not_below_an_inspection(office: Flas
     assert office.get(API + path).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["form_fills/x", "inspections/x", "entities/form_fill/1.5", "entities/attachment/%00"])
+@cases("path", ["form_fills/x", "inspections/x", "entities/form_fill/1.5", "entities/attachment/%00"])
 def test_what_is_no_id_is_invalid(office: FlaskClient, path: str) -> None:
     answer = office.get(f"{API}/{path}/history")
     assert (answer.status_code, json_of(answer)["details"]) == (400, {"key": ["Not a valid id."]})

@@ -18,6 +18,7 @@ from tests.api.conftest import API, details, entries, fault
 from tests.api.test_form_fills import attach
 from tests.conftest import SettableClock, SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 INSPECTIONS = f"{API}/inspections"
 
@@ -108,7 +109,7 @@ def test_inspections_are_numbered_without_gaps(world: World, office: FlaskClient
     assert made[1] == made[0] + 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("key", "value"),
     [
         ("date", "2024-02-30"),
@@ -274,7 +275,7 @@ def demote(world: World, user: User) -> None:
     thread.join(30)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("key", "status", "code"),
     [
         *((key, 404, "not_found") for key in ("0", "-1", "9007199254740991", "9007199254740991.0")),
@@ -375,7 +376,7 @@ def test_quotes_of_json_are_not_found(world: World, office: FlaskClient, owner: 
         assert ids(office.get(INSPECTIONS, query_string={"q": query})) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "query",
     [
         "status=done",
@@ -510,13 +511,13 @@ def test_a_stale_change_is_409_with_the_present_row(
         assert office.patch(url, json={"notes": version, "updated_at": version}).status_code == 200
 
 
-@pytest.mark.parametrize("version", ["yesterday", 5, "1999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+@cases("version", ["yesterday", 5, "1999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
 def test_a_version_that_is_no_timestamp_is_named(world: World, office: FlaskClient, owner: User, version: Any) -> None:
     url = f"{INSPECTIONS}/{world.inspection(owner).id}"
     assert set(details(office.patch(url, json={"notes": "x", "updated_at": version}))) == {"updated_at"}
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         *({"id": 5}, {"created_at": "2024-03-15T10:30:00.000Z"}, {"form_template_id": 1}, {"form_template_ids": [1]}),

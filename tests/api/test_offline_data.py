@@ -20,6 +20,7 @@ from app.models import FormFill, Inspection, User
 from app.testing import push
 from tests.api.conftest import API, fault
 from tests.conftest import STRUCTURE, SignIn, World
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_what_is_not_there_is_not_found(sign_in: SignIn, tech: User, key: str) -
     assert fault(answer) == (404, "not_found", "InspectionNotFound")
 
 
-@pytest.mark.parametrize("key", ["x", "9" * 30, "1.5", "%00"])
+@cases("key", ["x", "9" * 30, "1.5", "%00"])
 def test_what_is_no_id_is_invalid(sign_in: SignIn, tech: User, key: str) -> None:
     assert fault(sign_in(tech).get(f"{API}/inspections/{key}/offline_data"))[:2] == (400, "invalid")
 

@@ -17,6 +17,7 @@ from tests.api.conftest import API, fault
 from tests.api.documents import Document, answers_of, faults_in, item_schema_of, operations_of
 from tests.guards.sources import ROOT
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 pytestmark = pytest.mark.database("sqlite")
 
@@ -119,7 +120,7 @@ def test_no_property_of_a_body_has_a_default(document: Document) -> None:
 TEXT_ID, VERSION = "0b5c0f2e", "2024-03-15T10:30:00.000Z"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("is_valid", "change"),
     [
         (True, {"entity": "form_fill", "op": "remove", "id": 1, "updated_at": None}),

@@ -17,6 +17,7 @@ from app.models import LedgerEntry, LedgerOperation, User
 from tests.api.conftest import API, details, entries, fault
 from tests.conftest import PASSWORD, SettableClock, SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 USERS = f"{API}/users"
 
@@ -82,7 +83,7 @@ def test_two_requests_for_one_address_make_one_user(world: World, app: Flask, si
     assert [each.email for each in world.all(User)].count(NEW["email"]) == 1
 
 
-@pytest.mark.parametrize("key", ["id", "created_at", "updated_at", "password_hash", "is_admin"])
+@cases("key", ["id", "created_at", "updated_at", "password_hash", "is_admin"])
 def test_columns_that_are_the_servers_cannot_be_set(world: World, office: FlaskClient, admin: User, key: str) -> None:
     assert key in details(office.post(USERS, json={**NEW, key: "2024-01-01T00:00:00Z"}))
     if key != "updated_at":
@@ -94,7 +95,7 @@ def test_the_address_of_a_user_does_not_change(office: FlaskClient, admin: User)
     assert "email" in details(office.patch(f"{USERS}/{admin.id}", json={"email": "other@example.com"}))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("key", "value"),
     [
         ("email", "nobody"),
@@ -119,12 +120,12 @@ def test_a_bad_value_is_refused_and_named(world: World, office: FlaskClient, key
     assert len(world.all(User)) == 1
 
 
-@pytest.mark.parametrize("key", ["email", "name", "role", "password"])
+@cases("key", ["email", "name", "role", "password"])
 def test_a_missing_value_is_named(office: FlaskClient, key: str) -> None:
     assert set(details(office.post(USERS, json={name: value for name, value in NEW.items() if name != key}))) == {key}
 
 
-@pytest.mark.parametrize("body", ["[]", '"text"', "1", "null", "", "[{}]"])
+@cases("body", ["[]", '"text"', "1", "null", "", "[{}]"])
 def test_a_body_that_is_no_object_is_refused(office: FlaskClient, body: str) -> None:
     assert fault(office.post(USERS, data=body, content_type="application/json"))[0] == 400
 
@@ -153,7 +154,7 @@ def test_users_are_listed_by_id_a_page_at_a_time(
     assert json_of(office.get(f"{USERS}?page=9"))["data"]["users"] == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "query",
     [
         *("page=0", "page=-1", "page=x", "page=", "page=1_0", "page=%201", "page=9007199254740993"),
@@ -180,14 +181,14 @@ def test_an_administrator_sees_one_user(office: FlaskClient, tech: User) -> None
     )
 
 
-@pytest.mark.parametrize("key", ["x", "1.5", "9007199254740992", "9" * 5000, "1%00", "%F0%9F%98%80"])
+@cases("key", ["x", "1.5", "9007199254740992", "9" * 5000, "1%00", "%F0%9F%98%80"])
 def test_what_is_no_id_is_invalid(office: FlaskClient, key: str) -> None:
     assert fault(office.get(f"{USERS}/{key}"))[:2] == (400, "invalid")
     assert fault(office.patch(f"{USERS}/{key}", json={"name": "x"}))[:2] == (400, "invalid")
 
 
 @pytest.mark.parametrize("who", ["owner", "tech"])
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", ""), ("GET", "/1"), ("PATCH", "/1")])
+@cases(("method", "path"), [("GET", ""), ("POST", ""), ("GET", "/1"), ("PATCH", "/1")])
 def test_nobody_else_sees_or_writes_users_whatever_is_sent(
     request: pytest.FixtureRequest, world: World, sign_in: SignIn, admin: User, who: str, method: str, path: str
 ) -> None:

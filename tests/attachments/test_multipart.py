@@ -15,6 +15,7 @@ from app.models import Attachment, FormFill
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, upload
 from tests.conftest import World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 from tests.support.pictures import jpeg, png
 
 REQUIRED = "Required parameters: form_fill_id, field_name, photo"
@@ -55,8 +56,8 @@ def refusal(answer: Any) -> tuple[int, str]:
 
 
 class TestMissing:
-    @pytest.mark.parametrize("missing", ["form_fill_id", "field_name", "photo"])
-    @pytest.mark.parametrize("how", ["absent", "empty"])
+    @cases("missing", ["form_fill_id", "field_name", "photo"])
+    @cases("how", ["absent", "empty"])
     def test_a_part_that_is_missing_or_empty_is_400_and_named(
         self, world: World, device: FlaskClient, form_fill: FormFill, missing: str, how: str
     ) -> None:
@@ -120,7 +121,7 @@ class TestBroken:
         assert refusal(answer) == (400, "Invalid parameters")
         assert json_of(answer)["message"].startswith("The Content-Type has no boundary that can be read.")
 
-    @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "image/jpeg", "multipart/mixed"])
+    @cases("media_type", ["application/json", "text/plain", "image/jpeg", "multipart/mixed"])
     def test_a_body_of_another_kind_is_named(self, device: FlaskClient, form_fill: FormFill, media_type: str) -> None:
         answer = send(device, multipart(form_fill, photo()), f"{media_type}; boundary=b")
         assert refusal(answer) == (400, REQUIRED)
@@ -163,7 +164,7 @@ class TestBroken:
 
 
 class TestOneFile:
-    @pytest.mark.parametrize(
+    @cases(
         "others",
         [
             [photo(), photo(jpeg(colour="green"))],
@@ -172,7 +173,6 @@ class TestOneFile:
             [part("file", jpeg(), b'; filename="a.jpg"')],
             [photo(), part("note", b"text", b'; filename="note.txt"')],
         ],
-        ids=["two", "second without a file name", "a signature too", "another name", "a text as a file"],
     )
     def test_more_than_one_file_or_one_of_another_name_is_400_and_stores_none(
         self, app: Flask, world: World, device: FlaskClient, form_fill: FormFill, others: list[bytes]
@@ -246,7 +246,7 @@ class TestTexts:
             answer = self.upload(device, form_fill, *parts)
         assert answer.json["data"]["field_name"] == "Größe"
 
-    @pytest.mark.parametrize("charset", ["punycode", "rot13", "windows-9999", "no such", "\N{SNOWMAN}"])
+    @cases("charset", ["punycode", "rot13", "windows-9999", "no such", "\N{SNOWMAN}"])
     def test_a_charset_that_is_unknown_is_400_and_named(
         self, device: FlaskClient, form_fill: FormFill, charset: str
     ) -> None:

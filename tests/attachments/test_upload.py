@@ -25,6 +25,7 @@ from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOper
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
 from tests.conftest import SettableClock, SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 from tests.support.pictures import encode, jpeg, picture, png
 
 
@@ -258,7 +259,7 @@ def test_a_deleted_form_fill_is_404_and_not_worth_a_retry_under_its_client_id_ei
         assert "retryable" not in answer.json
 
 
-@pytest.mark.parametrize("form_fill_id", ["abc", "1.5", "-1", "0", "9" * 30, "9007199254740992", "1e1", "\u0661"])
+@cases("form_fill_id", ["abc", "1.5", "-1", "0", "9" * 30, "9007199254740992", "1e1", "\u0661"])
 def test_an_id_that_is_none_is_400_with_its_own_sentence(
     device: FlaskClient, form_fill: FormFill, form_fill_id: str
 ) -> None:
@@ -325,7 +326,7 @@ def test_a_name_that_cannot_be_kept_is_400_and_named(
     assert set(json_of(answer)["details"]) == {name}
 
 
-@pytest.mark.parametrize(
+@cases(
     "data",
     [b"no image", jpeg((300, 200))[:-400], png((300, 200))[:-400], encode(picture(), "GIF"), encode(picture(), "TIFF")],
 )

@@ -20,6 +20,7 @@ from app.config import API_PREFIX
 from app.models import Attachment, FormFill, Inspection
 from app.testing import Scene, sign_in, statements_of
 from tests.pages.browser import Browser, signed_in_browser
+from tests.support.cases import cases
 from tests.support.pictures import jpeg
 
 EXPORTS = "/console/exports"
@@ -69,7 +70,7 @@ def test_the_csv_has_the_inspections_of_the_list_with_its_filters(scene: Scene, 
     assert line["property"] == "Mill"
 
 
-@pytest.mark.parametrize("name", ["inspections.csv", "values.csv", "inspections.xlsx", "photos.zip"])
+@cases("name", ["inspections.csv", "values.csv", "inspections.xlsx", "photos.zip"])
 def test_a_filter_that_means_nothing_exports_nothing(office: Browser, name: str) -> None:
     answer = office.get(f"{EXPORTS}/{name}?status=lost")
     assert answer.status_code == 400

@@ -12,6 +12,7 @@ from flask import Flask
 from app.models import User
 from app.testing import Scene, sign_in
 from tests.pages.browser import Browser, signed_in_browser
+from tests.support.cases import cases
 from tests.support.pictures import jpeg
 
 #: Places in a list that are none, as they stand in an address.
@@ -107,7 +108,7 @@ def test_no_text_of_a_csv_file_is_a_formula(scene: Scene, office: Browser, text:
     assert line["notes"] == f"'{text}"
 
 
-@pytest.mark.parametrize("value", ["x\n" * 300, "W" * 5000, "東" * 5000, "<b>&amp;" * 600, "\x01\u202e\uffff"])
+@cases("value", ["x\n" * 300, "W" * 5000, "東" * 5000, "<b>&amp;" * 600, "\x01\u202e\uffff"])
 def test_a_report_has_room_for_any_answer(scene: Scene, office: Browser, value: str) -> None:
     structure = [{"name": "a", "label_name": "W" * 255}]
     inspection = scene.world.inspection(scene.user("owner"), notes=value)

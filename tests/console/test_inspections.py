@@ -11,6 +11,7 @@ from flask import Flask
 
 from app.testing import Scene, statements_of
 from tests.pages.browser import Browser, signed_in_browser
+from tests.support.cases import cases
 
 LIST = "/console/inspections"
 
@@ -113,7 +114,7 @@ def test_the_list_is_paged_by_key_both_ways(scene: Scene, sort: str) -> None:
     assert re.findall(r"<span><a [^>]*>(P\d+)", browser.get(link(back, "prev")).text) == names[0]
 
 
-@pytest.mark.parametrize("place", ["after=x", "before=1~2", "after=", "after=9999999999999999999999"])
+@cases("place", ["after=x", "before=1~2", "after=", "after=9999999999999999999999"])
 def test_a_place_that_no_list_has_is_not_found(scene: Scene, place: str) -> None:
     answer = browser_of(scene, "admin").get(f"{LIST}?{place}")
     assert answer.status_code == 404, answer.text

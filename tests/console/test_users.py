@@ -16,6 +16,7 @@ from app.models import ACTIONS, SignIn, User
 from app.testing import Scene, push, sign_in, statements_of
 from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
+from tests.support.cases import cases
 from tests.support.pictures import jpeg
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
@@ -56,8 +57,8 @@ def password_in(text: str) -> str:
     return str(password)
 
 
-@pytest.mark.parametrize("who", ["technician", "owner"])
-@pytest.mark.parametrize("address", FOR_ADMINISTRATORS)
+@cases("who", ["technician", "owner"])
+@cases("address", FOR_ADMINISTRATORS)
 def test_only_administrators_open_them(scene: Scene, who: str, address: str) -> None:
     browser = browser_of(scene, who)
     assert browser.get(address).status_code == 403

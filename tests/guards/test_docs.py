@@ -16,6 +16,7 @@ import app.plugin_api
 from app.config import API_PREFIX, Settings, environment_name
 from tests.guards.sources import ROOT, modules
 from tests.guards.test_imports import FLOORS
+from tests.support.cases import cases
 
 OPERATING = ROOT / "docs" / "operating.md"
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -36,7 +37,7 @@ def test_every_setting_stands_in_the_documents_with_its_default_and_meaning() ->
     assert found == expected
 
 
-@pytest.mark.parametrize("name", app.plugin_api.__all__)
+@cases("name", app.plugin_api.__all__)
 def test_every_name_of_the_contract_for_plugins_is_explained(name: str) -> None:
     value = getattr(app.plugin_api, name)
     if inspect.isclass(value) or inspect.isfunction(value):
@@ -61,8 +62,12 @@ def test_every_module_says_what_it_is_for(package: str) -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
+@cases("page", PAGES)
 def test_every_link_leads_somewhere(page: Path) -> None:
+    assert_links_lead_somewhere(page)
+
+
+def assert_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", text)):
         if target.startswith("http"):
@@ -74,7 +79,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, anchor
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
+@cases("page", PAGES)
 def test_files_that_a_page_names_exist(page: Path) -> None:
     for name in re.findall(
         r"`((?:app|plugins|examples|tests|docs|migrations|benchmarks|tools)/[\w./]*)`", page.read_text()
@@ -110,7 +115,7 @@ def test_every_error_code_stands_in_the_documents() -> None:
     assert {code for code in codes if f"`{code!s}`" not in text} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda each: str(each.relative_to(ROOT)))
+@cases("page", PAGES)
 def test_every_json_example_is_json(page: Path) -> None:
     for text in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL):
         json.loads(text)

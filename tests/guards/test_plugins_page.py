@@ -24,6 +24,7 @@ from app.core.sync import isolation
 from app.http import metrics
 from app.plugin_api import Context, Entity, Operation, Outcome, Plugin, SyncHandler
 from tests.guards.sources import ROOT, modules
+from tests.support.cases import cases
 
 TEXT = (ROOT / "docs" / "plugins.md").read_text()
 
@@ -69,8 +70,9 @@ def _default(kind: Any, name: str) -> str:
 FIELDS = [(kind, *each) for kind in IN_SECTIONS for each in annotated(kind)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "annotation", "default"), FIELDS, ids=[f"{k.__name__}.{n}" for k, n, *_ in FIELDS]
+@cases(
+    ("kind", "name", "annotation", "default"),
+    FIELDS,
 )
 def test_every_field_has_a_section_with_its_type_its_default_and_an_example(
     kind: type, name: str, annotation: str, default: str
@@ -105,7 +107,7 @@ def test_every_method_of_the_context_has_a_row() -> None:
         assert row[1] in sources, f"{name}: no test runs {row[1]}"
 
 
-@pytest.mark.parametrize("name", plugin_api.__all__)
+@cases("name", plugin_api.__all__)
 def test_every_name_of_the_contract_stands_on_the_page(name: str) -> None:
     assert f"`{name}`" in section("## What to import")
 

@@ -36,6 +36,7 @@ from app.http.json_text import needs_check, parse_json
 from app.models import FormFill, Inspection, LedgerOperation, SetAside, User
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 LIMIT = 4096
 SYNC = "/api/v1/sync"
@@ -134,19 +135,19 @@ class TestBothReaders:
 
         return parse
 
-    @pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"-Infinity", b"nan", b"inf"])
+    @cases("text", [b"NaN", b"Infinity", b"-Infinity", b"nan", b"inf"])
     def test_a_number_that_is_none_is_no_json(self, parse: Callable[[bytes], Any], text: bytes) -> None:
         with pytest.raises(BadJsonError):
             parse(text)
 
-    @pytest.mark.parametrize(
+    @cases(
         "text", [b"", b"{", b"'a'", b"[1,]", b"{1: 2}", b"01", b"+1", b".5", b"tru", b'"\t"', b'"\\x"', b"1 2", b"//"]
     )
     def test_what_is_no_json_is_refused(self, parse: Callable[[bytes], Any], text: bytes) -> None:
         with pytest.raises(BadJsonError):
             parse(text)
 
-    @pytest.mark.parametrize("text", [b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"'])
+    @cases("text", [b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"'])
     def test_what_is_no_utf8_is_refused_without_quoting_it(self, parse: Callable[[bytes], Any], text: bytes) -> None:
         with pytest.raises(BadJsonError) as caught:
             parse(text)
@@ -155,7 +156,7 @@ class TestBothReaders:
     def test_the_last_of_two_equal_keys_wins(self, parse: Callable[[bytes], Any]) -> None:
         assert parse(b'{"a": 1, "b": 2, "a": 3}') == {"a": 3, "b": 2}
 
-    @pytest.mark.parametrize(
+    @cases(
         "text",
         [
             b'{"a":1,"b":2,"a":3}',
@@ -164,22 +165,20 @@ class TestBothReaders:
             b'{"a":1,"\\u0061":3}',
             b'{"a":{"a":1},"a":3}',
         ],
-        ids=["apart", "equal values", "blanks", "escaped", "an object"],
     )
     def test_a_key_that_comes_twice_is_found(self, parse: Callable[[bytes], Any], text: bytes) -> None:
         assert find_unstorable(parse(text)) == "a: the key comes twice. Send it once."
 
-    @pytest.mark.parametrize(
+    @cases(
         "text",
         [b'{"a":{"b":1,"b":2}}', b'{"a":{"a":{"a":1}}}', b'{"a":"\\"b\\":1","b":":","c":"\\\\"}', b'[":",":"]'],
-        ids=["inside", "on another level", "texts like keys", "texts alone"],
     )
     def test_a_key_of_which_there_is_one_in_an_object_refuses_nothing(
         self, parse: Callable[[bytes], Any], text: bytes
     ) -> None:
         assert find_unstorable(parse(text)) is None
 
-    @pytest.mark.parametrize("text", [b"1e20", b"1e300", b"-0.0", b"0.1", b"5e-324", b"123456789012345"])
+    @cases("text", [b"1e20", b"1e300", b"-0.0", b"0.1", b"5e-324", b"123456789012345"])
     def test_numbers_keep_their_value_and_kind(self, parse: Callable[[bytes], Any], text: bytes) -> None:
         assert repr(parse(text)) == repr(json.loads(text))
 
@@ -198,7 +197,7 @@ class TestBothReaders:
         with pytest.raises(BadJsonError):
             parse(b"[" * depth)
 
-    @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 400 + b".0", b"9" * 5000, b"-" + b"9" * 5000])
+    @cases("number", [b"1e999", b"-1e999", b"9" * 400 + b".0", b"9" * 5000, b"-" + b"9" * 5000])
     def test_a_number_that_cannot_be_kept_is_read_and_found(self, parse: Callable[[bytes], Any], number: bytes) -> None:
         reason = find_unstorable(parse(b'{"n":%b}' % number))
         assert reason is not None
@@ -283,28 +282,25 @@ def test_a_deep_text_that_is_no_json_is_refused_in_little_time(body: bytes) -> N
 # A value to a judgement
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [None, True, 0, MAX_INTEGER, -MAX_INTEGER, 1.5, 1e300, 1e20, "", "é😀\n\t", "\u0001", {"é": [{"": None}]}, []],
-    ids=repr,
 )
 def test_clean_values_have_no_fault(value: Any) -> None:
     assert find_unstorable(value) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     "fault",
     ["a\0", "\0", "\ud800", "a\udfffb", "\udc00\ud800", MAX_INTEGER + 1, -MAX_INTEGER - 1, 2**64, math.inf, math.nan],
-    ids=ascii,
 )
-@pytest.mark.parametrize(
+@cases(
     ("wrap", "path"),
     [
         (lambda each: each, "the value"),
         (lambda each: {"a": each}, "a"),
         (lambda each: {"a": [1, {"b": [each]}]}, "a[1].b[0]"),
     ],
-    ids=["alone", "in an object", "deep"],
 )
 def test_a_fault_is_found_and_its_place_named(fault: Any, wrap: Callable[[Any], Any], path: str) -> None:
     found = find_unstorable(wrap(fault))
@@ -525,10 +521,9 @@ def test_what_is_no_json_is_400(world: World, device: FlaskClient, body: bytes) 
 
 
 @before_the_database
-@pytest.mark.parametrize(
+@cases(
     "body",
     [b"[]", b"{}", b"null", b'"a"', b'{"sync_items": {}}', b'{"sync_items": null}', b"1e999", nested(33), nested(1500)],
-    ids=lambda body: body[:22],
 )
 def test_json_that_is_no_batch_is_an_invalid_envelope(world: World, device: FlaskClient, body: bytes) -> None:
     assert_refused(world, post(device, body), 400, "invalid_envelope")

@@ -15,6 +15,7 @@ from app.errors import ForbiddenError, InvalidError, NotFoundError, StorageError
 from app.http.body import CutOffError, SlowBodyError
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_database_that_is_not_there_is_503(environment: dict[str, str]) -> Non
 
 
 @pytest.mark.database("sqlite")
-@pytest.mark.parametrize(
+@cases(
     ("error", "status", "retryable"),
     [
         (TryAgainError(), 503, True),
@@ -73,7 +74,6 @@ def test_a_database_that_is_not_there_is_503(environment: dict[str, str]) -> Non
         (InvalidError(), 400, None),
         (ForbiddenError(), 403, None),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
 def test_an_error_says_where_waiting_can_help(
     app: Flask, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, retryable: bool | None

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 #: No header depends on the database.
 pytestmark = pytest.mark.database("sqlite")
@@ -37,7 +38,7 @@ def client(world: World, sign_in: SignIn) -> FlaskClient:
     return sign_in(world.user())
 
 
-@pytest.mark.parametrize(("method", "address", "is_signed_in", "status"), ANSWERS)
+@cases(("method", "address", "is_signed_in", "status"), ANSWERS)
 def test_every_answer_forbids_what_browsers_might_do_with_it(
     app: Flask, client: FlaskClient, method: str, address: str, is_signed_in: bool, status: int
 ) -> None:

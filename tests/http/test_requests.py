@@ -18,6 +18,7 @@ from app.models import User
 from tests.conftest import World
 from tests.pages.browser import signed_in_browser
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 PIECES = [
     "%41",
@@ -82,8 +83,8 @@ def test_a_percent_sign_that_was_typed_into_an_address_is_one(app: Flask) -> Non
         assert request.args.to_dict() == {"q": "100%", "p": "%zz A"}
 
 
-@pytest.mark.parametrize("name", ["If-None-Match", "Accept", "Accept-Language", "X-Other", "Content-Type"])
-@pytest.mark.parametrize("separator", [",", ";"])
+@cases("name", ["If-None-Match", "Accept", "Accept-Language", "X-Other", "Content-Type"])
+@cases("separator", [",", ";"])
 def test_a_header_of_too_many_parts_is_431(app: Flask, name: str, separator: str) -> None:
     for path, mimetype in (("/api/v1/", "application/json"), ("/page-files/page.css", "text/html")):
         answer = app.test_client().get(path, headers={name: separator.join(["a"] * (MOST_PARTS + 1))})

@@ -20,6 +20,7 @@ from tests.conftest import SignIn as SignInClient
 from tests.guards.test_routes import PUBLIC
 from tests.pages.browser import HEADERS, Browser, signed_in_browser
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_after_the_sign_in_the_page_opens_that_was_asked_for(app: Flask, user: U
     assert browser.get("/sign-in?next=/my-account").location == "/my-account", "one is signed in already"
 
 
-@pytest.mark.parametrize(
+@cases(
     "address",
     [
         "https://evil.example/",

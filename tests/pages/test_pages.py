@@ -18,6 +18,7 @@ from tests.conftest import PASSWORD, SignIn
 from tests.guards.sources import ROOT
 from tests.pages.browser import Browser, signed_in_browser
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 NEW = "three words, not together"
 
@@ -232,7 +233,7 @@ def test_files_are_named_and_nothing_else_is_served(app: Flask, user: User) -> N
         assert Browser(app).get(f"/page-files/{name}").status_code == 404
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+@cases("template", TEMPLATES)
 def test_templates_have_no_inline_code_and_nothing_from_elsewhere(template: Path) -> None:
     text = template.read_text()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:", text)

@@ -14,6 +14,7 @@ from app.plugin_api import Row, SyncHandler
 from app.testing import HandlerContract, push
 from plugins.form_fills import handler
 from tests.conftest import SettableClock, SignIn, World
+from tests.support.cases import cases
 
 CLIENT_ID = "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f0003"
 
@@ -71,7 +72,7 @@ def test_the_merge_into_the_stored_data_is_shallow(world: World, device: FlaskCl
     assert stored(world, form_fill)["Table"] == {"a": 3}
 
 
-@pytest.mark.parametrize(
+@cases(
     "sent",
     [
         {},
@@ -85,7 +86,6 @@ def test_the_merge_into_the_stored_data_is_shallow(world: World, device: FlaskCl
         {"data": [["a", 1]]},
         {"changes": "a=1"},
     ],
-    ids=repr,
 )
 def test_neither_both_or_nothing_to_set_is_invalid(
     world: World, device: FlaskClient, form_fill: FormFill, sent: dict[str, Any]
@@ -243,7 +243,7 @@ def test_a_create_names_its_inspection_and_template(
     assert len(world.all(FormFill)) == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value", "code", "error"),
     [
         ("inspection_id", 4711, "not_found", "Inspection not found"),

@@ -14,6 +14,7 @@ from app.plugin_api import Row, SyncHandler
 from app.testing import HandlerContract, push
 from plugins.inspections import handler
 from tests.conftest import World
+from tests.support.cases import cases
 
 
 class TestInspection(HandlerContract):
@@ -43,7 +44,7 @@ def stored(world: World, inspection: Inspection) -> tuple[str, str | None]:
     return row.status, row.notes
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@cases("status", STATUSES)
 def test_each_status_is_taken(world: World, device: FlaskClient, inspection: Inspection, status: str) -> None:
     (entry,) = push(device, item(inspection, status=status))["success"]
     assert entry["message"] == "Inspection updated successfully"
@@ -51,7 +52,7 @@ def test_each_status_is_taken(world: World, device: FlaskClient, inspection: Ins
     assert stored(world, inspection) == (status, None)
 
 
-@pytest.mark.parametrize("status", ["Completed", "done", "cancelled", "", None, 1, ["pending"]], ids=repr)
+@cases("status", ["Completed", "done", "cancelled", "", None, 1, ["pending"]])
 def test_any_other_status_is_invalid_and_named(
     world: World, device: FlaskClient, inspection: Inspection, status: Any
 ) -> None:

@@ -19,6 +19,7 @@ from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id, edit
 from app.testing import push
 from app.testing.scene import statements_of
 from tests.conftest import SettableClock, SignIn, World
+from tests.support.cases import cases
 
 CLIENT_ID = "7c2e4d1f-3d0c-4c52-8a52-0d5f4e1f0004"
 FORMS = ["7c2e4d1f-3d0c-4c52-8a52-0d5f4e1f0005", "7c2e4d1f-3d0c-4c52-8a52-0d5f4e1f0006"]
@@ -187,7 +188,7 @@ def test_in_one_batch_a_form_fills_client_id_is_given_once(
     assert [entry["index"] for entry in results["success"]] == [0, 2]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value"),
     [
         ("date", "15.03.2024"), ("date", "1999-12-31"), ("date", "2024-02-30"), ("date", None), ("client_id", "x"),

@@ -103,19 +103,22 @@ def sqlite_file(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def postgresql_database(template: str | None = None) -> Iterator[str]:
-    """The address of a fresh database, a copy of `template` (default: a migrated, empty one)."""
-    name = _copied(migrated_template() if template is None else template)
+def postgresql_database(template: str | None = None, options: str = "") -> Iterator[str]:
+    """The address of a fresh database, a copy of `template` (default: a migrated, empty one).
+
+    `options`: more of them for CREATE DATABASE.
+    """
+    name = _copied(migrated_template() if template is None else template, options)
     try:
         yield address(name)
     finally:
         _drop(name)
 
 
-def _copied(template: str) -> str:
+def _copied(template: str, options: str = "") -> str:
     """The name of a new copy of a database."""
     name = f"test_{uuid4().hex}"
-    administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY {options}")
     return name
 
 

@@ -1,8 +1,8 @@
-"""Processes of Python that begin with the libraries loaded.
+"""Processes of Python that begin with Fieldpost and its libraries loaded.
 
-A server or a command takes a second of processor time to start, nearly all of it for libraries that it imports. These
+A server or a command takes two seconds of processor time to start, nearly all of it for modules that it imports. These
 processes are forked from one that has imported them (`multiprocessing`'s fork server). Each then has the environment,
-the directory, the arguments and the output of a process that was started anew, and imports Fieldpost itself.
+the directory, the arguments and the output of a process that was started anew.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: The libraries of servers and commands. prometheus_client is not one of them: it reads the environment once.
-LIBRARIES = [
+#: What servers and commands import.
+MODULES = [
     "alembic.command",
     "apispec.ext.marshmallow",
     "argon2",
@@ -60,11 +60,12 @@ LIBRARIES = [
     "xlsxwriter",
     "zipstream",
     "tests.support.forks",
+    "tests.support.preloaded",
 ]
 
 #: The processes have nothing of this one but their arguments.
 forking = multiprocessing.get_context("forkserver")
-forking.set_forkserver_preload(LIBRARIES)
+forking.set_forkserver_preload(MODULES)
 
 
 class _Descriptor:

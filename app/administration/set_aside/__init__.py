@@ -3,8 +3,6 @@
 from app.administration.set_aside.decisions import Decision, decide, decide_many
 from app.administration.set_aside.listing import (
     MOST_AT_ONCE,
-    STATES,
-    Filters,
     causes,
     count_decidable,
     count_open,
@@ -13,10 +11,11 @@ from app.administration.set_aside.listing import (
     keys_of,
     list_set_aside,
     neighbours,
-    show_set_aside,
 )
 from app.administration.set_aside.private import without_private
+from app.administration.set_aside.selection import STATES, Filters
 from app.administration.set_aside.sent import place_fields, sent_fields
+from app.administration.set_aside.shown import show_set_aside
 
 __all__ = [
     "MOST_AT_ONCE",

@@ -18,10 +18,11 @@ import orjson
 from sqlalchemy import select
 
 from app import policies
-from app.administration.set_aside.listing import show_set_aside, state_column
+from app.administration.set_aside import sight
 from app.administration.set_aside.private import without_private
+from app.administration.set_aside.selection import state_column
 from app.administration.set_aside.sent import data_key
-from app.administration.set_aside.sight import decidable, visible
+from app.administration.set_aside.shown import show_set_aside
 from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
@@ -105,10 +106,10 @@ def decide_many(user: User, keys: Sequence[str], decision: Decision) -> list[Jso
 def _found(user: User, keys: Sequence[str]) -> Sequence[Any]:
     """What is to be known of the rows that the user may see, before any is decided."""
     columns = (SetAside.id, SetAside.user_id, SetAside.device_id, SetAside.first_at, SetAside.position)
-    statement = select(
-        *columns, SetAside.item_bytes, state_column().label("state"), decidable(user).label("may_decide")
-    )
-    return db.session.execute(statement.where(SetAside.id.in_(keys), visible(user))).all()
+    may_decide = sight.decidable(user.role).label("may_decide")
+    statement = select(*columns, SetAside.item_bytes, state_column().label("state"), may_decide)
+    statement = statement.where(SetAside.id.in_(keys), sight.visible(user.role))
+    return db.session.execute(statement, sight.parameters_of(user)).all()
 
 
 def _pieces(rows: Sequence[Any]) -> Iterator[list[str]]:

@@ -1,57 +1,67 @@
 """Who may see and decide which items that were not applied (contract, section 12), as conditions for queries.
 
 A technician may see 50 of 100 000 inspections, an owner nearly all of them. As in the feed, we count first, up to a
-limit: few are looked up one by one, and otherwise the items are read in their order and each is tested.
+limit: few are looked up one by one, and otherwise the items are read in their order and each is tested. As there, the
+conditions name the user by a parameter (`parameters_of`), and are built once for each role.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true, union_all
-from sqlalchemy.orm import aliased
+from functools import cache
+
+from flask import g
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true
 
 from app import policies
+from app.core.database import Database
 from app.core.database.engine import db
+from app.core.values import Values
 from app.models import Inspection, SetAside, User
+from app.policies import USER_ID
 
 #: Up to this many visible inspections are looked up one by one.
 FEW = 2000
 
+#: Where a request keeps whose inspections are few: user id -> whether they are.
+COUNTED = "fieldpost.set_aside.few"
 
-def visible(user: User) -> ColumnElement[bool]:
+
+def parameters_of(user: User) -> Values:
+    """The parameters of all conditions here."""
+    return {USER_ID.key: user.id}
+
+
+@cache
+def visible(role: str) -> ColumnElement[bool]:
     """The items of inspections that a user may read, and their own without an inspection, as a test of each item."""
-    if policies.is_admin(user):
+    if role == "admin":
         return true()
-    root = select(policies.visible(user)).where(Inspection.id == SetAside.inspection_id)
-    return or_(root.correlate_except(Inspection).scalar_subquery().is_(True), _own(user))
+    root = select(policies.visible_to(role)).where(Inspection.id == SetAside.inspection_id)
+    return or_(root.correlate_except(Inspection).scalar_subquery().is_(True), _own())
 
 
-def visible_of_few(user: User) -> ColumnElement[bool]:
-    """The same condition, for a user who sees few inspections: each of them is looked up.
-
-    Of two conditions with `or` between them PostgreSQL would look up neither, and read all items.
-    """
-    item = aliased(SetAside)
-    below = select(item.id).where(item.inspection_id.in_(policies.visible_ids(user)))
-    own = select(item.id).where(item.inspection_id.is_(None), item.user_id == user.id)
-    return SetAside.id.in_(union_all(below, own))
+@cache
+def visible_of_few(role: str, database: Database) -> ColumnElement[bool]:
+    """The same condition, for a user who sees few inspections: each of them is looked up."""
+    return or_(database.among_selected(SetAside.inspection_id, policies.visible_ids_to(role)), _own())
 
 
-def sees_few(user: User) -> ColumnElement[bool]:
-    """Whether the inspections that a user who is no administrator sees are few."""
-    some = select(policies.visible_ids(user).limit(FEW + 1).subquery().c.id).subquery()
-    return select(func.count()).select_from(some).scalar_subquery() <= FEW
+def sees_few(user: User) -> bool:
+    """Whether the inspections that a user sees are few; a statement in a request, unless for an administrator."""
+    if policies.is_admin(user):
+        return False
+    counted: dict[int, bool] = g.setdefault(COUNTED, {})
+    if user.id not in counted:
+        counted[user.id] = (db.session.scalar(_count(user.role), parameters_of(user)) or 0) <= FEW
+    return counted[user.id]
 
 
-def reads_few(user: User) -> bool:
-    """Whether a list for the user looks each inspection up; one statement, unless for an administrator."""
-    return not policies.is_admin(user) and bool(db.session.scalar(select(sees_few(user))))
-
-
-def decidable(user: User) -> ColumnElement[bool]:
+@cache
+def decidable(role: str) -> ColumnElement[bool]:
     """The items that a user may decide: an administrator all, an owner those of their inspections; a test of each."""
-    if policies.is_admin(user):
+    if role == "admin":
         return true()
-    owns = select(Inspection.owner_id == user.id).where(Inspection.id == SetAside.inspection_id)
+    owns = select(Inspection.owner_id == USER_ID).where(Inspection.id == SetAside.inspection_id)
     return owns.correlate_except(Inspection).scalar_subquery().is_(True)
 
 
@@ -62,5 +72,12 @@ def decidable_of_few(user: User) -> ColumnElement[bool]:
     return SetAside.inspection_id.in_(select(Inspection.id).where(Inspection.owner_id == user.id))
 
 
-def _own(user: User) -> ColumnElement[bool]:
-    return and_(SetAside.inspection_id.is_(None), SetAside.user_id == user.id)
+@cache
+def _count(role: str) -> Select[int]:
+    """How many inspections a user sees, counted up to one more than few."""
+    some = policies.visible_ids_to(role).limit(FEW + 1).subquery()
+    return select(func.count()).select_from(some)
+
+
+def _own() -> ColumnElement[bool]:
+    return and_(SetAside.inspection_id.is_(None), SetAside.user_id == USER_ID)

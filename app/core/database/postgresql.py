@@ -30,6 +30,7 @@ from sqlalchemy import (
     Engine,
     FromClause,
     Select,
+    SelectBase,
     Subquery,
     Table,
     Text,
@@ -54,6 +55,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
 from app.core.database.messages import NUMBERED, SENDERS, Numbered
+from app.core.database.protocol import MigrationError
 from app.core.database.read import Read, Reads, compiled
 from app.core.database.types import read_jsonb
 from app.core.database.values import ColumnLike, ValueSet
@@ -114,6 +116,8 @@ class PostgreSQL:
             "isolation_level": "AUTOCOMMIT",
             "pool_timeout": seconds,
             "connect_args": {
+                # Otherwise the driver would not decode the texts of a database without an encoding.
+                "client_encoding": "UTF8",
                 "connect_timeout": seconds,
                 "options": " ".join(f"-c {name}={value}" for name, value in parameters.items()),
             },
@@ -143,9 +147,13 @@ class PostgreSQL:
 
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
-        """The driver begins and ends the transaction itself, as Alembic expects it."""
+        """The driver begins and ends the transaction itself, as Alembic expects it.
+
+        Raises `MigrationError` if the database is not in UTF-8: others lack letters, or do not know them as such.
+        """
         options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
         with connection.execution_options(**options).begin():
+            _require_utf8(connection)
             # Migrations may take longer than any request may, and wait for one another.
             for setting in ("lock_timeout", "statement_timeout"):
                 connection.execute(text(f"SET LOCAL {setting} = 0"))
@@ -180,6 +188,10 @@ class PostgreSQL:
         if values.is_single:
             return column == values.parameter(column.type)
         return column == any_(_array_of(column.type, values))
+
+    def among_selected(self, column: ColumnLike, query: SelectBase) -> ColumnElement[bool]:
+        """The values as an array: beside another condition, PostgreSQL looks nothing up for `IN`."""
+        return column == any_(func.array(query.scalar_subquery(), type_=ARRAY(column.type)))
 
     def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The values of several as an array."""
@@ -268,6 +280,15 @@ class PostgreSQL:
     def read_json_text(self, document: bytes) -> Any:
         """PostgreSQL writes some floats as integers."""
         return read_jsonb(document)
+
+
+def _require_utf8(connection: Connection) -> None:
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise MigrationError(
+            f"The database's encoding is {encoding}, and Fieldpost needs UTF8. Create a database with "
+            "`CREATE DATABASE fieldpost ENCODING 'UTF8' TEMPLATE template0`, and name it in DATABASE_URL."
+        )
 
 
 def _array_of(kind: TypeEngine[Any], values: ValueSet) -> ColumnElement[Any]:

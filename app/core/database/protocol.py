@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, Subquery
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, SelectBase, Subquery
 from sqlalchemy.orm import Session
 
 from app.core.database.read import Read
@@ -71,6 +71,9 @@ class Database(Protocol):
 
     def among(self, column: ColumnLike, values: ValueSet) -> ColumnElement[bool]:
         """`column IN` the values."""
+
+    def among_selected(self, column: ColumnLike, query: SelectBase) -> ColumnElement[bool]:
+        """`column IN` the values that a query selects; an index answers it also beside a condition joined by OR."""
 
     def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """`SELECT` of the values, as `column` has them."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
     FromClause,
     LargeBinary,
     Select,
+    SelectBase,
     Subquery,
     Table,
     and_,
@@ -132,6 +133,10 @@ class SQLite:
         if values.is_single:
             return column == values.parameter(column.type)
         return column.in_(self.select_values(column, values))
+
+    def among_selected(self, column: ColumnLike, query: SelectBase) -> ColumnElement[bool]:
+        """SQLite searches its index for each of the conditions that OR joins."""
+        return column.in_(query)
 
     def select_values(self, column: ColumnLike, values: ValueSet) -> Select[Any]:
         """The values of several as a JSON array."""

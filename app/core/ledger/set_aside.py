@@ -22,9 +22,9 @@ from app.models import Inspection, LedgerEntry, LedgerOperation, SetAside
 PIECE = 1000
 
 
-def is_open() -> ColumnElement[bool]:
-    """The condition for rows that wait for a decision."""
-    return and_(SetAside.decision.is_(None), ~_is_applied(), ~_is_superseded())
+def is_open(row: Any = SetAside) -> ColumnElement[bool]:
+    """The condition for rows that wait for a decision. `row`: has the columns, those of a query perhaps."""
+    return and_(row.decision.is_(None), ~_is_applied(row), ~_is_superseded(row))
 
 
 def is_open_among_many() -> ColumnElement[bool]:
@@ -32,47 +32,47 @@ def is_open_among_many() -> ColumnElement[bool]:
     return and_(SetAside.settled_at.is_(None), is_open())
 
 
-def is_solved() -> ColumnElement[bool]:
+def is_solved(row: Any = SetAside) -> ColumnElement[bool]:
     """The condition for rows that nobody has decided, because their device was faster."""
-    return and_(SetAside.decision.is_(None), or_(_is_applied(), _is_superseded()))
+    return and_(row.decision.is_(None), or_(_is_applied(row), _is_superseded(row)))
 
 
-def _is_applied() -> ColumnElement[bool]:
+def _is_applied(row: Any) -> ColumnElement[bool]:
     """The same operation was applied later."""
     return exists().where(
-        LedgerOperation.user_id == SetAside.user_id,
-        LedgerOperation.device_id == SetAside.device_id,
-        LedgerOperation.local_id == SetAside.local_id,
-        LedgerOperation.fingerprint == SetAside.fingerprint,
+        LedgerOperation.user_id == row.user_id,
+        LedgerOperation.device_id == row.device_id,
+        LedgerOperation.local_id == row.local_id,
+        LedgerOperation.fingerprint == row.fingerprint,
     )
 
 
-def _is_superseded() -> ColumnElement[bool]:
+def _is_superseded(row: Any) -> ColumnElement[bool]:
     """A conflict whose device has applied another operation to the row since, knowing the version that it met."""
     changed = exists().where(
-        LedgerEntry.entity == SetAside.entity,
-        LedgerEntry.entity_id == SetAside.entity_id,
+        LedgerEntry.entity == row.entity,
+        LedgerEntry.entity_id == row.entity_id,
         LedgerEntry.viewer_id.is_(None),
-        LedgerEntry.version_before >= SetAside.seen_version,
+        LedgerEntry.version_before >= row.seen_version,
         LedgerOperation.unit_id == LedgerEntry.unit_id,
         LedgerOperation.position == LedgerEntry.position,
-        *_is_own(),
+        *_is_own(row),
     )
     unchanged = exists().where(
-        *_is_own(),
-        LedgerOperation.entity == SetAside.entity,
-        LedgerOperation.entity_id == SetAside.entity_id,
+        *_is_own(row),
+        LedgerOperation.entity == row.entity,
+        LedgerOperation.entity_id == row.entity_id,
         LedgerOperation.version_before == LedgerOperation.version_after,
-        LedgerOperation.version_before >= SetAside.seen_version,
+        LedgerOperation.version_before >= row.seen_version,
     )
-    return and_(SetAside.seen_version.is_not(None), or_(changed, unchanged))
+    return and_(row.seen_version.is_not(None), or_(changed, unchanged))
 
 
-def _is_own() -> tuple[ColumnElement[bool], ...]:
+def _is_own(row: Any) -> tuple[ColumnElement[bool], ...]:
     """The device's own operation: what the office has decided under its name tells nothing of its other items."""
     return (
-        LedgerOperation.user_id == SetAside.user_id,
-        LedgerOperation.device_id == SetAside.device_id,
+        LedgerOperation.user_id == row.user_id,
+        LedgerOperation.device_id == row.device_id,
         LedgerOperation.decided_by_id.is_(None),
     )
 

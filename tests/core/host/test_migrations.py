@@ -118,6 +118,14 @@ def empty(database: str, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.database("postgresql")
+def test_a_database_in_another_encoding_than_utf8_is_refused(environment: dict[str, str]) -> None:
+    with postgresql_database("template0", "ENCODING 'SQL_ASCII' LOCALE 'C'") as url:
+        result = create_app({**environment, "DATABASE_URL": url}).test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 1
+    assert "Nothing was migrated. The database's encoding is SQL_ASCII, and Fieldpost needs UTF8." in result.output
+
+
 def test_upgrades_at_the_same_time_wait_for_one_another(empty: str, tmp_path: Path) -> None:
     environment = environment_of(tmp_path / "new", DATABASE_URL=empty, FIELDPOST_SECRET_KEY=SECRET_KEY)
     with ThreadPoolExecutor() as pool:

@@ -61,6 +61,7 @@ from app.plugin_api import (
 )
 from app.testing import World, sign_in
 from app.web import public
+from tests.support.cases import cases
 
 
 class Stranger(Distribution):
@@ -221,14 +222,12 @@ def test_a_recorded_column_that_json_has_no_type_for_is_a_finding(kind: TypeEngi
     assert list(model_findings("Here", unrecorded)) == [], "what is not recorded may be anything"
 
 
-@pytest.mark.parametrize(
+@cases(
     "kind",
     [
         Numeric(asdecimal=False), Float(), Integer(), String(), Boolean(), Date(), Time(), UTCDateTime(), Uuid(),
         Enum(Price), JSONValue, ARRAY(String()),
-    ],
-    ids=repr,
-)  # fmt: skip
+    ],)  # fmt: skip
 def test_a_recorded_column_that_json_has_a_form_for_is_none(kind: TypeEngine[Any]) -> None:
     assert list(model_findings("Here", model_with(kind))) == []
 

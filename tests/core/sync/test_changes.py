@@ -16,6 +16,7 @@ from tests.conftest import SignIn, World
 from tests.core.sync.conftest import edit
 from tests.core.sync.copies import CHANGES, Copy, assign, of
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 def test_the_walk_lists_what_one_sees_parents_first_and_then_nothing_more(
@@ -200,7 +201,7 @@ def test_the_cursor_moves_on_though_nothing_concerned_the_user(
     assert copy.cursor != before, "else it would be pruned one day"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "details"),
     [
         ("cursor=a&cursor=b", {"cursor": ["Send it once."]}),
@@ -211,7 +212,6 @@ def test_the_cursor_moves_on_though_nothing_concerned_the_user(
             {f"{n:02}{'k' * 98}": ["Unknown field."] for n in range(20)},
         ),
     ],
-    ids=["two cursors", "two limits", "unknown", "many"],
 )
 def test_a_query_key_that_is_unknown_or_comes_twice_is_refused_and_named(
     device: FlaskClient, query: str, details: dict[str, list[str]]
@@ -221,7 +221,7 @@ def test_a_query_key_that_is_unknown_or_comes_twice_is_refused_and_named(
     assert json_of(answer)["details"] == details
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1000000000", "1e3", "", "x", "5001", "1.5", "٣"])
+@cases("limit", ["0", "-1", "1000000000", "1e3", "", "x", "5001", "1.5", "٣"])
 def test_a_limit_out_of_range_is_refused_and_named(device: FlaskClient, limit: str) -> None:
     answer = device.get(f"{CHANGES}?limit={quote(limit)}")
     assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.ledger.versions import lift
 from app.core.sync.conflicts import base_of, three_way
 from app.models import LedgerEntry
+from tests.support.cases import cases
 
 
 def v(number: int) -> datetime:
@@ -31,7 +31,7 @@ def step(before: int | None, after: int, **changes: tuple[Any, Any]) -> LedgerEn
 # One's own chain
 
 
-@pytest.mark.parametrize(
+@cases(
     ("version", "own", "expected"),
     [
         (1, [], 1),
@@ -46,13 +46,7 @@ def step(before: int | None, after: int, **changes: tuple[Any, Any]) -> LedgerEn
         (0, [(None, 1), (1, 2)], 0),
         (1, [(None, 1), (1, 2)], 2),
         (1, [(1, 1)], 1),
-    ],
-    ids=[
-        "nothing of one's own", "one step", "two steps", "begun in between", "already there", "newer than all",
-        "somebody's change between", "somebody's change before", "created", "older than its creation",
-        "created and changed", "changed nothing",
-    ],
-)  # fmt: skip
+    ],)  # fmt: skip
 def test_own_steps_lift_a_version_but_never_over_somebody_elses(
     version: int, own: list[tuple[int | None, int]], expected: int
 ) -> None:
@@ -101,7 +95,7 @@ def test_ones_own_later_changes_stay_in_the_base() -> None:
 # The merge
 
 
-@pytest.mark.parametrize(
+@cases(
     ("base", "server", "local", "changes", "conflicting"),
     [
         ({"a": 0}, {"a": 0}, {"a": 1}, {"a": 1}, []),

@@ -14,6 +14,7 @@ from app.models import FormFill
 from app.testing import push
 from tests.conftest import World
 from tests.core.sync.conftest import edit, stored
+from tests.support.cases import cases
 
 
 def mark(payload: Any, type_: str = "t") -> str:
@@ -28,7 +29,7 @@ def test_the_order_of_keys_does_not_matter() -> None:
     assert mark({"a": {"x": 1, "y": 2}, "b": 2}) == mark({"b": 2, "a": {"y": 2, "x": 1}})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("one", "another"),
     [
         ({"a": 1}, {"a": 1.5}),
@@ -46,7 +47,6 @@ def test_the_order_of_keys_does_not_matter() -> None:
         ({"a": {"b": 1}}, {"a": 1, "b": 1}),
         ({"a": "2024-03-15T10:30:00Z"}, {"a": "2024-03-15T10:30:00.000Z"}),
     ],
-    ids=repr,
 )
 def test_whatever_was_sent_otherwise_is_another_operation(one: Any, another: Any) -> None:
     assert mark(one) != mark(another)
@@ -82,9 +82,8 @@ def test_the_type_belongs_to_it() -> None:
 GOOD: dict[str, Any] = {"type": "inspection", "local_id": "x", "data": {}}
 
 
-@pytest.mark.parametrize(
-    "element", [None, 1, 1.5, True, "x", [], [GOOD], {}], ids=repr
-)  # fmt: skip
+@cases(
+    "element", [None, 1, 1.5, True, "x", [], [GOOD], {}],)  # fmt: skip
 def test_an_element_that_is_no_item_is_an_entry_and_no_fault_of_the_batch(
     world: World, device: FlaskClient, form_fill: FormFill, element: Any
 ) -> None:
@@ -106,15 +105,13 @@ def test_what_an_item_lacks_is_named(device: FlaskClient, form_fill: FormFill, k
     assert entry["type"] == item.get("type")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("key", "value"),
     [
         ("type", None), ("type", 1), ("type", []), ("type", {}),
         ("local_id", None), ("local_id", ""), ("local_id", "x" * 256), ("local_id", 7), ("local_id", ["x"]),
         ("data", None), ("data", []), ("data", "x"), ("data", 1), ("data", True),
-    ],
-    ids=lambda value: repr(value)[:12],
-)  # fmt: skip
+    ],)  # fmt: skip
 def test_a_key_of_the_wrong_kind_is_named(device: FlaskClient, form_fill: FormFill, key: str, value: Any) -> None:
     (entry,) = push(device, {**edit(form_fill, a=1), key: value})["errors"]
     assert (entry["code"], list(entry["details"])) == ("invalid", [key])
@@ -128,13 +125,13 @@ def test_a_local_id_may_have_255_characters_of_any_kind(device: FlaskClient, for
         assert push(device, item)["success"][0]["replayed"] is True
 
 
-@pytest.mark.parametrize("echoed", [7, 1.5, True, None])
+@cases("echoed", [7, 1.5, True, None])
 def test_a_local_id_of_another_kind_is_echoed_as_sent(device: FlaskClient, form_fill: FormFill, echoed: Any) -> None:
     (entry,) = push(device, {**edit(form_fill, a=1), "local_id": echoed})["errors"]
     assert repr(entry["local_id"]) == repr(echoed)
 
 
-@pytest.mark.parametrize("kind", ["unknown", "", "FORM_FILL", "form fill", "__class__", "form_fill ", "x" * 5000])
+@cases("kind", ["unknown", "", "FORM_FILL", "form fill", "__class__", "form_fill ", "x" * 5000])
 def test_an_unknown_type_is_invalid_and_the_known_ones_are_named(
     app: Flask, device: FlaskClient, form_fill: FormFill, kind: str
 ) -> None:

@@ -18,6 +18,7 @@ from plugins.form_fills.schema import FormFillSchema
 from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.test_isolation import register
+from tests.support.cases import cases
 
 DEVICE_ID = "0f5d2b5e-7c1a-4d7e-9b1f-0a4c3e2d1b00"
 
@@ -281,7 +282,7 @@ def test_they_outlive_another_items_fault(app: Flask, world: World, phone: Flask
     assert [each.meta for each in world.all(LedgerOperation) if each.made_at is not None] == [{"x": 1}]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("key", "value"),
     [
         ("made_at", "yesterday"),
@@ -291,7 +292,6 @@ def test_they_outlive_another_items_fault(app: Flask, world: World, phone: Flask
         ("meta", "x"),
         ("meta", {"a": "x" * 2041}),
     ],
-    ids=repr,
 )
 def test_a_wrong_one_refuses_its_item_unless_it_was_applied_before(
     phone: FlaskClient, form_fill: FormFill, key: str, value: object

@@ -17,6 +17,7 @@ from app.testing import push
 from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit, stored
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 def version_of(form_fill: FormFill) -> str:
@@ -150,7 +151,7 @@ def test_the_same_moment_in_any_notation_is_the_same_version(device: FlaskClient
         assert "data" not in push(device, fresh)["success"][0], notation
 
 
-@pytest.mark.parametrize(
+@cases(
     "version",
     ["1999-12-31T23:59:59.999Z", "2100-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00",
      "2024-02-30T00:00:00Z", "2024-03-15", "15.3.2024", "", "now", 1710498600, 1710498600000, True, {}],
@@ -477,12 +478,10 @@ def test_a_whole_batch_again_changes_nothing(
 # Ids
 
 
-@pytest.mark.parametrize(
+@cases(
     "row_id",
     [1.5, True, False, "1.5", "1e0", " 1", "+1", "\u0661", "abc", "", " ", [], {}, [1],
-     2**53, 2**63, 2**64, 1e20, -(2**63), "9007199254740992", "9" * 20],
-    ids=repr,
-)  # fmt: skip
+     2**53, 2**63, 2**64, 1e20, -(2**63), "9007199254740992", "9" * 20],)  # fmt: skip
 def test_what_is_no_id_is_invalid(world: World, device: FlaskClient, form_fill: FormFill, row_id: Any) -> None:
     results = push(device, edit(row_id, a=1), edit(form_fill, b=1))
     (entry,) = results["errors"]
@@ -490,7 +489,7 @@ def test_what_is_no_id_is_invalid(world: World, device: FlaskClient, form_fill: 
     assert stored(world, form_fill) == {"a": 0, "b": 1}
 
 
-@pytest.mark.parametrize("row_id", [0, -1, "0", "-1", 2**53 - 1, "9007199254740991", 9007199254740991.0], ids=repr)
+@cases("row_id", [0, -1, "0", "-1", 2**53 - 1, "9007199254740991", 9007199254740991.0])
 def test_a_number_that_names_no_row_is_not_found(device: FlaskClient, row_id: Any) -> None:
     assert push(device, edit(row_id, a=1))["errors"][0]["code"] == "not_found"
 
@@ -530,7 +529,7 @@ def test_an_id_is_never_given_twice(
     assert world.get(FormFill, created["server_id"]).data == {}
 
 
-@pytest.mark.parametrize(
+@cases(
     "key",
     ["inspection", "created_at", "form_template", "attachments", "deleted_at", "owner_id", "user_id", "__class__",
      "_sa_instance_state", "version", "message", "metadata"],

@@ -20,6 +20,7 @@ from tests.conftest import SettableClock, World
 from tests.core.sync.conftest import edit, stored
 from tests.core.sync.test_own_changes import conflict_of, one
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def after(form_fill: FormFill, **period: float) -> str:
     return to_wire(form_fill.updated_at + timedelta(**period))
 
 
-@pytest.mark.parametrize("strategy", [None, "merge"])
-@pytest.mark.parametrize("period", [{"seconds": -1}, {"seconds": 1}, {"seconds": 122.001}, {"days": 365}], ids=repr)
+@cases("strategy", [None, "merge"])
+@cases("period", [{"seconds": -1}, {"seconds": 1}, {"seconds": 122.001}, {"days": 365}])
 def test_a_version_that_the_row_never_had_is_a_conflict_and_says_so(
     world: World, device: FlaskClient, theirs: FormFill, strategy: str | None, period: dict[str, float]
 ) -> None:
@@ -161,8 +162,8 @@ def test_a_patch_goes_on_from_ones_own_changes_and_from_nobody_elses(
 # Nothing to decide
 
 
-@pytest.mark.parametrize("strategy", [None, "merge"])
-@pytest.mark.parametrize("version", ["of the row", "2099-12-31T00:00:00Z", "2020-01-01T00:00:00Z"])
+@cases("strategy", [None, "merge"])
+@cases("version", ["of the row", "2099-12-31T00:00:00Z", "2020-01-01T00:00:00Z"])
 def test_where_every_value_is_stored_already_there_is_nothing_to_decide(
     world: World, device: FlaskClient, theirs: FormFill, version: str, strategy: str | None
 ) -> None:
@@ -188,10 +189,9 @@ def create(inspection_id: object, client_id: str, **more: Any) -> dict[str, Any]
     return {"type": "form_fill", "local_id": str(uuid4()), "data": data}
 
 
-@pytest.mark.parametrize(
+@cases(
     "fault",
     [{"inspection_id": 999}, {"inspection_id": "x"}, {"surprise": 1}, {"form_template_id": 999}],
-    ids=["no inspection", "no id", "refused by the schema", "refused by the handler"],
 )
 def test_what_follows_a_refused_create_need_not_be_sent_again(
     device: FlaskClient, inspection: Inspection, fault: dict[str, Any]
@@ -206,10 +206,9 @@ def test_what_follows_a_refused_create_need_not_be_sent_again(
     assert "has not come yet" in unrelated["message"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "fault",
     [{"made_at": "yesterday"}, {"meta": "Berlin"}, {"local_id": ""}, {"more": "\0"}],
-    ids=["made_at", "meta", "local_id", "a text that cannot be kept"],
 )
 def test_nor_need_what_follows_a_create_that_was_refused_at_the_first_look(
     device: FlaskClient, inspection: Inspection, fault: dict[str, Any]
