@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -125,18 +125,22 @@ LONG = (
 )
 
 
-class OneBrowser(LoadFileScheduling):  # type: ignore[misc]
-    """Gives each file to one process, and all tests with a browser to the same one: its start takes long."""
+#: Folders whose files share something that takes long: the start of a browser, the syntax trees of all code.
+TOGETHER = ("tests/browser/", "tests/guards/")
+
+
+class FilesTogether(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each file to one process, and all files of these folders to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
-        return "tests/browser/" if scope.startswith("tests/browser/") else scope
+        return next((folder for folder in TOGETHER if scope.startswith(folder)), scope)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """Replaces `--dist=loadfile`."""
-    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
+    return FilesTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 #: How the reason of a skipped test begins if this machine has not got the thing that it tests.
@@ -213,35 +217,94 @@ def sign_in(app: Flask) -> SignIn:
 
 # People
 
+#: Fixture -> the role of the person.
+ROLES = {"owner": "user", "tech": "technician", "admin": "admin", "stranger": "technician"}
+
+
+class People:
+    """The people of a test, and its inspection: all that the test's fixtures name are made in one unit of work."""
+
+    def __init__(self, world: World, names: Iterable[str]) -> None:
+        self._world = world
+        self._names = [*names]
+        self._rows: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._rows:
+            self._rows = self._world.together(partial(self._all_with, name))
+        return self._rows[name]
+
+    def _all_with(self, name: str) -> dict[str, Any]:
+        rows = {**self._rows}
+        for each in [*self._names, name]:
+            if each not in rows:
+                rows[each] = self._new(each, rows)
+        return rows
+
+    def _new(self, name: str, rows: dict[str, Any]) -> Any:
+        if name == "inspection":
+            return self._world.inspection(rows["owner"], rows["tech"])
+        return self._world.user(f"{name}@example.com", ROLES[name])
+
 
 @pytest.fixture
-def owner(world: World) -> User:
+def named_people(request: pytest.FixtureRequest, world: World) -> People:
+    return People(world, _named(request))
+
+
+def _named(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Those of the fixtures below that the test uses, in the order in which pytest would set them up."""
+    definitions = request.node._fixtureinfo.name2fixturedefs
+    seen: set[str] = set()
+
+    def visit(name: str) -> Iterator[str]:
+        if name in seen or name not in definitions:
+            return
+        seen.add(name)
+        definition = definitions[name][-1]
+        for argument in definition.argnames:
+            yield from visit(argument)
+        # A folder may have an `inspection` of its own.
+        if definition.func.__module__ == __name__ and name in {*ROLES, "inspection"}:
+            yield name
+
+    for name in request.fixturenames:
+        yield from visit(name)
+
+
+@pytest.fixture
+def owner(named_people: People) -> User:
     """Somebody who owns an inspection."""
-    return world.user("owner@example.com", "user")
+    user: User = named_people["owner"]
+    return user
 
 
 @pytest.fixture
-def tech(world: World) -> User:
+def tech(named_people: People) -> User:
     """The technician to whom it is assigned."""
-    return world.user("tech@example.com", "technician")
+    user: User = named_people["tech"]
+    return user
 
 
 @pytest.fixture
-def admin(world: World) -> User:
+def admin(named_people: People) -> User:
     """An administrator."""
-    return world.user("admin@example.com", "admin")
+    user: User = named_people["admin"]
+    return user
 
 
 @pytest.fixture
-def stranger(world: World) -> User:
+def stranger(named_people: People) -> User:
     """Another technician, who may not see the inspection."""
-    return world.user("stranger@example.com", "technician")
+    user: User = named_people["stranger"]
+    return user
 
 
 @pytest.fixture
-def inspection(world: World, owner: User, tech: User) -> Inspection:
+def inspection(named_people: People, owner: User, tech: User) -> Inspection:
     """The inspection of the owner and the technician."""
-    return world.inspection(owner, tech)
+    row: Inspection = named_people["inspection"]
+    return row
 
 
 @pytest.fixture

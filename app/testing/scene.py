@@ -23,10 +23,8 @@ from app.testing.world import World
 def sign_in(app: Flask, user: User, device_id: str | None = None) -> FlaskClient:
     """A test client that sends an access token of the user with every request, without asking for their password."""
     with app.app_context():
-        row = db.session.get_one(User, user.id)
-        # As after the check of a password, none of whose time any connection is held.
-        db.session.remove()
-        started = start_sign_in(row, device_id)
+        # None if the user has been changed since the test has read the row.
+        started = start_sign_in(user, device_id) or start_sign_in(db.session.get_one(User, user.id), device_id)
     assert started is not None, f"{user.email} may not sign in"
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {started['access_token']}"
@@ -73,8 +71,7 @@ class Scene:
     def user(self, who: str) -> User:
         """The user called `admin`, `owner`, `technician`, `unassigned` (a technician) or `stranger`."""
         if who not in self._users:
-            role = {"admin": "admin", "technician": "technician", "unassigned": "technician"}.get(who, "user")
-            self._users[who] = self.world.user(f"{who}@example.com", role)
+            self._users[who] = self._new(who)
         return self._users[who]
 
     def client(self, who: str) -> FlaskClient:
@@ -90,4 +87,14 @@ class Scene:
 
     def another_inspection(self) -> Inspection:
         """One more inspection of the same owner and technician."""
-        return self.world.inspection(self.user("owner"), self.user("technician"))
+
+        def work() -> tuple[User, User, Inspection]:
+            owner, technician = (self._users.get(who) or self._new(who) for who in ("owner", "technician"))
+            return owner, technician, self.world.inspection(owner, technician)
+
+        self._users["owner"], self._users["technician"], inspection = self.world.together(work)
+        return inspection
+
+    def _new(self, who: str) -> User:
+        role = {"admin": "admin", "technician": "technician", "unassigned": "technician"}.get(who, "user")
+        return self.world.user(f"{who}@example.com", role)

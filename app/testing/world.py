@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from argon2 import PasswordHasher
@@ -14,6 +15,8 @@ from sqlalchemy import func, inspect, select
 from app.core.database.engine import db
 from app.core.ledger.record import Origin, Recorder, record
 from app.models import Attachment, FormFill, FormTemplate, Inspection, LedgerEntry, LedgerOperation, User
+
+T = TypeVar("T")
 
 PASSWORD = "correct horse battery staple"
 
@@ -32,18 +35,35 @@ class World:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
+        self._recorder: Recorder | None = None
 
     def make(self, model: type, root: Any = None, **values: Any) -> Any:
         """Create a row of `model`; `root` is the id of its inspection."""
+        recorder = self._recorder
+        if recorder is None:
+            return self.together(lambda: self.make(model, root, **values))
+        parent = recorder.created.get((Inspection, root)) or recorder.session.get(Inspection, root) if root else None
+        return recorder.create(model, values, parent)
 
-        def work(recorder: Recorder) -> Any:
-            parent = recorder.session.get(Inspection, root) if root else None
-            return recorder.create(model, values, parent)
+    def together(self, work: Callable[[], T]) -> T:
+        """Call `work`, and write all rows that it makes in one unit of work: `world.together(lambda: ...)`.
+
+        It takes less time than a unit for each row. As every unit's, `work` may run again if the database asks for it.
+        """
+        if self._recorder is not None:
+            return work()
+
+        def unit(recorder: Recorder) -> T:
+            self._recorder = recorder
+            try:
+                return work()
+            finally:
+                self._recorder = None
 
         with self.app.app_context():
-            row = record("test.make", Origin(door="cli"), work)
+            result = record("test.make", Origin(door="cli"), unit)
             db.session.expunge_all()
-            return row
+            return result
 
     def user(self, email: str = "tech@example.com", role: str = "technician", **values: Any) -> User:
         """A user who can sign in with `PASSWORD`."""
@@ -66,9 +86,15 @@ class World:
 
     def form_fill(self, inspection: Inspection, template: FormTemplate | None = None, **values: Any) -> FormFill:
         """An empty form fill, of a new template unless you name one."""
-        template = template or self.template()
-        row: FormFill = self.make(FormFill, inspection.id, **{"form_template_id": template.id, "data": {}, **values})
-        return row
+
+        def work() -> FormFill:
+            template_id = (template or self.template()).id
+            row: FormFill = self.make(
+                FormFill, inspection.id, **{"form_template_id": template_id, "data": {}, **values}
+            )
+            return row
+
+        return self.together(work)
 
     def attachment(self, form_fill: FormFill, field_name: str = "Riser_Photo", kind: str = "photo") -> Attachment:
         """The row of an attachment, without bytes in the storage."""
