@@ -26,13 +26,11 @@ from sqlalchemy import (
     SelectBase,
     Subquery,
     Table,
-    Text,
     and_,
     event,
     func,
     inspect,
     literal,
-    or_,
     select,
     text,
 )
@@ -169,18 +167,9 @@ class SQLite:
         """The length of a text is that of its characters, and that of a BLOB its bytes."""
         return func.length(cast_column(column, LargeBinary))
 
-    def search(
-        self, part: str, texts: Sequence[ColumnLike], documents: Mapping[ColumnLike, Sequence[str]]
-    ) -> ColumnElement[bool]:
-        """LIKE ignores the case of A to Z. Most documents need not be parsed, because the part is nowhere in them."""
-        ways = [column.contains(part, autoescape=True) for column in texts]
-        for document, names in documents.items():
-            way = or_(*(document[name].as_string().contains(part, autoescape=True) for name in names))
-            if part.isascii() and part.isprintable() and not {*part} & {'"', "\\"}:
-                # JSON writes these signs as they are.
-                way = and_(cast_column(document, Text).contains(part, autoescape=True), way)
-            ways.append(way)
-        return or_(*ways)
+    def contains(self, column: ColumnLike, part: str) -> ColumnElement[bool]:
+        """LIKE ignores the case of A to Z."""
+        return column.contains(part, autoescape=True)
 
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
         """JSON is text here, which SQLite reads for it."""
