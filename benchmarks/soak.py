@@ -164,7 +164,8 @@ def trends(samples: Sequence[Sample]) -> list[str]:
     found = []
     if memory[1] > memory[0] * MEMORY_FACTOR:
         found.append(f"Memory of a worker has grown from {memory[0]:.0f} to {memory[1]:.0f} MB.")
-    if latency[1] > latency[0] * LATENCY_FACTOR:
+    # A short run may have a third without a batch.
+    if latency[0] and latency[1] > latency[0] * LATENCY_FACTOR:
         found.append(f"A batch has come to take {latency[1] / latency[0]:.2f} times as long.")
     if log > LARGEST_LOG:
         found.append(f"SQLite's log has reached {log:.0f} MB.")

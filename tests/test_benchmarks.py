@@ -27,15 +27,15 @@ SHARED = {"clusters.py", "devices.py", "load.py", "peers.py", "photos.py", "proc
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
     "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
-    "exports.py": "--database sqlite --inspections 500 --photographed 2",
+    "exports.py": "--database sqlite --inspections 100 --photographed 2",
     "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
     "hostile.py": "--rounds 1 --only auth",
     "kills.py": "--kills 2",
-    "move.py": "--form-fills 800 --photos 2",
+    "move.py": "--form-fills 100 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
-    "pages.py": "--database sqlite --inspections 500 --rounds 1 --only set-aside",
+    "pages.py": "--database sqlite --inspections 500 --rounds 1 --only outcome=conflict",
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
     "recovery.py": "",
     "scale.py": "--processes 1 --devices 1 --share 0.03 --pixels 300000",

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +23,7 @@ from tests.serving.test_gunicorn import Device, edit
 from tests.support.databases import SECRET_KEY
 from tests.support.demo import copy_demo
 from tests.support.pictures import jpeg
-from tests.support.servers import ROOT, environment_of, start, stop
+from tests.support.servers import ROOT, environment_of, gunicorn, start, stop
 
 WORKERS, WRITERS = 2, 4
 
@@ -263,7 +262,6 @@ def test_a_damaged_file_takes_nothing_more_and_is_refused_at_the_next_start(serv
     assert load.statuses <= {200, 503}
     wait_for(lambda: server.device.get("/readyz")[0] == 503, "the server stays ready")
     stop(server.process)
-    command = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
-    again = subprocess.run(command, cwd=ROOT, env=server.environment, capture_output=True, text=True, timeout=60)
+    again = gunicorn(server.environment)
     assert again.returncode != 0
     assert "restore a backup" in again.stderr

@@ -79,13 +79,13 @@ class Load:
         while not self.is_over:
             with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
                 self._ask(connection, closes=True)
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def ask_on_one_connection(self) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             while not self.is_over:
                 self._ask(connection, closes=False)
-                time.sleep(0.02)
+                time.sleep(0.05)
 
     def go_on(self) -> None:
         """Wait until every client has been answered some times more."""

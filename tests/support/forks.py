@@ -99,7 +99,7 @@ def _without_main() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Program:
-    """A module that runs as `python -m` would run it."""
+    """A module that runs as `python -m` would run it, or `-c` and a text of Python, and their arguments."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
@@ -172,5 +172,9 @@ def _run(program: Program, descriptors: Sequence[int]) -> None:
     for directory in program.sites:
         site.addsitedir(str(directory))
     importlib.invalidate_caches()
-    sys.argv = [*program.arguments]
-    runpy.run_module(program.arguments[0], run_name="__main__", alter_sys=True)
+    if program.arguments[0] == "-c":
+        sys.argv = ["-c", *program.arguments[2:]]
+        exec(program.arguments[1], {"__name__": "__main__"})
+    else:
+        sys.argv = [*program.arguments]
+        runpy.run_module(program.arguments[0], run_name="__main__", alter_sys=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import struct
 import subprocess
@@ -20,6 +21,9 @@ import pytest
 from tests.support.servers import free_port
 
 BUCKET = "photos"
+
+#: How many objects an answer of moto lists at most; Amazon lists 1000.
+LISTED = 100
 
 #: Settings for the servers, which boto3 finds in the environment, instead of the developer's own.
 CREDENTIALS = {
@@ -68,7 +72,8 @@ def rclone(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _running(command: list[str], port: int) -> Iterator[str]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(LISTED)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(process, port)
         yield f"http://127.0.0.1:{port}"

@@ -6,8 +6,6 @@ import errno
 import os
 import resource
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from app.attachments.storage.local import LocalStorage
 from app.attachments.storage.testing import KEY, OTHER_KEY, StorageContract, read
 from app.config import Settings
 from app.errors import ConfigurationError, StorageError
+from tests.support.forks import Program, run
 
 
 @pytest.fixture
@@ -182,8 +181,8 @@ def test_a_process_killed_in_a_put_leaves_a_whole_object_or_none_and_a_draft_tha
     storage: LocalStorage, call: int
 ) -> None:
     storage.put(OTHER_KEY, b"so that the root is there")
-    run = subprocess.run([sys.executable, "-c", CRASH, str(storage.root), KEY, str(call)], cwd=Path.cwd(), check=False)
-    assert run.returncode == -signal.SIGKILL
+    result = run(Program(["-c", CRASH, str(storage.root), KEY, str(call)], dict(os.environ)))
+    assert result.returncode == -signal.SIGKILL
     found = {each.key: each for each in storage.list()}
     del found[OTHER_KEY]
     assert len(found) == (call > 2)
