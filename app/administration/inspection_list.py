@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, false, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app import policies
 from app.administration.fields import DateField, IdField, QueryText
 from app.core.database import database_of
 from app.core.database.engine import db
+from app.core.database.values import ColumnLike, ValueSet
 from app.core.values import MAX_INTEGER, Values
-from app.models import PENDING_STATUSES, STATUSES, FormFill, Inspection, User
+from app.models import BETWEEN_TEXTS, PENDING_STATUSES, STATUSES, FormFill, Inspection, InspectionTexts, User
 
 #: Characters of a text to search for.
 LONGEST_SEARCH = 255
@@ -21,11 +23,17 @@ LONGEST_SEARCH = 255
 #: The status, in a filter, of inspections on which there still is work.
 OPEN = "open"
 
-#: A JSON column -> the names below which its texts are searched.
-Documents = dict[ColumnElement[Any] | InstrumentedAttribute[Any], tuple[str, ...]]
-
 #: Inspections that a list looks up one by one.
 FEW = 500
+
+#: Inspections with a text: up to so many are looked up. If there are more, a list meets enough of them in its order.
+FEW_WITH_TEXT = 5000
+
+#: The parameter with their ids.
+WITH_TEXT = "ids_with_text"
+
+#: Filter -> the column in which it searches.
+SEARCHED = {"customer": InspectionTexts.customer, "q": InspectionTexts.texts}
 
 #: Name of an order -> the columns of its key, unique together, and whether it goes down.
 ORDERS: dict[str, tuple[tuple[InstrumentedAttribute[Any], ...], bool]] = {
@@ -89,7 +97,11 @@ def select_inspections(user: User, filters: Values, *columns: Any) -> Select[Any
 
     `columns`: the columns to select, their ids if there are none. Bring it into `order_of(filters)`, or stream it.
     """
-    return select(*(columns or (Inspection.id,))).where(sight_of(user), *inspection_conditions(filters))
+    statement = select(*(columns or (Inspection.id,))).where(*inspection_conditions(filters))
+    ids = _few_in_sight(user)
+    if ids is not None:
+        return statement.where(Inspection.id.in_(ids))
+    return _among_few_with_text(statement.where(policies.visible(user)), filters)
 
 
 def sight_of(user: User) -> ColumnElement[bool]:
@@ -97,10 +109,40 @@ def sight_of(user: User) -> ColumnElement[bool]:
 
     Inspections are named by their ids if they are few. Otherwise SQLite would walk all that meet the other conditions.
     """
+    ids = _few_in_sight(user)
+    return policies.visible(user) if ids is None else Inspection.id.in_(ids)
+
+
+def _few_in_sight(user: User) -> Sequence[int] | None:
+    """The ids of all inspections that the user may see; None: there are many."""
     if policies.is_admin(user):
-        return policies.visible(user)
-    ids = db.session.scalars(select(Inspection.id).where(policies.visible(user)).limit(FEW + 1)).all()
-    return policies.visible(user) if len(ids) > FEW else Inspection.id.in_(ids)
+        return None
+    return _few(select(Inspection.id).where(policies.visible(user)), FEW)
+
+
+def _among_few_with_text(statement: Select[Any], filters: Values) -> Select[Any]:
+    """The same rows of `statement`, named by their ids if few inspections have the texts that are searched.
+
+    All texts are read to find that out, but nothing else of the inspections. Otherwise the databases would walk all of
+    them in the order of the list, and look up the texts of each.
+    """
+    conditions = [_contains(SEARCHED[name], filters[name]) for name in SEARCHED if filters.get(name)]
+    if not conditions:
+        return statement
+    ids = _few(select(InspectionTexts.inspection_id).where(*conditions), FEW_WITH_TEXT)
+    if ids is None:
+        return statement
+    if not ids:
+        return statement.where(false())
+    database = database_of(db.session())
+    condition = database.among(Inspection.id, ValueSet.of(WITH_TEXT, ids))
+    return statement.where(condition).params({WITH_TEXT: database.parameter_of(ids)})
+
+
+def _few(statement: Select[Any], most: int) -> Sequence[int] | None:
+    """The ids that `statement` selects; None if there are more than `most`."""
+    ids = db.session.scalars(statement.limit(most + 1)).all()
+    return ids if len(ids) <= most else None
 
 
 def order_of(filters: Values) -> list[ColumnElement[Any]]:
@@ -118,14 +160,14 @@ def _has_template(template_id: int) -> ColumnElement[bool]:
     return exists().where(FormFill.inspection_id == Inspection.id, FormFill.form_template_id == template_id)
 
 
-def _contains(text: str) -> ColumnElement[bool]:
-    database = database_of(db.session())
-    documents: Documents = {Inspection.property: ("property_name", "address"), Inspection.customer: ("name",)}
-    return database.search(text, (Inspection.notes, Inspection.job), documents)
+def _contains(column: ColumnLike, part: str) -> ColumnElement[bool]:
+    # It would reach from one text into the next.
+    return false() if BETWEEN_TEXTS in part else database_of(db.session()).contains(column, part)
 
 
-def _has_customer(text: str) -> ColumnElement[bool]:
-    return database_of(db.session()).search(text, (), {Inspection.customer: ("name",)})
+def _has_text(column: InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
+    own = select(column).where(InspectionTexts.inspection_id == Inspection.id).correlate(Inspection)
+    return _contains(own.scalar_subquery(), part)
 
 
 #: Filter -> its condition. `assignee_id` None becomes IS NULL.
@@ -136,6 +178,6 @@ _CONDITIONS: dict[str, Any] = {
     "date_from": lambda date: Inspection.date >= date,
     "date_to": lambda date: Inspection.date <= date,
     "template_id": _has_template,
-    "customer": _has_customer,
-    "q": _contains,
+    "customer": lambda part: _has_text(SEARCHED["customer"], part),
+    "q": lambda part: _has_text(SEARCHED["q"], part),
 }

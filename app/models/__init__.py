@@ -8,7 +8,16 @@ from app.models.base import Syncable, Versioned
 from app.models.devices import DELAYS, Device, SyncHour
 from app.models.form_fills import FormFill
 from app.models.form_templates import FormTemplate
-from app.models.inspections import MADE_FIELDS, OBJECTS, PENDING_STATUSES, STATUSES, SYNCED_FIELDS, Inspection
+from app.models.inspections import (
+    BETWEEN_TEXTS,
+    MADE_FIELDS,
+    OBJECTS,
+    PENDING_STATUSES,
+    STATUSES,
+    SYNCED_FIELDS,
+    Inspection,
+    InspectionTexts,
+)
 from app.models.ledger import LedgerEntry, LedgerOperation, LedgerState
 from app.models.notices import Notice
 from app.models.set_aside import SetAside
@@ -16,6 +25,7 @@ from app.models.users import ROLES, RefreshToken, SignIn, User, UserSync
 
 __all__ = [
     "ACTIONS",
+    "BETWEEN_TEXTS",
     "DELAYS",
     "KEEP_IDS",
     "MADE_FIELDS",
@@ -31,6 +41,7 @@ __all__ = [
     "FormFill",
     "FormTemplate",
     "Inspection",
+    "InspectionTexts",
     "JSONValue",
     "LedgerEntry",
     "LedgerOperation",

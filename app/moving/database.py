@@ -20,12 +20,15 @@ from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.core.host.migrations import UPGRADE, missing, upgrade
-from app.models import LedgerState
+from app.models import InspectionTexts, LedgerState
 from app.moving.sequences import copy_sequences
 from app.moving.tables import Summary, Told, copy_table, count_rows, summarize
 
 #: The table that a target has while its move is not finished.
 UNFINISHED = Table("unfinished_move", MetaData(), Column("generation", String(32), primary_key=True))
+
+#: The tables that the target fills by itself: with its own history, and by triggers.
+MADE_ANEW = {LedgerState.__tablename__, InspectionTexts.__tablename__}
 
 #: Begins the bar of a step, with the number of its rows or files.
 Bar = Callable[[str, int], AbstractContextManager[Told]]
@@ -67,8 +70,8 @@ def _tables(source: Engine, left: set[str]) -> list[Table]:
     if behind:
         raise MoveError(f"{' '.join(behind)} Run `{UPGRADE}` first.")
     there = set(inspect(source).get_table_names())
-    known = [table for table in db.metadata.sorted_tables if table.name in there and table.name != "ledger_state"]
-    others = {name for name in there if not name.startswith("alembic_version")} - {"ledger_state", "sqlite_sequence"}
+    known = [table for table in db.metadata.sorted_tables if table.name in there - MADE_ANEW]
+    others = {name for name in there if not name.startswith("alembic_version")} - MADE_ANEW - {"sqlite_sequence"}
     strange = sorted(others - {table.name for table in known} - left)
     if strange:
         raise MoveError(

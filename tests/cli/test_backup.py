@@ -25,7 +25,7 @@ from app.cli.backup import databases
 from app.cli.backup.databases import GAP
 from app.core.database.engine import db
 from app.errors import StorageError
-from app.models import FormFill, Inspection, User
+from app.models import FormFill, Inspection, InspectionTexts, User
 from app.testing import push
 from tests.attachments.conftest import files_in, upload
 from tests.conftest import SettableClock, World
@@ -139,6 +139,9 @@ def test_what_came_after_the_backup_is_gone_and_devices_notice(
     assert "replayed" not in entry
     (again,) = push(device, creation(inspection, form_fill.form_template_id))["success"]
     assert again["server_id"] > made["server_id"]
+    # The triggers have come back, too.
+    push(device, {"type": "inspection", "local_id": "1", "data": {"id": inspection.id, "notes": "restored"}})
+    assert "restored" in world.get(InspectionTexts, inspection.id).texts
 
 
 def test_what_the_backup_remembers_is_not_applied_twice(

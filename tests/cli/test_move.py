@@ -15,7 +15,7 @@ from app import create_app
 from app.attachments.storage.local import LocalStorage
 from app.core.database.engine import close_connections, db
 from app.core.database.transactions import writing
-from app.models import FormFill, Inspection, User
+from app.models import FormFill, Inspection, InspectionTexts, User
 from app.moving import commands
 from app.moving import tables as copying
 from app.testing import push
@@ -92,8 +92,15 @@ def contents(app: Flask, model: Any) -> list[dict[str, Any]]:
 
 
 def test_devices_notice_nothing_but_a_feed_that_starts_over(
-    app: Flask, elsewhere: Flask, world: World, device: FlaskClient, form_fill: FormFill, target: str
+    app: Flask,
+    elsewhere: Flask,
+    world: World,
+    device: FlaskClient,
+    inspection: Inspection,
+    form_fill: FormFill,
+    target: str,
 ) -> None:
+    push(device, {"type": "inspection", "local_id": "1", "data": {"id": inspection.id, "notes": "wharf"}})
     photo = upload(device, form_fill, jpeg()).json["photo_attachment_id"]
     item = edit(form_fill, a=1)
     push(device, item)
@@ -102,6 +109,7 @@ def test_devices_notice_nothing_but_a_feed_that_starts_over(
     output = moved(app, "--to", target)
     assert "the same as the source" in output
     assert contents(elsewhere, FormFill) == before
+    assert "wharf" in World(elsewhere).get(InspectionTexts, inspection.id).texts
 
     client = elsewhere.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = device.environ_base["HTTP_AUTHORIZATION"]

@@ -49,6 +49,15 @@ class Tools(Protocol):
         """Move every id sequence on by `GAP`."""
 
 
+#: The functions that triggers of the tables call. They do not go with the tables.
+TRIGGER_FUNCTIONS = text("""
+    SELECT DISTINCT tgfoid::regprocedure::text
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace AND pronamespace = relnamespace
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = tgfoid AND deptype = 'e')
+""")
+
+
 class PostgreSQLTools:
     """`pg_dump` and `pg_restore`."""
 
@@ -67,14 +76,20 @@ class PostgreSQLTools:
                 raise BackupError(f"The database in this backup has no table {table}. Take another backup.")
 
     def load(self, engine: Engine, snapshot: Path) -> None:
-        """Drop all tables, then restore. A file that cannot be read is found before anything is dropped."""
+        """Drop all tables with their triggers, then restore.
+
+        A file that cannot be read is found before anything is dropped.
+        """
         _run("pg_restore", None, "--list", str(snapshot))
         tables = inspect(engine).get_table_names()
         if tables:
             preparer = engine.dialect.identifier_preparer
             with writing(engine) as connection:
+                functions = connection.execute(TRIGGER_FUNCTIONS).scalars().all()
                 names = ", ".join(preparer.quote(table) for table in tables)
                 connection.execute(text(f"DROP TABLE {names} CASCADE"))
+                if functions:
+                    connection.execute(text(f"DROP FUNCTION {', '.join(functions)}"))
         engine.dispose()
         options = ("--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error")
         _run("pg_restore", engine, *options, str(snapshot))

@@ -38,8 +38,8 @@ from sqlalchemy import (
     collate,
     event,
     func,
+    literal,
     literal_column,
-    or_,
     select,
     text,
     true,
@@ -230,15 +230,13 @@ class PostgreSQL:
         """JSONB is written out as text."""
         return func.octet_length(sql_cast(column, Text))
 
-    def search(
-        self, part: str, texts: Sequence[ColumnLike], documents: Mapping[ColumnLike, Sequence[str]]
-    ) -> ColumnElement[bool]:
-        """The letters of all languages take several times as long to change as A to Z do in the collation "C"."""
-        inside = (document[name].as_string() for document, names in documents.items() for name in names)
-        columns = [*texts, *inside]
-        if not part.isascii():
-            return or_(*(column.icontains(part, autoescape=True) for column in columns))
-        return or_(*(func.strpos(func.lower(collate(column, "C")), part.lower()) > 0 for column in columns))
+    def contains(self, column: ColumnLike, part: str) -> ColumnElement[bool]:
+        """`part` becomes lower case as the text did: A to Z first, the letters of all languages after them.
+
+        In a subquery, so that this happens once, and not for each row as soon as PostgreSQL keeps the plan.
+        """
+        letters = func.lower(collate(literal(part, Text), "C"))
+        return func.strpos(column, select(func.lower(collate(letters, "default"))).scalar_subquery()) > 0
 
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
         """JSON is JSONB here."""

@@ -99,11 +99,9 @@ class Database(Protocol):
     def byte_length(self, column: ColumnLike) -> ColumnElement[int]:
         """How many bytes a JSON value or a text has, as text in UTF-8."""
 
-    def search(
-        self, part: str, texts: Sequence[ColumnLike], documents: Mapping[ColumnLike, Sequence[str]]
-    ) -> ColumnElement[bool]:
-        """Whether `part` is in one of `texts`, or in what stands under these names in one of the JSON `documents`,
-        in upper or lower case. No index helps, so that it has to be cheap for each row.
+    def contains(self, column: ColumnLike, part: str) -> ColumnElement[bool]:
+        """Whether `part`, in upper or lower case, is in a text of which the database keeps the form to search in:
+        PostgreSQL lower case, SQLite the text as it is.
         """
 
     def array_length(self, column: ColumnLike) -> ColumnElement[int]:
