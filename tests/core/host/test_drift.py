@@ -48,8 +48,9 @@ def test_the_tables_that_the_migrations_make_are_those_of_the_models(app: Flask)
 def test_a_column_that_no_migration_makes_is_told_before_rows_are_missed(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    change_tables(app, "ALTER TABLE inspections DROP COLUMN notes")
-    sentence = "The models of fieldpost differ from their migrations: the database lacks the column inspections.notes."
+    change_tables(app, "ALTER TABLE inspections DROP COLUMN system_category")
+    what = "the database lacks the column inspections.system_category"
+    sentence = f"The models of fieldpost differ from their migrations: {what}."
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 503
     assert json_of(answer)["checks"]["models"] == "not migrated"
@@ -66,13 +67,13 @@ def test_a_column_that_no_migration_makes_is_told_before_rows_are_missed(
 def test_a_server_tells_it_at_its_start(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_tables(app, "ALTER TABLE inspections DROP COLUMN notes")
+    change_tables(app, "ALTER TABLE inspections DROP COLUMN system_category")
     # Put back after the test: a start changes them for the whole process.
     for owner, name in ((SQLiteFile, "makes_file"), (SQLiteFile, "ends_worker"), (watchdog, "ends_worker")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setattr(start, "Thread", InPlace)
     start._prepare_to_serve(app)
-    assert "the database lacks the column inspections.notes" in caplog.text
+    assert "the database lacks the column inspections.system_category" in caplog.text
 
 
 @pytest.mark.database("sqlite")
