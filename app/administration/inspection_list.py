@@ -29,7 +29,7 @@ FEW = 500
 #: Inspections with a text: up to so many are looked up. If there are more, a list meets enough of them in its order.
 FEW_WITH_TEXT = 5000
 
-#: The parameter with their ids.
+#: The parameter with the ids of those.
 WITH_TEXT = "ids_with_text"
 
 #: Filter -> the column in which it searches.
@@ -97,11 +97,15 @@ def select_inspections(user: User, filters: Values, *columns: Any) -> Select[Any
 
     `columns`: the columns to select, their ids if there are none. Bring it into `order_of(filters)`, or stream it.
     """
-    statement = select(*(columns or (Inspection.id,))).where(*inspection_conditions(filters))
+    statement = select(*(columns or (Inspection.id,)))
     ids = _few_in_sight(user)
     if ids is not None:
-        return statement.where(Inspection.id.in_(ids))
-    return _among_few_with_text(statement.where(policies.visible(user)), filters)
+        return statement.where(Inspection.id.in_(ids), *inspection_conditions(filters))
+    statement, found = statement.where(policies.visible(user)), _few_with_texts(filters)
+    if found is None:
+        return statement.where(*inspection_conditions(filters))
+    others = {name: value for name, value in filters.items() if name not in SEARCHED}
+    return _among(statement.where(*inspection_conditions(others)), found)
 
 
 def sight_of(user: User) -> ColumnElement[bool]:
@@ -120,18 +124,18 @@ def _few_in_sight(user: User) -> Sequence[int] | None:
     return _few(select(Inspection.id).where(policies.visible(user)), FEW)
 
 
-def _among_few_with_text(statement: Select[Any], filters: Values) -> Select[Any]:
-    """The same rows of `statement`, named by their ids if few inspections have the texts that are searched.
+def _few_with_texts(filters: Values) -> Sequence[int] | None:
+    """The ids of all inspections with the texts that are searched; None: there are many, or no text is searched.
 
-    All texts are read to find that out, but nothing else of the inspections. Otherwise the databases would walk all of
-    them in the order of the list, and look up the texts of each.
+    All texts are read, but nothing else of the inspections. Otherwise the databases would walk all inspections in the
+    order of the list, and look up the texts of each.
     """
-    conditions = [_contains(SEARCHED[name], filters[name]) for name in SEARCHED if filters.get(name)]
-    if not conditions:
-        return statement
-    ids = _few(select(InspectionTexts.inspection_id).where(*conditions), FEW_WITH_TEXT)
-    if ids is None:
-        return statement
+    conditions = [_contains(column, filters[name]) for name, column in SEARCHED.items() if filters.get(name)]
+    return _few(select(InspectionTexts.inspection_id).where(*conditions), FEW_WITH_TEXT) if conditions else None
+
+
+def _among(statement: Select[Any], ids: Sequence[int]) -> Select[Any]:
+    """Those inspections of `statement` that have these ids, which may be many."""
     if not ids:
         return statement.where(false())
     database = database_of(db.session())

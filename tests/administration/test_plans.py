@@ -51,3 +51,16 @@ def test_items_are_read_in_the_order_of_an_index_that_has_what_they_are_filtered
 def test_a_list_by_form_template_looks_each_inspection_up(app: Flask, office: FlaskClient) -> None:
     steps = plan_of(app, office, "inspections?template_id=1", "form_fills")
     assert any("(form_template_id=? AND inspection_id=?)" in step for step in steps), steps
+
+
+def test_inspections_with_one_status_are_read_in_the_order_of_their_ids(app: Flask, office: FlaskClient) -> None:
+    steps = plan_of(app, office, "inspections?status=completed", "inspections")
+    assert any("ix_inspections_status_id" in step.split() for step in steps), steps
+    assert not any("ORDER BY" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("query", ["", "code=forbidden&type=unknown", "group=cause&code=forbidden", "state=decided"])
+def test_items_of_few_inspections_are_looked_up_by_each_of_them(app: Flask, phone: FlaskClient, query: str) -> None:
+    steps = plan_of(app, phone, f"set_aside?{query}", "set_aside")
+    used = {step.split(" INDEX ")[1].split()[0] for step in steps if "set_aside USING INDEX" in step}
+    assert used == {"ix_set_aside_inspection_id"}, steps

@@ -127,5 +127,5 @@ def test_nobody_with_few_inspections_has_all_texts_read(
     def refuse(*_: object) -> Any:
         raise AssertionError("all texts are read")
 
-    monkeypatch.setattr(inspection_list, "_among_few_with_text", refuse)
+    monkeypatch.setattr(inspection_list, "_few_with_texts", refuse)
     assert found(sign_in(tech), q="Shared") == [mine.id]

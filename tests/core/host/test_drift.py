@@ -49,7 +49,8 @@ def test_a_column_that_no_migration_makes_is_told_before_rows_are_missed(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     change_tables(app, "ALTER TABLE inspections DROP COLUMN system_category")
-    sentence = "The models of fieldpost differ from their migrations: the database lacks the column inspections.system_category."
+    what = "the database lacks the column inspections.system_category"
+    sentence = f"The models of fieldpost differ from their migrations: {what}."
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 503
     assert json_of(answer)["checks"]["models"] == "not migrated"
