@@ -395,6 +395,8 @@ def configuration() -> dict[str, Any]:
     settings: dict[str, Any] = {}
     # The file drops our modules from its process.
     with patch.dict(sys.modules):
+        # Another test may have imported it with other settings.
+        sys.modules.pop("app.serving.gunicorn_conf", None)
         exec(compile(source, "gunicorn.conf.py", "exec"), settings)
     return settings
 
