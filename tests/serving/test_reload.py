@@ -6,7 +6,6 @@ import http.client
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import psutil
 import pytest
 
 from tests.support.databases import sqlite_file
-from tests.support.servers import ROOT, environment_of, start, stop
+from tests.support.forks import Forked, Program
+from tests.support.servers import environment_of, start, stop
 
 #: The tests' server loads its application from here, so that a broken release can be put in its place. A file tells of
 #: each process that has loaded it.
@@ -189,10 +189,10 @@ def test_nobody_is_connected_and_systemd_not_told_before_a_worker_can_answer(
     release.write_text(waiting + APPLICATION)
     address = ("127.0.0.1", int(environment["PORT"]))
     path = tmp_path / "notify"
-    command = [sys.executable, "-m", "gunicorn", "--log-level=warning", "release_of_test:app"]
+    program = ["gunicorn", "--log-level=warning", "release_of_test:app"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(path))
-        process = subprocess.Popen(command, cwd=ROOT, env={**environment, "NOTIFY_SOCKET": str(path)})
+        process = Forked(Program(program, {**environment, "NOTIFY_SOCKET": str(path)}))
         try:
             wait_until(lambda: len(psutil.Process(process.pid).children()) == 2)
             with pytest.raises(ConnectionRefusedError):
