@@ -125,18 +125,22 @@ LONG = (
 )
 
 
-class OneBrowser(LoadFileScheduling):  # type: ignore[misc]
-    """Gives each file to one process, and all tests with a browser to the same one: its start takes long."""
+#: Folders whose files share something that takes long: the start of a browser, the syntax trees of all code.
+TOGETHER = ("tests/browser/", "tests/guards/")
+
+
+class FilesTogether(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each file to one process, and all files of these folders to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
-        return "tests/browser/" if scope.startswith("tests/browser/") else scope
+        return next((folder for folder in TOGETHER if scope.startswith(folder)), scope)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """Replaces `--dist=loadfile`."""
-    return OneBrowser(config, log) if config.getvalue("dist") == "loadfile" else None
+    return FilesTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 #: How the reason of a skipped test begins if this machine has not got the thing that it tests.

@@ -96,6 +96,8 @@ class Inspection(Versioned, db.Model):  # type: ignore[name-defined, misc]
         # For lists by date, and of inspections that are due.
         Index(None, "date", "id"),
         Index(None, "status", "date", "id"),
+        # For lists of those with one status.
+        Index(None, "status", "id"),
         KEEP_IDS_AND_ROOM,
     )
     __entity__ = Entity(

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from app.models import User
 from tests.conftest import PASSWORD, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 LOGIN = "/api/v1/auth/login"
 LIMIT = 8 * 1024
@@ -66,7 +67,7 @@ def test_a_longer_one_in_chunks_is_413_and_not_read_to_its_end(client: FlaskClie
     assert stream.tell() == LIMIT + 1
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, gzip"])
+@cases("encoding", ["gzip", "GZIP", "br", "gzip, gzip"])
 def test_a_compressed_one_is_415_and_none_of_it_is_read(client: FlaskClient, user: User, encoding: str) -> None:
     packed = gzip.compress(credentials(user, 0))
     stream = BytesIO(packed)

@@ -12,6 +12,7 @@ from app.administration import Applied, Conflict, Correction, Form, Refused, app
 from app.clock import to_wire
 from app.models import Attachment, FormFill, Inspection, LedgerOperation, User, UserSync, db
 from tests.conftest import SettableClock, World
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_the_schema_of_the_type_names_the_field_at_fault(app: Flask, owner: User
     assert (answer.code, list(answer.details)) == ("invalid", ["status"])
 
 
-@pytest.mark.parametrize("value", ["\0", "\ud800", 2**70])
+@cases("value", ["\0", "\ud800", 2**70])
 def test_a_value_that_no_database_takes_is_refused(
     app: Flask, world: World, owner: User, form_fill: FormFill, value: object
 ) -> None:

@@ -64,14 +64,12 @@ def test_the_manifest_lists_what_proves_that_all_photos_arrived(device: FlaskCli
         assert [each["byte_size"] for each in listed] == [len(photos[0]), len(photos[2])]
 
 
-@pytest.mark.parametrize("key", ["4711", "0", "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f9999"])
+@cases("key", ["4711", "0", "6b1f3c1e-3d0c-4c52-8a52-0d5f4e1f9999"])
 def test_no_manifest_of_what_is_not_there(device: FlaskClient, key: str) -> None:
     assert device.get(f"{API}/form_fills/{key}/attachments").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "address", ["form_fills/x/attachments", f"form_fills/{'9' * 40}/attachments", "attachments/%00"]
-)
+@cases("address", ["form_fills/x/attachments", f"form_fills/{'9' * 40}/attachments", "attachments/%00"])
 def test_what_is_no_id_is_invalid(device: FlaskClient, address: str) -> None:
     answer: Any = device.get(f"{API}/{address}").json
     assert (answer["code"], list(answer["details"].values())) == ("invalid", [["Not a valid id."]])

@@ -67,7 +67,7 @@ def test_a_form_fill_comes_with_its_structure_and_its_attachments(
     }
 
 
-@pytest.mark.parametrize("key", [CLIENT_ID, CLIENT_ID.upper()])
+@cases("key", [CLIENT_ID, CLIENT_ID.upper()])
 def test_a_client_id_names_it_in_any_case(office: FlaskClient, form_fill: FormFill, key: str) -> None:
     assert json_of(office.get(f"{API}/form_fills/{key}"))["data"]["form_fill"]["id"] == form_fill.id
 

@@ -65,7 +65,7 @@ def test_signed_out_nobody_reads_them(app: Flask, world: World) -> None:
         assert fault(app.test_client().get(path))[:2] == (401, "token_missing")
 
 
-@pytest.mark.parametrize("role", ["technician", "user"])
+@cases("role", ["technician", "user"])
 def test_only_administrators_add_them(world: World, sign_in: SignIn, role: str) -> None:
     client = sign_in(world.user(f"{role}@example.com", role))
     for body in (NEW, {"nonsense": 1}):
@@ -73,7 +73,7 @@ def test_only_administrators_add_them(world: World, sign_in: SignIn, role: str) 
     assert world.all(FormTemplate) == []
 
 
-@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+@cases("method", ["PATCH", "PUT", "DELETE"])
 def test_a_form_template_never_changes(world: World, office: FlaskClient, method: str) -> None:
     template = world.template()
     answer = office.open(f"{TEMPLATES}/{template.id}", method=method, json={"name": "Other"})
@@ -146,7 +146,7 @@ class TestSmallTemplates:
         limits = {"FIELDPOST_MAX_TEMPLATE_FIELDS": "3", "FIELDPOST_MAX_TEMPLATE_OPTIONS": "2"}
         return environment | limits
 
-    @pytest.mark.parametrize(("count", "options", "refused"), [(3, 2, False), (4, 2, True), (3, 3, True)])
+    @cases(("count", "options", "refused"), [(3, 2, False), (4, 2, True), (3, 3, True)])
     def test_a_larger_template_is_refused_with_the_limit(
         self, office: FlaskClient, count: int, options: int, refused: bool
     ) -> None:

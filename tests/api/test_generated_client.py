@@ -31,19 +31,31 @@ content_type_overrides: {image/jpeg: application/octet-stream, image/png: applic
 ADDRESS = "http://localhost"
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the client is, once a test has generated it."""
+    return tmp_path_factory.mktemp("client")
+
+
 @pytest.fixture
-def generated(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+def generated(app: Flask, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """`generated("api.sync.sync_push")`: a module of the client, which is generated without a single warning."""
-    (tmp_path / "openapi.json").write_bytes(app.test_client().get(f"{API}/openapi.json").data)
-    (tmp_path / "configuration.yml").write_text(CONFIGURATION)
-    command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
-    command += ["--path", "openapi.json", "--config", "configuration.yml", "--output-path", "generated_client"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    monkeypatch.syspath_prepend(tmp_path)
+    if not (directory / "generated_client").exists():
+        generate(directory, app.test_client().get(f"{API}/openapi.json").data)
+    monkeypatch.syspath_prepend(directory)
     yield lambda name: import_module(f"generated_client.{name}")
     for name in [each for each in sys.modules if each.split(".")[0] == "generated_client"]:
         del sys.modules[name]
+
+
+def generate(directory: Path, document: bytes) -> None:
+    """Make a client of the document."""
+    (directory / "openapi.json").write_bytes(document)
+    (directory / "configuration.yml").write_text(CONFIGURATION)
+    command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
+    command += ["--path", "openapi.json", "--config", "configuration.yml", "--output-path", "generated_client"]
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.fixture

@@ -533,7 +533,7 @@ def test_what_cannot_be_changed_is_refused_and_named(
     assert world.get(Inspection, inspection.id).notes is None
 
 
-@pytest.mark.parametrize("body", [{}, {"updated_at": "2024-03-15T10:30:00.000Z"}])
+@cases("body", [{}, {"updated_at": "2024-03-15T10:30:00.000Z"}])
 def test_a_change_without_a_change_is_refused(
     world: World, office: FlaskClient, owner: User, body: dict[str, Any]
 ) -> None:

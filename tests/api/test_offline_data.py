@@ -96,7 +96,7 @@ def test_the_number_of_queries_is_the_same_for_1_and_for_200_form_fills(
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("key", ["4711", "0", "-1"])
+@cases("key", ["4711", "0", "-1"])
 def test_what_is_not_there_is_not_found(sign_in: SignIn, tech: User, key: str) -> None:
     answer = sign_in(tech).get(f"{API}/inspections/{key}/offline_data")
     assert fault(answer) == (404, "not_found", "InspectionNotFound")

@@ -65,7 +65,7 @@ def test_addresses_that_look_alike_are_one_address(
     assert login(app, look_alike, NEW["password"]) == 200
 
 
-@pytest.mark.parametrize("name", [" ", "\u200b", "\u2028\t"])
+@cases("name", [" ", "\u200b", "\u2028\t"])
 def test_a_name_of_which_nothing_can_be_seen_is_refused(office: FlaskClient, name: str) -> None:
     assert details(office.post(USERS, json={**NEW, "name": name})) == {"name": ["Nothing of it can be seen."]}
 
@@ -274,7 +274,7 @@ def test_a_stale_change_is_409_with_the_present_row(
     assert again.status_code == 200
 
 
-@pytest.mark.parametrize("body", [{}, {"updated_at": "2024-03-15T10:30:00.000Z"}])
+@cases("body", [{}, {"updated_at": "2024-03-15T10:30:00.000Z"}])
 def test_a_change_without_a_change_is_refused(office: FlaskClient, tech: User, body: Any) -> None:
     details(office.patch(f"{USERS}/{tech.id}", json=body))
 

@@ -23,6 +23,7 @@ from tests.attachments.conftest import files_in, sync, upload
 from tests.attachments.storage.test_shared import SECRETS, jpeg_with_location
 from tests.conftest import SignIn, World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 from tests.support.pictures import jpeg, png
 
 DATA = jpeg((800, 600))
@@ -165,7 +166,7 @@ def test_a_download_of_ten_megabytes_is_not_held_in_memory(device: FlaskClient, 
         assert peak < 2 * 2**20
 
 
-@pytest.mark.parametrize("query", ["variant=huge", "variant=thumbnail&variant=thumbnail", "size=small"])
+@cases("query", ["variant=huge", "variant=thumbnail&variant=thumbnail", "size=small"])
 def test_an_unknown_variant_or_key_or_a_repeated_one_is_400(device: FlaskClient, url: str, query: str) -> None:
     answer = device.get(f"{url}?{query}")
     assert (answer.status_code, json_of(answer)["code"]) == (400, "invalid")
@@ -193,7 +194,7 @@ def test_a_deleted_attachment_is_404(device: FlaskClient, form_fill: FormFill, u
     assert device.get(url).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["nothing", "1", "..%2F..%2Fetc%2Fpasswd"])
+@cases("name", ["nothing", "1", "..%2F..%2Fetc%2Fpasswd"])
 def test_an_unknown_id_is_404_as_json(device: FlaskClient, name: str) -> None:
     answer = device.get(f"/api/v1/attachments/{name}")
     assert (answer.status_code, json_of(answer)["code"]) == (404, "not_found")

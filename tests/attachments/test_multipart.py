@@ -86,8 +86,9 @@ class TestBroken:
         yield
         assert files_in(app) == []
 
-    @pytest.mark.parametrize(
-        "cut", [lambda body: body[:-20], lambda body: body[:300], lambda body: body[:100]], ids=["end", "photo", "head"]
+    @cases(
+        "cut",
+        [lambda body: body[:-20], lambda body: body[:300], lambda body: body[:100]],
     )
     def test_a_body_that_is_cut_off_is_worth_a_retry(
         self, device: FlaskClient, form_fill: FormFill, cut: Callable[[bytes], bytes]
@@ -103,14 +104,14 @@ class TestBroken:
         assert refusal(answer) == (400, "The body is cut off")
         assert (json_of(answer)["code"], json_of(answer)["retryable"]) == ("bad_json", True)
 
-    @pytest.mark.parametrize("body", [b"", b"no boundary", b"--c\r\n\r\n--c--\r\n"])
+    @cases("body", [b"", b"no boundary", b"--c\r\n\r\n--c--\r\n"])
     def test_a_body_without_its_boundary(self, device: FlaskClient, body: bytes) -> None:
         answer = send(device, body)
         assert refusal(answer) == (400, REQUIRED)
         assert json_of(answer)["message"] == "The boundary that Content-Type names does not occur in the body."
         assert "retryable" not in json_of(answer)
 
-    @pytest.mark.parametrize(
+    @cases(
         "content_type",
         ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary==_Part_1.2"],
     )
@@ -143,7 +144,7 @@ class TestBroken:
         assert refusal(answer) == (413, "Too many parts")
         assert json_of(answer)["limit"] == 16
 
-    @pytest.mark.parametrize("size", [70_000, 600_000])
+    @cases("size", [70_000, 600_000])
     def test_a_long_text_is_413_with_the_limit(self, device: FlaskClient, form_fill: FormFill, size: int) -> None:
         answer = send(device, multipart(form_fill, photo(), part("note", b"x" * size)))
         assert refusal(answer) == (413, "A part is too large")
@@ -192,7 +193,7 @@ class TestOneFile:
         assert json_of(answer)["data"]["filename"] is None
         assert [file.read_bytes() for file in files_in(app)] == [data]
 
-    @pytest.mark.parametrize("name", ["form_fill_id", "field_name", "local_id"])
+    @cases("name", ["form_fill_id", "field_name", "local_id"])
     def test_a_text_that_came_twice_is_400(self, device: FlaskClient, form_fill: FormFill, name: str) -> None:
         twice = part("local_id", b"7") + part(name, b"7")
         answer = send(device, multipart(form_fill, twice, photo()))
@@ -208,7 +209,7 @@ class TestTexts:
     def upload(self, device: FlaskClient, form_fill: FormFill, *parts: bytes) -> Any:
         return send(device, part("form_fill_id", str(form_fill.id).encode()) + b"".join(parts) + photo() + b"--b--\r\n")
 
-    @pytest.mark.parametrize("name", [b"Gr\xf6\xdfe", b"Gr\xf6\xe4e", "Größe".encode()[:-2]])
+    @cases("name", [b"Gr\xf6\xdfe", b"Gr\xf6\xe4e", "Größe".encode()[:-2]])
     def test_bytes_that_are_no_utf_8_are_400_and_never_replaced(
         self, world: World, device: FlaskClient, form_fill: FormFill, name: bytes
     ) -> None:
@@ -217,7 +218,7 @@ class TestTexts:
         assert set(answer.json["details"]) == {"field_name"}
         assert world.all(Attachment) == []
 
-    @pytest.mark.parametrize("name", ["form_fill_id", "local_id"])
+    @cases("name", ["form_fill_id", "local_id"])
     def test_so_are_those_of_the_other_texts(self, device: FlaskClient, form_fill: FormFill, name: str) -> None:
         form = {"form_fill_id": str(form_fill.id).encode(), "field_name": b"F", name: b"1\xff"}
         answer = send(device, b"".join(part(*each) for each in form.items()) + photo() + b"--b--\r\n")

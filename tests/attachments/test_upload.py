@@ -234,7 +234,7 @@ def test_the_same_upload_on_many_connections_at_once_is_stored_once(
     assert len(world.all(Attachment)) == len(files_in(app)) == 1
 
 
-@pytest.mark.parametrize("form_fill_id", ["999999", "9007199254740991"])
+@cases("form_fill_id", ["999999", "9007199254740991"])
 def test_an_unknown_form_fill_is_404(device: FlaskClient, form_fill: FormFill, form_fill_id: str) -> None:
     answer = upload(device, form_fill_id)
     assert (answer.status_code, answer.json["error"]) == (404, "FormFill not found")
@@ -314,9 +314,7 @@ def test_the_bytes_are_hashed_while_no_rows_are_locked(
     assert [is_locked for is_image, is_locked in hashed if is_image] == [False]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("field_name", "x" * 256), ("field_name", "a\0b"), ("local_id", "x" * 256)]
-)
+@cases(("name", "value"), [("field_name", "x" * 256), ("field_name", "a\0b"), ("local_id", "x" * 256)])
 def test_a_name_that_cannot_be_kept_is_400_and_named(
     device: FlaskClient, form_fill: FormFill, name: str, value: str
 ) -> None:
@@ -337,14 +335,13 @@ def test_what_is_no_whole_jpeg_or_png_is_415(app: Flask, device: FlaskClient, fo
     assert files_in(app) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "reason"),
     [
         (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "it is HEIC. Set the camera to “Most Compatible” (JPEG)"),
         (png()[:60] + png()[70:], "it is truncated."),
         (jpeg().replace(b"\xff\xc0", b"\xff\xc9"), "it is an arithmetic-coded JPEG."),
     ],
-    ids=["HEIC", "damaged", "arithmetic"],
 )
 def test_the_message_says_why_a_file_is_no_image_and_names_no_library(
     device: FlaskClient, form_fill: FormFill, data: bytes, reason: str

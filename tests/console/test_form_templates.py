@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from app.models import FormTemplate
 from app.testing import Scene, statements_of
 from tests.pages.browser import Browser, Form, signed_in_browser
+from tests.support.cases import cases
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
 pytestmark = pytest.mark.database("sqlite")
@@ -221,7 +222,7 @@ def test_a_structure_can_be_pasted(scene: Scene, office: Browser) -> None:
     assert (template.name, template.form_structure) == ("Pasted", STRUCTURE)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message"),
     [
         ("[{", "This is not valid JSON."),

@@ -16,6 +16,7 @@ from app.models import Attachment, FormFill, Inspection, User
 from app.testing import Scene, push, sign_in, statements_of
 from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
+from tests.support.cases import cases
 from tests.support.pictures import jpeg
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
@@ -102,7 +103,7 @@ def test_a_photo_is_shown_small_and_opens_large(scene: Scene, form_fill: FormFil
     assert browser.get(f"/console/pictures/{photo}", {"If-None-Match": large.headers["ETag"]}).status_code == 304
 
 
-@pytest.mark.parametrize("rest", ["", "/history", "/rows/form_fill/1/correct", "/compare?entity=form_fill&key=1"])
+@cases("rest", ["", "/history", "/rows/form_fill/1/correct", "/compare?entity=form_fill&key=1"])
 def test_nobody_sees_anothers_inspection(scene: Scene, form_fill: FormFill, rest: str) -> None:
     photo = send_photo(scene, form_fill)
     for who in ("stranger", "unassigned"):
@@ -305,7 +306,7 @@ def test_lines_of_a_text_are_no_change(scene: Scene, form_fill: FormFill) -> Non
     assert scene.world.recorded() == recorded
 
 
-@pytest.mark.parametrize(
+@cases(
     ("values", "sentence"),
     [
         ({"value.Pressure_row_1": "8S"}, "Pressure: This is not a number."),
@@ -397,7 +398,7 @@ def test_lists_and_objects_are_corrected_as_json(scene: Scene, many_sided: FormF
     assert (data["readings"], data["extra"]) == ([80, 90], {"ä": {"b": [True]}})
 
 
-@pytest.mark.parametrize("typed", ["[80,,]", "[NaN]", "[" * 5000, "9" * 5000, "[1e999]", '["\\u0000"]'])
+@cases("typed", ["[80,,]", "[NaN]", "[" * 5000, "9" * 5000, "[1e999]", '["\\u0000"]'])
 def test_what_is_no_json_is_kept_and_told(scene: Scene, many_sided: FormFill, typed: str) -> None:
     browser, page = browser_of(scene, "owner"), correction(scene, many_sided)
     answer = browser.send(page, page, {"value.readings": typed})

@@ -20,6 +20,7 @@ from app.testing import Scene, push, statements_of
 from tests.conftest import SettableClock
 from tests.pages.browser import Browser, Form, signed_in_browser
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 #: The statements of all pages run on both databases in `tests/pages/test_matrix.py`.
 pytestmark = pytest.mark.database("sqlite")
@@ -475,7 +476,7 @@ class TestMany:
             assert "No open item that you may decide matches." in browser.get(f"{LIST}/decide?{query}").text, query
         assert "Choose in the list" in browser.get(f"{LIST}/decide?scope=all&decision=change").text
 
-    @pytest.mark.parametrize("query", WRONG)
+    @cases("query", WRONG)
     def test_a_filter_that_means_nothing_decides_nothing(self, scene: Scene, keys: list[str], query: str) -> None:
         browser = browser_of(scene, "admin")
         question = f"{LIST}/decide?decision=discard&scope=all&{query}"
@@ -516,7 +517,7 @@ class TestExport:
         page = browser_of(scene, "admin").get(f"{LIST}?code=forbidden&type=").text
         assert f'href="{EXPORT}?code=forbidden"' in page
 
-    @pytest.mark.parametrize("query", [*WRONG, "after=x"])
+    @cases("query", [*WRONG, "after=x"])
     def test_a_filter_that_means_nothing_exports_nothing(self, scene: Scene, query: str) -> None:
         answer = browser_of(scene, "admin").get(f"{EXPORT}?{query}")
         assert answer.status_code == 400

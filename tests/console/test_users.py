@@ -91,7 +91,7 @@ def test_a_new_user_signs_in_with_the_password_that_was_shown(scene: Scene, offi
     assert scene.app.test_client().post(f"{API_PREFIX}/auth/login", json=credentials).status_code == 200
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "field"),
     [
         ({"email": "no address", "name": "N", "role": "user"}, "email"),

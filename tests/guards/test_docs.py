@@ -49,7 +49,7 @@ def test_every_name_of_the_contract_for_plugins_is_explained(name: str) -> None:
         assert re.search(rf"^#: .+\n{name}\b", source, re.MULTILINE), "put a `#:` comment above it"
 
 
-@pytest.mark.parametrize("name", ["SyncHandler", "Plugin", "Entity", "Operation", "Outcome"])
+@cases("name", ["SyncHandler", "Plugin", "Entity", "Operation", "Outcome"])
 def test_every_field_of_what_an_author_writes_or_reads_has_a_comment(name: str) -> None:
     source = inspect.getsource(getattr(app.plugin_api, name))
     for each in dataclasses.fields(getattr(app.plugin_api, name)):
@@ -58,8 +58,9 @@ def test_every_field_of_what_an_author_writes_or_reads_has_a_comment(name: str) 
 
 @pytest.mark.parametrize("package", ["app", "plugins", "examples", "migrations", "tests", "tools"])
 def test_every_module_says_what_it_is_for(package: str) -> None:
-    silent = [name for name, tree in modules(package).items() if tree.body and not ast.get_docstring(tree)]
-    assert silent == []
+    # The beginning is enough, and takes a hundredth of the time that all of the code would.
+    beginning = re.compile(r'(#.*\n|\n)*(""".|$)')
+    assert [path for path in (ROOT / package).rglob("*.py") if not beginning.match(path.read_text())] == []
 
 
 @cases("page", PAGES)

@@ -8,6 +8,7 @@ import pytest
 
 from app import create_app
 from app.errors import ConfigurationError
+from tests.support.cases import cases
 
 #: What is asked here is answered before the database.
 pytestmark = pytest.mark.database("sqlite")
@@ -89,7 +90,7 @@ def test_what_is_not_the_api_stays_closed(environment: dict[str, str]) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize(
+@cases(
     "origins", ["https://*.example.com", "app.example.com", "https://app.example.com/", "null", "x:y", "capacitor://"]
 )
 def test_what_is_no_origin_stops_the_start(environment: dict[str, str], origins: str) -> None:

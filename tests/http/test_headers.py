@@ -97,7 +97,7 @@ def test_https_is_demanded_for_as_long_as_the_setting_says(ask: Callable[[str, s
     assert ask("31536000", "https").headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         "//evil.example/api/v1/sync/types",

@@ -30,6 +30,7 @@ from app.models import FormFill, Inspection, SetAside, User
 from app.plugin_api import Context, Operation, Outcome, SyncHandler, by_id
 from app.testing import push
 from tests.conftest import SettableClock, SignIn, World
+from tests.support.cases import cases
 from tests.support.databases import SECRET_KEY
 from tests.support.servers import environment_of, free_port, running
 
@@ -256,7 +257,7 @@ def test_without_a_token_or_port_of_its_own_there_is_no_such_page(environment: d
 
 
 @pytest.mark.database("sqlite")
-@pytest.mark.parametrize("sent", [None, "Bearer wrong", f"Basic {TOKEN}", "Bearer ", f"Bearer {TOKEN} ", "Bearer é"])
+@cases("sent", [None, "Bearer wrong", f"Basic {TOKEN}", "Bearer ", f"Bearer {TOKEN} ", "Bearer é"])
 def test_only_the_token_opens_it(app: Flask, sent: str | None) -> None:
     headers = {} if sent is None else {"Authorization": sent}
     answer = app.test_client().get("/metrics", headers=headers)

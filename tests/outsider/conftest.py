@@ -36,10 +36,11 @@ class Environment:
         lines = f"import site; site.addsitedir({borrowed!r})\n{ROOT}\n" if borrows_fieldpost else f"{borrowed}\n"
         (self.site / "borrowed.pth").write_text(lines)
 
-    def pip(self, *arguments: str) -> None:
+    def pip(self, *arguments: str, cwd: Path | None = None) -> None:
         """Run pip for this environment; nothing is fetched from anywhere."""
-        command = [sys.executable, "-m", "pip", "--python", str(self.python), "--quiet", *arguments]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        # It is among what the environment borrows. With `--python` another pip would start this one.
+        command = [str(self.python), "-m", "pip", "--quiet", *arguments]
+        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
 
     def install(self, wheel: Path) -> None:
         """Install a wheel, in place of another version of it."""
@@ -60,10 +61,14 @@ class Environment:
         (metadata / "entry_points.txt").write_text("".join(groups))
 
 
+#: What `pip wheel` does in a directory of ours; it would start two processes more.
+BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+
+
 def build(source: Path, directory: Path) -> Path:
     """A wheel of a distribution's source."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(directory), str(source)], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", BUILD, str(directory)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, text=True)
     (found,) = directory.glob("*.whl")
     return found
 

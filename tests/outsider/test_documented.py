@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,8 @@ FILES = dict(re.findall(r"`(meter_reading/[\w./]+)`:\n\n```\w+\n(.*?)```", PAGE,
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 (ANSWER,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 
-#: A terminal in which nothing is fetched from anywhere, and pip is that of the environment.
-TERMINAL = """
-pip() {{ {pip} -m pip --python {python} "$@" --quiet --no-index --no-deps --no-build-isolation; }}
-fieldpost() {{ {python} -m app.serving.program "$@"; }}
-"""
+#: How pip fetches nothing from anywhere.
+OFFLINE = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
 
 
 def test_it_takes_less_than_sixty_lines() -> None:
@@ -48,27 +46,27 @@ def site(fresh: Environment, tmp_path: Path) -> Site:
 
 def test_it_works_as_the_page_says(site: Site, tmp_path: Path) -> None:
     install, sync, new = COMMANDS
-    python = site.environment.python
-    terminal = TERMINAL.format(pip=sys.executable, python=python)
-
-    def typed(commands: str) -> str:
-        script = ["bash", "-euo", "pipefail", "-c", terminal + commands]
-        result = subprocess.run(script, cwd=tmp_path, env=site.variables, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
-    first, *others = install.splitlines(keepends=True)
-    typed(first)
+    first, *others = (shlex.split(line) for line in install.splitlines())
+    assert first[0] == "pip"
+    site.environment.pip(*first[1:], *OFFLINE, cwd=tmp_path)
     refuses_to_start_without_a_migration(site)
-    assert "5 types and 4 plugins are all right." in typed("".join(others))
+    assert "5 types and 4 plugins are all right." in [fieldpost(site, *line) for line in others][-1]
     with site.server() as client:
-        answer = typed(f"TOKEN={client.token}\n" + sync.replace("http://127.0.0.1:8000", client.address))
+        script = f"TOKEN={client.token}\n" + sync.replace("http://127.0.0.1:8000", client.address)
+        answer = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True).stdout
         assert comparable(answer) == comparable(ANSWER)
         assert client.get("/inspections/1/offline_data")["entities"]["meter_reading"][0]["note"] == "Behind the boiler"
         assert len(client.get("/entities/meter_reading/1/history")["history"]) == 2
-    assert "meter_reading/README.md" in typed(
-        new.replace("meter_reading", f"meter_reading --directory {tmp_path}/new/meter_reading")
-    )
+    (line,) = (shlex.split(line) for line in new.splitlines())
+    assert "meter_reading/README.md" in fieldpost(site, *line, "--directory", f"{tmp_path}/new/meter_reading")
+
+
+def fieldpost(site: Site, program: str, *arguments: str) -> str:
+    """The output of a command as it is typed; it must succeed."""
+    assert program == "fieldpost"
+    result = site.run("app.serving.program", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def refuses_to_start_without_a_migration(site: Site) -> None:

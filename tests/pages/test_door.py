@@ -180,7 +180,7 @@ def test_a_form_without_the_token_of_the_session_is_refused(app: Flask, world: W
     )
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+@cases("site", ["cross-site", "same-site", "none"])
 def test_a_form_of_another_site_is_refused_even_with_a_token(app: Flask, user: User, site: str) -> None:
     browser = signed_in_browser(app, user)
     assert browser.send("/my-account", "/sign-out", headers={"Sec-Fetch-Site": site}).status_code == 403

@@ -243,7 +243,7 @@ def test_templates_have_no_inline_code_and_nothing_from_elsewhere(template: Path
         assert "form_token()" in form
 
 
-@pytest.mark.parametrize("file", FILES_OF_OURS, ids=lambda path: path.name)
+@cases("file", FILES_OF_OURS)
 def test_stylesheets_and_scripts_fetch_nothing_from_elsewhere_and_make_no_code_of_text(file: Path) -> None:
     text = file.read_text().replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
     assert not re.search(r"https?://|url\(['\"]?//|@import", text)

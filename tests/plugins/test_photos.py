@@ -12,6 +12,7 @@ from app.plugin_api import Row, SyncHandler
 from app.testing import HandlerContract, push
 from plugins.photos import handler
 from tests.conftest import SettableClock, World
+from tests.support.cases import cases
 
 
 class TestPhotoDelete(HandlerContract):
@@ -132,7 +133,7 @@ def test_a_retry_does_not_take_a_photo_that_was_added_since(
     assert alive(world) == {added}
 
 
-@pytest.mark.parametrize("missing", ["form_fill_id", "field_name"])
+@cases("missing", ["form_fill_id", "field_name"])
 def test_what_is_missing_is_invalid_and_named(device: FlaskClient, form_fill: FormFill, missing: str) -> None:
     sent = item(form_fill)
     del sent["data"][missing]

@@ -19,6 +19,7 @@ from app.testing import push
 from tests.attachments.conftest import SIGNATURE, upload
 from tests.conftest import World
 from tests.support.answers import json_of
+from tests.support.cases import cases
 from tests.support.pictures import encode, jpeg, picture, png
 
 API = "/api/v1"
@@ -109,14 +110,13 @@ def test_a_photo_that_was_cut_in_the_middle_is_refused_and_can_be_sent_whole(
     assert upload(device, form_fill, data, local_id="photo").status_code == 200
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "name"),
     [
         (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "HEIC"),
         (encode(picture(), "WEBP"), "WebP"),
         (b"data:image/jpeg;base64,/9j/4AAQ", "data URL"),
     ],
-    ids=["HEIC", "WebP", "a data URL"],
 )
 def test_a_file_that_is_called_jpg_and_is_none_is_named_with_what_to_do(
     device: FlaskClient, form_fill: FormFill, data: bytes, name: str

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, case, func, select, tuple_
 
 from app import policies
 from app.administration.fields import write_next
@@ -78,7 +78,10 @@ def causes(user: User, filters: Filters) -> list[JsonObject]:
 
 
 def count_open(user: User, *, most: int) -> tuple[int, int]:
-    """How many open rows, and how many open conflicts, the user may see, each counted up to `most`; one statement."""
+    """How many open rows, and how many open conflicts, the user may see, each counted up to `most`.
+
+    One statement, and that of `selection_of`.
+    """
     selections = (selection_of(user, Filters(outcome=outcome)) for outcome in (None, CONFLICT))
     row = db.session.execute(_counts(*selections), parameters_of(user, Filters(outcome=CONFLICT), most=most)).one()
     return row[0], row[1]
@@ -96,8 +99,7 @@ def decidable_keys(user: User, filters: Filters, *, most: int) -> list[str]:
     """The ids of the open rows that match and that the user may decide, up to `most` of them."""
     if filters.state not in (None, "open"):
         return []
-    matching = [*conditions(selection_of(user, filters)), is_open(), decidable(user.role)]
-    statement = select(SetAside.id).where(*matching).limit(most)
+    statement = select(SetAside.id).where(*conditions(_decidable_by(user, filters)), is_open()).limit(most)
     return list(db.session.scalars(statement, parameters_of(user, filters)))
 
 
@@ -111,14 +113,14 @@ def decidable_among(user: User, rows: Iterable[JsonObject]) -> list[str]:
 
 
 def count_decidable(user: User, filters: Filters, *, most: int) -> int:
-    """How many open rows match that the user may decide; `most` + 1 stands for more; one statement.
+    """How many open rows match that the user may decide; `most` + 1 stands for more.
 
     If more than `most` may still be open, the ledger is not asked which of them are.
     """
     if filters.state not in (None, "open"):
         return 0
     parameters = parameters_of(user, filters, most=most + 1)
-    return db.session.scalar(_decidable(selection_of(user, filters)), parameters) or 0
+    return db.session.scalar(_decidable(_decidable_by(user, filters)), parameters) or 0
 
 
 def keys_of(user: User, filters: Filters, count: int) -> list[str]:
@@ -137,6 +139,10 @@ def keys_of(user: User, filters: Filters, count: int) -> list[str]:
             "Nothing was decided. Look at the list again, and confirm its new number.",
         )
     return keys
+
+
+def _decidable_by(user: User, filters: Filters) -> Selection:
+    return selection_of(user, filters)._replace(is_decidable=True)
 
 
 @lru_cache(maxsize=KEPT)
@@ -165,8 +171,8 @@ def _causes(selection: Selection) -> Select[Any]:
 @lru_cache(maxsize=KEPT)
 def _counts(*selections: Selection) -> Select[Any]:
     """How many rows there are of each of the selections, up to `MOST`."""
-    some = (select(SetAside.id).where(*conditions(selection)).limit(MOST).subquery() for selection in selections)
-    return select(*(select(func.count()).select_from(rows).scalar_subquery() for rows in some))
+    counts: list[Any] = [_count(_some(selection)) for selection in selections]
+    return select(*counts)
 
 
 @lru_cache(maxsize=KEPT)
@@ -178,9 +184,16 @@ def _neighbours(selection: Selection) -> tuple[Select[Any], Select[Any]]:
 
 @lru_cache(maxsize=KEPT)
 def _decidable(selection: Selection) -> Select[Any]:
-    matching = [*may_be_open(selection), decidable(selection.role)]
-    some, still_open = (
-        select(func.count()).select_from(select(SetAside.id).where(*rows).limit(MOST).subquery()).scalar_subquery()
-        for rows in (matching, [*matching, is_open()])
-    )
-    return select(case((some == MOST, MOST), else_=still_open))
+    some = select(SetAside.id).where(*may_be_open(selection)).limit(MOST)
+    still_open = some.where(is_open())
+    return select(case((_count(some) == MOST, MOST), else_=_count(still_open)))
+
+
+def _some(selection: Selection) -> Select[Any]:
+    statement = select(SetAside.id).where(*conditions(selection)).limit(MOST)
+    # In their order: of many, PostgreSQL would otherwise gather all that an index has before it looks at the first.
+    return statement if selection.is_of_few else statement.order_by(*NEWEST_FIRST)
+
+
+def _count(rows: Select[Any]) -> ColumnElement[int]:
+    return select(func.count()).select_from(rows.subquery()).scalar_subquery()

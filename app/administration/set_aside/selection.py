@@ -78,6 +78,8 @@ class Selection(NamedTuple):
     names: tuple[str, ...]
     is_of_conflicts: bool
     state: str | None
+    #: Whether the user must have the right to decide them.
+    is_decidable: bool = False
 
 
 def selection_of(user: User, filters: Filters) -> Selection:
@@ -156,8 +158,11 @@ def _conditions_but_state(selection: Selection) -> Iterator[ColumnElement[bool]]
     """Those that only make an index usable are left out where inspections are looked up."""
     if selection.is_of_few:
         yield sight.visible_of_few(selection.role, selection.database)
-    else:
+    elif not selection.is_decidable:
         yield sight.visible(selection.role)
+    if selection.is_decidable:
+        # Who may decide an item sees it.
+        yield sight.decidable(selection.role)
     for name in selection.names:
         column = getattr(SetAside, "id" if name == "ids" else name)
         wanted = bindparam(_parameter(name), type_=column.type, expanding=name == "ids")

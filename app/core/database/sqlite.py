@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,7 +116,7 @@ class SQLite:
         for write in writes:
             if write.rule is not None:
                 ruled = _ruled_statement(write.table, write.names, tuple(write.shared), write.rule)
-                connection.exec_driver_sql(ruled, _ruled(write, connection.dialect))
+                connection.exec_driver_sql(ruled, _ruled(write, write.rule, connection.dialect))
                 continue
             statement = _statement(write.kind, write.table, write.names, tuple(write.shared))
             connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
@@ -355,9 +356,11 @@ def _statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[st
 
 @lru_cache(maxsize=512)
 def _ruled_statement(table: Table, names: tuple[str, ...], shared: tuple[str, ...], rule: Rule) -> str:
-    """One statement for all rows, which travel as a JSON array, so that the row beside them is looked up once."""
-    sent = [*names, *(name for name, _ in rule.extra)]
-    parts = ", ".join(f"json_extract(value, '$.{name}') AS {quoted(name)}" for name in sent)
+    """One statement for all rows, which travel as a JSON array of arrays, so that the row beside them is looked up
+    once. Names would be searched for in each row.
+    """
+    sent = enumerate((*names, *(name for name, _ in rule.extra)))
+    parts = ", ".join(f"json_extract(value, '$[{place}]') AS {quoted(name)}" for place, name in sent)
     # Without LIMIT, SQLite would write out the text of the whole row anew for each column.
     source = f"(SELECT {parts} FROM (SELECT value FROM json_each(?) LIMIT -1)) AS source"
     return (
@@ -367,14 +370,20 @@ def _ruled_statement(table: Table, names: tuple[str, ...], shared: tuple[str, ..
     )
 
 
-def _ruled(write: Write, dialect: Dialect) -> tuple[Any, ...]:
+def _ruled(write: Write, rule: Rule, dialect: Dialect) -> tuple[Any, ...]:
     """The parameters of `_ruled_statement`."""
-    columns = [write.table.c[name] for name in write.names]
-    # Documents and booleans are part of the JSON text of their row.
-    plain = [column for column in columns if not isinstance(column.type.dialect_impl(dialect), JSON | Boolean)]
-    encoders = [(column.name, encode) for column in plain if (encode := encoder(column, dialect))]
-    rows = [{**row, **{name: encode(row[name]) for name, encode in encoders}} for row in write.rows]
+    encoders = _ruled_encoders(write.table, write.names, dialect)
+    values_of = itemgetter(*write.names, *(name for name, _ in rule.extra))
+    rows = [values_of({**row, **{name: encode(row[name]) for name, encode in encoders}}) for row in write.rows]
     return *_shared(write, dialect), orjson.dumps(rows, default=str).decode(), *write.parameters
+
+
+@lru_cache(maxsize=512)
+def _ruled_encoders(table: Table, names: tuple[str, ...], dialect: Dialect) -> Sequence[tuple[str, Encode]]:
+    """Documents and booleans are part of the JSON text of their row."""
+    columns = [table.c[name] for name in names]
+    plain = [column for column in columns if not isinstance(column.type.dialect_impl(dialect), JSON | Boolean)]
+    return [(column.name, encode) for column in plain if (encode := encoder(column, dialect))]
 
 
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""A ready application on a fresh, migrated database for each test."""
+"""A ready application that all tests share, on a fresh, migrated database for each."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,19 +16,26 @@ from app.testing import upgrade  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a migrated, empty database."""
-    directory = tmp_path_factory.mktemp("migrated")
-    with create_app({"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": ""}).app_context():
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The application's data directory."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def migrated_app(directory: Path) -> Flask:
+    """The application with a migrated, empty database. Making one takes longer than most tests."""
+    app = create_app({"FIELDPOST_DATA_DIR": str(directory), "DATABASE_URL": ""})
+    with app.app_context():
         upgrade()
         db.engine.dispose()
-    return directory
+    shutil.copytree(directory, f"{directory}-migrated")
+    return app
 
 
 @pytest.fixture
-def app(migrated: Path, tmp_path: Path) -> Iterator[Flask]:
-    shutil.copytree(migrated, tmp_path, dirs_exist_ok=True)
-    app = create_app({"FIELDPOST_DATA_DIR": str(tmp_path), "DATABASE_URL": ""})
-    yield app
-    with app.app_context():
+def app(migrated_app: Flask, directory: Path) -> Iterator[Flask]:
+    yield migrated_app
+    with migrated_app.app_context():
         db.engine.dispose()
+    shutil.rmtree(directory)
+    shutil.copytree(f"{directory}-migrated", directory)

@@ -50,7 +50,7 @@ class TestMove(HandlerContract):
 
     def target(self, world: World, inspection: Inspection) -> Any:
         room = world.make(Room, inspection.id, name="Old", item_count=1)
-        for number in range(25):
+        for number in range(5):
             world.make(Room, inspection.id, name=f"New {number}", item_count=0)
         return world.make(Item, inspection.id, tag=f"T-{room.id}", room_id=room.id, details={})
 

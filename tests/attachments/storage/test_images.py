@@ -23,6 +23,7 @@ from app.attachments.storage import jpeg as jpeg_structure
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import ImageFacts, thumbnail, verify
 from app.attachments.storage.missing import END_IS_MISSING, OTHER_DATA
+from tests.support.cases import cases
 from tests.support.hostile_pictures import (
     CODES,
     END,
@@ -101,16 +102,16 @@ def test_every_kind_of_jpeg_and_png_is_taken_with_its_size(name: str) -> None:
     assert verify(data, MAX_PIXELS) == ImageFacts(content_type=content_type, width=width, height=height)
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.99])
+@cases("name", ALL)
+@cases("cut", [0.1, 0.5, 0.9, 0.99])
 def test_a_truncated_image_is_refused_wherever_it_is_cut(name: str, cut: float) -> None:
     data = ALL[name]()
     with pytest.raises(NotAnImageError):
         verify(data[: int(len(data) * (1 - cut))], MAX_PIXELS)
 
 
-@pytest.mark.parametrize("name", PNGS)
-@pytest.mark.parametrize("cut", [1, 2, 3, 4, 8, 11, 12, 13, 20, 60, 100])
+@cases("name", PNGS)
+@cases("cut", [1, 2, 3, 4, 8, 11, 12, 13, 20, 60, 100])
 def test_a_png_without_all_of_its_end_is_refused(name: str, cut: int) -> None:
     with pytest.raises(NotAnImageError, match="truncated"):
         verify(PNGS[name]()[:-cut], MAX_PIXELS)
@@ -120,8 +121,8 @@ def test_a_png_without_all_of_its_end_is_refused(name: str, cut: int) -> None:
 ENDS = [b"", b"\xff", b"\0\0\x01\x0a\x0e\0\0\0Image_UTC_Data1700000000000SEFT", bytes(5000), b"\xff\xe1\x40\0Exif"]
 
 
-@pytest.mark.parametrize("name", JPEGS)
-@pytest.mark.parametrize("end", ENDS, ids=["nothing", "half", "trailer", "zeros", "segment"])
+@cases("name", JPEGS)
+@cases("end", ENDS)
 def test_a_jpeg_with_all_its_pixels_and_without_its_end_mark_is_an_image(name: str, end: bytes) -> None:
     whole = JPEGS[name]()
     data = whole[:-2] + end
@@ -138,8 +139,8 @@ def test_the_last_pixels_of_a_jpeg_may_end_in_a_zero(end: bytes) -> None:
     assert replace(verify(whole[:-2] + end, MAX_PIXELS), warning=None) == verify(whole, MAX_PIXELS)
 
 
-@pytest.mark.parametrize("name", ["baseline", "grey", "cmyk", "restart markers", "subsampled"])
-@pytest.mark.parametrize("end", [b"", b"\xff", bytes(5000), b"\xff\xe1\x40\0Exif"])
+@cases("name", ["baseline", "grey", "cmyk", "restart markers", "subsampled"])
+@cases("end", [b"", b"\xff", bytes(5000), b"\xff\xe1\x40\0Exif"])
 def test_a_jpeg_without_its_last_bytes_is_kept_with_a_warning_where_every_row_can_be_seen(
     name: str, end: bytes
 ) -> None:
@@ -148,7 +149,7 @@ def test_a_jpeg_without_its_last_bytes_is_kept_with_a_warning_where_every_row_ca
     assert thumbnail(whole[:-102] + end)
 
 
-@pytest.mark.parametrize("end", [b"", b"\xff", bytes(5000), b"\xff\xe1\x40\0Exif"])
+@cases("end", [b"", b"\xff", bytes(5000), b"\xff\xe1\x40\0Exif"])
 def test_a_jpeg_without_half_a_row_of_blocks_is_truncated(end: bytes) -> None:
     for make in JPEGS.values():
         with pytest.raises(NotAnImageError, match="truncated"):
@@ -167,8 +168,8 @@ def test_a_jpeg_cut_before_a_restart_marker_is_kept_or_truncated_by_its_rows() -
 FOREIGN = [b"\xff\xe1\x40\0Exif", b"PK\x03\x04 in parts \xff\xd9", b"%s", b"\xff\xc0\0\x0b more"]
 
 
-@pytest.mark.parametrize("trailer", FOREIGN, ids=["segment", "end mark", "second picture", "frame"])
-@pytest.mark.parametrize("name", [name for name in JPEGS if name != "progressive"])
+@cases("trailer", FOREIGN)
+@cases("name", [name for name in JPEGS if name != "progressive"])
 def test_what_is_missing_before_a_foreign_trailer_is_noticed(name: str, trailer: bytes) -> None:
     whole = JPEGS[name]()
     other = trailer.replace(b"%s", jpeg()) + b"and the rest"
@@ -226,7 +227,7 @@ def test_another_kind_of_image_is_refused(form: str) -> None:
         verify(encode(picture(), form), MAX_PIXELS)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "reason"),
     [
         (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "it is HEIC. Set the camera to “Most Compatible” (JPEG)"),
@@ -245,7 +246,6 @@ def test_another_kind_of_image_is_refused(form: str) -> None:
         (b"data:image/png;base64,iVBORw0KGgo", "it is a data URL. Send the bytes"),
         (b"/9j/4AAQSkZJRg", "it is base64. Send the bytes"),
     ],
-    ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else value[6:12],
 )
 def test_a_known_kind_is_named_with_what_to_do(data: bytes, reason: str) -> None:
     with pytest.raises(NotAnImageError) as caught:
@@ -253,7 +253,7 @@ def test_a_known_kind_is_named_with_what_to_do(data: bytes, reason: str) -> None
     assert str(caught.value).startswith(reason)
 
 
-@pytest.mark.parametrize("code", [0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
+@cases("code", [0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
 def test_an_arithmetic_coded_jpeg_is_refused_before_it_is_decoded(code: int) -> None:
     with pytest.raises(NotAnImageError, match="arithmetic-coded"):
         verify(arithmetic(code), MAX_PIXELS)
@@ -313,7 +313,7 @@ def test_a_png_is_judged_by_its_pixels(more: bytes) -> None:
     assert opened(thumbnail(data)).size == (64, 48)
 
 
-@pytest.mark.parametrize(
+@cases(
     "data",
     [
         b"",
@@ -332,7 +332,6 @@ def test_a_png_is_judged_by_its_pixels(more: bytes) -> None:
         b"<!doctype html><script>alert(1)</script>",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
     ],
-    ids=lambda data: repr(data[:12]),
 )
 def test_what_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(NotAnImageError):
@@ -397,18 +396,18 @@ def test_a_hundred_scans_are_still_a_photo() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    "make",
     [
-        with_segments(jpeg(), segment(0xFE, b"") * 2_000_000),
-        with_segments(jpeg(), b"\xff" * 9_000_000),
-        with_segments(jpeg(), b"\xff\x00" * 4_500_000),
-        with_segments(jpeg(), b"\xff\xd0" * 4_500_000),
-        jpeg()[:-2] + segment(0xFE, b"") * 2_400_000 + jpeg()[-2:],
-        jpeg()[:-2] + b"\xff" * 9_000_000 + jpeg()[-2:],
-        jpeg()[:-2] + b"\xff\xd0" * 4_500_000 + jpeg()[-2:],
-        png()[:33] + chunk(b"tEXt", b"a\0b") * 600_000 + png()[33:],
-        png()[:-12] + chunk(b"IDAT", b"") * 700_000 + png()[-12:],
-        png()[:33] + chunk(b"zTXt", b"a\0\0" + zeros(200_000_000)) + png()[33:],
+        lambda: with_segments(jpeg(), segment(0xFE, b"") * 2_000_000),
+        lambda: with_segments(jpeg(), b"\xff" * 9_000_000),
+        lambda: with_segments(jpeg(), b"\xff\x00" * 4_500_000),
+        lambda: with_segments(jpeg(), b"\xff\xd0" * 4_500_000),
+        lambda: jpeg()[:-2] + segment(0xFE, b"") * 2_400_000 + jpeg()[-2:],
+        lambda: jpeg()[:-2] + b"\xff" * 9_000_000 + jpeg()[-2:],
+        lambda: jpeg()[:-2] + b"\xff\xd0" * 4_500_000 + jpeg()[-2:],
+        lambda: png()[:33] + chunk(b"tEXt", b"a\0b") * 600_000 + png()[33:],
+        lambda: png()[:-12] + chunk(b"IDAT", b"") * 700_000 + png()[-12:],
+        lambda: png()[:33] + chunk(b"zTXt", b"a\0\0" + zeros(200_000_000)) + png()[33:],
     ],
     ids=[
         "comments",
@@ -423,14 +422,15 @@ def test_a_hundred_scans_are_still_a_photo() -> None:
         "inflating text",
     ],
 )
-def test_ten_megabytes_of_nothing_take_no_time(data: bytes) -> None:
+def test_ten_megabytes_of_nothing_take_no_time(make: Callable[[], bytes]) -> None:
+    data = make()
     started = time.thread_time()
     with suppress(NotAnImageError):
         verify(data, MAX_PIXELS)
     assert time.thread_time() - started < 1
 
 
-@pytest.mark.parametrize("size", [(10_001, 5000), (5000, 10_001), (14_000, 8000), (65_535, 65_535), (2**31 - 1, 1)])
+@cases("size", [(10_001, 5000), (5000, 10_001), (14_000, 8000), (65_535, 65_535), (2**31 - 1, 1)])
 def test_too_many_pixels_are_refused_by_the_header_before_decoding(size: tuple[int, int]) -> None:
     # Had it been decoded, it would have been no image: there are 100 bytes of it.
     with pytest.raises(ImageTooLargeError):
@@ -488,19 +488,36 @@ def test_a_refused_image_does_not_keep_the_next_one_waiting() -> None:
 # Memory is measured in a process of its own. Its peak is that of VmHWM, which starts anew with the program; the
 # maximum that getrusage reports includes the process that started it.
 MEASURE = """
-import sys
+import os, sys
 from pathlib import Path
 from app.attachments.storage.images import thumbnail, verify
 def peak():
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
-data, small = (Path(each).read_bytes() for each in sys.argv[2:4])
-work = {"verify": lambda data: verify(data, 50_000_000), "thumbnail": thumbnail}[sys.argv[1]]
-work(small)
-before = peak()
-work(data)
-print(peak() - before)
+works = {"verify": lambda data: verify(data, 50_000_000), "thumbnail": thumbnail}
+for work in works.values():
+    work(Path(sys.argv[1]).read_bytes())
+for task in sys.argv[2:]:
+    if not (process := os.fork()):
+        name, _, path = task.partition(" ")
+        data = Path(path).read_bytes()
+        before = peak()
+        works[name](data)
+        print(peak() - before, flush=True)
+        os._exit(0)
+    if os.waitpid(process, 0)[1]:
+        sys.exit("The process for the picture has failed.")
 """
+
+#: What is measured, and the most megabytes that it may take.
+LARGE = {
+    ("verify", "large.jpg"): 60,
+    ("verify", "phone.jpg"): 60,
+    ("thumbnail", "large.jpg"): 60,
+    ("thumbnail", "phone.jpg"): 60,
+    # Its pixels are 192 MB, and there must be no second copy of them.
+    ("thumbnail", "large.png"): 300,
+}
 
 
 @pytest.fixture(scope="module")
@@ -519,23 +536,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
         path.unlink()
 
 
-@pytest.mark.parametrize(
-    ("work", "name", "megabytes"),
-    [
-        ("verify", "large.jpg", 60),
-        ("verify", "phone.jpg", 60),
-        ("thumbnail", "large.jpg", 60),
-        ("thumbnail", "phone.jpg", 60),
-        # Its pixels are 192 MB, and there must be no second copy of them.
-        ("thumbnail", "large.png", 300),
-    ],
-)
-def test_a_photo_of_48_megapixels_takes_little_memory(
-    large: dict[str, Path], work: str, name: str, megabytes: int
-) -> None:
-    command = [sys.executable, "-c", MEASURE, work, str(large[name]), str(large["small.jpg"])]
+def test_a_photo_of_48_megapixels_takes_little_memory(large: dict[str, Path]) -> None:
+    tasks = [f"{work} {large[name]}" for work, name in LARGE]
+    command = [sys.executable, "-c", MEASURE, str(large["small.jpg"]), *tasks]
     run = subprocess.run(command, cwd=Path.cwd(), check=True, capture_output=True, text=True)
-    assert int(run.stdout) < megabytes * 1024
+    peaks = dict(zip(LARGE, map(int, run.stdout.split()), strict=True))
+    assert {task: peak for task, peak in peaks.items() if peak >= LARGE[task] * 1024} == {}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -589,7 +595,7 @@ def quarters(size: tuple[int, int]) -> Image.Image:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-@pytest.mark.parametrize("size", [(320, 240), (4800, 3600)])
+@pytest.mark.parametrize("size", [(320, 240), (2400, 1800)])
 @pytest.mark.parametrize(
     ("orientation", "expected"),
     [

@@ -23,6 +23,7 @@ from app.core.database.sqlite_file import DamagedError, SQLiteFile
 from app.core.ledger.unit import is_repeatable
 from app.models import FormFill, User
 from tests.conftest import World
+from tests.support.cases import cases
 
 pytestmark = pytest.mark.database("sqlite")
 
@@ -178,7 +179,7 @@ def test_a_look_for_damage_ends_in_time(path: Path, database: str, monkeypatch: 
         assert sqlite_file.damage(connection) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     ("code", "is_expected"),
     [
         (sqlite3.SQLITE_CORRUPT_VTAB, True),

@@ -17,6 +17,7 @@ from app.models import Inspection, User
 from tests.conftest import World
 from tests.exactly_once.faults import Fuse, at_each_statement, break_connection, commit
 from tests.support.answers import json_of
+from tests.support.cases import cases
 
 
 def test_a_session_writes_nothing_outside_a_unit(app: Flask, world: World) -> None:
@@ -44,7 +45,7 @@ def test_the_database_itself_refuses_statements_that_write_outside_a_unit(
     assert world.get(User, user.id).name == user.name
 
 
-@pytest.mark.parametrize("statement", ["WITH x AS (SELECT 1) SELECT * FROM x", "/* why */ SELECT 1"])
+@cases("statement", ["WITH x AS (SELECT 1) SELECT * FROM x", "/* why */ SELECT 1"])
 def test_a_query_outside_a_unit_may_begin_with_anything(app: Flask, statement: str) -> None:
     with app.app_context():
         assert db.session.scalar(text(statement)) == 1

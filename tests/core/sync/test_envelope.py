@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import ANY
 
-import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -52,7 +51,7 @@ def test_whatever_was_sent_otherwise_is_another_operation(one: Any, another: Any
     assert mark(one) != mark(another)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("one", "another"),
     [
         ({"a": 2}, {"a": 2.0}),
@@ -61,7 +60,6 @@ def test_whatever_was_sent_otherwise_is_another_operation(one: Any, another: Any
         ({"a": 9007199254740991}, {"a": 9007199254740991.0}),
         ({"a": 1e20}, {"a": 100000000000000000000.0}),
     ],
-    ids=repr,
 )
 def test_numbers_count_by_value(one: Any, another: Any) -> None:
     assert mark(one) == mark(another)
@@ -95,7 +93,7 @@ def test_an_element_that_is_no_item_is_an_entry_and_no_fault_of_the_batch(
     assert stored(world, form_fill) == {"a": 1, "b": 1}
 
 
-@pytest.mark.parametrize("key", ["type", "local_id", "data"])
+@cases("key", ["type", "local_id", "data"])
 def test_what_an_item_lacks_is_named(device: FlaskClient, form_fill: FormFill, key: str) -> None:
     item = edit(form_fill, a=1)
     del item[key]

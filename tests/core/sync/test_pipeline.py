@@ -508,7 +508,7 @@ def test_an_id_may_be_a_number_of_any_kind_or_its_text(
     assert created.inspection_id == form_fill.inspection_id
 
 
-@pytest.mark.parametrize("row_id", [None, ...], ids=["null", "absent"])
+@cases("row_id", [None, ...])
 def test_without_an_id_there_is_nothing_to_change(device: FlaskClient, form_fill: FormFill, row_id: Any) -> None:
     item = edit(form_fill, a=1)
     item["data"].pop("id")

@@ -21,7 +21,7 @@ def counts() -> Response:
 
 
 def menu_counts(user: Any) -> dict[str, str]:
-    """Endpoint -> what stands beside its menu entry; one statement."""
+    """Endpoint -> what stands beside its menu entry."""
     items, conflicts = count_open(user, most=MOST + 1)
     return {"console.conflicts": _told(conflicts), "console.set_aside": _told(items)}
 

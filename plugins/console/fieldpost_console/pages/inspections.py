@@ -34,17 +34,23 @@ COLUMNS = (
 )
 
 
+#: The filters that search in texts.
+TEXTS = frozenset({"q", "customer"})
+
+
 @blueprint.get("/inspections")
 def inspections() -> Response:
     """The inspections that meet the filters, fifty on a page."""
     filters, faults = read_filters()
     keys = Keys(*ORDERS[filters["sort"]])
     user = signed_in_user()
-    # A search of texts reads all rows, so that the first page is read and counted in one statement.
-    page = read_key_page(db.session(), select_inspections(user, filters, *COLUMNS), keys, count_to=MOST_COUNTED)
+    statement = select_inspections(user, filters, *COLUMNS)
+    # A search of texts reads all rows, so that its first page is read and counted in one statement. Others are counted
+    # in an index.
+    page = read_key_page(db.session(), statement, keys, count_to=MOST_COUNTED if TEXTS & filters.keys() else None)
     total = page.total
     if total is None:
-        total = count_up_to(select_inspections(user, filters), MOST_COUNTED)
+        total = count_up_to(statement.with_only_columns(Inspection.id), MOST_COUNTED)
     ids = [row.id for row in page.rows]
     return render(
         "console/inspections.html",
