@@ -105,9 +105,9 @@ MOMENTS = {
 #: Pages for administrators alone.
 ADMIN_PAGES = ("/console/sync-health?days=1", "/console/sync-health?days=30")
 
-#: The parts of texts to search for, which no inspection has, one, 111, or all: in the texts, and in customers' names.
+#: The parts of texts to search for, which no inspection has, one, 111, 11 111, or all: in the texts, and in names.
 PARTS = (
-    *("q=nowhere", "q=house+77777", "q=room+999", "q=house", "q=neighbours"),
+    *("q=nowhere", "q=house+77777", "q=room+999", "q=room+9", "q=house", "q=neighbours"),
     *("customer=nowhere", "customer=mer+77777", "customer=customer"),
 )
 
