@@ -6,9 +6,9 @@
 
 Prints, for each kind of batch, the median of the quotients of two neighbouring batches: in processor time of this
 process, and on the clock, in which the work of PostgreSQL's own processes is, too. The process looks for garbage as
-seldom as a worker of the server does. The rows that a batch has left are removed before the next one, so that all rounds
-measure the same. Then the office applies 1000 refused items at once,
-and discards as many: prints the seconds of processor time, PostgreSQL's included, and on the clock.
+seldom as a worker of the server does. The rows that a batch has left are removed before the next one, so that all
+rounds measure the same. Then the office applies 1000 refused items at once, and discards as many: prints the seconds
+of processor time, PostgreSQL's included, and on the clock.
 """
 
 from __future__ import annotations
