@@ -17,7 +17,7 @@ from app.core.host.registry import Registry
 from app.core.host.watch import BUGS, UNWATCHED, Watch
 from app.core.sync.items import Item, Routed, fingerprint, fresh_copy
 from app.core.sync.keys import decided_keys, read_keys
-from app.core.sync.refusals import failed, invalid, not_tried, suspected
+from app.core.sync.refusals import failed, invalid, not_tried, suspected, without_frames
 from app.core.values import JsonObject
 from app.errors import Rejected
 from app.http.body import details_of, find_unstorable
@@ -62,7 +62,7 @@ def _read_core(item: Routed, registry: Registry, watch: Watch) -> None:
     try:
         item.keys = read_keys(item.payload, item.handler)
     except Rejected as rejected:
-        item.fault = rejected
+        item.fault = without_frames(rejected)
     else:
         taken = core_keys(item.handler)
         item.payload = {key: value for key, value in item.payload.items() if key not in taken}
@@ -92,9 +92,10 @@ def _fault_of(read: Callable[[Routed], None], item: Routed) -> Rejected | None:
     try:
         read(item)
     except Rejected as rejected:
-        return rejected
+        return without_frames(rejected)
     except ValidationError as error:
-        return _refusal(details_of(error))
+        # One of the calls that it was raised in holds it: see `without_frames`.
+        return _refusal(details_of(error.with_traceback(None)))
     return None
 
 
@@ -123,7 +124,9 @@ def _load(group: list[Routed], is_partial: bool, registry: Registry, watch: Watc
             loaded = _schema(handler, is_partial).load([item.payload for item in group], many=True)
             # A schema's own code may return another number of elements.
             pairs = list(zip(group, loaded, strict=True))
-    except BUGS:
+    except BUGS as error:
+        # As in `_fault_of`. Each error is told with its own item.
+        error.with_traceback(None)
         for item in group:
             _guarded(item, partial(_load_one, is_partial), registry, watch)
     else:

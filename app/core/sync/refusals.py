@@ -23,6 +23,16 @@ def invalid(details: Mapping[str, object] | None, message: str = "") -> Rejected
     return Rejected("invalid", "Invalid payload", message, details=details)
 
 
+def without_frames(rejected: Rejected) -> Rejected:
+    """The same rejection without the calls that it was raised in.
+
+    They hold the item that holds the rejection. A batch of refused items would leave nothing but such circles, which
+    Python finds only by looking through everything.
+    """
+    rejected.__cause__ = rejected.__context__ = None
+    return rejected.with_traceback(None)
+
+
 def unknown_type(name: str, registry: Registry) -> Rejected:
     """The rejection of an item whose type no installed plugin handles."""
     hint = registry.removed.get(name, UNKNOWN_TYPE)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from app.config import Settings
+from app.core.host.registry import current_registry
 from app.core.ledger import history
 from app.core.sync import bounds, isolation
+from app.core.sync.items import Routed, read_items
+from app.core.sync.prepare import prepare
 from app.feed import page
 from app.models import FormFill, Inspection
 from app.testing import push
@@ -55,6 +61,23 @@ def test_many_stale_items_for_one_large_form_take_little_memory_and_get_a_small_
     (code,) = {(entry["code"], entry["retryable"]) for entry in results["errors"]}
     assert code == ("answer_full", True)
     assert len(results["conflicts"]) + len(results["errors"]) == 300
+
+
+@pytest.mark.database("sqlite")
+def test_refused_items_are_gone_without_a_search_for_garbage(app: Flask) -> None:
+    # The core refuses the version, and the schema the id.
+    sent = [edit(1, "no time", a=1), {"type": "inspection", "local_id": "x", "data": {"id": 1, "status": "none"}}]
+    with app.app_context():
+        registry = current_registry()
+        gc.disable()
+        try:
+            items = prepare(read_items({"sync_items": sent}, registry), registry)
+            faults = [weakref.ref(item.fault) for item in items if isinstance(item, Routed) and item.fault is not None]
+            assert len(faults) == len(sent)
+            del items
+            assert [fault() for fault in faults] == [None] * len(sent)
+        finally:
+            gc.enable()
 
 
 def test_what_was_applied_stays_a_success_without_its_content_where_there_is_no_room(
