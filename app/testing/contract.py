@@ -48,7 +48,10 @@ class HandlerContract:
         raise NotImplementedError("Override `target`.")
 
     def payload(self, target: Row, number: int) -> JsonObject:
-        """A valid payload without a version. Each `number` (from 0) makes another change of the same fields."""
+        """A valid payload without a version. Each `number` (from 0) makes another change of the same fields.
+
+        They are equal if there is only one thing to do to a row.
+        """
         raise NotImplementedError("Override `payload`.")
 
     def creation(self, inspection: Inspection, number: int) -> JsonObject:
@@ -243,8 +246,10 @@ class HandlerContract:
 
     def test_the_same_local_id_with_other_content_is_a_new_operation(self, scene: Scene) -> None:
         target = self.target(scene.world, scene.inspection)
-        items = [self.item(self.payload(target, number), local_id="same") for number in (0, 1)]
-        for item in items:
+        payloads = [self.payload(target, number) for number in (0, 1)]
+        if payloads[0] == payloads[1]:
+            pytest.skip("all changes of a row are the same")
+        for item in (self.item(payload, local_id="same") for payload in payloads):
             (entry,) = push(scene.client(self.allowed[-1]), item)["success"]
             assert "replayed" not in entry
 
