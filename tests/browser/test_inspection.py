@@ -28,6 +28,8 @@ def test_pictures_open_over_the_page_by_mouse_and_by_keyboard(site: Site, open_b
     page = open_browser(admin)
     page.goto("/console/inspections?q=Picture")
     page.get_by_role("link", name="Picture House").click()
+    # Before the page's script has run, a picture's link leads to the picture itself.
+    page.wait_for_url(f"**/console/inspections/{work.inspection.id}")
     pictures, dialog = page.locator("[data-picture]"), page.get_by_role("dialog", name="Picture")
     pictures.first.click()
     picture = dialog.get_by_role("img", name="Photo of the riser, 1 of 2")
