@@ -188,9 +188,7 @@ def measure(app: Flask, method: str, address: str, small: Body, large: Body, rou
         start = time.process_time()
         run_wsgi_app(app, environ, buffered=True)
         seconds[id(body)] = min(seconds[id(body)], time.process_time() - start)
-    base, cost = (
-        Cost(*memory_of(app, method, address, body), seconds=seconds[id(body)]) for body in (small, large)
-    )
+    base, cost = (Cost(*memory_of(app, method, address, body), seconds=seconds[id(body)]) for body in (small, large))
     return cost.above(base)
 
 
@@ -248,7 +246,8 @@ def main() -> None:
             if arguments.only not in address:
                 continue
             costs = {
-                name: measure(app, method, address, small[name], body, arguments.rounds) for name, body in bodies.items()
+                name: measure(app, method, address, small[name], body, arguments.rounds)
+                for name, body in bodies.items()
             }
             if is_open:
                 print(f"{method:6} {address:32} {worst(costs)}", flush=True)

@@ -29,8 +29,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Addresses of the core beside the API that machines ask for.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
-#: Characters of an address to which people come back after the sign-in. Any longer one is no page's of ours, and to write
-#: it into another address takes many times the memory of its bytes.
+#: Characters of an address to which people come back after the sign-in. No page of ours has a longer one, and to write
+#: one into another address takes many times its bytes.
 LONGEST_RETURN = 2_000
 
 #: The field of a form, and the header of a script, that carry the form's token.

@@ -22,6 +22,7 @@ from app.core.database.engine import db
 from app.models import Attachment, FormFill
 from app.testing import Scene, push, sign_in
 from tests.pages.browser import signed_in_browser
+from tests.support.answers import json_of
 from tests.support.pictures import jpeg
 
 
@@ -105,12 +106,16 @@ def test_without_room_for_rows_a_batch_is_503_and_nothing_of_it_is_applied(
     scene: Scene, technician: FlaskClient, form_fill: FormFill
 ) -> None:
     items = [
-        {"type": "form_fill", "local_id": str(index), "data": {"id": form_fill.id, "changes": {f"a{index}": "x" * 9000}}}
+        {
+            "type": "form_fill",
+            "local_id": str(index),
+            "data": {"id": form_fill.id, "changes": {f"a{index}": "x" * 9000}},
+        }
         for index in range(9)
     ]
     with no_room_for_rows(scene.app):
         answer = technician.post("/api/v1/sync", json={"sync_items": items})
-        assert (answer.status_code, answer.json["code"]) == (503, "try_again")
+        assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
         assert technician.get("/api/v1/sync/changes").status_code == 200
         assert scene.world.get(FormFill, form_fill.id).data == form_fill.data
     assert len(push(technician, *items)["success"]) == 9
