@@ -349,10 +349,11 @@ def _parameters(write: AnyWrite, dialect: Dialect) -> Iterator[Any]:
     """The parameters of one part of the statement: the values that the rows share, and the rows as a JSON array."""
     shared = _encoders(write.table, tuple(write.shared), dialect)
     yield from (shared[name](value) if name in shared else value for name, value in write.shared.items())
-    rows = _ruled_rows(write, dialect) if isinstance(write, RuledPut) else _rows(write, dialect)
-    yield orjson.dumps(rows, default=str).decode()
     if isinstance(write, RuledPut):
+        yield orjson.dumps([dict(zip(write.sent, row, strict=True)) for row in write.rows], default=str).decode()
         yield from write.parameters
+    else:
+        yield orjson.dumps(_rows(write, dialect), default=str).decode()
 
 
 def _rows(write: Write, dialect: Dialect) -> Sequence[Values]:
@@ -363,10 +364,6 @@ def _rows(write: Write, dialect: Dialect) -> Sequence[Values]:
         for row, added in zip(rows, write.additions, strict=True):
             row[write.document] = added
     return rows
-
-
-def _ruled_rows(put: RuledPut, dialect: Dialect) -> Sequence[Values]:
-    return [dict(zip(put.sent, row, strict=True)) for row in put.encoded(_encoders(put.table, put.names, dialect))]
 
 
 @lru_cache(maxsize=512)

@@ -14,7 +14,6 @@ from typing import Any, cast
 import orjson
 from sqlalchemy import (
     JSON,
-    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -382,16 +381,7 @@ def _ruled_statement(table: Table, names: tuple[str, ...], shared: tuple[str, ..
 
 def _ruled(put: RuledPut, dialect: Dialect) -> tuple[Any, ...]:
     """The parameters of `_ruled_statement`."""
-    rows = [*put.encoded(_ruled_encoders(put.table, put.names, dialect))]
-    return *_shared(put, dialect), orjson.dumps(rows, default=str).decode(), *put.parameters
-
-
-@lru_cache(maxsize=512)
-def _ruled_encoders(table: Table, names: tuple[str, ...], dialect: Dialect) -> Mapping[str, Encode]:
-    """Documents and booleans are part of the JSON text of their row."""
-    columns = [table.c[name] for name in names]
-    plain = [column for column in columns if not isinstance(column.type.dialect_impl(dialect), JSON | Boolean)]
-    return {column.name: encode for column in plain if (encode := encoder(column, dialect))}
+    return *_shared(put, dialect), orjson.dumps(put.rows, default=str).decode(), *put.parameters
 
 
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:

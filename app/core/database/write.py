@@ -6,7 +6,7 @@ Used by `app.core.ledger.record`, through which all rows go that devices see, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -76,8 +76,8 @@ class RuledPut:
     table: Table
     #: The columns that travel with each row.
     names: tuple[str, ...]
-    #: For each row its values of `names`, and then those of the rule's `extra`: tuples, because there may be many
-    #: values, and a mapping of them takes six times as long to make.
+    #: For each row the driver's values of `names`, and then those of the rule's `extra`: tuples, because there may be
+    #: many values, and a mapping of them takes six times as long to make. Documents and booleans stay as they are.
     rows: Sequence[tuple[Any, ...]]
     #: Further columns, with one value for all rows: it travels once.
     shared: Values
@@ -89,15 +89,6 @@ class RuledPut:
     def sent(self) -> tuple[str, ...]:
         """The names of the values of a row."""
         return *self.names, *(name for name, _ in self.rule.extra)
-
-    def encoded(self, encoders: Mapping[str, Encode]) -> Iterable[tuple[Any, ...]]:
-        """The rows with the driver's values: `encoders` has a function for each column that needs one."""
-        columns = zip(*self.rows, strict=True)
-        values = (
-            map(encoders[name], column) if name in encoders else column
-            for name, column in zip(self.sent, columns, strict=True)
-        )
-        return zip(*values, strict=True)
 
 
 #: One of the writes that a statement is made of.

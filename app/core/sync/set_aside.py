@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -31,6 +31,9 @@ from app.models.entities import Fields, as_json, entity_of
 
 #: The most bytes of an item, and of a conflict's values, as JSON.
 MAX_ITEM_BYTES = 64 * 1024
+
+#: The hexadecimal digits of a row's key. All of its indexes have it.
+KEY_DIGITS = 32
 
 #: How long a row stays as it is while its device sends the item again and again.
 REST = timedelta(minutes=1)
@@ -108,15 +111,13 @@ def set_aside(attempt: Attempt) -> Iterator[RuledPut]:
     places = [_place(attempt, item, answer) for item, answer in missed]
     # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
     rows = {row[0]: row for row in map(partial(_row, attempt), missed, places)}
-    table = table_of(SetAside)
-    encode, before = encoder(table.c.last_at, db.engine.dialect), attempt.recorder.now - REST
     yield RuledPut(
-        table=table,
+        table=table_of(SetAside),
         names=NAMES,
         rows=_with_room([rows[key] for key in sorted(rows)]),
         shared=_shared(attempt),
         rule=_rule(frozenset(place.root.model for place in places if place.root is not None)),
-        parameters=(attempt.recorder.origin.user_id, encode(before) if encode else before),
+        parameters=(attempt.recorder.origin.user_id, _encoded(attempt.recorder.now - REST)),
     )
 
 
@@ -130,6 +131,12 @@ def _shared(attempt: Attempt) -> dict[str, Any]:
         "last_at": moment,
         "times": 1,
     }
+
+
+def _encoded(moment: datetime) -> Any:
+    """A moment as the database's driver takes it."""
+    encode = encoder(table_of(SetAside).c.last_at, db.engine.dialect)
+    return encode(moment) if encode else moment
 
 
 def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> tuple[Any, ...]:
@@ -151,7 +158,7 @@ def _identity(origin: Origin, item: Item, element: object) -> tuple[Any, ...]:
     fingerprint = item.fingerprint or _fingerprint_of(element)
     identity = orjson.dumps([origin.user_id, origin.device_id or "", local_id, fingerprint])
     type_ = str((item.type or "") if item.handler is None else item.handler.type)[:255]
-    return hashlib.sha256(identity).hexdigest(), local_id, fingerprint, type_, item.index
+    return hashlib.sha256(identity).hexdigest()[:KEY_DIGITS], local_id, fingerprint, type_, item.index
 
 
 def _answered(answer: Answer) -> tuple[Any, ...]:
@@ -179,7 +186,7 @@ def _content(item: Item, element: object, answer: Answer) -> tuple[Any, ...]:
         None if sent is None else orjson.Fragment(sent),
         sent is None,
         None if seen is None else orjson.Fragment(seen),
-        None if answer.row is None else answer.row.updated_at,
+        None if answer.row is None else _encoded(answer.row.updated_at),
         len(sent or b"") + len(seen or b""),
     )
 
