@@ -26,9 +26,6 @@ from photos import MEGABYTE, distinct, jpeg
 from processes import cpu_seconds
 from server import ADMIN, ROOT, Client, running_postgresql, running_server
 
-#: Devices of each server. They take turns within a turn, so that none fills the room for what was refused.
-DEVICES = 8
-
 #: The items of a large batch, those of them that meet a conflict, and the changes that a look brings.
 LARGE, CONFLICTS, BROUGHT = 100, 10, 5
 
@@ -40,7 +37,7 @@ class Caller:
     """A device that makes calls of each kind. The office has changed its first rows, which it does not know."""
 
     def __init__(self, device: Device, office: Client, photo: bytes) -> None:
-        self._device, self._photo, self._ticks = device, photo, 0
+        self._device, self._ticks = device, 0
         self._changed, self._own = device.ids[:CONFLICTS], device.ids[CONFLICTS:]
         Device.of(office, device).push(self._changed, 0)
         self.kinds: dict[str, Callable[[], object]] = {
@@ -84,14 +81,14 @@ class Contestant:
 
 
 @contextmanager
-def contestant(checkout: Path, database: str, photo: bytes) -> Iterator[Contestant]:
-    """The server of a checkout."""
+def contestant(checkout: Path, database: str, count: int, photo: bytes) -> Iterator[Contestant]:
+    """The server of a checkout, with so many devices."""
     with (
         running_postgresql() if database == "postgresql" else nullcontext() as postgresql,
         running_server(postgresql=postgresql, checkout=checkout) as server,
     ):
         office = server.client(ADMIN)
-        callers = [Caller(device, office, photo) for device in devices(server, DEVICES, records=CONFLICTS + LARGE)]
+        callers = [Caller(device, office, photo) for device in devices(server, count, records=CONFLICTS + LARGE)]
         yield Contestant(callers, [server.process_id, *([postgresql.process_id] if postgresql else [])])
 
 
@@ -121,13 +118,19 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", help="of calls; all unless said")
     parser.add_argument("--seconds", type=float, default=1, help="of one turn")
     parser.add_argument("--rounds", type=int, default=15)
+    # They call one after the other, so that none fills the room for what was refused.
+    parser.add_argument("--devices", type=int, default=8, help="of each server")
+    parser.add_argument("--pixels", type=int, default=12_000_000, help="of a photo")
     arguments = parser.parse_args()
-    photo = jpeg((4000, 3000), 2 * MEGABYTE)
+    width = round((arguments.pixels * 4 / 3) ** 0.5)
+    photo = jpeg((width, width * 3 // 4), 2 * MEGABYTE)
     for database in DATABASES if arguments.database is None else (arguments.database,):
         print(f"\n{database}\n\n| | ms here | ms there | quotient |\n|---|---|---|---|")
         with ExitStack() as stack:
             checkouts = (ROOT, arguments.checkout.resolve())
-            ours, theirs = (stack.enter_context(contestant(each, database, photo)) for each in checkouts)
+            ours, theirs = (
+                stack.enter_context(contestant(each, database, arguments.devices, photo)) for each in checkouts
+            )
             for kind in arguments.kinds or ours.kinds:
                 show(kind, measure(ours, theirs, kind, arguments.seconds, arguments.rounds))
 
