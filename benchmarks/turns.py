@@ -105,7 +105,7 @@ def measure(ours: Contestant, theirs: Contestant, kind: str, seconds: float, rou
 def show(kind: str, found: Sequence[tuple[float, float]]) -> None:
     """A line of the table."""
     ratios = [ours / theirs for ours, theirs in found]
-    least, middle, most = quantiles(ratios, n=4)
+    least, middle, most = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     ours, theirs = (median(column) for column in zip(*found, strict=True))
     print(f"| {kind} | {ours:.2f} | {theirs:.2f} | {middle:.2f} ({least:.2f}–{most:.2f}) |", flush=True)
 

@@ -43,7 +43,7 @@ QUICK = {
     "set_aside.py": "--database sqlite --rounds 1 --decisions 3",
     "soak.py": "--minutes 0.01 --samples 3",
     "start.py": "--rounds 1 --starts 1",
-    "turns.py": ". --database sqlite --devices 1 --seconds 0.1 --rounds 2 --pixels 300000 --kinds '10 conflicts of 100'",
+    "turns.py": ". --database sqlite --devices 1 --seconds 0.1 --rounds 1 --pixels 9999 --kinds '100 refused'",
     "upload.py": "--seconds 0.1 --rounds 1 --pixels 300000",
 }
 #: The figures that some fail at are for machines that do nothing else.
