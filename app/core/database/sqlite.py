@@ -63,8 +63,8 @@ TURN_SECONDS = 0.001
 #: The same for a writer that has just come: those that have waited for some time ask more often, and mostly come first.
 NEWCOMER_SECONDS = 0.003
 
-#: The beginning of a statement that writes no rows. SQLite itself is asked about all others, `WITH` among them.
-HARMLESS = re.compile(r"\s*(SELECT|VALUES|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA|EXPLAIN)\b", re.IGNORECASE)
+#: The beginning of a statement that writes nothing. SQLite itself is asked about all others, `WITH` among them.
+HARMLESS = re.compile(r"\s*(SELECT|VALUES|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|EXPLAIN)\b", re.IGNORECASE)
 
 LAST_IDS = text("SELECT name, seq FROM sqlite_sequence")
 
@@ -286,12 +286,21 @@ def _refuse_writing(
 
 
 def _writes(raw: sqlite3.Connection, statement: str, parameters: Any) -> bool:
-    """Whether the program that SQLite makes of a statement begins a transaction that writes."""
+    """Whether the program that SQLite makes of a statement begins a transaction that writes, or attaches a file."""
     try:
         program = raw.execute(f"EXPLAIN {statement}", parameters).fetchall()
-    except sqlite3.Error:
-        return False  # It makes none, and so will not run.
-    return any(operation == "Transaction" and writes for _, operation, _, writes, *_ in program)
+    except sqlite3.Error as error:
+        return not _is_faulty(statement, error)
+    return any(
+        (operation == "Transaction" and writes) or str(operand).startswith("sqlite_attach")
+        for _, operation, _, writes, _, operand, *_ in program
+    )
+
+
+def _is_faulty(statement: str, error: sqlite3.Error) -> bool:
+    """Whether SQLite refuses the statement, too, and not only the question about it."""
+    # A semicolon may stand before the statement, and "busy" may no longer be true when it is sent.
+    return ";" not in statement and getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
 
 
 def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:
