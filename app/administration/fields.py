@@ -30,12 +30,12 @@ SEEN = validate.Regexp(r"[\s\S]*[^\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", er
 
 def line(longest: int = 255, **options: Any) -> fields.String:
     """A string of 1 to `longest` characters, not all blank, which fits its column on every database (trap 10)."""
-    return fields.String(validate=[validate.Length(1, longest), SEEN], **options)
+    return StorableText(validate=[validate.Length(1, longest), SEEN], **options)
 
 
 def text(longest: int = 255, **options: Any) -> fields.String:
     """A string of at most `longest` characters that may be empty or null."""
-    return fields.String(validate=validate.Length(max=longest), allow_none=True, **options)
+    return StorableText(validate=validate.Length(max=longest), allow_none=True, **options)
 
 
 class IdField(fields.Integer):
@@ -95,8 +95,8 @@ class QueryNumber(fields.Integer):
         return int(value)
 
 
-class QueryText(fields.String):
-    """Free text in a query string, checked here because the body reader does not see it (PostgreSQL refuses NUL)."""
+class StorableText(fields.String):
+    """Text in a query string or the form of a page, which the body reader does not see. PostgreSQL refuses NUL."""
 
     def _deserialize(self, value: object, attr: str | None, data: Values | None, **kwargs: object) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)

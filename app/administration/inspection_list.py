@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, exists, false, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app import policies
-from app.administration.fields import DateField, IdField, QueryText
+from app.administration.fields import DateField, IdField, StorableText
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.database.values import ColumnLike, ValueSet
@@ -85,9 +85,9 @@ class InspectionListSchema(Schema):
     #: Inspections with a form fill of this template.
     template_id = _query_id()
     #: A part of the customer's name.
-    customer = QueryText(validate=validate.Length(max=LONGEST_SEARCH))
+    customer = StorableText(validate=validate.Length(max=LONGEST_SEARCH))
     #: A part of the notes, job, property name, address or customer name, in upper or lower case.
-    q = QueryText(validate=validate.Length(max=LONGEST_SEARCH))
+    q = StorableText(validate=validate.Length(max=LONGEST_SEARCH))
     #: `date`: the earliest date first; `latest_date`: the latest one.
     sort = fields.String(validate=validate.OneOf(list(ORDERS)), load_default="newest")
 

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy import ColumnElement, tuple_
 
 from app.administration.audit import AUDIT_ORDER, select_audit, serialize_audit
-from app.administration.fields import QueryNumber, QueryText, read_next, row_id, write_next
+from app.administration.fields import QueryNumber, StorableText, read_next, row_id, write_next
 from app.api.blueprint import admins_only
 from app.api.paging import DEFAULT, MAX
 from app.core.database.engine import db
@@ -48,7 +48,7 @@ class AuditQuerySchema(Schema):
     action = fields.String(validate=validate.OneOf(ACTIONS))
     since = TimestampField(data_key="from")
     until = TimestampField(data_key="to")
-    after = QueryText(validate=validate.Length(max=255))
+    after = StorableText(validate=validate.Length(max=255))
     per_page = QueryNumber(load_default=DEFAULT, validate=validate.Range(1, MAX))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.administration.fields import BodySchema, QueryNumber, QueryText, row_id, text
+from app.administration.fields import BodySchema, QueryNumber, StorableText, row_id, text
 from app.administration.set_aside import (
     STATES,
     Decision,
@@ -107,10 +107,10 @@ class FilterSchema(BodySchema):
     """Which rows are meant."""
 
     outcome = fields.String(validate=validate.OneOf(OUTCOMES))
-    code = QueryText(validate=validate.Length(max=255))
-    type = QueryText(validate=validate.Length(max=255))
+    code = StorableText(validate=validate.Length(max=255))
+    type = StorableText(validate=validate.Length(max=255))
     user_id = row_id()
-    device_id = QueryText(validate=validate.Length(max=36))
+    device_id = StorableText(validate=validate.Length(max=36))
     inspection_id = row_id()
 
 
@@ -119,14 +119,14 @@ class SetAsideQuerySchema(FilterSchema):
 
     state = fields.String(load_default="open", validate=validate.OneOf((*STATES, "all")))
     group = fields.String(validate=validate.OneOf(["cause"]))
-    after = QueryText(validate=validate.Length(max=255))
+    after = StorableText(validate=validate.Length(max=255))
     per_page = QueryNumber(load_default=DEFAULT, validate=validate.Range(1, MAX))
 
 
 class ItemQuerySchema(BodySchema):
     """The query parameters of `GET /set_aside/:id`."""
 
-    private = QueryText(validate=validate.Equal("1"), metadata={"description": "Answer private values, too."})
+    private = StorableText(validate=validate.Equal("1"), metadata={"description": "Answer private values, too."})
 
 
 class DecisionSchema(BodySchema):

@@ -97,9 +97,10 @@ def _faults(form: dict[str, str]) -> JsonObject:
         log_security_event("wrong token of the first run")
         return {"token": [gettext("This is not the token in the server's log.")]}
     faults: JsonObject = {}
-    if not 0 < len(form["name"]) <= LONGEST_TEXT:
+    # PostgreSQL stores no NUL.
+    if not 0 < len(form["name"]) <= LONGEST_TEXT or "\0" in form["name"]:
         faults["name"] = [gettext("A name has 1 to %(most)s characters.", most=LONGEST_TEXT)]
-    if not 0 < len(form["email"]) <= LONGEST_TEXT or "@" not in form["email"].strip("@"):
+    if not 0 < len(form["email"]) <= LONGEST_TEXT or "@" not in form["email"].strip("@") or "\0" in form["email"]:
         faults["email"] = [gettext("This is no e-mail address.")]
     return faults
 

@@ -40,6 +40,8 @@ def test_without_the_token_or_a_good_password_nobody_is_made(app: Flask, world: 
         ({"token": "guessed"}, "This is not the token"),
         ({"password": "qwertyuiop"}, "easy to guess"),
         ({"email": "ada"}, "no e-mail address"),
+        ({"email": "a\0da@example.com"}, "no e-mail address"),
+        ({"name": "A\0da"}, "1 to 255 characters"),
         ({"name": " "}, "A name has"),
     ):
         answer = Browser(app).send("/first-run", "/first-run", FORM | {"token": token} | wrong)

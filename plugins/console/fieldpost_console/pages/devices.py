@@ -17,6 +17,7 @@ from app.models import db
 from app.pages import ngettext, render
 from app.web import answer_if_changed, origin_of_request, signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.forms import read_search
 
 #: The list has this many devices at most, and says so; filters lead to the others.
 MOST = 200
@@ -28,7 +29,7 @@ PERIODS = (1, 7, 30)
 @blueprint.get("/devices")
 def devices() -> Response:
     """The devices that the user may see: their own, or everybody's for administrators."""
-    user, q, state = signed_in_user(), request.args.get("q", ""), request.args.get("state", "")
+    user, q, state = signed_in_user(), read_search(), request.args.get("state", "")
     is_late = {"late": True, "in_time": False}.get(state)
     rows = db.session.execute(select_devices(user, is_late=is_late, text=q).limit(MOST + 1)).all()
     return render(

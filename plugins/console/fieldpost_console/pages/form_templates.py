@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 
 from app.administration import require_admin, select_templates
 from app.errors import NotFoundError
@@ -11,6 +11,7 @@ from app.pages import gettext, render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.form_preview import preview_of
+from fieldpost_console.pages.forms import read_search
 from fieldpost_console.pages.keyset import Keys, read_key_page
 
 
@@ -18,7 +19,7 @@ from fieldpost_console.pages.keyset import Keys, read_key_page
 def form_templates() -> Response:
     """The form templates, newest first; `q` is part of a name."""
     require_admin(signed_in_user())
-    q = request.args.get("q", "")
+    q = read_search()
     statement = select_templates(db.session())
     if q:
         statement = statement.where(FormTemplate.name.icontains(q, autoescape=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flask import request
+
 
 def values_by_path(fields: Mapping[str, str]) -> dict[str, Any]:
     """`{"property.address": "x"}` -> `{"property": {"address": "x"}}`, one level deep."""
@@ -29,6 +31,11 @@ def faults_by_field(messages: Mapping[Any, Any]) -> dict[str, list[str]]:
             field = str(name) if isinstance(key, int) else f"{name}.{key}"
             faults.setdefault(field, []).extend(str(text) for text in inner)
     return faults
+
+
+def read_search() -> str:
+    """The search in the address. A NUL is in no text, and PostgreSQL refuses to look for one."""
+    return request.args.get("q", "").replace("\0", "\ufffd")
 
 
 def read_number(text: str) -> int | None:

@@ -26,6 +26,7 @@ from app.models import ROLES, User, db
 from app.pages import gettext, render
 from app.web import origin_of_request, signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
+from fieldpost_console.pages.forms import read_search
 from fieldpost_console.pages.keyset import Keys, read_key_page
 
 COLUMNS: Sequence[InstrumentedAttribute[Any]] = (
@@ -48,7 +49,7 @@ GROUPS = 4
 def users() -> Response:
     """The users, by name; `q` is part of a name or an address."""
     require_admin(signed_in_user())
-    q, role, state = (request.args.get(name, "") for name in ("q", "role", "state"))
+    q, role, state = read_search(), request.args.get("role", ""), request.args.get("state", "")
     statement = select(*COLUMNS)
     if q:
         statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in (User.name, User.email))))
