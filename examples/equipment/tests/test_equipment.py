@@ -81,11 +81,8 @@ class TestCheck(HandlerContract):
         return {"id": target.id, "score": number % 10}
 
     def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
-        return {"inspection_id": inspection.id, "item_id": self.item_of(inspection).id, "score": number % 10}
-
-    @pytest.fixture(autouse=True)
-    def remember_the_world(self, scene: Scene) -> None:
-        self.item_of = lambda root: scene.world.make(Item, root.id, tag=f"C-{root.id}", details={})
+        item = self.world.make(Item, inspection.id, tag=f"C-{number}", details={})
+        return {"inspection_id": inspection.id, "item_id": item.id, "score": number % 10}
 
 
 class TestAnnotate(HandlerContract):
