@@ -42,11 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
-    # Of five looks for garbage at the end of each process, all after the first find nothing.
-    config.stash[gc_collect_iterations_key] = 1
     place = fast_place()
     if not os.statvfs(place).f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Lets the look for garbage that pytest has just made be the last one of this process: others find nothing."""
+    config.stash[gc_collect_iterations_key] = 0
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
