@@ -153,6 +153,9 @@ class Entity:
     labels: Callable[[Row], Sequence[Label]] | None = None
     #: The Jinja template that shows a row on a page: `"equipment/item.html"`; None: a table by the labels.
     panel: str | None = None
+    #: Column that names a user -> the fields that tell of that user, each with the value that takes its place once the
+    #: user is erased: `{"keeper_id": {"keeper_phone": None}}`.
+    personal: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Name of a database constraint -> sentence of the `invalid` entry that a breach of it becomes.
     constraints: Mapping[str, str] = field(default_factory=dict)
 
@@ -388,6 +391,9 @@ class Plugin:
     #: `storage keys -> those whose objects the plugin needs`. `storage gc` removes, and `storage check` reports, all
     #: objects that neither an attachment nor a plugin needs; so a plugin that stores objects itself must name them.
     keeps: Callable[[Sequence[str]], Collection[str]] | None = None
+    #: `user's id -> number`. Run by `privacy erase`: removes everything that the plugin keeps of the user outside of
+    #: rows with an `__entity__`, and returns how many things it removed. It may be called twice for a user.
+    erase: Callable[[int], int] | None = None
     #: The abilities that clients have because it is installed: `GET /api/v1/` answers each of these names with true.
     abilities: Sequence[str] = ()
     #: Pages for people, mounted below `/<name>/`; signed in by cookie, except views marked with `app.web.public`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +25,13 @@ class Device:
         self._cursor: str | None = None
         self._sent: list[dict[str, Any]] = []
 
+    @classmethod
+    def of(cls, client: Client, other: Device) -> Device:
+        """Another device that knows the same rows."""
+        device = cls(client, other._inspection_id, other._parts["form_template_id"])
+        device.versions = dict(other.versions)
+        return device
+
     @property
     def ids(self) -> list[int]:
         """The form fills that were made."""
@@ -41,9 +48,13 @@ class Device:
         if failed:
             raise RuntimeError(f"{failed} of {count} form fills could not be made.")
 
-    def push(self, ids: Sequence[Any], tick: int) -> int:
-        """One batch with a new local_id for each change, as devices must."""
-        return self._sync([{"id": each, "updated_at": self.versions[each], "changes": changed(tick)} for each in ids])
+    def push(self, ids: Sequence[Any], tick: int, versions: Mapping[int, str] | None = None) -> int:
+        """One batch with a new local_id for each change, as devices must; returns how many were not applied.
+
+        `versions`: those that the changes name in place of the present ones.
+        """
+        named = self.versions | dict(versions or {})
+        return self._sync([{"id": each, "updated_at": named[each], "changes": changed(tick)} for each in ids])
 
     def upload(self, photo: bytes, field_name: str = "Riser_Photo") -> None:
         """Upload a photo to the first form fill."""

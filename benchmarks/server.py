@@ -135,11 +135,16 @@ def running_postgresql() -> Iterator[PostgreSQL]:
 
 @contextmanager
 def running_server(
-    workers: int = 2, postgresql: PostgreSQL | None = None, log: IO[bytes] | None = None, **environment: str
+    workers: int = 2,
+    postgresql: PostgreSQL | None = None,
+    log: IO[bytes] | None = None,
+    checkout: Path = ROOT,
+    **environment: str,
 ) -> Iterator[Server]:
     """Start a migrated server with one administrator; stop it and remove its data afterwards.
 
-    On SQLite, unless a PostgreSQL is given. `log`: a file for its log instead of this process's own output.
+    On SQLite, unless a PostgreSQL is given. `log`: a file for its log instead of this process's own output. `checkout`:
+    where the server's code is; another one than this has an environment of its own.
     """
     with tempfile.TemporaryDirectory(prefix="fieldpost-benchmark-") as directory:
         port = free_port()
@@ -154,18 +159,23 @@ def running_server(
             "FIELDPOST_SECRET_KEY": secrets.token_urlsafe(48),
             **environment,
         }
-        set_up(variables)
-        process = start(variables, log)
+        set_up(variables, checkout)
+        process = start(variables, log, checkout)
         with stopping(process):
             wait_until_it_answers(port, process, "/readyz")
             url = load_settings(variables).database_url
             yield Server(port=port, process_id=process.pid, database_url=url, data_directory=Path(directory))
 
 
-def start(variables: Mapping[str, str], log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+def start(variables: Mapping[str, str], log: IO[bytes] | None = None, checkout: Path = ROOT) -> subprocess.Popen[bytes]:
     """The process of a server with these settings, which may not answer yet."""
-    serve = [sys.executable, "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
-    return subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
+    serve = [_python_of(checkout), "-m", "gunicorn", "--log-level=warning", "wsgi:app"]
+    return subprocess.Popen(serve, cwd=checkout, env=variables, stdout=log, stderr=log)
+
+
+def _python_of(checkout: Path) -> str:
+    """The interpreter of this process, or of the environment that `make run` makes in another checkout."""
+    return sys.executable if checkout == ROOT else str(checkout / ".venv/bin/python")
 
 
 def run_program(variables: Mapping[str, str], *arguments: str) -> None:
@@ -174,10 +184,10 @@ def run_program(variables: Mapping[str, str], *arguments: str) -> None:
     subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.DEVNULL)
 
 
-def set_up(variables: Mapping[str, str]) -> None:
+def set_up(variables: Mapping[str, str], checkout: Path = ROOT) -> None:
     """Migrate the database of these settings, and add the administrator."""
-    command = [sys.executable, "-c", SET_UP, json.dumps(COMMANDS)]
-    subprocess.run(command, cwd=ROOT, env=variables, input=PASSWORD, text=True, check=True)
+    command = [_python_of(checkout), "-c", SET_UP, json.dumps(COMMANDS)]
+    subprocess.run(command, cwd=checkout, env=variables, input=PASSWORD, text=True, check=True)
 
 
 @contextmanager

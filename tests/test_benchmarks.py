@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import runpy
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,7 @@ QUICK = {
     "set_aside.py": "--database sqlite --rounds 1 --decisions 3",
     "soak.py": "--minutes 0.01 --samples 3",
     "start.py": "--rounds 1 --starts 1",
+    "turns.py": ". --database sqlite --devices 1 --seconds 0.1 --rounds 1 --pixels 9999 --kinds '100 refused'",
     "upload.py": "--seconds 0.1 --rounds 1 --pixels 300000",
 }
 #: The figures that some fail at are for machines that do nothing else.
@@ -74,7 +76,7 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
         found: AbstractContextManager[Any] = running_server(workers, **settings)
         return found
 
-    def set_up(variables: Mapping[str, str]) -> None:
+    def set_up(variables: Mapping[str, str], _checkout: Path) -> None:
         settings = {name: variables[name] for name in ("FIELDPOST_DATA_DIR", "DATABASE_URL")}
         if not settings["DATABASE_URL"]:
             Path(settings["FIELDPOST_DATA_DIR"]).mkdir(exist_ok=True)
@@ -84,7 +86,7 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
                 done = app.test_cli_runner().invoke(args=command, input=server.PASSWORD)
                 assert done.exit_code == 0, done.output
 
-    def start(variables: Mapping[str, str], log: IO[bytes] | None = None) -> Forked:
+    def start(variables: Mapping[str, str], log: IO[bytes] | None = None, _checkout: Path | None = None) -> Forked:
         outputs = (1, 2) if log is None else (log.fileno(), log.fileno())
         return Forked(Program(["gunicorn", "--log-level=warning", "wsgi:app"], dict(variables)), outputs)
 
@@ -103,7 +105,7 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_every_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str) -> None:
     path = str(BENCHMARKS / name)
-    monkeypatch.setattr(sys, "argv", [path, *QUICK[name].split()])
+    monkeypatch.setattr(sys, "argv", [path, *shlex.split(QUICK[name])])
     code: object = None
     try:
         runpy.run_path(path, run_name="__main__")

@@ -1,7 +1,11 @@
-"""Bearer tokens: signed claims about a user and a sign-in. PyJWT encodes and decodes them.
+"""Bearer tokens: signed claims about a user and a sign-in. PyJWT signs them, and checks signatures.
 
-Flask-JWT-Extended knows our keys as well, for plugins that use its decorators. Its own functions take three times as
-long as PyJWT's, and complete a token that lacks claims.
+The claims are read and checked here, because no time in them is compared with the machine's: `read_token` compares the
+expiry with the application's clock. Otherwise a node whose clock is a second behind would refuse tokens that another
+node has just issued.
+
+Flask-JWT-Extended knows our keys as well, for plugins that use its decorators. Its own functions take several times as
+long, and complete a token that lacks claims.
 """
 
 from __future__ import annotations
@@ -9,15 +13,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import uuid4
 
-import jwt
+import orjson
 from flask import Flask, Request, Response, jsonify
 from flask_jwt_extended import JWTManager
-from jwt.types import Options
+from jwt import PyJWS, PyJWTError
+from jwt.algorithms import HMACAlgorithm
 
 from app.clock import now
 from app.config import Settings, current_settings
@@ -28,16 +33,26 @@ ACCESS, REFRESH = "access", "refresh"
 
 ALGORITHM = "HS256"
 
-#: No time in a token is compared with the machine's: `read_token` compares the expiry with the application's clock.
-#: Otherwise a node whose clock is a second behind would refuse tokens that another node has just issued.
-WITHOUT_TIMES = Options(verify_exp=False, verify_iat=False, verify_nbf=False)
-
 #: Characters of a token; ours have half of them. Its parts are read before its signature is, and JSON of empty objects
 #: takes twenty times the memory of its bytes.
 LONGEST_TOKEN = 1024
 
 #: The subject of a token: a user's id.
 SUBJECT = re.compile(r"[0-9]{1,16}", re.ASCII)
+
+
+class _KnownKeys(HMACAlgorithm):
+    """HS256. PyJWT looks at each use of a key whether it is one of another algorithm; here at the first use."""
+
+    _prepared = staticmethod(lru_cache(maxsize=16)(HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key))
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """The key's bytes. Raises `InvalidKeyError`."""
+        return self._prepared(key)
+
+
+_signatures = PyJWS(algorithms=[])
+_signatures.register_algorithm(ALGORITHM, _KnownKeys(HMACAlgorithm.SHA256))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +72,7 @@ def init_bearer(app: Flask, settings: Settings) -> None:
         JWT_ALGORITHM=ALGORITHM,
         JWT_ENCODE_NBF=False,
         JWT_COOKIE_CSRF_PROTECT=False,
-        # As for `WITHOUT_TIMES`.
+        # Its clock is the machine's: see the head of this module.
         JWT_DECODE_LEEWAY=timedelta(days=36500),
     )
     extension = JWTManager(app)
@@ -94,29 +109,30 @@ def make_tokens(claims: Claims) -> JsonObject:
 
     The access token gets an id of its own. `expires_in` is in seconds.
     """
-    settings = current_settings()
-    access_life = timedelta(seconds=settings.access_token_seconds)
+    settings, moment = current_settings(), now()
+    access_end = moment + timedelta(seconds=settings.access_token_seconds)
+    refresh_end = moment + timedelta(days=settings.refresh_token_days)
     return {
-        "access_token": _signed(claims, ACCESS, str(uuid4()), access_life),
-        "refresh_token": _signed(claims, REFRESH, claims.token_id, timedelta(days=settings.refresh_token_days)),
+        "access_token": _signed(replace(claims, token_id=str(uuid4())), ACCESS, moment, access_end),
+        "refresh_token": _signed(claims, REFRESH, moment, refresh_end),
         "token_type": "Bearer",
         "expires_in": settings.access_token_seconds,
     }
 
 
-def _signed(claims: Claims, kind: str, token_id: str, life: timedelta) -> str:
-    """A token with the claims that Flask-JWT-Extended asks for, and the sign-in."""
-    key, moment = current_settings().secret_key, now()
+def _signed(claims: Claims, kind: str, moment: datetime, end: datetime) -> str:
+    """A token from `moment` to `end`, with the claims that Flask-JWT-Extended asks for, and the sign-in."""
+    key = current_settings().secret_key
     payload = {
         "fresh": False,
         "iat": moment.timestamp(),
-        "jti": token_id,
+        "jti": claims.token_id,
         "type": kind,
         "sub": str(claims.user_id),
         "sid": claims.sign_in_id,
-        "exp": (moment + life).timestamp(),
+        "exp": end.timestamp(),
     }
-    return jwt.encode(payload, key, ALGORITHM, headers={"kid": _key_id(key)})
+    return _signatures.encode(orjson.dumps(payload), key, ALGORITHM, headers={"kid": _key_id(key)})
 
 
 def read_token(encoded: str, kind: str) -> Claims:
@@ -128,7 +144,7 @@ def read_token(encoded: str, kind: str) -> Claims:
         payload = _verified(encoded, settings.secret_key, settings.secret_key_previous)
         claims = Claims(user_id=int(payload["sub"]), sign_in_id=str(payload["sid"]), token_id=str(payload["jti"]))
         expiry = float(payload["exp"])
-    except (jwt.PyJWTError, KeyError, ValueError, TypeError):
+    except (PyJWTError, KeyError, ValueError, TypeError):
         raise UnauthorizedError("token_invalid", "This is not a token of this server. Sign in again.") from None
     if payload["type"] != kind:
         raise UnauthorizedError(
@@ -141,15 +157,18 @@ def read_token(encoded: str, kind: str) -> Claims:
 
 
 @lru_cache(maxsize=4096)
-def _verified(encoded: str, _key: str, _previous_key: str) -> JsonObject:
+def _verified(encoded: str, present_key: str, previous_key: str) -> JsonObject:
     """The payload of a token that one of the keys has signed, whether it has expired or not.
 
-    Cached, because a device sends the same token with every request of an hour. The keys are part of the cache's key.
+    Cached, because a device sends the same token with every request of an hour.
     """
-    key = _key_of(jwt.get_unverified_header(encoded), {})
-    payload: JsonObject = jwt.decode(encoded, key, algorithms=[ALGORITHM], options=WITHOUT_TIMES)
+    key = _key_of(_signatures.get_unverified_header(encoded), {}) if previous_key else present_key
+    payload: JsonObject = orjson.loads(_signatures.decode_complete(encoded, key, [ALGORITHM])["payload"])
     if not all(isinstance(payload[name], str) for name in ("type", "jti")) or not SUBJECT.fullmatch(payload["sub"]):
         raise ValueError("a claim is of another kind")
+    if "aud" in payload:
+        # RFC 7519, section 4.1.3.
+        raise ValueError("it is for somebody else")
     return payload
 
 
@@ -160,6 +179,7 @@ def _key_of(header: JsonObject, _claims: JsonObject) -> str:
     return previous if previous and header.get("kid") == _key_id(previous) else settings.secret_key
 
 
+@lru_cache(maxsize=16)
 def _key_id(key: str) -> str:
     """A name for a key that reveals nothing about it: keys have at least 256 bits."""
     return hashlib.sha256(b"fieldpost key id " + key.encode()).hexdigest()[:16]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, and_, delete, or_, select
 
 from app.accounts.passwords import hash_password
-from app.accounts.users import change_user
+from app.accounts.personal_fields import empty_personal_fields
+from app.accounts.users import change_user, erased_email
 from app.core.database.engine import db
 from app.core.host.registry import current_registry
 from app.core.ledger import audit
@@ -31,6 +33,8 @@ from app.models import (
     UserSync,
 )
 from app.models.devices import Device
+
+logger = logging.getLogger(__name__)
 
 #: Rows that are read at a time.
 PIECE = 1000
@@ -102,12 +106,26 @@ def _some(model: Any, *names: str) -> Select[Any]:
     return select(*(model.__table__.c[name] for name in names))
 
 
-def erase_person(origin: Origin, user_id: int) -> str:
-    """Take a person's name, address, password, sign-ins and devices away, and keep the work; returns the new address.
+class Erased(NamedTuple):
+    """A person's erasure."""
 
-    Raises `NotFoundError`, and `InvalidError` for the last active administrator. Doing it again does no harm.
+    #: The address that stands in place of the person's.
+    email: str
+    #: Entity -> the number of its rows in which personal fields were emptied.
+    emptied: dict[str, int]
+    #: Plugin -> the number of things that it has removed.
+    removed: dict[str, int]
+    #: Plugin -> the error because of which it has not.
+    failed: dict[str, Exception]
+
+
+def erase_person(origin: Origin, user_id: int) -> Erased:
+    """Take a person's name, address, password, sign-ins and devices away, and keep the work.
+
+    Plugins' rows lose the fields that tell of the person, and plugins are asked to remove everything else that they
+    keep. Raises `NotFoundError`, and `InvalidError` for the last active administrator. Doing it again does no harm.
     """
-    row = {"email": f"erased-{user_id}@invalid", "name": f"Erased user {user_id}"}
+    row = {"email": erased_email(user_id), "name": f"Erased user {user_id}"}
     change_user(origin, user_id, {"active": False})
 
     def work(recorder: Recorder) -> None:
@@ -120,7 +138,23 @@ def erase_person(origin: Origin, user_id: int) -> str:
     record("user_erase", origin, work)
     unit_of_work(lambda _unit_id: _end(user_id, row["email"]))
     pseudonymise(user_id, row)
-    return row["email"]
+    return Erased(row["email"], empty_personal_fields(origin, user_id), *_ask_plugins(user_id))
+
+
+def _ask_plugins(user_id: int) -> tuple[dict[str, int], dict[str, Exception]]:
+    """Let each plugin remove what it keeps of the user. One that fails keeps none of the others from it."""
+    removed: dict[str, int] = {}
+    failed: dict[str, Exception] = {}
+    for plugin in current_registry().plugins.values():
+        try:
+            if plugin.erase is not None:
+                removed[plugin.name] = plugin.erase(user_id)
+        except Exception as error:  # a plugin's own code
+            logger.exception("erase failed", extra={"plugin": plugin.name})
+            failed[plugin.name] = error
+        finally:
+            db.session.remove()
+    return removed, failed
 
 
 def _end(user_id: int, email: str) -> None:

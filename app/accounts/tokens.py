@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import Delete, Result, Update, and_, bindparam, delete, not_, or_, select, update
+from sqlalchemy import Connection, Delete, Result, Update, and_, bindparam, delete, not_, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -32,7 +33,7 @@ from app.core.database.rows import detached, row_columns, table_of
 from app.core.database.write import Write
 from app.core.ledger import audit
 from app.core.ledger.record import Origin
-from app.core.ledger.unit import unit_of_work
+from app.core.ledger.unit import bare_unit_of_work, unit_of_work
 from app.core.values import JsonObject, Values
 from app.errors import UnauthorizedError
 from app.http.logs import log_security_event
@@ -52,12 +53,17 @@ class _Family(NamedTuple):
     revoked_at: datetime | None
 
 
-class _Token(NamedTuple):
-    """The columns that decide about a refresh, of the token that is sent and of its predecessor."""
+class _Found(NamedTuple):
+    """The row of `THE_TOKEN`: the user, and all that decides about a refresh."""
 
+    #: Of the user.
+    id: int
+    email: str
+    name: str
+    role: str
     device_id: str | None
-    #: None: there is no such token in the family.
-    id: str | None
+    #: The token that is sent; None: there is no such token in the family.
+    token_id: str | None
     predecessor_id: str | None
     first_used_at: datetime | None
     has_used_successor: bool | None
@@ -66,7 +72,7 @@ class _Token(NamedTuple):
 
     def may_be_used(self, latest: datetime) -> bool:
         """Whether it is there and not spent; `latest` as of `_latest_use`."""
-        return self.id is not None and not (self.has_used_successor and _is_before(self.first_used_at, latest))
+        return self.token_id is not None and not (self.has_used_successor and _is_before(self.first_used_at, latest))
 
 
 #: The user and the family of a token. Built once, of columns, as the others here: a refresh is as frequent as a batch.
@@ -85,7 +91,7 @@ _PREDECESSORS = RefreshToken.__table__.alias("predecessors")
 #: first.
 THE_TOKEN = (
     select(
-        *row_columns(User),
+        *(_users.id, _users.email, _users.name, _users.role),
         _sign_ins.device_id,
         *(_tokens.id, _tokens.predecessor_id, _tokens.first_used_at, _tokens.has_used_successor),
         _PREDECESSORS.c.first_used_at.label("predecessor_used_at"),
@@ -109,11 +115,11 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
             return None
         db.session.flush()
         claims = Claims(user_id=user.id, sign_in_id=sign_in.id, token_id=str(uuid4()))
-        _write(_new_token(claims, predecessor_id=None), *_device(user.id, device_id))
+        _write(db.session.connection(), _new_token(claims, None, now()), *_device(user.id, device_id))
         return claims
 
     claims = unit_of_work(work)
-    return None if claims is None else _answer(claims, user, device_id)
+    return None if claims is None else _answer(make_tokens(claims), user, device_id)
 
 
 def refresh(claims: Claims) -> JsonObject:
@@ -121,30 +127,31 @@ def refresh(claims: Claims) -> JsonObject:
 
     One statement reads all that decides, under the family's lock, and one message writes.
     """
-
-    def work(_unit_id: str) -> tuple[Claims, User, str | None] | None:
-        values = _lock_and_read(claims)
-        if values is None:
-            return None
-        user, token = detached(User, values), _Token._make(values[-len(_Token._fields) :])
-        if not token.may_be_used(_latest_use()):
-            # Committed instead of raised, so that the copied token is of no further use.
-            reuse = audit.entry(
-                "refresh_token_reused", Origin(door="rest", device_id=token.device_id), None, ("user", user.id)
-            )
-            _write(_update(SignIn, {"id": claims.sign_in_id, "revoked_at": now()}), reuse)
-            log_security_event("refresh token reused", account_id=user.id)
-            return None
-        successor = replace(claims, token_id=str(uuid4()))
-        family = _update(SignIn, {"id": claims.sign_in_id, "last_used_at": now()})
-        _write(*_use(token), family, _new_token(successor, predecessor_id=claims.token_id))
-        return successor, user, token.device_id
-
-    done = unit_of_work(work)
-    if done is None:
+    successor = replace(claims, token_id=str(uuid4()))
+    # Signed while nothing is locked. They are thrown away if the token that was sent may not be used.
+    tokens = make_tokens(successor)
+    found = bare_unit_of_work(partial(_use_up, claims, successor))
+    if found is None:
         raise _revoked()
-    # Signed when the locks are gone.
-    return _answer(*done)
+    return _answer(tokens, found, found.device_id)
+
+
+def _use_up(claims: Claims, successor: Claims, connection: Connection) -> _Found | None:
+    """Use the token that has `claims`, and store its successor; None: it may not be used, or its sign-in has ended."""
+    found = _lock_and_read(claims, connection)
+    if found is None:
+        return None
+    moment = now()
+    if not found.may_be_used(_latest_use(moment)):
+        # Committed instead of raised, so that the copied token is of no further use.
+        about, origin = ("user", found.id), Origin(door="rest", device_id=found.device_id)
+        reuse = audit.entry("refresh_token_reused", origin, None, about)
+        _write(connection, _update(SignIn, {"id": claims.sign_in_id, "revoked_at": moment}), reuse)
+        log_security_event("refresh token reused", account_id=found.id)
+        return None
+    family = _update(SignIn, {"id": claims.sign_in_id, "last_used_at": moment})
+    _write(connection, *_use(found, moment), family, _new_token(successor, claims.token_id, moment))
+    return found
 
 
 def check_access(claims: Claims) -> tuple[User, str | None]:
@@ -191,7 +198,7 @@ def remove_ended_sign_ins() -> int:
     """
     moment = now()
     oldest = moment - timedelta(days=current_settings().refresh_token_days)
-    is_spent = and_(RefreshToken.has_used_successor, RefreshToken.first_used_at < _latest_use())
+    is_spent = and_(RefreshToken.has_used_successor, RefreshToken.first_used_at < _latest_use(moment))
 
     def work(_unit_id: str) -> int:
         _execute(delete(RefreshToken).where(or_(RefreshToken.issued_at < oldest, is_spent)))
@@ -200,22 +207,21 @@ def remove_ended_sign_ins() -> int:
     return unit_of_work(work)
 
 
-def _lock_and_read(claims: Claims) -> Sequence[Any] | None:
+def _lock_and_read(claims: Claims, connection: Connection) -> _Found | None:
     """The row of `THE_TOKEN`; None: the sign-in or its user is not to be used."""
     earliest = now() - timedelta(days=current_settings().sign_in_days)
     names = {"user_id": claims.user_id, "sign_in_id": claims.sign_in_id, "token_id": claims.token_id}
     query = Read(statement=THE_TOKEN, parameters={**names, "earliest": earliest})
-    session = db.session()
-    database_of(session).read(session.connection(), [query])
-    return query.rows[0] if query.rows else None
+    database_of(connection).read(connection, [query])
+    return _Found._make(query.rows[0]) if query.rows else None
 
 
-def _use(token: _Token) -> Iterator[Write]:
+def _use(token: _Found, moment: datetime) -> Iterator[Write]:
     """The writes that use a token. Its first use shows that its predecessor's answer has arrived."""
     if token.first_used_at is not None:
         return
-    yield _update(RefreshToken, {"id": token.id, "first_used_at": now()})
-    if _is_before(token.predecessor_used_at, _latest_use()):
+    yield _update(RefreshToken, {"id": token.token_id, "first_used_at": moment})
+    if _is_before(token.predecessor_used_at, _latest_use(moment)):
         yield Write(kind="delete", table=table_of(RefreshToken), names=(), rows=[{"id": token.predecessor_id}])
     elif token.predecessor_used_at is not None:
         yield _update(RefreshToken, {"id": token.predecessor_id, "has_used_successor": True})
@@ -225,9 +231,9 @@ def _is_before(moment: datetime | None, latest: datetime) -> bool:
     return moment is not None and moment < latest
 
 
-def _latest_use() -> datetime:
-    """A token that was first used before this moment is spent once one of its successors has been used."""
-    return now() - timedelta(seconds=current_settings().refresh_reuse_seconds)
+def _latest_use(moment: datetime) -> datetime:
+    """A token that was first used before this is spent at `moment`, once one of its successors has been used."""
+    return moment - timedelta(seconds=current_settings().refresh_reuse_seconds)
 
 
 def _device(user_id: int, device_id: str | None) -> Iterator[Write]:
@@ -237,20 +243,16 @@ def _device(user_id: int, device_id: str | None) -> Iterator[Write]:
         yield Write(kind="put", table=table_of(Device), names=tuple(head), rows=[head])
 
 
-def _new_token(claims: Claims, predecessor_id: str | None) -> Write:
-    """Stores the refresh token that has these claims."""
+def _new_token(claims: Claims, predecessor_id: str | None, moment: datetime) -> Write:
+    """Stores the refresh token that has these claims; once, if its unit of work is repeated."""
     values = {
         "id": claims.token_id,
         "sign_in_id": claims.sign_in_id,
         "predecessor_id": predecessor_id,
-        "issued_at": now(),
+        "issued_at": moment,
         "has_used_successor": False,
     }
-    return _insert(RefreshToken, values)
-
-
-def _insert(model: type, values: Values) -> Write:
-    return Write(kind="insert", table=table_of(model), names=tuple(values), rows=[values])
+    return Write(kind="put", table=table_of(RefreshToken), names=tuple(values), rows=[values])
 
 
 def _update(model: type, values: Values) -> Write:
@@ -259,20 +261,19 @@ def _update(model: type, values: Values) -> Write:
     )
 
 
-def _write(*writes: Write) -> None:
-    session = db.session()
-    database_of(session).write(session.connection(), writes)
+def _write(connection: Connection, *writes: Write) -> None:
+    database_of(connection).write(connection, writes)
 
 
 def _execute(statement: Update | Delete) -> Result[Any]:
     return db.session.execute(statement, execution_options=UNSYNCHRONIZED)
 
 
-def _answer(claims: Claims, user: User, device_id: str | None) -> JsonObject:
-    return {"success": True, **make_tokens(claims), "user": serialize_user(user), "device_id": device_id}
+def _answer(tokens: JsonObject, user: User | _Found, device_id: str | None) -> JsonObject:
+    return {"success": True, **tokens, "user": serialize_user(user), "device_id": device_id}
 
 
-def serialize_user(user: User) -> JsonObject:
+def serialize_user(user: User | _Found) -> JsonObject:
     """`{"id", "email", "name", "role"}`."""
     return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
 

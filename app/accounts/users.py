@@ -17,7 +17,7 @@ from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.ledger import audit
 from app.core.ledger.constraints import sentence_of
-from app.core.ledger.record import Origin, Recorder, record
+from app.core.ledger.record import Origin, Recorder, differs, record
 from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
@@ -35,6 +35,11 @@ def serialize_account(user: User) -> JsonObject:
         "created_at": to_wire(user.created_at),
         "updated_at": to_wire(user.updated_at),
     }
+
+
+def erased_email(user_id: int) -> str:
+    """The address of a user whose person was erased."""
+    return f"erased-{user_id}@invalid"
 
 
 def add_user(origin: Origin, *, email: str, name: str, role: str, password: str, active: bool = True) -> User:
@@ -76,7 +81,7 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
     """Change role, name, active or password. Deactivation and a new password end the user's sign-ins.
 
     Raises `NotFoundError`; `StaleError` unless it may stand on `version`; `InvalidError` if no active administrator
-    would be left.
+    would be left, or if the person was erased.
     """
     values = dict(values)
     password = values.pop("password", None)
@@ -91,6 +96,9 @@ def change_user(origin: Origin, user_id: int, values: Values, version: datetime 
         if user is None:
             raise NotFoundError("User not found")
         require_version(recorder, user, version, values, lambda: {"user": serialize_account(user)})
+        if user.email == erased_email(user.id) and differs(user, values):
+            key = "active" if password is None else "password"
+            raise InvalidError(extra={"details": {key: ["This person was erased. Add a new user instead."]}})
         remains_admin = values.get("role", user.role) == "admin" and values.get("active", user.active)
         if user in admins and len(admins) == 1 and not remains_admin:
             key = "role" if values.get("role", "admin") != "admin" else "active"

@@ -45,6 +45,7 @@ from app.administration.inspection_list import (
     inspection_conditions,
     order_of,
     select_inspections,
+    select_with_least,
     sight_of,
 )
 from app.administration.inspections import change_inspection, create_inspection, delete_inspection
@@ -140,6 +141,7 @@ __all__ = [
     "select_devices",
     "select_inspections",
     "select_templates",
+    "select_with_least",
     "serialize_account",
     "serialize_audit",
     "serialize_device",

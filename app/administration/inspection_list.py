@@ -97,15 +97,22 @@ def select_inspections(user: User, filters: Values, *columns: Any) -> Select[Any
 
     `columns`: the columns to select, their ids if there are none. Bring it into `order_of(filters)`, or stream it.
     """
+    return select_with_least(user, filters, *columns)[0]
+
+
+def select_with_least(user: User, filters: Values, *columns: Any) -> tuple[Select[Any], int]:
+    """`select_inspections`, and a number of inspections that there are at least, as far as that is known by the way."""
     statement = select(*(columns or (Inspection.id,)))
     ids = _few_in_sight(user)
     if ids is not None:
-        return statement.where(Inspection.id.in_(ids), *inspection_conditions(filters))
+        return statement.where(Inspection.id.in_(ids), *inspection_conditions(filters)), 0
     statement, found = statement.where(policies.visible(user)), _few_with_texts(filters)
-    if found is None:
-        return statement.where(*inspection_conditions(filters))
     others = {name: value for name, value in filters.items() if name not in SEARCHED}
-    return _among(statement.where(*inspection_conditions(others)), found)
+    if found is not None:
+        return _among(statement.where(*inspection_conditions(others)), found), 0
+    is_only_searched = policies.is_admin(user) and not inspection_conditions(others)
+    least = FEW_WITH_TEXT + 1 if is_only_searched and _text_conditions(filters) else 0
+    return statement.where(*inspection_conditions(filters)), least
 
 
 def sight_of(user: User) -> ColumnElement[bool]:
@@ -130,8 +137,12 @@ def _few_with_texts(filters: Values) -> Sequence[int] | None:
     All texts are read, but nothing else of the inspections. Otherwise the databases would walk all inspections in the
     order of the list, and look up the texts of each.
     """
-    conditions = [_contains(column, filters[name]) for name, column in SEARCHED.items() if filters.get(name)]
+    conditions = _text_conditions(filters)
     return _few(select(InspectionTexts.inspection_id).where(*conditions), FEW_WITH_TEXT) if conditions else None
+
+
+def _text_conditions(filters: Values) -> list[ColumnElement[bool]]:
+    return [_contains(column, filters[name]) for name, column in SEARCHED.items() if filters.get(name)]
 
 
 def _among(statement: Select[Any], ids: Sequence[int]) -> Select[Any]:

@@ -21,7 +21,7 @@ SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS")
 
 #: User and password in an address, and a password alone.
 CREDENTIALS = re.compile(r"(?<=//)[^\s?]*@")
-PASSWORD = re.compile(r"//[^:/@]*:(\S+)@|[?&]password=([^&\s]+)")
+PASSWORD = re.compile(r"//[^:/@]*:(\S+)@|[?&]password=([^&\s]+)|[^/]:([^/@\s]+)@")
 
 #: Shorter texts are parts of too many words to be found as secrets.
 LEAST_SECRET = 6
@@ -119,7 +119,11 @@ def _secrets() -> set[str]:
     settings = current_settings()
     fields = [field.name for field in dataclasses.fields(Settings) if field.metadata.get("secret")]
     values = [str(getattr(settings, name)) for name in fields]
-    values += [value for name, value in {**os.environ, **settings.unknown}.items() if SECRET.search(name)]
-    passwords = [password for value in values for pair in PASSWORD.findall(value) for password in pair]
+    # Also where a server does not start, and its settings are not those of the environment.
+    secret = {environment_name(name) for name in fields}
+    values += [
+        value for name, value in {**os.environ, **settings.unknown}.items() if name in secret or SECRET.search(name)
+    ]
+    passwords = [password for value in values for found in PASSWORD.findall(value) for password in found]
     secrets = {*values, *passwords, *map(unquote, passwords)}
     return {secret for secret in secrets if len(secret) >= LEAST_SECRET and _masked(secret) != secret}

@@ -22,6 +22,7 @@ from app.core.database.engine import db
 from app.core.done import TASKS, seconds_since
 from app.core.host.drift import find_drift
 from app.core.host.migrations import UPGRADE, NotMigratedError, missing
+from app.core.ledger.state import require_history
 from app.errors import TryAgainError
 from app.openapi.shapes import OBJECT, TEXT, TRUE, obj
 from app.web import described, public
@@ -140,8 +141,9 @@ def _check_room(directory: Path) -> None:
 def _check_migrations() -> None:
     with db.engine.connect() as connection:
         findings = missing(connection)
-    if findings:
-        raise NotMigratedError(f"{' '.join(findings)} Run `{UPGRADE}`.")
+        if findings:
+            raise NotMigratedError(f"{' '.join(findings)} Run `{UPGRADE}`.")
+        require_history(connection)
 
 
 def _check_models() -> str:

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from stat import S_IWUSR
 from typing import NamedTuple
 
 import click
@@ -40,7 +42,7 @@ from app.models import LedgerEntry
 #: How much the clocks of two machines may differ, in seconds; the least free part of a disk; how old a task may be.
 SKEW, LEAST_FREE, OLDEST_DAYS = 2.0, 0.2, 2
 
-DIRECTORY, DATABASE = "data directory", "database"
+SETTINGS, DIRECTORY, DATABASE = "settings", "data directory", "database"
 
 #: What to do about a storage that cannot be written: a bucket, or files.
 OF_BUCKET = "Correct FIELDPOST_STORAGE, FIELDPOST_S3_ENDPOINT or the AWS_ variables, or mend bucket and server."
@@ -121,8 +123,9 @@ def _looked(part: Part) -> tuple[str, str]:
 
 def _parts() -> Iterator[Part]:
     settings = current_settings()
-    yield Part("settings", _settings)
+    yield Part(SETTINGS, _settings)
     yield Part(DIRECTORY, lambda: _directory(settings.data_dir))
+    yield Part("files", lambda: _files(settings.data_dir), DIRECTORY)
     yield Part(DATABASE, _database)
     yield Part("migrations", _migrations, DATABASE)
     yield Part("tables", _tables, DATABASE)
@@ -162,6 +165,45 @@ def _directory(path: Path) -> str:
     if is_open_to_others(path):
         raise Doubt(f"{path} is open to other users of this machine. Run `chmod go-rwx` on it.")
     return str(path)
+
+
+def _files(directory: Path) -> str:
+    """Whether the server's user may write what the server keeps. Root may, and so looks in the place of that user."""
+    owner = directory.stat().st_uid
+    is_for_other = os.geteuid() == 0 and owner != 0
+    stranger = next(
+        (path for path in _kept_in(directory) if not _may_write(path, owner if is_for_other else None)), None
+    )
+    if stranger is not None:
+        raise Fault(f"{stranger} cannot be written by the server's user. As root, `chown` it to that user.")
+    if is_for_other:
+        raise Doubt(
+            f"root lacks no right, and so does not see all faults of user {owner}, the owner of {directory}. Run this "
+            "as that user, too: `runuser -u USER -- fieldpost check`."
+        )
+    return "the server's user can write them"
+
+
+def _kept_in(path: Path) -> Iterator[Path]:
+    """What the server keeps, as far as it is there; of the stored files the directories on top."""
+    files = path / "attachments"
+    kept = [
+        files,
+        path / "secret_key",
+        *(path / f"last_{task}" for task in TASKS),
+        *database_of(db.engine).files(db.engine),
+    ]
+    yield from filter(Path.exists, kept)
+    with suppress(OSError):
+        yield from files.iterdir()
+
+
+def _may_write(path: Path, owner: int | None) -> bool:
+    """Whether it is this user's to write; None: the one who asks."""
+    if owner is None:
+        return os.access(path, os.W_OK)
+    status = path.stat()
+    return status.st_uid == owner and bool(status.st_mode & S_IWUSR)
 
 
 def _connected(look: Callable[[Connection], str]) -> str:

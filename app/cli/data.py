@@ -17,6 +17,7 @@ from app.config import current_settings
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.migrations import UPGRADE
+from app.core.ledger.state import require_history
 from app.models import User
 
 P = ParamSpec("P")
@@ -45,6 +46,8 @@ def require_data() -> None:
         tables = inspect(db.engine).get_table_names()
     if not set(tables) >= TABLES:
         raise click.ClickException(f"The {described(db.engine)} has no tables of Fieldpost's. {_advice()}")
+    with reported_failures(), db.engine.connect() as connection:
+        require_history(connection)
 
 
 def require_file() -> None:

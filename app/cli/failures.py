@@ -9,7 +9,7 @@ import click
 from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
 from app.core.host.migrations import UPGRADE
-from app.errors import RequestError, StorageError
+from app.errors import RequestError, StartError, StorageError
 
 UNDEFINED_TABLE = "42P01"
 
@@ -34,7 +34,7 @@ def reported_failures() -> Iterator[None]:
         # Each is a sentence by itself; the names before them are those of a body.
         reasons = " ".join(message for messages in details.values() for message in messages)
         raise click.ClickException(reasons or f"{error.error}. {error.message}") from None
-    except StorageError as error:
+    except (StartError, StorageError) as error:
         raise click.ClickException(str(error)) from None
     except DatabaseError as error:
         if not _is_about_the_database(error):

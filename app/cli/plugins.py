@@ -14,7 +14,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import func, inspect, select
 
-from app.administration.settings import installed_types
+from app.administration.settings import installed_plugins, installed_types
 from app.cli.data import require_file, with_data
 from app.core.database.engine import db
 from app.core.host.checks.plugins import PLUGIN_NAME
@@ -34,7 +34,7 @@ SUFFIX, PLACE = ".txt", "NAME"
 @click.pass_context
 @with_appcontext
 def plugins_group(context: click.Context) -> None:
-    """List operation types with their distribution, version and policy; or look after plugins."""
+    """List operation types, then plugins, with their distribution and version; or look after plugins."""
     if context.invoked_subcommand is not None:
         return
     rows = [("TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY")]
@@ -42,6 +42,10 @@ def plugins_group(context: click.Context) -> None:
         aliases = ",".join(handler.aliases) or "-"
         rows.append((handler.type, aliases, distribution, version, _path(handler.policy)))
     _print_table(rows)
+    plugins = installed_plugins()
+    if plugins:
+        click.echo()
+        _print_table([("PLUGIN", "DISTRIBUTION", "VERSION"), *plugins])
 
 
 @plugins_group.command("check")

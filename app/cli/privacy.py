@@ -47,13 +47,26 @@ def export_command(email: str) -> None:
 @with_data
 @reported_failures()
 def erase_command(email: str, yes: bool) -> None:
-    """Deactivate a user, put a pseudonym in place of name and address, remove sign-ins and devices. Work is kept."""
+    """Deactivate a user, put a pseudonym in place of name and address, remove sign-ins and devices. Work is kept.
+
+    Plugins' rows lose the fields that tell of the user.
+    """
     user_id = user_id_of(email)
     if not yes:
         click.confirm(f"Erase {email}? Nobody can take this back.", abort=True)
-    pseudonym = erase_person(ORIGIN, user_id)
+    erased = erase_person(ORIGIN, user_id)
     log_security_event("person erased", account_id=user_id)
-    click.echo(f"The user with id {user_id} is {pseudonym} now. What people have written into forms stays.")
+    click.echo(f"The user with id {user_id} is {erased.email} now. What people have written into forms stays.")
+    for entity, count in erased.emptied.items():
+        click.echo(f"{entity.replace('_', ' ')}: emptied the personal fields of {count} rows")
+    for plugin, count in erased.removed.items():
+        click.echo(f"plugin {plugin}: removed {count}")
+    if erased.failed:
+        faults = "; ".join(f"{plugin}: {type(error).__name__}: {error}" for plugin, error in erased.failed.items())
+        raise click.ClickException(
+            f"Plugins could not remove their data of this user ({faults}). Everything else is done. Mend the plugin, "
+            f"and run `fieldpost privacy erase {erased.email}` again."
+        )
 
 
 @privacy_group.command("forget")

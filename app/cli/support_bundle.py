@@ -6,15 +6,17 @@ cannot be asked has its error in place of its data.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import distributions, version
 from pathlib import Path
+from stat import filemode
 from typing import Any, BinaryIO
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -31,7 +33,7 @@ from app.administration.settings import (
     secrets_masker,
     unknown_settings,
 )
-from app.cli.check import DATABASE, FAILED, Outcome, look_at_all
+from app.cli.check import DATABASE, FAILED, SETTINGS, Outcome, look_at_all
 from app.cli.new_file import new_file
 from app.clock import now, to_wire
 from app.config import current_settings
@@ -39,7 +41,7 @@ from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.host.endings import PREFIX
 from app.core.host.migrations import all_chains
-from app.core.host.registry import current_registry
+from app.core.host.registry import HANDLERS, PLUGINS, current_registry, entry_points_of
 from app.core.values import JsonObject
 from app.http.metrics import render_kept
 from app.plugin_api import API_VERSION
@@ -49,6 +51,12 @@ MOST_ROWS = 1_000_000
 
 #: How many servers' numbers are taken, the latest: killed servers leave theirs behind.
 MOST_SERVERS = 5
+
+#: The part of a server that has failed if it does not start.
+START = "start"
+
+#: Variables that a server goes by.
+NAME_OF_SETTING = re.compile(r"FIELDPOST_|AWS_|PG|(DATABASE_URL|HOST|PORT|WEB_CONCURRENCY|GUNICORN_CMD_ARGS|TMPDIR)$")
 
 #: Not a mask and a host, which are left of an address with a password.
 EMAIL = re.compile(r"[^\s@*\"'<>(),;:/]+@[^\s@*\"'<>(),;:/]+")
@@ -60,34 +68,46 @@ EMAIL = re.compile(r"[^\s@*\"'<>(),;:/]+@[^\s@*\"'<>(),;:/]+")
 def support_bundle_command(target: Path) -> None:
     """Write versions, settings, checks and numbers of this server into a new ZIP file, for somebody who helps you.
 
-    It has no secrets and no personal data, and is also written while the database does not answer.
+    It has no secrets and no personal data, and is also written where the server does not start.
+    """
+    make_bundle(target, [])
+
+
+def make_bundle(target: Path, faults: Sequence[str]) -> None:
+    """Write the bundle into a new file, and say which parts of the server have failed.
+
+    `faults`: why the server does not start. The application then has fewer settings and plugins than it should.
     """
     with new_file(target) as file:
-        failed = write_bundle(file)
+        failed = write_bundle(file, faults)
     click.echo(f"{target} is written, without secrets and personal data. Look into it before you send it.")
     if failed:
         click.echo(f"Failed are: {', '.join(failed)}. `fieldpost check` says what to do.")
 
 
-def write_bundle(file: BinaryIO) -> list[str]:
+def write_bundle(file: BinaryIO, faults: Sequence[str]) -> list[str]:
     """Write the bundle. Returns the names of the parts of the server that have failed."""
-    outcomes = list(look_at_all())
-    failed = [outcome.part for outcome in outcomes if outcome.kind == FAILED]
+    # The settings of a server that does not start are not all of them.
+    looked_at = [outcome for outcome in look_at_all() if not (faults and outcome.part == SETTINGS)]
+    outcomes = [*(Outcome(START, FAILED, fault) for fault in faults), *looked_at]
+    failed = list(dict.fromkeys(outcome.part for outcome in outcomes if outcome.kind == FAILED))
     masked = secrets_masker()
     with ZipFile(file, "w", ZIP_DEFLATED) as bundle:
-        for name, look in _members(outcomes, has_database=DATABASE not in failed):
+        for name, look in _members(outcomes, has_database=DATABASE not in failed, starts=not faults):
             text = orjson.dumps(_cleaned(_asked(look), masked), option=orjson.OPT_INDENT_2)
             bundle.writestr(f"{name}.json", text)
     return failed
 
 
-def _members(outcomes: list[Outcome], *, has_database: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _members(outcomes: list[Outcome], *, has_database: bool, starts: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
     """The files of the bundle, and how to get the data of each."""
-    yield "about", lambda: {"made_at": to_wire(now()), "database_answers": has_database}
+    yield "about", lambda: {"made_at": to_wire(now()), "starts": starts, "database_answers": has_database}
     yield "check", lambda: [outcome._asdict() for outcome in outcomes]
     yield "versions", _versions
     yield "settings", _settings
+    yield "environment", _environment
     yield "plugins", _plugins
+    yield "entry_points", _entry_points
     yield "disk", _disk
     yield "metrics", _metrics
     if has_database:
@@ -131,6 +151,24 @@ def _settings() -> JsonObject:
         "effective": {setting.name: setting.value for setting in effective_settings()},
         "unknown": unknown_settings(),
     }
+
+
+def _environment() -> JsonObject:
+    """The names of the variables that are set, and how the file of settings is. No values."""
+    path = current_settings().environment_file
+    return {
+        "variables": sorted(name for name in os.environ if NAME_OF_SETTING.match(name)),
+        "file": {"path": path, "mode": _asked(lambda: filemode(path.stat().st_mode))},
+    }
+
+
+def _entry_points() -> list[str]:
+    """What distributions state for Fieldpost, whether it can be loaded or not."""
+    return [
+        f"{entry.group}: {entry.name} = {entry.value} of {entry.dist and f'{entry.dist.name} {entry.dist.version}'}"
+        for group in (HANDLERS, PLUGINS)
+        for entry in entry_points_of(group)
+    ]
 
 
 def _plugins() -> JsonObject:

@@ -33,6 +33,16 @@ def make_private_directory(path: Path) -> None:
     path.mkdir(DIRECTORY, parents=True, exist_ok=True)
 
 
+def hand_over(path: Path) -> None:
+    """Give what root has made to the owner of the directory that it stands in; without it a server could not go on.
+
+    SQLite does the same with the log beside its file. Of a link it gives the link away, and not what that leads to.
+    """
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def create_before_sqlite(path: Path) -> None:
     """Make an empty file for SQLite if there is none: it would make one that everybody may read.
 

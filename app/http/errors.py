@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from flask import Flask, Response, current_app, g, jsonify, request
@@ -34,6 +35,9 @@ CODES = {
     429: "too_many_requests",
     431: "headers_too_large",
 }
+
+#: Errors of the system that say that no file can grow.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 #: Statuses below 500 at which the same request may succeed later.
 RETRYABLE = {408, 425, 429}
@@ -95,11 +99,12 @@ def _fault_of(error: HTTPException, status: int) -> RequestError:
 
 
 def _answer_unexpected(error: Exception) -> Response:
-    """All other exceptions: 503 if the storage or the database is unavailable, otherwise 500, a bug of ours.
+    """All other exceptions: 503 if disk, storage or database are full or unavailable, otherwise 500, a bug of ours.
 
     After a 503 nothing was recorded.
     """
-    if isinstance(error, StorageError) or (is_repeatable(error) and not is_outside_unit(error)):
+    is_full = isinstance(error, OSError) and error.errno in NO_ROOM
+    if is_full or isinstance(error, StorageError) or (is_repeatable(error) and not is_outside_unit(error)):
         logger.error("unavailable: %s", type(error).__name__, exc_info=error)
         return _answer_error(TryAgainError())
     logger.error("unexpected error", exc_info=error)

@@ -25,8 +25,8 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "set_aside"
     __table_args__ = (
         Index(None, "inspection_id"),
-        # Lists in their order. The type stands behind it, so that rows of other types need not be read.
-        Index("ix_set_aside_listed", "first_at", "id", "type"),
+        # Lists in their order. The type stands behind it, so that rows of other types need not be read. Lists of all
+        # rows read this index and that of open items, because to keep one more would cost batches more.
         Index(
             "ix_set_aside_settled",
             "first_at",
@@ -59,8 +59,8 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
         ),
     )
 
-    #: SHA-256 of user, device, local_id and fingerprint, hex.
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    #: The beginning of the SHA-256 of user, device, local_id and fingerprint, hex.
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
     #: The identity, as the ledger's operation has it.
     user_id: Mapped[int] = mapped_column(BigId)
     device_id: Mapped[str] = mapped_column(String(36))

@@ -29,6 +29,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Addresses of the core beside the API that machines ask for.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
+#: Characters of an address to which people come back after the sign-in. No page of ours has a longer one, and to write
+#: one into another address takes many times its bytes.
+LONGEST_RETURN = 2_000
+
 #: The field of a form, and the header of a script, that carry the form's token.
 TOKEN_FIELD, TOKEN_HEADER = "csrf_token", "X-CSRFToken"
 
@@ -142,8 +146,9 @@ def _refuse_parts() -> None:
 
 
 def _to_sign_in() -> Response:
-    is_worth_returning = request.method == "GET" and request.path != "/"
-    address = request.full_path.rstrip("?") if is_worth_returning else None
+    address = request.full_path.rstrip("?") if request.method == "GET" and request.path != "/" else None
+    if address is not None and len(address) > LONGEST_RETURN:
+        address = None
     return redirect(url_for("sign_in.show", next=address), 303)  # type: ignore[return-value]
 
 

@@ -66,6 +66,14 @@ class Fieldpost(Flask):
 def create_app(overrides: Mapping[str, str] | None, clock: Clock | None, makes_data: bool) -> Flask:
     """A ready application: see `app.create_app`."""
     settings = load_settings({**os.environ, **(overrides or {})}, makes_data=makes_data)
+    app = create_core(settings, clock)
+    # Plugins last, because the checks compare them with everything else.
+    install_plugins(app, settings)
+    return app
+
+
+def create_core(settings: Settings, clock: Clock | None = None) -> Flask:
+    """The application without plugins."""
     logs.configure_logging(settings)
     app = Fieldpost("fieldpost", static_folder=None, template_folder=None)
     app.extensions |= {"fieldpost.settings": settings, "fieldpost.clock": clock or system_clock}
@@ -91,12 +99,10 @@ def create_app(overrides: Mapping[str, str] | None, clock: Clock | None, makes_d
     register_api(app, API_PREFIX)
     cli.register_commands(app)
     app.cli.add_command(move_command)
-    # Plugins last, because the checks compare them with everything else.
-    _install_plugins(app, settings)
     return app
 
 
-def _install_plugins(app: Flask, settings: Settings) -> None:
+def install_plugins(app: Flask, settings: Settings) -> None:
     """Give the application everything that plugins bring. Raises `PluginError` with everything wrong with them."""
     registry = app.extensions["fieldpost.registry"] = Registry()
     findings = [*load_plugins(registry), *mount_blueprints(app, registry, API_PREFIX), *mount_commands(app, registry)]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 from flask import Flask
 from flask.cli import FlaskGroup
 
 from app import create_app
+from app.cli.support_bundle import make_bundle
+from app.cli.support_bundle import support_bundle_command as of_app
 from app.errors import StartError
+from app.serving.incomplete import create_incomplete_app
 
 #: Options of Flask's command that make no sense where the application is known.
 OF_FLASK = {"app", "debug", "env_file"}
@@ -41,12 +45,21 @@ class Program(FlaskGroup):
         self.params = [parameter for parameter in self.params if parameter.name not in OF_FLASK]
         click.version_option(package_name="fieldpost", message="%(package)s %(version)s")(self)
         self.add_command(serve_command)
+        self.add_command(support_bundle_command)
 
 
 @click.command("serve")
 def serve_command() -> None:
     """Serve. Options after `serve` are gunicorn's own, such as --pid."""
     import_module("app.serving.serve").main()
+
+
+@click.command("support-bundle", help=of_app.help, params=of_app.params)
+def support_bundle_command(target: Path) -> None:
+    """As the application's command, which is not to be had where the application cannot be made."""
+    app, faults = create_incomplete_app()
+    with app.app_context():
+        make_bundle(target, faults)
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from importlib import import_module
 from app.core.environment_file import read_environment_file
 from app.errors import ConfigurationError
 
-#: The first argument that means the server.
-SERVE = "serve"
+#: The first argument that means the server, and that of the command for a server that does not start.
+SERVE, SUPPORT_BUNDLE = "serve", "support-bundle"
 
 
 def main() -> None:
@@ -20,7 +20,8 @@ def main() -> None:
     try:
         read_environment_file()
     except ConfigurationError as error:
-        sys.exit(f"Fieldpost cannot start. {error}")
+        if sys.argv[1:2] != [SUPPORT_BUNDLE]:
+            sys.exit(f"Fieldpost cannot start. {error}")
     is_server = sys.argv[1:2] == [SERVE] and "--help" not in sys.argv
     import_module("app.serving.serve" if is_server else "app.serving.commands").main()
 

@@ -13,6 +13,7 @@ from app.core.database.sqlite_file import SQLiteFile
 from app.core.host.drift import tell_drift
 from app.core.host.migrations import require_migrations
 from app.core.host.watch import watchdog
+from app.core.ledger.state import require_whole
 from app.errors import StartError
 from app.pages.first_run import tell_first_run
 from app.serving.application import create_app
@@ -40,6 +41,7 @@ def _prepare_to_serve(app: Flask) -> None:
     SQLiteFile.makes_file = not has_served()
     require_sound(app)
     require_migrations(app)
+    require_whole(app)
     SQLiteFile.makes_file = False
     watchdog.ends_worker = SQLiteFile.ends_worker = True
     # Nobody has to wait for a warning.

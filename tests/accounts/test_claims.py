@@ -40,7 +40,16 @@ def signed_again(app: Flask, token: str, **changes: object) -> str:
 
 @cases(
     "changes",
-    [{"type": None}, {"type": 1}, {"jti": None}, {"jti": 7}, {"sub": "\uff11"}, {"sub": " 1"}, {"sub": "1" + "0" * 30}],
+    [
+        {"type": None},
+        {"type": 1},
+        {"jti": None},
+        {"jti": 7},
+        {"sub": "\uff11"},
+        {"sub": " 1"},
+        {"sub": "1" + "0" * 30},
+        {"aud": "x"},
+    ],
 )
 def test_a_token_without_a_claim_of_ours_is_invalid_even_with_our_signature(
     app: Flask, client: FlaskClient, user: User, changes: dict[str, Any]

@@ -18,6 +18,7 @@ from app.models import RefreshToken, User
 from app.testing import statements_of
 from tests.accounts.calls import LOGOUT, bearer, code_of, log_in, me, refresh
 from tests.conftest import SettableClock, SignIn, World
+from tests.exactly_once.faults import Fuse, break_connection, commit
 from tests.support.answers import json_of
 
 REVOKED = (401, "token_revoked")
@@ -143,6 +144,29 @@ def test_every_spent_token_revokes_the_family_however_old(
         clock.forward(days=10)
     assert is_refused(client, oldest)
     assert is_refused(client, tokens)
+
+
+@pytest.mark.parametrize("came_through", [True, False])
+def test_a_refresh_whose_commit_breaks_is_run_again_and_stores_one_successor(
+    app: Flask,
+    client: FlaskClient,
+    user: User,
+    world: World,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    came_through: bool,
+) -> None:
+    first = refreshed(client, log_in(client, user))
+    fuse = Fuse()
+    with commit(break_connection, comes_through=came_through)(app, fuse, monkeypatch):
+        fuse.is_armed = True
+        second = refreshed(client, first)
+        fuse.is_armed = False
+    assert fuse.has_blown
+    assert len(world.all(RefreshToken)) == 3
+    clock.forward(seconds=LATER)
+    refreshed(client, second)
+    assert is_refused(client, first)
 
 
 @pytest.mark.parametrize("way", ["logout", "new password"])

@@ -30,7 +30,7 @@ def plan_of(app: Flask, client: FlaskClient, address: str, table: str) -> list[s
         ("type=unknown", ["waiting"], "type"),
         ("outcome=conflict&type=unknown", ["waiting_code"], "type"),
         ("code=forbidden&type=unknown", ["waiting_code"], "type"),
-        ("state=all&type=unknown", ["listed"], "type"),
+        ("state=all&type=unknown", ["settled", "waiting"], "type"),
         ("state=decided", ["settled"], "decision"),
         ("state=superseded", ["settled", "waiting"], "id"),
         ("group=cause&outcome=conflict", ["waiting_code"], "id"),

@@ -141,6 +141,23 @@ def test_a_storage_that_cannot_be_written_comes_with_what_to_do(
 
 
 @pytest.mark.database("sqlite")
+def test_root_is_told_what_the_user_of_the_server_cannot_write(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "fieldpost.sqlite3"
+    if os.geteuid() == 0:
+        for path in (tmp_path, *tmp_path.iterdir()):
+            os.chown(path, 4711, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    kind, sentence = lines_of(app)["files"]
+    assert (kind, sentence[:20]) == ("look at", "root lacks no right,")
+    assert {path.stat().st_uid for path in (tmp_path / "attachments").rglob("")} == {tmp_path.stat().st_uid}
+    file.chmod(0o400)
+    kind, sentence = lines_of(app, 1)["files"]
+    assert (kind, sentence.partition(". ")[0]) == ("FAILED", f"{file} cannot be written by the server's user")
+
+
+@pytest.mark.database("sqlite")
 def test_a_database_file_that_can_only_be_read_is_a_fault(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may write every file.
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,11 @@ def test_config_shows_no_secrets_of_plugins(app: Flask) -> None:
 
 
 def test_plugins_are_listed_with_their_origin_and_policy(app: Flask) -> None:
-    header, *lines = [line.split() for line in run(app, "plugins").output.splitlines()]
+    types, plugins = run(app, "plugins").output.split("\n\n")
+    header, *lines = [line.split() for line in plugins.splitlines()]
+    assert header == ["PLUGIN", "DISTRIBUTION", "VERSION"]
+    assert ["console", "fieldpost-console", version("fieldpost-console")] in lines
+    header, *lines = [line.split() for line in types.splitlines()]
     assert header == ["TYPE", "ALIASES", "DISTRIBUTION", "VERSION", "POLICY"]
     found = {line[0]: line[1:] for line in lines}
     assert sorted(found) == ["form_fill", "inspection", "photo_delete", "signature_delete"]

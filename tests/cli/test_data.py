@@ -49,6 +49,13 @@ def test_a_command_refuses_a_database_that_is_not_there_and_makes_nothing(place:
     assert [path.name for path in place.rglob("*")] == ["elsewhere"]
 
 
+def test_a_directory_that_cannot_be_made_is_told_in_a_sentence(place: Path) -> None:
+    (place / "installation").write_text("in the way")
+    result = fieldpost("db", "upgrade")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: The data directory {place}/installation/instance cannot be made: ")
+
+
 def test_the_default_directory_is_that_of_the_installation_whichever_directory_a_command_is_called_in(
     place: Path,
 ) -> None:

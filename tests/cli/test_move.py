@@ -15,6 +15,7 @@ from app import create_app
 from app.attachments.storage.local import LocalStorage
 from app.core.database.engine import close_connections, db
 from app.core.database.transactions import writing
+from app.core.ledger.state import UnfinishedMoveError, require_whole
 from app.models import FormFill, Inspection, InspectionTexts, User
 from app.moving import commands
 from app.moving import tables as copying
@@ -154,6 +155,13 @@ def test_a_move_that_broke_off_goes_on_and_no_server_works_before_its_end(
     with elsewhere.app_context(), db.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM inspections")).scalar() == 2
         assert connection.execute(text("SELECT count(*) FROM ledger_state")).scalar() == 0
+    with pytest.raises(UnfinishedMoveError):
+        require_whole(elsewhere)
+    for command in (["users", "list"], ["check"], ["backup", "x.tar"]):
+        result = elsewhere.test_cli_runner().invoke(args=command)
+        assert result.exit_code == 1
+        assert "a `fieldpost move` to it has not ended. Run the same move again, with" in result.output
+    assert "Not ready: migrations" in elsewhere.test_client().get("/readyz").text
     close_connections(elsewhere)
     monkeypatch.setattr(copying, "insert", original)
     moved(app, "--to", target)

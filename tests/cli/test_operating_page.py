@@ -32,9 +32,9 @@ BLOCKS = blocks_of(PAGE)
 #: The beginnings of commands that are not run here -> where they are, or what they need.
 NOT_HERE = {
     "make": "the environment that tests run in; tests/test_readme.py runs the commands of `make run`",
-    "python -m build": "tests/outsider/test_wheel.py",
-    "python -m venv": "tests/outsider/test_wheel.py",
-    "/opt/fieldpost/bin/pip install": "tests/outsider/test_wheel.py",
+    "python3 -m venv": "tests/outsider/test_wheel.py",
+    "/opt/fieldpost/bin/pip": "tests/outsider/test_wheel.py",
+    "ln": "root",
     "pip install": "a package index; tests/outsider/test_resumable_uploads.py installs what lies in this repository",
     "pip uninstall": "tests/outsider/test_installed.py",
     "fieldpost serve": "tests/outsider/test_wheel.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -15,9 +16,10 @@ from sqlalchemy import String, Table, cast, insert, select, update
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import writing
-from app.core.host.registry import core_tables
-from app.models import Attachment, FormFill, LedgerOperation, Notice, SetAside, SignIn, User, UserSync
+from app.core.host.registry import Installed, core_tables
+from app.models import Attachment, FormFill, Inspection, LedgerOperation, Notice, SetAside, SignIn, User, UserSync
 from app.models.devices import Device
+from app.plugin_api import Plugin
 from app.testing import push
 from app.testing import sign_in as signed_in_device
 from tests.conftest import SignIn as SignInPerson
@@ -147,6 +149,64 @@ def test_an_erased_person_is_nowhere_any_more_and_the_work_stays(
     user = world.get(User, theo.id)
     assert (user.active, user.name) == (False, f"Erased user {theo.id}")
     done(app, "erase", user.email, "--yes")
+
+
+def test_an_erased_person_stays_so_by_every_door(app: Flask, world: World, theo: User, sign_in: SignInPerson) -> None:
+    admin = world.user("ada@example.com", "admin")
+    done(app, "erase", EMAIL, "--yes")
+    user = world.get(User, theo.id)
+    for arguments in (["reactivate", user.email], ["rename", user.email, NAME], ["set-role", user.email, "admin"]):
+        result = app.test_cli_runner().invoke(args=["users", *arguments])
+        assert (result.exit_code, result.output) == (1, "Error: This person was erased. Add a new user instead.\n")
+    for values, key in (({"active": True}, "active"), ({"password": "correct horse battery"}, "password")):
+        answer = sign_in(admin).patch(f"/api/v1/users/{theo.id}", json=values)
+        assert answer.status_code == 400
+        assert json_of(answer)["details"] == {key: ["This person was erased. Add a new user instead."]}
+    assert world.get(User, theo.id).updated_at == user.updated_at
+
+
+def test_plugins_remove_what_they_keep_and_one_that_fails_is_named(
+    app: Flask, theo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def erase(user_id: int) -> int:
+        asked.append(user_id)
+        if len(asked) == 1:
+            raise RuntimeError("away")
+        return 2
+
+    registry = app.extensions["fieldpost.registry"]
+    plugin = Plugin(name="phones", api_version=1, erase=erase)
+    installed = Installed(plugin=plugin, entry_point="phones:plugin", distribution="phones", version="1")
+    monkeypatch.setitem(registry.installed, "phones", installed)
+    result = app.test_cli_runner().invoke(args=["privacy", "erase", EMAIL, "--yes"])
+    assert result.exit_code == 1
+    assert "(phones: RuntimeError: away). Everything else is done." in result.output
+    assert EMAIL not in everything(app)
+    again = f"erased-{theo.id}@invalid"
+    assert f"run `fieldpost privacy erase {again}` again" in result.output
+    assert "plugin phones: removed 2\n" in done(app, "erase", again, "--yes")
+    assert asked == [theo.id, theo.id]
+
+
+def test_personal_fields_are_emptied_and_forgotten_also_where_another_person_is_named_now(
+    app: Flask, world: World, theo: User, sign_in: SignInPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a plugin would state them; here of the core's inspections, which have two columns that name users."""
+    entity = replace(Inspection.__entity__, personal={"assignee_id": {"notes": "-"}})
+    monkeypatch.setattr(Inspection, "__entity__", entity)
+    office, other = sign_in(world.user("ada@example.com", "admin")), world.user("tina@example.com")
+    here, former = (world.inspection(theo, theo, notes="Theo has the key") for _ in range(2))
+    answer = office.patch(f"/api/v1/inspections/{former.id}", json={"assignee_id": other.id, "notes": "Tina has it"})
+    assert answer.status_code == 200
+    assert "inspection: emptied the personal fields of 2 rows\n" in done(app, "erase", EMAIL, "--yes")
+    assert [world.get(Inspection, row.id).notes for row in (here, former)] == ["-", "Tina has it"]
+    assert "the key" not in everything(app)
+    assert "inspection: emptied the personal fields of 2 rows\n" in done(
+        app, "erase", f"erased-{theo.id}@invalid", "--yes"
+    )
+    assert world.get(Inspection, here.id).notes == "-"
 
 
 def test_the_last_administrator_is_not_erased(app: Flask, world: World) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import orjson
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
 from prometheus_client.mmap_dict import mmap_key
 from sqlalchemy import text
@@ -19,9 +19,12 @@ from app import create_app
 from app.cli import check
 from app.core.database.engine import db
 from app.core.database.transactions import writing
+from app.core.host import load
 from app.core.host.endings import PREFIX
+from app.core.host.registry import PLUGINS, entry_points_of
 from app.http.numbers import ReservedDict
 from app.models import Inspection, User
+from app.serving.commands import support_bundle_command
 from tests.support.databases import SECRET_KEY
 
 #: Secrets of each kind; no other text has them as a part.
@@ -149,3 +152,62 @@ def test_where_it_cannot_be_written_nothing_is_kept(app: Flask, target: Path) ->
     result = run(app, target.parent / "nowhere" / "bundle.zip")
     assert result.exit_code == 1
     assert "cannot be written: No such file or directory. Nothing was kept." in result.output
+
+
+#: How a server can be unable to start: variables, and a sentence that the bundle has about it.
+FAULTS = {
+    "no key": ({"DATABASE_URL": "postgresql://me:{password}@127.0.0.1:1/x"}, "FIELDPOST_SECRET_KEY is not set, and"),
+    "a slash": ({"DATABASE_URL": "postgresql:/me:{password}@127.0.0.1/x"}, "a database that Fieldpost cannot use"),
+    "no number": ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY"),
+    "no storage": ({"FIELDPOST_STORAGE": "ftp://me:{password}@photos"}, "FIELDPOST_STORAGE"),
+    "a line of the file": ({}, "Line 2 of {file} is no setting. Write NAME=value"),
+}
+
+
+@pytest.mark.database("sqlite")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_that_does_not_start_has_one_as_well(
+    fault: str, environment: dict[str, str], target: Path, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password, file = PASSWORDS["database"], target.parent / "env"
+    # What the file sets is taken back at the end.
+    monkeypatch.setenv("FIELDPOST_S3_PUBLIC_ENDPOINT", "")
+    monkeypatch.delenv("FIELDPOST_S3_PUBLIC_ENDPOINT")
+    variables, sentence = FAULTS[fault]
+    file.write_text(f"FIELDPOST_S3_PUBLIC_ENDPOINT=https://me:{PASSWORDS['proxy']}@photos.example\n")
+    if not variables:
+        file.write_text(f"{file.read_text()}export FIELDPOST_METRICS_TOKEN={TOKEN}\n")
+    values = {name: value.format(password=password) for name, value in variables.items()}
+    for name, value in {**environment, "FIELDPOST_ENVIRONMENT_FILE": str(file), **values}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(support_bundle_command, [str(target)])
+    assert result.exit_code == 0, result.output
+    assert "Failed are: start" in result.output
+    with ZipFile(target) as bundle:
+        members = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    check, about = (orjson.loads(members[f"{name}.json"]) for name in ("check", "about"))
+    assert (check[0]["part"], about["starts"]) == ("start", False)
+    assert sentence.format(file=file) in check[0]["sentence"]
+    assert "DATABASE_URL" in variables or about["database_answers"], "the database is asked all the same"
+    assert {*variables} <= {*orjson.loads(members["environment.json"])["variables"]}
+    whole = "".join(members.values())
+    assert [secret for secret in (*PASSWORDS.values(), TOKEN) if secret in whole] == []
+
+
+@pytest.mark.database("sqlite")
+def test_a_plugin_that_does_not_load_and_missing_tables_are_told_beside_all_that_is_there(
+    environment: dict[str, str], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**environment, "DATABASE_URL": "", "FIELDPOST_DATA_DIR": str(target.parent)}.items():
+        monkeypatch.setenv(name, value)
+    broken = EntryPoint("broken", "nowhere:plugin", PLUGINS)
+    monkeypatch.setattr(load, "entry_points_of", lambda group: (*entry_points_of(group), broken))
+    (target.parent / "fieldpost.sqlite3").touch()
+    result = CliRunner().invoke(support_bundle_command, [str(target)])
+    assert "Failed are: start, database. " in result.output
+    with ZipFile(target) as bundle:
+        check, plugins = (orjson.loads(bundle.read(f"{name}.json")) for name in ("check", "plugins"))
+    sentences = [outcome["sentence"] for outcome in check if outcome["kind"] == "FAILED"]
+    assert "importing it raised ModuleNotFoundError: No module named 'nowhere'" in sentences[0]
+    assert "has no tables of Fieldpost's" in sentences[1]
+    assert "photos" in [plugin["name"] for plugin in plugins["plugins"]]

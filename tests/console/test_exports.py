@@ -11,7 +11,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from fieldpost_console.pages.exports import photos, pieces, tables
+from fieldpost_console.pages.exports import photos, pieces, report, tables
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -196,6 +196,29 @@ def test_the_report_is_a_pdf_with_answers_photos_and_any_letters(scene: Scene, o
     assert answer.mimetype == "application/pdf"
     assert answer.get_data().startswith(b"%PDF-")
     assert answer.get_data().count(b"/Subtype /Image") > plain.count(b"/Subtype /Image")
+
+
+def test_a_report_ends_with_a_sentence_where_its_answers_are_too_many(
+    scene: Scene, office: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspection = make(scene, "Dock", notes="Ask for the key")
+    template = scene.world.template(form_structure=[{"name": f"a{index}"} for index in range(300)])
+    scene.world.form_fill(inspection, template, data={f"a{index}": f"answer {index}" for index in range(300)})
+    texts: list[str] = []
+    draw = report._text
+
+    def noted(text: str, style: Any) -> Any:
+        texts.append(text)
+        return draw(text, style)
+
+    monkeypatch.setattr(report, "_text", noted)
+    for most, shown in ((300, 300), (299, 299), (1, 1)):
+        texts.clear()
+        monkeypatch.setattr(report, "MOST_CHARACTERS", most * report.LEAST_CHARACTERS)
+        assert office.get(f"/console/inspections/{inspection.id}/report.pdf").status_code == 200
+        assert [text for text in texts if "answer " in text] == [f"answer {index}" for index in range(shown)]
+        assert any("no room for more answers" in text for text in texts) == (shown < 300)
+        assert "Ask for the key" in texts
 
 
 def test_a_report_is_made_although_the_bytes_of_a_photo_are_missing(scene: Scene, office: Browser) -> None:

@@ -7,8 +7,10 @@ import re
 from typing import Any
 
 import pytest
+from fieldpost_console.pages import inspections as pages
 from flask import Flask
 
+from app.administration import inspection_list
 from app.testing import Scene, statements_of
 from tests.pages.browser import Browser, signed_in_browser
 from tests.support.cases import cases
@@ -119,6 +121,19 @@ def test_a_place_that_no_list_has_is_not_found(scene: Scene, place: str) -> None
     answer = browser_of(scene, "admin").get(f"{LIST}?{place}")
     assert answer.status_code == 404, answer.text
     assert "<h1" in answer.text
+
+
+def test_of_a_search_that_finds_many_nobody_counts_what_is_known(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection_list, "FEW_WITH_TEXT", 2)
+    monkeypatch.setattr(pages, "MOST_COUNTED", 2)
+    for status in ("completed", "pending", "pending"):
+        make(scene, "Mill", notes="A valve", status=status)
+    browser = browser_of(scene, "admin")
+    with statements_of(scene.app) as statements:
+        assert "More than 2 match" in browser.get(f"{LIST}?q=valve").text
+    assert not any("AS total" in statement for statement in statements)
+    assert "2 match" in browser.get(f"{LIST}?q=valve&status=pending").text
+    assert "1 matches" in browser.get(f"{LIST}?q=valve&status=completed").text
 
 
 def test_the_first_page_of_a_search_reads_the_texts_once(scene: Scene) -> None:

@@ -145,6 +145,14 @@ def test_the_last_administrator_stays(scene: Scene, office: Browser) -> None:
     assert "This is the last active administrator." in answer.text
 
 
+def test_an_erased_person_stays_so(scene: Scene, office: Browser) -> None:
+    person = scene.world.user("p@example.com")
+    scene.app.test_cli_runner().invoke(args=["privacy", "erase", person.email, "--yes"])
+    answer = post(office, f"{USERS}/{person.id}/active", {"active": "1"})
+    assert answer.status_code == 422
+    assert "This person was erased. Add a new user instead." in answer.text
+
+
 def test_a_new_password_is_shown_once_and_ends_the_sign_ins(scene: Scene, office: Browser) -> None:
     person = scene.world.user("p@example.com")
     phone = sign_in(scene.app, person)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from flask import Flask
 from sqlalchemy import create_engine, text
@@ -64,6 +66,8 @@ def test_a_database_that_is_not_there_is_503(environment: dict[str, str]) -> Non
     [
         (TryAgainError(), 503, True),
         (StorageError("full"), 503, True),
+        (OSError(errno.ENOSPC, "No space left on device"), 503, True),
+        (OSError(errno.ENOENT, "No such file or directory"), 500, True),
         (RuntimeError("a bug"), 500, True),
         (SlowBodyError(), 408, True),
         (CutOffError(), 400, True),

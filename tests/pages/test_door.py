@@ -14,6 +14,7 @@ from app.config import API_PREFIX
 from app.core.ledger.record import Origin
 from app.models import SignIn, User
 from app.pages.addresses import is_safe_address
+from app.pages.door import LONGEST_RETURN
 from app.testing import World, statements_of
 from tests.conftest import PASSWORD, SettableClock
 from tests.conftest import SignIn as SignInClient
@@ -232,6 +233,13 @@ def test_after_the_sign_in_the_page_opens_that_was_asked_for(app: Flask, user: U
     answer = browser.send(led.location, "/sign-in", {"email": user.email, "password": PASSWORD})
     assert answer.location == "/my-account?tab=1"
     assert browser.get("/sign-in?next=/my-account").location == "/my-account", "one is signed in already"
+
+
+def test_an_address_that_is_longer_than_any_of_ours_is_not_repeated(app: Flask) -> None:
+    browser = Browser(app)
+    query = "a" * (LONGEST_RETURN - len("/my-account?"))
+    assert query in browser.get(f"/my-account?{query}").location
+    assert browser.get(f"/my-account?{query}a").location == "/sign-in"
 
 
 @cases(

@@ -210,8 +210,12 @@ def test_what_was_synced_is_there_after_a_restart(environment: dict[str, str]) -
     process = start(environment)
     first = Device(environment).sync(edit("Basement"))["success"][0]
     assert stop(process) == 0
-    with running(environment):
-        again = Device(environment).sync(edit("Basement"))["success"][0]
+    # The application is then made in the master, and connections that it has opened there would be shared.
+    with running({**environment, "GUNICORN_CMD_ARGS": "--preload", "WEB_CONCURRENCY": "2"}):
+        device = Device(environment)
+        again = device.sync(edit("Basement"))["success"][0]
+        photo = {"form_fill_id": "1", "field_name": "Riser_Photo", "photo": jpeg()}
+        assert {device.send(photo)[0] for _ in range(8)} == {200}
     assert (first["message"], again["replayed"]) == ("FormFill updated successfully", True)
     assert again["updated_at"] == first["updated_at"]
     assert locations(environment)[1] == "Basement"

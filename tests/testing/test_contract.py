@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -111,6 +112,29 @@ def test_a_handler_without_it_passes(app: Flask, mistake: str) -> None:
     MISTAKES[mistake][1](contract_for(app, good), Scene(app))
 
 
+class CreatingContract(HandlerContract):
+    creates_only = True
+
+    def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
+        return {
+            "inspection_id": inspection.id,
+            "form_template_id": self.world.template().id,
+            "data": {"note": f"{number}"},
+        }
+
+
+def test_a_type_that_only_creates_rows_is_tested_without_changes(app: Flask) -> None:
+    contract = CreatingContract()
+    contract.handler = app.extensions["fieldpost.registry"].routes["form_fill"]  # type: ignore[misc]
+    scene = Scene(app)
+    contract.world = scene.world
+    contract.test_whoever_may_change_the_inspection_may_create(scene, "technician")
+    with pytest.raises(pytest.skip.Exception):
+        contract.test_a_retry_is_answered_again_and_changes_nothing(scene)
+    with pytest.raises(NotImplementedError):
+        HandlerContract().target(scene.world, scene.inspection)
+
+
 def no_title(_form_fill: Row) -> str:
     raise KeyError("name")
 
@@ -120,6 +144,9 @@ DECLARATIONS: dict[str, dict[str, Any]] = {
     "the title is no text": {"title": lambda form_fill: form_fill.id},
     "the labels are texts": {"labels": lambda form_fill: ["Location"]},
     "the labels are of no known kind": {"labels": lambda form_fill: [Label(name="x", label="X", kind="video")]},
+    "the record raises": {"record": no_title},
+    "the record is no JSON": {"record": lambda form_fill: {"id": Decimal(form_fill.id)}},
+    "the record queries": {"record": lambda form_fill: {"id": db.session.scalar(select(1))}},
     "the labels query": {"labels": lambda form_fill: [Label(name=str(db.session.scalar(select(1))), label="X")]},
 }
 

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, case, func, select
 
 from app import policies
 from app.administration.fields import write_next
 from app.administration.set_aside.selection import (
     MOST,
     NEWEST_FIRST,
-    ORDER,
-    PLACE,
     Filters,
     Selection,
     conditions,
@@ -24,8 +22,8 @@ from app.administration.set_aside.selection import (
     parameters_of,
     place_of,
     place_parameters,
+    rows_around,
     selection_of,
-    state_column,
 )
 from app.administration.set_aside.shown import LISTED, described
 from app.administration.set_aside.sight import decidable
@@ -48,6 +46,8 @@ MOST_AT_ONCE = 1000
 
 #: Statements of each kind that are kept.
 KEPT = 128
+
+_around = lru_cache(maxsize=KEPT)(rows_around)
 
 
 def list_set_aside(user: User, filters: Filters, *, after: str | None = None, per_page: int = 50) -> JsonObject:
@@ -90,7 +90,8 @@ def count_open(user: User, *, most: int) -> tuple[int, int]:
 def neighbours(user: User, filters: Filters, shown: JsonObject) -> tuple[str | None, str | None]:
     """The ids of the rows before and after one that `show_set_aside` has shown, in the order of the list."""
     place = place_of(parse_timestamp(shown["first_at"]), shown["id"])
-    parameters, statements = parameters_of(user, filters, **place), _neighbours(selection_of(user, filters))
+    parameters = parameters_of(user, filters, looked_through=MOST_LOOKED_THROUGH, **place)
+    statements = _around(selection_of(user, filters))
     newer, older = (db.session.scalar(statement, parameters) for statement in statements)
     return newer, older
 
@@ -147,8 +148,7 @@ def _decidable_by(user: User, filters: Filters) -> Selection:
 
 @lru_cache(maxsize=KEPT)
 def _page(selection: Selection, is_behind: bool) -> Select[Any]:
-    statement = newest(selection, LISTED, is_behind=is_behind)
-    return statement if selection.state is not None else statement.add_columns(state_column().label("state"))
+    return newest(selection, LISTED, is_behind=is_behind, has_state=selection.state is None)
 
 
 @lru_cache(maxsize=KEPT)
@@ -173,13 +173,6 @@ def _counts(*selections: Selection) -> Select[Any]:
     """How many rows there are of each of the selections, up to `MOST`."""
     counts: list[Any] = [_count(_some(selection)) for selection in selections]
     return select(*counts)
-
-
-@lru_cache(maxsize=KEPT)
-def _neighbours(selection: Selection) -> tuple[Select[Any], Select[Any]]:
-    statement = select(SetAside.id).where(*conditions(selection)).limit(1)
-    newer = statement.where(tuple_(*ORDER) > tuple_(*PLACE)).order_by(*ORDER)
-    return newer, statement.where(tuple_(*ORDER) < tuple_(*PLACE)).order_by(*NEWEST_FIRST)
 
 
 @lru_cache(maxsize=KEPT)

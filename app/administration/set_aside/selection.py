@@ -117,27 +117,72 @@ def may_be_open(selection: Selection) -> list[ColumnElement[bool]]:
     return [*_conditions_but_state(selection), is_unsettled.is_(true()) if selection.is_of_few else is_unsettled]
 
 
-def newest(selection: Selection, names: Iterable[str], *, is_behind: bool = False) -> Select[Any]:
+def newest(
+    selection: Selection, names: Iterable[str], *, is_behind: bool = False, has_state: bool = False
+) -> Select[Any]:
     """These columns of the newest rows, up to `MOST` of them, and behind `PLACE` if `is_behind`.
 
-    `names` has those of `ORDER`. For rows that were superseded, `LOOKED_THROUGH` is a parameter, too.
+    `names` has those of `ORDER`. `has_state`: adds `state`. For rows that were superseded, `LOOKED_THROUGH` is a
+    parameter, too.
     """
+    ways = []
+    for row, matching in _ways(selection):
+        columns = [getattr(row, name) for name in names]
+        way = select(*columns, *([state_column(row).label("state")] if has_state else [])).where(*matching)
+        ways.append(way.where(tuple_(row.first_at, row.id) < tuple_(*PLACE)) if is_behind else way)
+    return _merged(ways, MOST)
 
-    def of(row: Any, *matching: ColumnElement[bool]) -> Select[Any]:
-        statement = select(*(getattr(row, name) for name in names)).where(*matching)
-        if is_behind:
-            statement = statement.where(tuple_(row.first_at, row.id) < tuple_(*PLACE))
-        return statement.order_by(row.first_at.desc(), row.id.desc()).limit(MOST)
 
+def rows_around(selection: Selection) -> tuple[Select[Any], Select[Any]]:
+    """The ids of the rows before and after `PLACE`, in the order of lists. `LOOKED_THROUGH` is as in `newest`."""
+    newer, older = [], []
+    for row, matching in _ways(selection):
+        order = (row.first_at, row.id)
+        way: Select[Any] = select(*order).where(*matching)
+        newer.append(way.where(tuple_(*order) > tuple_(*PLACE)))
+        older.append(way.where(tuple_(*order) < tuple_(*PLACE)))
+    return _id_of(_merged(newer, 1, is_newest_first=False)), _id_of(_merged(older, 1))
+
+
+def _id_of(statement: Select[Any]) -> Select[Any]:
+    return statement.with_only_columns(statement.selected_columns.id)
+
+
+def _ways(selection: Selection) -> Iterator[tuple[Any, Sequence[ColumnElement[bool]]]]:
+    """The tables and conditions that together have the rows of a selection, each with an index in the order of lists.
+
+    Of two conditions with `or` between them, all rows would be read.
+    """
     if selection.state != "superseded":
-        return of(SetAside, *conditions(selection))
-    # Those that the upkeep has noted as solved, and those that were solved since. Each in its own order: of two
-    # conditions with `or` between them, all rows would be read.
+        yield from ((SetAside, matching) for matching in _matching(selection))
+        return
+    # Those that the upkeep has noted as solved, and those that were solved since.
     noted = (SetAside.settled_at.is_not(None), SetAside.decision.is_(None))
+    yield SetAside, [*_conditions_but_state(selection), *noted]
     unsettled = looked_through(selection).c
-    ways = (of(SetAside, *_conditions_but_state(selection), *noted), of(unsettled, is_solved(unsettled)))
-    rows = union_all(*(select(way.subquery()) for way in ways)).subquery()
-    return select(rows).order_by(rows.c.first_at.desc(), rows.c.id.desc()).limit(MOST)
+    yield unsettled, [is_solved(unsettled)]
+
+
+def _matching(selection: Selection) -> Sequence[list[ColumnElement[bool]]]:
+    """The conditions for the rows: those for one part of them, and for the other, where each part has an index."""
+    if selection.state is not None or selection.is_of_few:
+        return [conditions(selection)]
+    parts = (SetAside.settled_at.is_(None), SetAside.settled_at.is_not(None))
+    return [[*conditions(selection), part] for part in parts]
+
+
+def _merged(ways: Sequence[Select[Any]], limit: Any, *, is_newest_first: bool = True) -> Select[Any]:
+    """The rows of all of these statements in the order of lists, or in the other one, up to a limit."""
+
+    def ordered(statement: Select[Any]) -> Select[Any]:
+        columns = statement.selected_columns
+        order = (columns.first_at, columns.id)
+        return statement.order_by(*(column.desc() if is_newest_first else column for column in order)).limit(limit)
+
+    if len(ways) == 1:
+        return ordered(ways[0])
+    rows = union_all(*(select(ordered(way).subquery()) for way in ways)).subquery()
+    return ordered(select(rows))
 
 
 def looked_through(selection: Selection) -> Subquery:
@@ -149,9 +194,9 @@ def looked_through(selection: Selection) -> Subquery:
     return statement.limit(LOOKED_THROUGH).subquery()
 
 
-def state_column() -> ColumnElement[str]:
-    """One of `STATES`."""
-    return case((SetAside.decision.is_not(None), "decided"), (is_open(), "open"), else_="superseded")
+def state_column(row: Any = SetAside) -> ColumnElement[str]:
+    """One of `STATES`. `row`: has the columns, those of a query perhaps."""
+    return case((row.decision.is_not(None), "decided"), (is_open(row), "open"), else_="superseded")
 
 
 def _conditions_but_state(selection: Selection) -> Iterator[ColumnElement[bool]]:

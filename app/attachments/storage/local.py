@@ -12,7 +12,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from app.attachments.storage.protocol import KEY, MissingObjectError, Pieces, StoredObject, checked
-from app.core.private_files import make_private_directory, write_private
+from app.core.private_files import hand_over, make_private_directory, write_private
 from app.errors import StorageError
 from app.http.metrics import storage_errors
 
@@ -87,6 +87,8 @@ class LocalStorage:
         made = [path for path in (directory, *directory.parents) if not path.exists()]
         make_private_directory(self.root)
         make_private_directory(directory)
+        for path in reversed(made):
+            hand_over(path)
         for path in {directory, self.root, *made}:
             _sync_directory(path.parent)
         self._durable.add(directory)

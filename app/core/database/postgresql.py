@@ -59,7 +59,19 @@ from app.core.database.protocol import MigrationError
 from app.core.database.read import Read, Reads, compiled
 from app.core.database.types import read_jsonb
 from app.core.database.values import ColumnLike, ValueSet
-from app.core.database.write import Encode, Rule, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
+from app.core.database.write import (
+    AnyWrite,
+    Encode,
+    Rule,
+    RuledPut,
+    Write,
+    columns_with_rows,
+    encoder,
+    on_conflict,
+    primary_key,
+    quoted,
+)
+from app.core.values import Values
 
 #: Seconds for which a connection that was just used is taken to be alive.
 REST_SECONDS = 1.0
@@ -164,7 +176,7 @@ class PostgreSQL:
         """All of them travel in one message, as one statement of SQLAlchemy's, which translates its errors."""
         connection.exec_driver_sql(compiled(reads[-1].statement, NUMBERED).text, Reads(reads))
 
-    def write(self, connection: Connection, writes: Sequence[Write]) -> None:
+    def write(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
         """One statement, whose parts see the state before it."""
         if writes:
             shapes = tuple(_shape(write) for write in writes)
@@ -326,23 +338,32 @@ def _ping_after_rest(connection: psycopg.Connection[Any], record: ConnectionPool
 _Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool, Rule | None]
 
 
-def _shape(write: Write) -> _Shape:
+def _shape(write: AnyWrite) -> _Shape:
+    if isinstance(write, RuledPut):
+        return "put", write.table, write.names, tuple(write.shared), None, False, write.rule
     is_single = write.kind in {"update", "delete"} and len(write.rows) == 1
-    return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single, write.rule
+    return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single, None
 
 
-def _parameters(write: Write, dialect: Dialect) -> Iterator[Any]:
+def _parameters(write: AnyWrite, dialect: Dialect) -> Iterator[Any]:
     """The parameters of one part of the statement: the values that the rows share, and the rows as a JSON array."""
+    shared = _encoders(write.table, tuple(write.shared), dialect)
+    yield from (shared[name](value) if name in shared else value for name, value in write.shared.items())
+    if isinstance(write, RuledPut):
+        yield orjson.dumps([dict(zip(write.sent, row, strict=True)) for row in write.rows], default=str).decode()
+        yield from write.parameters
+    else:
+        yield orjson.dumps(_rows(write, dialect), default=str).decode()
+
+
+def _rows(write: Write, dialect: Dialect) -> Sequence[Values]:
     names = columns_with_rows(write.kind, write.table, write.names)
     encoders = _encoders(write.table, names, dialect)
     rows = [{**row, **{name: encode(row[name]) for name, encode in encoders.items()}} for row in write.rows]
     if write.document is not None:
         for row, added in zip(rows, write.additions, strict=True):
             row[write.document] = added
-    shared = _encoders(write.table, tuple(write.shared), dialect)
-    yield from (shared[name](value) if name in shared else value for name, value in write.shared.items())
-    yield orjson.dumps(rows, default=str).decode()
-    yield from write.parameters
+    return rows
 
 
 @lru_cache(maxsize=512)

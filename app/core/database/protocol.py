@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.core.database.read import Read
 from app.core.database.values import ColumnLike, ValueSet
-from app.core.database.write import Write
+from app.core.database.write import AnyWrite
 
 
 class MigrationError(Exception):
@@ -58,7 +58,7 @@ class Database(Protocol):
         Each query sees all that was committed before the queries ahead of it had their locks.
         """
 
-    def write(self, connection: Connection, writes: Sequence[Write]) -> None:
+    def write(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
         """Write rows of several tables, in a number of statements that does not depend on the number of rows."""
 
     def reserve(

@@ -8,14 +8,12 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 from sqlalchemy import (
     JSON,
-    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -45,7 +43,18 @@ from app.core.database.session import is_restricted, refuse_statement
 from app.core.database.sqlite_file import FILE, SQLiteFile, require_sound
 from app.core.database.transactions import WRITES, OutsideUnitError
 from app.core.database.values import ColumnLike, ValueSet
-from app.core.database.write import Encode, Rule, Write, columns_with_rows, encoder, on_conflict, primary_key, quoted
+from app.core.database.write import (
+    AnyWrite,
+    Encode,
+    Rule,
+    RuledPut,
+    Write,
+    columns_with_rows,
+    encoder,
+    on_conflict,
+    primary_key,
+    quoted,
+)
 from app.core.private_files import create_before_sqlite
 
 #: Pause in seconds before a writer asks again whether it is its turn. SQLite's own waiting doubles its pauses up to
@@ -54,8 +63,8 @@ TURN_SECONDS = 0.001
 #: The same for a writer that has just come: those that have waited for some time ask more often, and mostly come first.
 NEWCOMER_SECONDS = 0.003
 
-#: The beginning of a statement that writes no rows. SQLite itself is asked about all others, `WITH` among them.
-HARMLESS = re.compile(r"\s*(SELECT|VALUES|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA|EXPLAIN)\b", re.IGNORECASE)
+#: The beginning of a statement that writes nothing. SQLite itself is asked about all others, `WITH` among them.
+HARMLESS = re.compile(r"\s*(SELECT|VALUES|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|EXPLAIN)\b", re.IGNORECASE)
 
 LAST_IDS = text("SELECT name, seq FROM sqlite_sequence")
 
@@ -111,12 +120,12 @@ class SQLite:
         """As one statement of SQLAlchemy's, which translates their errors."""
         connection.exec_driver_sql(compiled(reads[-1].statement, connection.dialect).text, Reads(reads))
 
-    def write(self, connection: Connection, writes: Sequence[Write]) -> None:
+    def write(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
         """One prepared statement a table, which runs for each row."""
         for write in writes:
-            if write.rule is not None:
+            if isinstance(write, RuledPut):
                 ruled = _ruled_statement(write.table, write.names, tuple(write.shared), write.rule)
-                connection.exec_driver_sql(ruled, _ruled(write, write.rule, connection.dialect))
+                connection.exec_driver_sql(ruled, _ruled(write, connection.dialect))
                 continue
             statement = _statement(write.kind, write.table, write.names, tuple(write.shared))
             connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
@@ -277,12 +286,21 @@ def _refuse_writing(
 
 
 def _writes(raw: sqlite3.Connection, statement: str, parameters: Any) -> bool:
-    """Whether the program that SQLite makes of a statement begins a transaction that writes."""
+    """Whether the program that SQLite makes of a statement begins a transaction that writes, or attaches a file."""
     try:
         program = raw.execute(f"EXPLAIN {statement}", parameters).fetchall()
-    except sqlite3.Error:
-        return False  # It makes none, and so will not run.
-    return any(operation == "Transaction" and writes for _, operation, _, writes, *_ in program)
+    except sqlite3.Error as error:
+        return not _is_faulty(statement, error)
+    return any(
+        (operation == "Transaction" and writes) or str(operand).startswith("sqlite_attach")
+        for _, operation, _, writes, _, operand, *_ in program
+    )
+
+
+def _is_faulty(statement: str, error: sqlite3.Error) -> bool:
+    """Whether SQLite refuses the statement, too, and not only the question about it."""
+    # A semicolon may stand before the statement, and "busy" may no longer be true when it is sent.
+    return ";" not in statement and getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
 
 
 def _wait_for_turn(raw: sqlite3.Connection, seconds: float) -> None:
@@ -370,20 +388,9 @@ def _ruled_statement(table: Table, names: tuple[str, ...], shared: tuple[str, ..
     )
 
 
-def _ruled(write: Write, rule: Rule, dialect: Dialect) -> tuple[Any, ...]:
+def _ruled(put: RuledPut, dialect: Dialect) -> tuple[Any, ...]:
     """The parameters of `_ruled_statement`."""
-    encoders = _ruled_encoders(write.table, write.names, dialect)
-    values_of = itemgetter(*write.names, *(name for name, _ in rule.extra))
-    rows = [values_of({**row, **{name: encode(row[name]) for name, encode in encoders}}) for row in write.rows]
-    return *_shared(write, dialect), orjson.dumps(rows, default=str).decode(), *write.parameters
-
-
-@lru_cache(maxsize=512)
-def _ruled_encoders(table: Table, names: tuple[str, ...], dialect: Dialect) -> Sequence[tuple[str, Encode]]:
-    """Documents and booleans are part of the JSON text of their row."""
-    columns = [table.c[name] for name in names]
-    plain = [column for column in columns if not isinstance(column.type.dialect_impl(dialect), JSON | Boolean)]
-    return [(column.name, encode) for column in plain if (encode := encoder(column, dialect))]
+    return *_shared(put, dialect), orjson.dumps(put.rows, default=str).decode(), *put.parameters
 
 
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
@@ -393,7 +400,7 @@ def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
     return [(*[encode(row[name]) if encode else row[name] for name, encode in columns], *shared) for row in write.rows]
 
 
-def _shared(write: Write, dialect: Dialect) -> list[Any]:
+def _shared(write: AnyWrite, dialect: Dialect) -> list[Any]:
     """The values that all rows have in common."""
     encoders = _encoders(write.table, tuple(write.shared), dialect)
     return [encode(write.shared[name]) if encode else write.shared[name] for name, encode in encoders]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Column, Integer, Table
 from sqlalchemy.engine import Dialect
@@ -23,9 +23,9 @@ Encode = Callable[[Any], Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """How a `put` takes its rows: SQL that both databases read alike, in which `source` is a row as it was sent.
+    """How a `RuledPut` takes its rows: SQL that both databases read alike, in which `source` is a row as it was sent.
 
-    A question mark is one of the write's `parameters`, first those of `beside`, then those of `condition`.
+    A question mark is one of its `parameters`, first those of `beside`, then those of `condition`.
     """
 
     #: Values that travel with each row and have no column of their own: name -> SQL type.
@@ -61,15 +61,38 @@ class Write:
     names: tuple[str, ...]
     #: Column name -> value, the primary key included.
     rows: Sequence[Values]
-    #: Further columns of an insert or a ruled put, with one value for all rows: it travels once.
+    #: Further columns of an insert, with one value for all rows: it travels once.
     shared: Values = field(default_factory=dict)
     #: For an update: the column of which keys are set and none removed, and for each row the keys that are set.
     #: PostgreSQL merges them into the stored document; SQLite is in the process and gets the whole.
     document: str | None = None
     additions: Sequence[Values] = ()
-    #: For a `put` that does more than to write all columns, and the parameters of its SQL.
-    rule: Rule | None = None
-    parameters: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuledPut:
+    """Rows of one table to insert, or to update where the key is there already, as a rule says."""
+
+    table: Table
+    #: The columns that travel with each row.
+    names: tuple[str, ...]
+    #: For each row the driver's values of `names`, and then those of the rule's `extra`: tuples, because there may be
+    #: many values, and a mapping of them takes six times as long to make. Documents and booleans stay as they are.
+    rows: Sequence[tuple[Any, ...]]
+    #: Further columns, with one value for all rows: it travels once.
+    shared: Values
+    rule: Rule
+    #: The parameters of the rule's SQL.
+    parameters: Sequence[Any]
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The names of the values of a row."""
+        return *self.names, *(name for name, _ in self.rule.extra)
+
+
+#: One of the writes that a statement is made of.
+AnyWrite: TypeAlias = Write | RuledPut
 
 
 def columns_with_rows(kind: str, table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -77,6 +100,7 @@ def columns_with_rows(kind: str, table: Table, names: tuple[str, ...]) -> tuple[
     return (*names, primary_key(table)) if kind in {"update", "delete"} else names
 
 
+@lru_cache(maxsize=512)
 def encoder(column: Column[Any], dialect: Dialect) -> Encode | None:
     """The function that makes the driver's value of a column's; None: the driver takes it as it is."""
     encode = column.type.dialect_impl(dialect).bind_processor(dialect)

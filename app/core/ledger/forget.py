@@ -5,7 +5,7 @@ The heads of operations stay, so that a retry is still answered as the first tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -72,6 +72,27 @@ def _forget_set_aside(entity: str, entity_id: str) -> None:
         (and_(*own), {"seen": null()}),
     ):
         db.session.execute(update(SetAside).where(rows).values(**values), execution_options=PLAIN)
+
+
+def withhold_fields(entity: str, entity_ids: Collection[str], names: Collection[str]) -> None:
+    """Take the values of some fields of rows out of the ledger, which then tells only that they have changed.
+
+    Everything else stays: the other fields, the versions, and the order. `result` and the items that were not applied
+    are treated as by `forget_earlier_values`.
+    """
+
+    def work(_unit_id: str) -> None:
+        own = (LedgerEntry.entity == entity, LedgerEntry.entity_id.in_(entity_ids), LedgerEntry.viewer_id.is_(None))
+        for entry_id, changes in db.session.execute(select(LedgerEntry.id, LedgerEntry.changes).where(*own)).all():
+            if not changes.keys().isdisjoint(names):
+                withheld = {name: {} if name in names else change for name, change in changes.items()}
+                statement = update(LedgerEntry).where(LedgerEntry.id == entry_id).values(changes=withheld)
+                db.session.execute(statement, execution_options=PLAIN)
+        for entity_id in entity_ids:
+            _forget_results(entity, entity_id)
+            _forget_set_aside(entity, entity_id)
+
+    unit_of_work(work)
 
 
 def pseudonymise(user_id: int, row: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.database.read import Lock
 from app.core.database.rows import adopt, row_columns, set_in_memory, table_of
-from app.core.database.write import Write
+from app.core.database.write import AnyWrite
 from app.core.ledger.entries import Changes, Remembered, StatedChange
 from app.core.ledger.ids import Ids
 from app.core.ledger.plan import created_rows, ledger_writes, row_writes
@@ -181,7 +181,7 @@ class Recorder:
                 if change.row in self.session:
                     self.session.expunge(change.row)
 
-    def write(self, *besides: Write) -> None:
+    def write(self, *besides: AnyWrite) -> None:
         """Send everything stated since the last time to the database. The transaction stays open.
 
         `besides`: further writes for the same statement, of tables that the ledger does not tell of.
@@ -196,7 +196,8 @@ class Recorder:
             origin["read_in_by_id"] = self.origin.read_in_by_id
         rows = row_writes(self.stated, self._deleted)
         entries = ledger_writes(self.stated, self.operations, unit, origin)
-        database_of(self.session).write(self.session.connection(), [*rows, *entries, *besides])
+        writes: list[AnyWrite] = [*rows, *entries, *besides]
+        database_of(self.session).write(self.session.connection(), writes)
         for row in created_rows(self.stated, self._deleted):
             make_transient_to_detached(row)
             self.session.add(row)

@@ -8,17 +8,42 @@ any more. On SQLite there is one writer, every transaction id is 0, and ids alon
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
-from sqlalchemy import text, update
+from flask import Flask
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.core.database import database_of
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
-from app.errors import TryAgainError
+from app.errors import StartError, TryAgainError
 from app.models import LedgerEntry, LedgerOperation, LedgerState
 from app.models.ledger import LedgerTable
+
+
+class UnfinishedMoveError(StartError):
+    """The database is a copy of another one that is not whole yet, so nothing may work on it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This database is a part of another one, because a `fieldpost move` to it has not ended. Run the same move "
+            "again, with the settings of the database that it moves."
+        )
+
+
+def require_history(connection: Connection) -> None:
+    """Raise `UnfinishedMoveError` unless the ledger has a state: the end of a move gives it one, as migrations do."""
+    if connection.execute(select(LedgerState.id).limit(1)).first() is None:
+        raise UnfinishedMoveError
+
+
+def require_whole(app: Flask) -> None:
+    """`require_history` at a start. A database that does not answer now has been told of, and may do so later."""
+    with app.app_context(), suppress(DBAPIError, TryAgainError), db.engine.connect() as connection:
+        require_history(connection)
 
 
 def horizon(session: Session) -> int | None:

@@ -12,14 +12,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import event, select
+from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.orm import Session
 
 from app.core.database.engine import db
 from app.core.database.session import RestrictableSession
 from app.core.database.sqlite_file import DAMAGED, primary_code
-from app.core.database.transactions import OutsideUnitError, begin_writing, may_write
+from app.core.database.transactions import OutsideUnitError, begin_writing, may_write, writing
 from app.errors import TryAgainError
 from app.models import LedgerOperation
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ATTEMPTS = 3
+
+NOT_TAKEN = "The database did not take the change"
 
 #: PostgreSQL's state for a lock that was waited for in vain.
 LOCK_TIMEOUT = "55P03"
@@ -83,17 +85,38 @@ def unit_of_work(work: Callable[[str], T]) -> T:
             return result
         except (DBAPIError, RaceError, TimeoutError) as error:
             db.session.rollback()
-            if not is_repeatable(error):
-                raise
-            is_last = has_waited_in_vain(error)
-            message = "unit given up" if is_last else "unit repeated"
-            logger.warning(message, extra={"attempt": attempt, "reason": _reason(error)})
-            if is_last:
+            if _is_given_up(error, attempt):
                 break
         except BaseException:
             db.session.rollback()
             raise
-    raise TryAgainError("The database did not take the change")
+    raise TryAgainError(NOT_TAKEN)
+
+
+def bare_unit_of_work(work: Callable[[Connection], T]) -> T:
+    """As `unit_of_work`, but on a connection, without a session and without the ledger: in a fraction of the time.
+
+    Nobody can tell whether a COMMIT came through during which the connection broke. `work` is then run again, and must
+    be able to meet all that it has written.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with writing(db.engine) as connection:
+                return work(connection)
+        except (DBAPIError, TimeoutError) as error:
+            if _is_given_up(error, attempt):
+                break
+    raise TryAgainError(NOT_TAKEN)
+
+
+def _is_given_up(error: DBAPIError | RaceError | TimeoutError, attempt: int) -> bool:
+    """Whether the unit is not repeated after this error, which is logged. Raises the error if it is no obstacle."""
+    if not is_repeatable(error):
+        raise error
+    is_last = has_waited_in_vain(error)
+    message = "unit given up" if is_last else "unit repeated"
+    logger.warning(message, extra={"attempt": attempt, "reason": _reason(error)})
+    return is_last
 
 
 @event.listens_for(RestrictableSession, "before_flush")

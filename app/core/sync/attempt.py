@@ -13,7 +13,7 @@ from app.clock import now
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.rows import table_of
-from app.core.database.write import Write
+from app.core.database.write import AnyWrite, Write
 from app.core.host.registry import Registry
 from app.core.host.watch import UNWATCHED, Watch
 from app.core.ledger.entries import Key, Remembered, StatedChange
@@ -44,7 +44,7 @@ class Batch:
     #: The elements of the batch as a device has sent them, by index.
     elements: Sequence[object] = ()
     #: Makes the writes that go along with the operations where no device has sent them.
-    besides: Callable[[Attempt], Iterable[Write]] | None = None
+    besides: Callable[[Attempt], Iterable[AnyWrite]] | None = None
     #: What the device says of itself, where it says anything (contract, section 13).
     report: Values | None = None
     #: Indexes of operations whose handler did not end: they are not tried again.
@@ -123,7 +123,7 @@ class Attempt:
         assert user is not None
         return ActingUser(id=user.id, email=user.email, name=user.name, role=user.role, active=user.active)
 
-    def write(self, besides: Iterable[Write] = ()) -> None:
+    def write(self, besides: Iterable[AnyWrite] = ()) -> None:
         """Write everything that the operations have stated, and, for a device, what is known of it and of the hour."""
         notes = self._notes() if self.recorder.origin.door == DEVICE_DOOR else ()
         self.recorder.write(*notes, *besides)

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from app.config import current_settings
-from app.core.database.write import Write
+from app.core.database.write import AnyWrite
 from app.core.host.watch import BUGS, HandlerTimeout, watched
 from app.core.ledger.record import DEVICE_DOOR, RESCUE_DOOR
 from app.core.ledger.unit import unit_of_work
@@ -71,7 +71,7 @@ def _attempt(batch: Batch, judge_all: Callable[[Attempt], list[Answer]], unit_id
     return attempt
 
 
-def _besides(attempt: Attempt) -> Iterable[Write]:
+def _besides(attempt: Attempt) -> Iterable[AnyWrite]:
     """The writes that go along: of a device's batch, the items that were not applied."""
     door = attempt.recorder.origin.door
     if door == DEVICE_DOOR:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 import orjson
@@ -151,7 +152,7 @@ def _created_by(element: object, registry: Registry) -> set[Reference]:
     handler = registry.routes.get(type_) if isinstance(type_, str) else None
     if handler is None or not isinstance(element, dict):
         return set()
-    payload = next((element[name] for name in handler.data_keys if name in element), None)
+    payload = element.get(payload_key(handler, element))
     return created_rows(payload, NO_KEYS, handler) if isinstance(payload, dict) else set()
 
 
@@ -169,10 +170,9 @@ def _echo(value: Any, is_suspect: bool) -> Echo:
 def _route(index: int, type_: str, local_id: str, element: Mapping[str, Any], registry: Registry) -> Item:
     """The item with its handler. Its payload stands under the first of the handler's `data_keys` that is there."""
     handler = registry.routes.get(type_)
-    keys = handler.data_keys if handler else ("data",)
-    key = next((name for name in keys if name in element), None)
+    key = payload_key(handler, element)
     if key is None and handler is not None:
-        return Refused(index=index, type=type_, local_id=local_id, rejected=invalid({keys[0]: [REQUIRED]}))
+        return Refused(index=index, type=type_, local_id=local_id, rejected=invalid({handler.data_keys[0]: [REQUIRED]}))
     payload = element[key] if key else None
     document = canonical(type_ if handler is None else handler.type, payload)
     mark = fingerprint(document)
@@ -198,6 +198,14 @@ def _route(index: int, type_: str, local_id: str, element: Mapping[str, Any], re
                 meta=meta,
             )
     return Refused(index=index, type=type_, local_id=local_id, fingerprint=mark, rejected=rejected)
+
+
+def payload_key(handler: SyncHandler | None, element: Mapping[str, Any]) -> str | None:
+    """The key of an element under which its payload stands; None if there is none."""
+    for name in ("data",) if handler is None else handler.data_keys:
+        if name in element:
+            return name
+    return None
 
 
 def _read_made_at(element: Mapping[str, Any]) -> datetime | None:
@@ -228,7 +236,12 @@ def canonical(type_: str, payload: object) -> bytes:
 
 def payload_json(item: Routed) -> bytes:
     """The payload as sent, cut out of the item's `canonical`."""
-    return item.document[len(orjson.dumps([item.handler.type])) : -1]
+    return item.document[_payload_start(item.handler.type) : -1]
+
+
+@cache
+def _payload_start(type_: str) -> int:
+    return len(orjson.dumps([type_]))
 
 
 def fingerprint(document: bytes) -> str:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from app.config import current_settings
+from app.core.database.engine import db
 from app.core.database.rows import table_of
-from app.core.database.write import Rule, Write, encoder, quoted
+from app.core.database.write import Rule, RuledPut, encoder, quoted
+from app.core.ledger.record import Origin
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
-from app.core.sync.items import Item, Routed, key_of, payload_json
+from app.core.sync.items import Item, Routed, key_of, payload_json, payload_key
 from app.core.sync.keys import Reference
 from app.core.values import JsonObject
 from app.http.body import find_unstorable
@@ -31,14 +32,20 @@ from app.models.entities import Fields, as_json, entity_of
 #: The most bytes of an item, and of a conflict's values, as JSON.
 MAX_ITEM_BYTES = 64 * 1024
 
+#: The hexadecimal digits of a row's key. All of its indexes have it.
+KEY_DIGITS = 32
+
 #: How long a row stays as it is while its device sends the item again and again.
 REST = timedelta(minutes=1)
 
 #: The code of a conflict, which has none of its own.
 CONFLICT = "conflict"
 
+#: NUL in a JSON text.
+NUL = rb"\u0000"
+
 #: The rows that a user has open, and their bytes.
-ROOM = (
+KEPT = (
     "(SELECT count(*) AS kept, coalesce(sum(item_bytes), 0) AS kept_bytes FROM set_aside "
     "WHERE user_id = ? AND settled_at IS NULL) AS room"
 )
@@ -51,14 +58,17 @@ CONDITION = (
     "<> coalesce(excluded.seen_version, set_aside.first_at))"
 )
 
-#: The room that is left before a row, and the row by which its inspection is found.
-EXTRA = (
-    ("rows_left", "bigint"),
-    ("bytes_left", "bigint"),
-    ("root_entity", "text"),
-    ("root_id", "text"),
-    ("root_client_id", "text"),
-)
+#: The columns of which each row has values of its own, in their order.
+IDENTITY = ("id", "local_id", "fingerprint", "type", "position")
+ANSWER = ("outcome", "code", "error", "message", "details", "retryable")
+PLACE = ("entity", "entity_id", "inspection_id")
+CONTENT = ("item", "is_cut", "seen", "seen_version", "item_bytes")
+NAMES = (*IDENTITY, *ANSWER, *PLACE, *CONTENT)
+ITEM_BYTES = NAMES.index("item_bytes")
+
+#: The row by which an inspection is found, and the room that is left before a row.
+ROOT = (("root_entity", "text"), ("root_id", "text"), ("root_client_id", "text"))
+ROOM = (("rows_left", "bigint"), ("bytes_left", "bigint"))
 
 #: The latest answer, which each try brings anew.
 LATEST = ("outcome", "code", "error", "message", "details", "retryable", "seen", "seen_version", "last_at")
@@ -75,8 +85,7 @@ UPDATES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The row that an item is about, as far as it is known."""
 
     entity: str | None = None
@@ -90,29 +99,25 @@ class Place:
 NOWHERE = Place()
 
 
-def set_aside(attempt: Attempt) -> Iterator[Write]:
+def set_aside(attempt: Attempt) -> Iterator[RuledPut]:
     """The write of the items that were refused or met a conflict; none where all were applied."""
     pairs = zip(attempt.batch.items, attempt.answers, strict=True)
     # An item that was refused at first may have been applied at its second place in the batch.
-    missed = [(item, answer) for item, answer in pairs if answer.group != "success"]
-    missed = [(item, answer) for item, answer in missed if key_of(item) not in attempt.remembered]
+    missed = [
+        (item, answer) for item, answer in pairs if answer.group != "success" and key_of(item) not in attempt.remembered
+    ]
     if not missed:
         return
     places = [_place(attempt, item, answer) for item, answer in missed]
     # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
-    rows = {row["id"]: row for row in map(_row, [attempt] * len(missed), missed, places)}
-    ordered = [rows[key] for key in sorted(rows)]
-    _allot(ordered)
-    table, dialect = table_of(SetAside), attempt.session.connection().dialect
-    encode, before = encoder(table.c.last_at, dialect), attempt.recorder.now - REST
-    yield Write(
-        kind="put",
-        table=table,
-        names=tuple(name for name in ordered[0] if name in table.c),
-        rows=ordered,
+    rows = {row[0]: row for row in map(partial(_row, attempt), missed, places)}
+    yield RuledPut(
+        table=table_of(SetAside),
+        names=NAMES,
+        rows=_with_room([rows[key] for key in sorted(rows)]),
         shared=_shared(attempt),
         rule=_rule(frozenset(place.root.model for place in places if place.root is not None)),
-        parameters=(attempt.recorder.origin.user_id, encode(before) if encode else before),
+        parameters=(attempt.recorder.origin.user_id, _encoded(attempt.recorder.now - REST)),
     )
 
 
@@ -128,64 +133,80 @@ def _shared(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> dict[str, Any]:
-    """The row of an item that was not applied, and the values that travel with it."""
+def _encoded(moment: datetime) -> Any:
+    """A moment as the database's driver takes it."""
+    encode = encoder(table_of(SetAside).c.last_at, db.engine.dialect)
+    return encode(moment) if encode else moment
+
+
+def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> tuple[Any, ...]:
+    """The row of an item that was not applied: the values of `NAMES`, and of `ROOT`."""
     item, answer = missed
-    origin, entry, root = attempt.recorder.origin, answer.entry, place.root
     element = attempt.batch.elements[item.index]
+    return (
+        *_identity(attempt.recorder.origin, item, element),
+        *_answered(answer),
+        *place[:-1],
+        *_content(item, element, answer),
+        *_root(place.root),
+    )
+
+
+def _identity(origin: Origin, item: Item, element: object) -> tuple[Any, ...]:
+    """The values of `IDENTITY`."""
     local_id = "" if item.local_id is None else str(item.local_id)[:255]
     fingerprint = item.fingerprint or _fingerprint_of(element)
-    identity = [origin.user_id, origin.device_id or "", local_id, fingerprint]
-    sent, seen = _sent(item, element), _seen(answer)
-    is_conflict = answer.group == "conflicts"
-    return {
-        "id": hashlib.sha256(orjson.dumps(identity)).hexdigest(),
-        "local_id": local_id,
-        "fingerprint": fingerprint,
-        "type": str((item.type or "") if item.handler is None else item.handler.type)[:255],
-        "position": item.index,
-        "outcome": "conflict" if is_conflict else "refused",
-        "code": CONFLICT if is_conflict else _storable(entry["code"]),
-        "error": _storable(entry["message" if is_conflict else "error"]),
-        "message": _storable(entry["message"]),
-        "details": _document(orjson.dumps(entry.get("details"))),
-        "retryable": entry.get("retryable", False),
-        "entity": place.entity,
-        "entity_id": place.entity_id,
-        "inspection_id": place.inspection_id,
-        "item": None if sent is None else orjson.Fragment(sent),
-        "is_cut": sent is None,
-        "seen": None if seen is None else orjson.Fragment(seen),
-        "seen_version": answer.row.updated_at if is_conflict and answer.row is not None else None,
-        "item_bytes": len(sent or b"") + len(seen or b""),
-        "root_entity": None if root is None else entity_of(root.model).name,
-        "root_id": None if root is None or root.is_client_id else str(root.key),
-        "root_client_id": None if root is None or not root.is_client_id else str(root.key),
-    }
+    identity = orjson.dumps([origin.user_id, origin.device_id or "", local_id, fingerprint])
+    type_ = str((item.type or "") if item.handler is None else item.handler.type)[:255]
+    return hashlib.sha256(identity).hexdigest()[:KEY_DIGITS], local_id, fingerprint, type_, item.index
 
 
-def _document(document: bytes) -> orjson.Fragment | None:
-    """A document of a plugin's, as it travels with its row; None where PostgreSQL would not take it."""
-    return None if _has_nul(document) else orjson.Fragment(document)
+def _answered(answer: Answer) -> tuple[Any, ...]:
+    """The values of `ANSWER`. Those that plugins give are without NUL, which PostgreSQL does not take."""
+    entry = answer.entry
+    if answer.group == "conflicts":
+        return "conflict", CONFLICT, entry["message"], entry["message"], None, False
+    details, texts = entry.get("details"), (entry["code"], entry["error"], entry["message"])
+    if NUL in answer.encoded:
+        details = None if _has_nul(orjson.dumps(details)) else details
+        texts = tuple(text.replace("\0", "") for text in texts)
+    return "refused", *texts, details, entry["retryable"]
 
 
 def _has_nul(document: bytes) -> bool:
-    """Whether a JSON text has NUL in it, the one thing there that PostgreSQL does not take."""
+    """Whether a JSON text has NUL in it."""
     # The same signs stand for a backslash in front of letters, too.
-    return rb"\u0000" in document and find_unstorable(orjson.loads(document)) is not None
+    return NUL in document and find_unstorable(orjson.loads(document)) is not None
 
 
-def _storable(text: str) -> str:
-    """A plugin's sentence without NUL, which PostgreSQL does not take."""
-    return text.replace("\0", "")
+def _content(item: Item, element: object, answer: Answer) -> tuple[Any, ...]:
+    """The values of `CONTENT`."""
+    sent, seen = _sent(item, element), _seen(answer)
+    return (
+        None if sent is None else orjson.Fragment(sent),
+        sent is None,
+        None if seen is None else orjson.Fragment(seen),
+        None if answer.row is None else _encoded(answer.row.updated_at),
+        len(sent or b"") + len(seen or b""),
+    )
 
 
-def _allot(rows: Sequence[dict[str, Any]]) -> None:
-    """Say for each row how many rows and bytes its user may have open before it, so that it is kept whole."""
+def _root(root: Reference | None) -> tuple[Any, ...]:
+    """The values of `ROOT`."""
+    if root is None:
+        return None, None, None
+    name, key = entity_of(root.model).name, str(root.key)
+    return (name, None, key) if root.is_client_id else (name, key, None)
+
+
+def _with_room(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with the values of `ROOM`: how many rows and bytes their user may have open, so that each is kept."""
     settings = current_settings()
-    totals = accumulate(row["item_bytes"] for row in rows)
-    for place, (row, total) in enumerate(zip(rows, totals, strict=True), start=1):
-        row["rows_left"], row["bytes_left"] = settings.set_aside_rows - place, settings.set_aside_bytes - total
+    totals = accumulate(row[ITEM_BYTES] for row in rows)
+    return [
+        (*row, settings.set_aside_rows - place, settings.set_aside_bytes - total)
+        for place, (row, total) in enumerate(zip(rows, totals, strict=True), start=1)
+    ]
 
 
 def _fingerprint_of(element: object) -> str:
@@ -203,8 +224,7 @@ def _sent(item: Item, element: object) -> bytes | None:
         return None
     if isinstance(item, Routed):
         # A handler may have changed the payload in memory.
-        key = next(name for name in item.handler.data_keys if name in element)
-        element = {**element, key: orjson.Fragment(payload_json(item))}
+        element = {**element, str(payload_key(item.handler, element)): orjson.Fragment(payload_json(item))}
     sent = orjson.dumps(element)
     return sent if len(sent) <= MAX_ITEM_BYTES else None
 
@@ -240,28 +260,28 @@ def _place(attempt: Attempt, item: Item, answer: Answer) -> Place:
         return _place_of(answer.row)
     if item.handler is None:
         return NOWHERE
-    keys, entity = item.keys, entity_of(item.handler.target.model).name
-    root = keys.target or keys.parent
+    entity = entity_of(item.handler.target.model).name
+    root = item.keys.target or item.keys.parent
     if root is None:
-        return Place(entity=entity)
+        return Place(entity)
     row = attempt.rows.find(root)
     if row is not None:
         place = _place_of(row)
-        return place if root is keys.target else Place(entity=entity, inspection_id=place.inspection_id)
-    entity_id = str(root.key) if root is keys.target and not root.is_client_id else None
-    return Place(entity=entity, entity_id=entity_id, root=root if hasattr(root.model, "inspection_id") else None)
+        return place if root is item.keys.target else Place(entity, inspection_id=place.inspection_id)
+    entity_id = str(root.key) if root is item.keys.target and not root.is_client_id else None
+    return Place(entity, entity_id, root=root if hasattr(root.model, "inspection_id") else None)
 
 
 def _place_of(row: Any) -> Place:
-    return Place(entity=entity_of(row).name, entity_id=str(row.id), inspection_id=getattr(row, "inspection_id", None))
+    return Place(entity_of(row).name, str(row.id), getattr(row, "inspection_id", None))
 
 
 @lru_cache(maxsize=128)
 def _rule(models: frozenset[type]) -> Rule:
     """The rule of the write. `models`: those of the rows by which inspections are looked up."""
     return Rule(
-        extra=EXTRA,
-        beside=ROOM,
+        extra=(*ROOT, *ROOM),
+        beside=KEPT,
         values=(
             ("inspection_id", _inspection_id(models)),
             ("item", f"CASE WHEN {FULL} THEN NULL ELSE source.item END"),

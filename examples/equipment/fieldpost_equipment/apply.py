@@ -16,6 +16,8 @@ def record_item(operation: Operation, context: Context) -> Outcome:
         line = f"{who} {operation.type} {operation.index} {operation.local_id}"
         context.after_commit(partial(note, Path(context.settings["journal"]), line))
     outcome = edit(operation, context)
+    if "keeper_phone" in operation.changes:
+        context.change(outcome.row or operation.target, {"keeper_id": context.user.id})
     room = operation.rows["room"]
     if outcome.row is not None and room is not None:
         if room.inspection_id != operation.parent.inspection_id:

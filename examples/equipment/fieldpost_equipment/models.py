@@ -27,9 +27,10 @@ def title_of_item(item: Any) -> str:
 
 
 def labels_of_item(item: Any) -> list[Label]:
-    """The tag, and below a heading the details in the order in which they were noted."""
+    """The tag, a private value, and below a heading the details in the order in which they were noted."""
     details = [Label(name=name, label=name.title(), section="Details") for name in item.details]
-    return [Label(name="tag", label="Tag"), *details]
+    phone = Label(name="keeper_phone", label="Keeper's phone", private=True)
+    return [Label(name="tag", label="Tag"), phone, *details]
 
 
 class Item(Syncable, db.Model):
@@ -46,6 +47,7 @@ class Item(Syncable, db.Model):
         title=title_of_item,
         labels=labels_of_item,
         panel="equipment/item.html",
+        personal={"keeper_id": {"keeper_phone": None}},
         constraints={
             "uq_equipment_items_inspection_id_tag": "This tag is on another piece of equipment",
             "uq_equipment_items_client_id": "client_id is taken",
@@ -55,6 +57,8 @@ class Item(Syncable, db.Model):
     client_id: Mapped[str | None] = mapped_column(String(36), unique=True)
     tag: Mapped[str] = mapped_column(String(64))
     room_id: Mapped[int | None] = mapped_column(ForeignKey("equipment_rooms.id"))
+    keeper_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    keeper_phone: Mapped[str | None] = mapped_column(String(32))
     details: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
 
 

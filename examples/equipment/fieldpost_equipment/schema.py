@@ -14,9 +14,14 @@ class RoomSchema(Schema):
     name = fields.String(required=True, validate=validate.Length(1, 64))
 
 
+#: Names that no detail may have.
+COLUMNS = ("tag", "serial", "room_id", "keeper_id", "keeper_phone")
+
+
 class ItemSchema(Schema):
     tag = fields.String(required=True, validate=validate.Length(1, 64))
-    details = fields.Dict(keys=fields.String(validate=validate.NoneOf(["tag", "serial", "room_id"])))
+    keeper_phone = fields.String(validate=validate.Length(1, 32))
+    details = fields.Dict(keys=fields.String(validate=validate.NoneOf(COLUMNS)))
 
 
 def fields_to_set(data: Mapping[str, Any]) -> dict[str, Any]:

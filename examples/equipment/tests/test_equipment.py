@@ -15,7 +15,8 @@ from fieldpost_equipment import (
 from fieldpost_equipment.models import Check, Item, Room
 from flask import Flask
 
-from app.models import Attachment, Inspection
+from app.clock import to_wire
+from app.models import Attachment, Inspection, LedgerEntry
 from app.testing import HandlerContract, Scene, World, push
 
 
@@ -80,11 +81,8 @@ class TestCheck(HandlerContract):
         return {"id": target.id, "score": number % 10}
 
     def creation(self, inspection: Inspection, number: int) -> dict[str, Any]:
-        return {"inspection_id": inspection.id, "item_id": self.item_of(inspection).id, "score": number % 10}
-
-    @pytest.fixture(autouse=True)
-    def remember_the_world(self, scene: Scene) -> None:
-        self.item_of = lambda root: scene.world.make(Item, root.id, tag=f"C-{root.id}", details={})
+        item = self.world.make(Item, inspection.id, tag=f"C-{number}", details={})
+        return {"inspection_id": inspection.id, "item_id": item.id, "score": number % 10}
 
 
 class TestAnnotate(HandlerContract):
@@ -147,3 +145,39 @@ def test_a_conflict_shows_the_equipment_that_was_checked(scene: Scene) -> None:
     (entry,) = push(scene.client("technician"), sent)["conflicts"]
     assert entry["conflict_data"]["server_data"] == {"score": 5, "tag": "A"}
     assert entry["conflict_data"]["server_item"] == {"id": item.id, "tag": "A"}
+
+
+def test_the_phone_of_an_erased_keeper_is_gone_and_the_equipment_stays(scene: Scene, app: Flask) -> None:
+    root, technician, phone = scene.inspection.id, scene.user("technician"), "+49 30 123456"
+    for tag in ("A", "B"):
+        data = {"inspection_id": root, "tag": tag, "keeper_phone": phone, "details": {"kW": 12}}
+        push(scene.client("technician"), {"type": "equipment", "local_id": str(uuid4()), "data": data})
+    kept, passed_on = scene.world.all(Item)
+    item = {"type": "equipment", "local_id": "1", "data": {"id": passed_on.id, "keeper_phone": "+34 91 654321"}}
+    push(scene.client("owner"), item)
+    erased = app.test_cli_runner().invoke(args=["privacy", "erase", technician.email, "--yes"])
+    assert erased.exit_code == 0, erased.output
+    assert "equipment: emptied the personal fields of 2 rows\n" in erased.output
+    items = [(item.keeper_phone, item.details) for item in scene.world.all(Item)]
+    assert items == [(None, {"kW": 12}), ("+34 91 654321", {"kW": 12})]
+    assert scene.world.get(Item, kept.id).updated_at > kept.updated_at, "devices are told"
+    changes = [entry.changes for entry in scene.world.all(LedgerEntry) if entry.entity == "equipment"]
+    assert phone not in str(changes)
+    assert [change.get("tag") for change in changes if "keeper_phone" in change] == [
+        {"new": "A"},
+        {"new": "B"},
+        None,
+        None,
+    ]
+
+
+def test_a_change_on_a_version_before_the_erasure_does_not_bring_the_phone_back(scene: Scene, app: Flask) -> None:
+    owner, phone = scene.client("owner"), "+49 30 123456"
+    item = scene.world.make(
+        Item, scene.inspection.id, tag="A", details={}, keeper_id=scene.user("technician").id, keeper_phone=phone
+    )
+    app.test_cli_runner().invoke(args=["privacy", "erase", "technician@example.com", "--yes"])
+    data = {"id": item.id, "updated_at": to_wire(item.updated_at), "resolve_strategy": "merge"}
+    for changes, outcome in (({"tag": "B"}, "success"), ({"keeper_phone": phone + "0"}, "conflicts")):
+        sent = {"type": "equipment", "local_id": str(uuid4()), "data": {**data, **changes}}
+        assert len(push(owner, sent)[outcome]) == 1, changes

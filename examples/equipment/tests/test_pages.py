@@ -47,7 +47,7 @@ def test_people_see_a_piece_of_equipment_by_its_panel(app: Flask) -> None:
         shown = show_row(db.session.get_one(Item, item.id))
         panel = render_panel("equipment/item.html", row=shown.row, shown=shown, user=scene.user("owner"))
     assert shown.title == "Equipment P-<1>"
-    assert [value.label.label for value in shown.values] == ["Tag", "Serial"]
+    assert [value.label.label for value in shown.values] == ["Tag", "Keeper's phone", "Serial"]
     assert panel is not None
     assert "P-&lt;1&gt;" in panel
     assert "<li>Serial: &lt;b&gt;7</li>" in panel

@@ -6,7 +6,7 @@ node can go on with an upload. Once it is whole, it becomes the attachment that 
 
 from app.plugin_api import Plugin
 from fieldpost_resumable_uploads.routes import blueprint
-from fieldpost_resumable_uploads.upkeep import collect, keeps
+from fieldpost_resumable_uploads.upkeep import collect, erase, keeps
 
 __all__ = ["plugin"]
 
@@ -24,4 +24,5 @@ plugin = Plugin(
     },
     collect=collect,
     keeps=keeps,
+    erase=erase,
 )

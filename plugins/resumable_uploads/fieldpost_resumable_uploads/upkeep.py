@@ -1,10 +1,10 @@
-"""The upkeep of uploads, called by `storage gc`, `storage check` and `maintenance`."""
+"""The upkeep of uploads, called by `storage gc`, `storage check`, `maintenance` and `privacy erase`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from app.clock import now
 from app.models import db
@@ -18,11 +18,20 @@ PAGE = 100
 
 def collect() -> int:
     """Remove expired uploads, complete or not, with their parts; returns their number. Attachments stay."""
-    moment, count = now(), 0
+    return _remove(ResumableUpload.expires_at <= now(), skip_locked=True)
+
+
+def erase(user_id: int) -> int:
+    """Remove the uploads of a user, complete or not, with the names of files in them. Attachments stay."""
+    return _remove(ResumableUpload.user_id == user_id, skip_locked=False)
+
+
+def _remove(condition: ColumnElement[bool], *, skip_locked: bool) -> int:
+    count = 0
 
     def work(_unit_id: str) -> tuple[int, list[str]]:
-        expired = select(ResumableUpload.id).where(ResumableUpload.expires_at <= moment).limit(PAGE)
-        ids = db.session.scalars(expired.with_for_update(skip_locked=True)).all()
+        uploads_to_remove = select(ResumableUpload.id).where(condition).limit(PAGE)
+        ids = db.session.scalars(uploads_to_remove.with_for_update(skip_locked=skip_locked)).all()
         return len(ids), uploads.remove(db.session(), ids)
 
     while True:

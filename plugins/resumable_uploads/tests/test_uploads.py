@@ -254,6 +254,13 @@ def test_an_abandoned_upload_expires_and_is_collected(device: Device, app: Flask
     assert app.test_cli_runner().invoke(args=["maintenance"]).output.count("plugin resumable_uploads: removed 0") == 1
 
 
+def test_the_uploads_of_an_erased_person_are_removed(device: Device, app: Flask) -> None:
+    device.add(device.start(1000), 0, b"abc")
+    runner, arguments = app.test_cli_runner(), ["privacy", "erase", device.user.email, "--yes"]
+    assert "plugin resumable_uploads: removed 1\n" in runner.invoke(args=arguments).output
+    assert device.world.all(ResumableUpload) == device.world.all(Part) == []
+
+
 def test_the_parts_of_a_living_upload_are_no_orphans(
     device: Device, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

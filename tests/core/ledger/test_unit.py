@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
-from sqlalchemy.exc import InternalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from app.core.database.engine import db
 from app.core.database.transactions import OutsideUnitError, snapshot, writing
@@ -43,6 +43,33 @@ def test_the_database_itself_refuses_statements_that_write_outside_a_unit(
                 db.session.execute(text(f"{beginning}UPDATE users SET name = 'Theodora'"))
             db.session.remove()
     assert world.get(User, user.id).name == user.name
+
+
+#: Statements that SQLite alone has, or takes in such a form.
+WRITING = [
+    "; UPDATE users SET name = 'Theodora'",
+    "/* a query; no */ ; UPDATE users SET name = 'Theodora'",
+    "WITH it AS (SELECT 1) REPLACE INTO users SELECT * FROM users",
+    "PRAGMA user_version = 5",
+    "PRAGMA user_version(5)",
+    "ATTACH ':memory:' AS another",
+    "CREATE TEMP TABLE another (id)",
+    "REINDEX",
+]
+
+
+@pytest.mark.database("sqlite")
+@cases("statement", WRITING)
+def test_sqlite_takes_nothing_that_writes_outside_a_unit_in_whichever_form(app: Flask, statement: str) -> None:
+    with app.app_context(), pytest.raises(OutsideUnitError):
+        db.session.execute(text(statement))
+
+
+@pytest.mark.database("sqlite")
+@cases("statement", ["UPDAT users", "WITH x AS SELECT 1", "UPDATE nothing SET a = 1"])
+def test_a_statement_that_sqlite_cannot_read_is_refused_by_sqlite(app: Flask, statement: str) -> None:
+    with app.app_context(), pytest.raises(OperationalError):
+        db.session.execute(text(statement))
 
 
 @cases("statement", ["WITH x AS (SELECT 1) SELECT * FROM x", "/* why */ SELECT 1"])

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -777,3 +778,16 @@ def test_an_offline_package_marks_the_rows_of_plugins_in_the_same_way(
     with app.app_context(), snapshot(db.session()):
         rows = orjson.loads(orjson.dumps(offline_data._plugin_rows(db.session(), inspection.id)))
     require_marks(rows["form_fill"], marked, other)
+
+
+def test_a_row_whose_record_hook_raises_is_marked_in_a_package_too(
+    device: FlaskClient, inspection: Inspection, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_row: Any) -> Any:
+        raise SystemExit
+
+    usual = FormFill.__entity__
+    monkeypatch.setattr(FormFill, "__entity__", replace(usual, record=fail))
+    answer = device.get(f"/api/v1/inspections/{inspection.id}/offline_data")
+    (shown,) = json_of(answer)["data"]["form_fills"]
+    assert (shown["id"], shown["unreadable"], "data" in shown) == (form_fill.id, True, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import date, time
 from enum import Enum
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 from app.core.host.checks.values import columns_by_name, function_findings, is_name
 from app.core.host.findings import Finding, Kind
 from app.core.host.registry import Registry, core_tables, is_core, mapped_models
-from app.plugin_api import Entity, recorded_columns
+from app.plugin_api import CORE_COLUMNS, Entity, recorded_columns
 
 #: Keys that `GET /sync/status` answers itself.
 STATUS_KEYS = ("user_id", "pending_inspections", "completed_inspections", "last_sync", "server_time")
@@ -50,6 +50,16 @@ NO_JSON = Kind(
 )
 NO_DOCUMENT = Kind("its document {name!r} is no JSON column", "Use app.models.JSONValue.")
 NO_RELATIONSHIPS = Kind("its entity loads {names}, which are no relationships", "Correct `loads`.")
+NOT_PERSONAL = Kind(
+    "its `personal` does not map columns to fields with their values", "docs/plugins.md shows how it is written."
+)
+NO_PERSON = Kind(
+    "its `personal` goes by {names}, which refer to no users", "Name a column with ForeignKey('users.id', …)."
+)
+NO_PERSONAL_FIELDS = Kind("its `personal` empties {names}, which are no fields", "Correct it.")
+NOT_EMPTIED = Kind(
+    "its `personal` puts None into {names}, which cannot be null", "State the value that is to stand there."
+)
 NO_CONSTRAINTS = Kind("its entity has sentences for {names}, no constraints of {table}", "Correct them.")
 NO_PANEL = Kind("its panel is {panel!r}", "Name a template that ends in .html, so that values in it are escaped.")
 TAKEN_NAME = Kind("the entity name {name!r} is taken", "Choose another one.")
@@ -144,7 +154,32 @@ def _entity_findings(where: str, model: type, entity: Entity, table: Table) -> I
     unknown = _missing(sorted(entity.constraints), {str(constraint.name) for constraint in table.constraints})
     if unknown:
         yield NO_CONSTRAINTS.at(where, names=unknown, table=table.name)
+    yield from _personal_findings(where, model, entity)
     yield from _hook_findings(where, entity)
+
+
+def _personal_findings(where: str, model: type, entity: Entity) -> Iterator[Finding]:
+    personal, columns = entity.personal, columns_by_name(model)
+    if not isinstance(personal, Mapping) or not all(isinstance(values, Mapping) for values in personal.values()):
+        yield NOT_PERSONAL.at(where)
+        return
+    strangers = [name for name in personal if not _names_user(columns.get(name))]
+    if strangers:
+        yield NO_PERSON.at(where, names=", ".join(strangers))
+    values = {name: value for fields in personal.values() for name, value in fields.items()}
+    known = columns if entity.document is None else values
+    unknown = [name for name in values if name in CORE_COLUMNS or name in personal or name not in known]
+    if unknown:
+        yield NO_PERSONAL_FIELDS.at(where, names=", ".join(unknown))
+    full = [
+        name for name, value in values.items() if value is None and not getattr(columns.get(name), "nullable", True)
+    ]
+    if full:
+        yield NOT_EMPTIED.at(where, names=", ".join(full))
+
+
+def _names_user(column: Any) -> bool:
+    return any(key.column.table.name == "users" for key in getattr(column, "foreign_keys", ()))
 
 
 def _column_findings(where: str, model: type, entity: Entity, table: Table) -> Iterator[Finding]:

@@ -81,6 +81,8 @@ def _part_findings(where: str, plugin: Plugin) -> Iterator[Finding]:
         yield from function_findings(where, "collect", plugin.collect, 0)
     if plugin.keeps is not None:
         yield from function_findings(where, "keeps", plugin.keeps, 1)
+    if plugin.erase is not None:
+        yield from function_findings(where, "erase", plugin.erase, 1)
 
 
 def plugin_clashes(where: str, registry: Registry, plugin: Plugin) -> Iterator[Finding]:

@@ -27,6 +27,8 @@ def upgrade() -> None:
         sa.Column("client_id", sa.String(36), unique=True),
         sa.Column("tag", sa.String(64), nullable=False),
         sa.Column("room_id", BigId, sa.ForeignKey("equipment_rooms.id")),
+        sa.Column("keeper_id", BigId, sa.ForeignKey("users.id", ondelete="SET NULL")),
+        sa.Column("keeper_phone", sa.String(32)),
         sa.Column("details", JSONValue, nullable=False),
         sa.Column("created_at", UTCDateTime(), nullable=False),
         sa.Column("updated_at", UTCDateTime(), nullable=False),

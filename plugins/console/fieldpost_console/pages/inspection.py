@@ -241,6 +241,8 @@ def _in_words(
     return [
         _difference(name, change, labels.get(name), longest, is_hidden=_is_hidden(row, name, shown))
         for name, change in sorted(changes.items(), key=lambda item: places.get(item[0], len(places)))
+        # Without values it is told by the ledger alone: they were withheld, such as those of an erased person.
+        if change
     ]
 
 

@@ -8,13 +8,13 @@ from flask import Response
 from sqlalchemy import select
 
 from app import policies
-from app.administration import ORDERS, select_inspections
+from app.administration import ORDERS, select_with_least
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User, db
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.filters import MOST_COUNTED, count_below, count_up_to, given_filters, read_filters
-from fieldpost_console.pages.keyset import Keys, read_key_page
+from fieldpost_console.pages.keyset import KeyPage, Keys, read_key_page
 from fieldpost_console.pages.people import names_of, people, technicians
 from fieldpost_console.pages.private import private_of_page
 
@@ -42,15 +42,8 @@ TEXTS = frozenset({"q", "customer"})
 def inspections() -> Response:
     """The inspections that meet the filters, fifty on a page."""
     filters, faults = read_filters()
-    keys = Keys(*ORDERS[filters["sort"]])
     user = signed_in_user()
-    statement = select_inspections(user, filters, *COLUMNS)
-    # A search of texts reads all rows, so that its first page is read and counted in one statement. Others are counted
-    # in an index.
-    page = read_key_page(db.session(), statement, keys, count_to=MOST_COUNTED if TEXTS & filters.keys() else None)
-    total = page.total
-    if total is None:
-        total = count_up_to(statement.with_only_columns(Inspection.id), MOST_COUNTED)
+    page, total = _page_and_total(user, filters)
     ids = [row.id for row in page.rows]
     return render(
         "console/inspections.html",
@@ -66,6 +59,20 @@ def inspections() -> Response:
         private=private_of_page(),
         **choices_of(user),
     )
+
+
+def _page_and_total(user: User, filters: dict[str, Any]) -> tuple[KeyPage, int]:
+    """The page, and how many inspections match; more than `MOST_COUNTED` are not told apart."""
+    statement, least = select_with_least(user, filters, *COLUMNS)
+    session, keys = db.session(), Keys(*ORDERS[filters["sort"]])
+    if least > MOST_COUNTED:
+        return read_key_page(session, statement, keys), least
+    # A search of texts reads all rows, so that its first page is read and counted in one statement. Others are counted
+    # in an index.
+    page = read_key_page(session, statement, keys, count_to=MOST_COUNTED if TEXTS & filters.keys() else None)
+    if page.total is not None:
+        return page, page.total
+    return page, count_up_to(statement.with_only_columns(Inspection.id), MOST_COUNTED)
 
 
 def choices_of(user: User) -> dict[str, Any]:

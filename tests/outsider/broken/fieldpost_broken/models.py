@@ -58,6 +58,7 @@ class Muddled(Syncable, db.Model):
         title="Muddled",
         labels=lambda: (),
         panel="muddled.txt",
+        personal={"price": {"name": None}, "nobody": {"id": 0}},
         constraints={"uq_nothing": "Taken"},
     )
 
@@ -68,7 +69,7 @@ class Muddled(Syncable, db.Model):
 class Imposter(Syncable, db.Model):
     __tablename__ = "healthy_imposter"
     __table_args__ = (KEEP_IDS,)
-    __entity__ = entity("form_fill", counted="last_sync")
+    __entity__ = entity("form_fill", counted="last_sync", personal=("name",))
 
 
 class Careless(db.Model):

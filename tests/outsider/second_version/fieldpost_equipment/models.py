@@ -42,6 +42,8 @@ class Item(Syncable, db.Model):
     tag: Mapped[str] = mapped_column(String(64))
     serial: Mapped[str | None] = mapped_column(String(64))
     room_id: Mapped[int | None] = mapped_column(ForeignKey("equipment_rooms.id"))
+    keeper_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    keeper_phone: Mapped[str | None] = mapped_column(String(32))
     details: Mapped[dict[str, Any]] = mapped_column(JSONValue, default=dict)
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
@@ -46,6 +47,12 @@ MOST_PICTURES = 100
 #: Characters of an answer, and of an inspection's notes, in a report.
 LONGEST_ANSWER, LONGEST_NOTES = 5_000, 50_000
 
+#: Characters of all answers of a report together, and those that each of them takes at least.
+MOST_CHARACTERS, LEAST_CHARACTERS = 1_000_000, 100
+
+#: Answers in one table: ReportLab looks at all lines of a table again for each page.
+MOST_ANSWERS = 100
+
 #: Characters and lines in a row of a table, which must not be higher than a page, and characters of a label.
 LONGEST_PIECE, MOST_LINES, LONGEST_LABEL = 1_000, 20, 500
 
@@ -71,8 +78,8 @@ LINES = TableStyle(
 
 @blueprint.get(f"{ONE}/report.pdf")
 def report(inspection_id: int) -> BaseResponse:
-    """The report, made now; answers are cut after 5 000 characters, notes after 50 000, and at most 100 pictures are
-    shown.
+    """The report, made now; answers are cut after 5 000 characters, notes after 50 000, all answers together after a
+    million, and at most 100 pictures are shown.
 
     Private values are hidden, as on the page, unless the address has `private=1`.
     """
@@ -115,11 +122,18 @@ def _story(root: Inspection, title: str, directory: Path) -> Iterator[Flowable]:
         (gettext("Assigned to"), people["assignee"] or "–"),
     ]
     yield _table(head)
-    pictures = _Pictures(root, directory)
-    for shown in _rows(root):
+    pictures, room = _Pictures(root, directory), _Room()
+    for shown in takewhile(lambda _: not room.is_full, _rows(root)):
         yield _text(shown.title, HEADING)
-        for section, values in shown.sections:
-            yield from _section(section, values, pictures)
+        for section, values in takewhile(lambda _: not room.is_full, shown.sections):
+            yield from _section(section, [*takewhile(room.has, values)], pictures)
+    if room.is_full:
+        yield _text(
+            gettext(
+                "This report has no room for more answers. All of them are in the file of all answers, CSV or XLSX."
+            ),
+            MUTED,
+        )
     if root.notes:
         yield _text(gettext("Notes"), HEADING)
         # One paragraph of many pages takes much time.
@@ -144,8 +158,8 @@ def _section(section: str, values: list[ShownValue], pictures: _Pictures) -> Ite
     if section:
         yield _text(section, SECTION)
     answers = [(value.label.label, _answer(value)) for value in values if not _has_pictures(value)]
-    if answers:
-        yield _table(answers)
+    for start in range(0, len(answers), MOST_ANSWERS):
+        yield _table(answers[start : start + MOST_ANSWERS])
     for value in values:
         if _has_pictures(value):
             yield from pictures.of(value)
@@ -161,6 +175,23 @@ def _answer(value: ShownValue) -> str:
     if value.is_missing:
         return "–"
     return f"{value.text[:LONGEST_ANSWER]} {value.label.unit}".strip()
+
+
+class _Room:
+    """The room for answers in one report."""
+
+    def __init__(self) -> None:
+        self._left = MOST_CHARACTERS
+
+    @property
+    def is_full(self) -> bool:
+        """Whether an answer had no room."""
+        return self._left < 0
+
+    def has(self, value: ShownValue) -> bool:
+        """Whether there is room for a value, which takes it."""
+        self._left -= max(len(_answer(value)), LEAST_CHARACTERS)
+        return not self.is_full
 
 
 class _Pictures:
