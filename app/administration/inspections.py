@@ -18,7 +18,8 @@ from app.core.ledger.versions import require_version
 from app.core.values import JsonObject, Values
 from app.errors import InvalidError, NotFoundError
 from app.models import OBJECTS, Attachment, FormFill, FormTemplate, Inspection, User
-from app.models.serialize import is_named, select_shown, serialize, undeleted
+from app.models.serialize import is_named, serialize, undeleted
+from app.models.shown import rows_with_ids
 from app.plugin_api import Model, Row
 
 T = TypeVar("T")
@@ -29,8 +30,7 @@ PEOPLE = ("owner_id", "assignee_id")
 
 def serialize_rows(session: Session, model: Model, ids: Iterable[int]) -> list[JsonObject]:
     """The rows with these ids as JSON objects, ordered by id."""
-    statement = select_shown(model).where(model.id.in_(list(ids))).order_by(model.id)
-    return [serialize(row) for row in session.scalars(statement)]
+    return [serialize(row) for row in rows_with_ids(session, model, list(ids))]
 
 
 def serialize_inspection(session: Session, inspection_id: int) -> JsonObject:

@@ -49,10 +49,10 @@ SETTINGS = {
 #: Everything that a test could change in a database apart from rows. None of it changes when a table is emptied.
 DEFINITIONS = """
 SELECT (SELECT string_agg(concat(oid, relname, reloptions), ' ' ORDER BY oid) FROM pg_class WHERE oid > 16384),
-       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_attribute),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_attribute WHERE attrelid > 16384),
        (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_attrdef),
        (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_constraint),
-       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_proc),
+       (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_proc WHERE oid > 16384),
        (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_trigger),
        (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_db_role_setting),
        (SELECT max(xmin::text::bigint) || ' ' || count(*) FROM pg_statistic)
