@@ -1,8 +1,8 @@
 """How fast photos of 2 MB are taken, beside what decoding, SHA-256 and fsync alone reach.
 
 The server has two workers and four clients upload at once. What is compared with it does the same to each photo, and
-nothing else, in two processes: read the JPEG to its end at 1/8 scale, as the server verifies it, hash it, write it,
-fsync. They take turns; the ratio is the median of each round's.
+nothing else, in two processes: read the JPEG to its end at 1/8 scale, as the server does, but block by block and in
+colour, which is Pillow's way; hash it, write it, fsync. They take turns; the ratio is the median of each round's.
 
     python benchmarks/upload.py                 Fieldpost on SQLite
     python benchmarks/upload.py --postgresql    on a PostgreSQL that is started for it

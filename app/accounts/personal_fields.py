@@ -17,7 +17,7 @@ from app.models.entities import entity_of
 from app.plugin_api import Model
 
 #: Rows that are changed in one unit of work.
-PIECE = 200
+PIECE = 500
 
 
 def empty_personal_fields(origin: Origin, user_id: int) -> dict[str, int]:

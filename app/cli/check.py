@@ -189,13 +189,13 @@ def _kept_in(path: Path) -> Iterator[Path]:
     files = path / "attachments"
     kept = [
         files,
-        path / "secret_key",
         *(path / f"last_{task}" for task in TASKS),
         *database_of(db.engine).files(db.engine),
     ]
     yield from filter(Path.exists, kept)
+    # Not all that is in there: it may be the top of a file system, with the system's own directories.
     with suppress(OSError):
-        yield from files.iterdir()
+        yield from files.glob("??")
 
 
 def _may_write(path: Path, owner: int | None) -> bool:

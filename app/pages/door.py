@@ -15,10 +15,11 @@ from typing import Any
 from flask import Flask, Request, Response, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, UserMixin, current_user, login_user
+from werkzeug.datastructures import MultiDict
 
 from app.accounts.sign_ins import BrowserSignIn, browser_sign_in
 from app.config import Settings, current_settings
-from app.errors import ForbiddenError, MediaTypeError
+from app.errors import ForbiddenError, InvalidError, MediaTypeError
 from app.http.logs import log_security_event
 from app.http.requests import MOST_PUBLIC_FIELDS
 from app.pages.addresses import is_for_machines, is_page
@@ -134,6 +135,8 @@ def _guard() -> Any:
         _refuse_parts()
     if request.method not in SAFE_METHODS:
         _refuse_forgery()
+        _refuse_nuls(request.form)
+    _refuse_nuls(request.args)
     if present is not None:
         g.user, g.sign_in_id, g.device_id = present.sign_in.user, present.sign_in.id, None
     return None
@@ -143,6 +146,12 @@ def _refuse_parts() -> None:
     """415 for a form in parts, as one with files is. Each part takes much time for its bytes."""
     if request.mimetype == "multipart/form-data":
         raise MediaTypeError(message="Load the page again, and send the form from there.")
+
+
+def _refuse_nuls(fields: MultiDict[str, str]) -> None:
+    """400 for a text with a NUL, which PostgreSQL takes in no text, and no keyboard makes."""
+    if any("\0" in text for pair in fields.items(multi=True) for text in pair):
+        raise InvalidError(message="A field has a NUL character, which cannot be stored. Remove it.")
 
 
 def _to_sign_in() -> Response:

@@ -36,7 +36,7 @@ def test_check_names_missing_migrations_and_the_command(app: Flask) -> None:
         downgrade(revision="base")
     result = plugins(app, "check")
     assert result.exit_code == 1
-    assert "The tables of fieldpost are at migration none, and 0022 is needed." in result.output
+    assert "The tables of fieldpost are at migration none, and 0021 is needed." in result.output
     assert "Run `fieldpost db upgrade`." in result.output
 
 

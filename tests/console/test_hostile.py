@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from xml.etree import ElementTree
 
 import pytest
+from fieldpost_console.pages.exports import tables
 from flask import Flask
 
-from app.models import User
+from app.models import Inspection, User
 from app.testing import Scene, sign_in
 from tests.pages.browser import Browser, signed_in_browser
 from tests.support.cases import cases
@@ -22,6 +24,9 @@ PLACES = [
 ]
 
 LISTS = ["audit", "users", "inspections", "inspections?sort=date", "form-templates", "set-aside", "devices"]
+
+#: The name space of a workbook's sheet.
+SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 #: Addresses of the API with a NUL, which PostgreSQL takes in no text.
 NULS = [
@@ -87,6 +92,15 @@ def test_a_nul_in_an_address_is_no_fault_of_ours(scene: Scene, admin: User, offi
     assert [path for path, answer in answers.items() if answer.status_code >= 500] == []
 
 
+def test_a_nul_in_a_search_or_a_form_is_refused_and_nothing_is_stored(scene: Scene, office: Browser) -> None:
+    answers = [office.get(f"/console/{page}?q=a%00b") for page in ("inspections", "users", "form-templates", "devices")]
+    for fields in ({"notes": "a\0b"}, {"customer.phone_1": "\0"}, {"a\0b": "c"}):
+        answers.append(office.send("/console/inspections/new", "/console/inspections/new", fields))
+    answers.append(Browser(scene.app).send("/sign-in", "/sign-in", {"email": "a\0b", "password": "a"}))
+    assert [answer.status_code for answer in answers] == [400] * 8
+    assert scene.world.all(Inspection) == []
+
+
 def test_photos_of_fields_with_long_names_have_names_of_their_own(scene: Scene, office: Browser) -> None:
     form_fill = scene.world.form_fill(scene.world.inspection(scene.user("owner"), scene.user("technician")))
     technician = sign_in(scene.app, scene.user("technician"))
@@ -106,6 +120,28 @@ def test_no_text_of_a_csv_file_is_a_formula(scene: Scene, office: Browser, text:
     table = office.get("/console/exports/inspections.csv").get_data().decode("utf-8-sig")
     (line,) = csv.DictReader(io.StringIO(table, newline=""))
     assert line["notes"] == f"'{text}"
+
+
+@cases(
+    "text",
+    [
+        *("<r>", "<r></r>", "<r><b></r>", "<r></is></c><c r='Z9'><f>1+1</f></c><c><is></r>", " <r></r>", "<r></r>\n"),
+        *("<r>" + "a" * 32760 + "</r>", "<r>" + "a" * 32757 + "</r></r>", "😀" * 16_384, "\x01_x0041_\ufffe", "=1+1"),
+    ],
+)
+def test_no_text_of_a_workbook_is_markup_or_a_formula(text: str) -> None:
+    """Otherwise one answer would put formulas into the cells of others, or spoil the whole file."""
+    file = io.BytesIO()
+    tables._write_workbook(file, ("a", "b"), iter([(text, "behind")]))
+    with zipfile.ZipFile(file) as archive:
+        sheet = ElementTree.fromstring(archive.read("xl/worksheets/sheet1.xml"))
+    shown = ["".join(cell.itertext()) for cell in sheet.iter(f"{SHEET}c")]
+    assert len(shown) == 4
+    assert shown[3] == "behind"
+    assert len(shown[2].encode("utf-16-le")) <= 2 * 32_767
+    if text.isprintable():
+        assert text.startswith(shown[2].rstrip())
+    assert [*sheet.iter(f"{SHEET}f"), *sheet.iter(f"{SHEET}r")] == []
 
 
 @cases("value", ["x\n" * 300, "W" * 5000, "東" * 5000, "<b>&amp;" * 600, "\x01\u202e\uffff"])

@@ -10,6 +10,7 @@ from io import BytesIO
 from math import ceil
 
 from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.ImageFile import ImageFile
 
 from app.attachments.storage import jpeg, png
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
@@ -74,9 +75,10 @@ def _require_decodable(data: bytes, facts: jpeg.Jpeg) -> None:
         if facts.lossless:
             image.load()
             return
-        load_small(image, facts)
         has_trailer = facts.end < len(data)
-        if has_trailer and facts.is_refined and 3 * facts.work <= jpeg.MAX_WORK:
+        is_compared = has_trailer and facts.is_refined and 3 * facts.work <= jpeg.MAX_WORK
+        load_small(image, facts, in_grey=not is_compared)
+        if is_compared:
             require_all_before_end_mark(data, facts, image)
 
 
@@ -93,7 +95,7 @@ def _bound_pixels(width: int, height: int, limit: int) -> None:
         raise ImageTooLargeError(f"It has {width} × {height} pixels, and {limit} are allowed.")
 
 
-def _opened(data: bytes, form: str) -> Image.Image:
+def _opened(data: bytes, form: str) -> ImageFile:
     """The image, not yet decoded. Its readers may be JPEG's, MPO's (trap 12) and PNG's, and no others."""
     return Image.open(BytesIO(data), formats=(form,))
 

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from app.attachments.storage import jpeg
 from app.attachments.storage.faults import NotAnImageError
@@ -118,7 +119,12 @@ def _small_checksum(data: bytes, facts: jpeg.Jpeg) -> int:
         return zlib.crc32(image.tobytes())
 
 
-def load_small(image: Image.Image, facts: jpeg.Jpeg) -> None:
-    """Decode a JPEG at 1/8 scale: the decoder still reads everything, but takes only a few megabytes (trap 30)."""
-    image.draft(None, (max(1, facts.width // 8), max(1, facts.height // 8)))
+def load_small(image: ImageFile, facts: jpeg.Jpeg, *, in_grey: bool = False) -> None:
+    """Decode a JPEG at 1/8 scale: the decoder still reads everything, but takes only a few megabytes (trap 30).
+
+    `in_grey`: it makes no colours of what it has read, for a picture at which nobody looks.
+    """
+    # At the end of each block Pillow's decoder goes back, and reads its last bytes once more.
+    image.decodermaxblock = max(image.decodermaxblock, facts.end)
+    image.draft("L" if in_grey else None, (max(1, facts.width // 8), max(1, facts.height // 8)))
     image.load()

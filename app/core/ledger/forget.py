@@ -33,7 +33,7 @@ def forget_earlier_values(origin: Origin, entity: str, entity_id: str) -> int:
     own = (LedgerEntry.entity == entity, LedgerEntry.entity_id == entity_id, LedgerEntry.viewer_id.is_(None))
 
     def work(_unit_id: str) -> int:
-        _forget_set_aside(entity, entity_id)
+        _forget_set_aside(entity, [entity_id])
         statement = select(LedgerEntry.action, LedgerEntry.version_before, LedgerEntry.version_after).where(*own)
         changes = db.session.execute(statement.order_by(LedgerEntry.id)).all()
         # A row that was only created has its present values alone.
@@ -42,18 +42,18 @@ def forget_earlier_values(origin: Origin, entity: str, entity_id: str) -> int:
         present = changes[-1].version_after or changes[-1].version_before
         blank = update(LedgerEntry).where(*own).values(changes={}, version_before=present, version_after=present)
         db.session.execute(blank, execution_options=PLAIN)
-        _forget_results(entity, entity_id)
+        _forget_results(entity, [entity_id])
         note("values_forgotten", origin, None, (entity, entity_id), count=len(changes))
         return len(changes)
 
     return unit_of_work(work)
 
 
-def _forget_results(entity: str, entity_id: str) -> None:
-    """Leave in the outcomes of a row's operations only the rows that were changed beside it."""
+def _forget_results(entity: str, entity_ids: Collection[str]) -> None:
+    """Leave in the outcomes of the rows' operations only the rows that were changed beside them."""
     own = (
         LedgerOperation.entity == entity,
-        LedgerOperation.entity_id == entity_id,
+        LedgerOperation.entity_id.in_(entity_ids),
         LedgerOperation.result.is_not(None),
     )
     for operation_id, result in db.session.execute(
@@ -64,8 +64,8 @@ def _forget_results(entity: str, entity_id: str) -> None:
         db.session.execute(statement, execution_options=PLAIN)
 
 
-def _forget_set_aside(entity: str, entity_id: str) -> None:
-    own = (SetAside.entity == entity, SetAside.entity_id == entity_id)
+def _forget_set_aside(entity: str, entity_ids: Collection[str]) -> None:
+    own = (SetAside.entity == entity, SetAside.entity_id.in_(entity_ids))
     settled = db.session.scalars(select(SetAside.id).where(*own, ~is_open())).all()
     for rows, values in (
         (SetAside.id.in_(settled), {"item": null(), "seen": null(), "details": null(), "item_bytes": 0}),
@@ -88,9 +88,8 @@ def withhold_fields(entity: str, entity_ids: Collection[str], names: Collection[
                 withheld = {name: {} if name in names else change for name, change in changes.items()}
                 statement = update(LedgerEntry).where(LedgerEntry.id == entry_id).values(changes=withheld)
                 db.session.execute(statement, execution_options=PLAIN)
-        for entity_id in entity_ids:
-            _forget_results(entity, entity_id)
-            _forget_set_aside(entity, entity_id)
+        _forget_results(entity, entity_ids)
+        _forget_set_aside(entity, entity_ids)
 
     unit_of_work(work)
 

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 from app.attachments.storage import jpeg as jpeg_structure
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
 from app.attachments.storage.images import ImageFacts, thumbnail, verify
-from app.attachments.storage.missing import END_IS_MISSING, OTHER_DATA
+from app.attachments.storage.missing import END_IS_MISSING, OTHER_DATA, load_small
 from tests.support.cases import cases
 from tests.support.hostile_pictures import (
     CODES,
@@ -80,6 +80,7 @@ JPEGS: dict[str, Callable[[], bytes]] = {
     "progressive": lambda: encode(noise(), progressive=True),
     "grey": lambda: encode(noise(mode="L")),
     "cmyk": lambda: encode(noise(mode="CMYK")),
+    "rgb": lambda: encode(noise(), keep_rgb=True),
     "restart markers": lambda: encode(noise(), restart_marker_blocks=4),
     "subsampled": lambda: encode(noise((321, 241)), subsampling=2),
 }
@@ -100,6 +101,27 @@ def test_every_kind_of_jpeg_and_png_is_taken_with_its_size(name: str) -> None:
     width, height = opened(data).size
     content_type = "image/jpeg" if name.startswith("jpeg") else "image/png"
     assert verify(data, MAX_PIXELS) == ImageFacts(content_type=content_type, width=width, height=height)
+
+
+class CountingFile(BytesIO):
+    """Counts how often it is read."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        return super().read(size)
+
+
+@cases("name", JPEGS)
+def test_the_decoder_gets_a_jpeg_in_one_piece_and_makes_no_colours_of_it(name: str) -> None:
+    data = JPEGS[name]()
+    file = CountingFile(data)
+    with Image.open(file, formats=("JPEG",)) as image:
+        kind, file.reads = image.mode, 0
+        image.decodermaxblock = 1024
+        load_small(image, jpeg_structure.read_jpeg(data), in_grey=True)
+    assert (file.reads, image.mode) == (1, "CMYK" if kind == "CMYK" else "L")
 
 
 @cases("name", ALL)

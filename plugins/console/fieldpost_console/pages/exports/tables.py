@@ -39,7 +39,7 @@ LINES_AT_A_TIME = 200
 #: Characters with which a spreadsheet begins a formula, in some countries in their wide forms, too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-#: Characters of a cell of XLSX.
+#: Characters of a cell of XLSX, as UTF-16 counts them.
 LONGEST_CELL = 32_767
 
 
@@ -144,7 +144,15 @@ def _write_workbook(file: Any, heading: Line, lines: Iterator[Line]) -> None:
 def _write_cell(sheet: Any, number: int, column: int, cell: object) -> None:
     """A number beyond what a workbook can hold exactly is a text."""
     if isinstance(cell, str):
-        sheet.write_string(number, column, cell[:LONGEST_CELL])
+        sheet.write_string(number, column, _plain(cell))
     elif isinstance(cell, int | float):
         is_exact = isinstance(cell, float) or abs(cell) < 10**15
         (sheet.write_number if is_exact else sheet.write_string)(number, column, cell if is_exact else str(cell))
+
+
+def _plain(text: str) -> str:
+    """A text that fits into a cell. XlsxWriter takes one from `<r>` to `</r>` for XML, and would write it as it is."""
+    if len(text) >= LONGEST_CELL // 2:
+        # The last character is kept for the blank.
+        text = text.encode("utf-16-le")[: 2 * (LONGEST_CELL - 1)].decode("utf-16-le", "ignore")
+    return f"{text} " if text.startswith("<r>") and text.endswith("</r>") else text
