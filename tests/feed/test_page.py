@@ -60,7 +60,8 @@ class Office:
 
     def known_to(self, user: User) -> set[tuple[str, Any]]:
         """The users and form templates that the user should hold."""
-        seen = [each for each in self.world.all(Inspection) if ("inspection", each.id) in self.visible(user)]
+        visible = self.visible(user)
+        seen = [each for each in self.world.all(Inspection) if ("inspection", each.id) in visible]
         people = {user.id} | {person for each in seen for person in (each.owner_id, each.assignee_id) if person}
         if user.role == "admin":
             people = {each.id for each in self.world.all(User)}
