@@ -183,7 +183,8 @@ class Traffic:
             change: dict[str, Any] = {f"w{number}": turn}
             found = push(client, made, *(edit(form, **change) for form in self.forms))
             assert not found["errors"], found["errors"]
-            self.world.attachment(self.forms[number])
+            # A world is of one thread: others would make their rows in its unit of work.
+            World(self.world.app).attachment(self.forms[number])
 
     def reassign(self, office: FlaskClient, users: list[User]) -> None:
         for turn in self.turns():
