@@ -76,7 +76,7 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
         found: AbstractContextManager[Any] = running_server(workers, **settings)
         return found
 
-    def set_up(variables: Mapping[str, str], _checkout: Path) -> None:
+    def set_up(variables: Mapping[str, str], _checkout: Path | None = None) -> None:
         settings = {name: variables[name] for name in ("FIELDPOST_DATA_DIR", "DATABASE_URL")}
         if not settings["DATABASE_URL"]:
             Path(settings["FIELDPOST_DATA_DIR"]).mkdir(exist_ok=True)
