@@ -16,7 +16,7 @@ UNSETTLED, SETTLED = text("settled_at IS NULL"), text("settled_at IS NOT NULL")
 
 
 class SetAside(db.Model):  # type: ignore[name-defined, misc]
-    """One item that was refused or met a conflict, however often it was sent: its key is the hash of its identity.
+    """One item that was refused or met a conflict, however often it was sent: its key follows from its identity.
 
     No foreign keys, because a batch must never fail for a row that goes away meanwhile. Whether it is open is derived
     from the ledger (`app.core.ledger.set_aside`).
@@ -59,8 +59,8 @@ class SetAside(db.Model):  # type: ignore[name-defined, misc]
         ),
     )
 
-    #: The beginning of the SHA-256 of user, device, local_id and fingerprint, hex.
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    #: The user's id and the beginning of the SHA-256 of user, device, local_id and fingerprint, both in hex.
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
     #: The identity, as the ledger's operation has it.
     user_id: Mapped[int] = mapped_column(BigId)
     device_id: Mapped[str] = mapped_column(String(36))

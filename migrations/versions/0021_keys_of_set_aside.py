@@ -1,4 +1,4 @@
-"""Shorter keys of items that were not applied, and one index fewer: batches have less to write.
+"""Keys of items that were not applied are shorter and begin with the user, and one index is gone: batches write less.
 
 Revision ID: 0021
 Revises: 0020
@@ -15,13 +15,15 @@ depends_on = None
 
 def upgrade() -> None:
     op.drop_index("ix_set_aside_listed", "set_aside")
-    op.execute("UPDATE set_aside SET id = substr(id, 1, 32)")
-    _set_length(64, 32)
+    hexadecimal = "to_hex(user_id)" if op.get_bind().dialect.name == "postgresql" else "printf('%x', user_id)"
+    padding = f"substr('00000000', 1, 8 - length({hexadecimal}))"
+    op.execute(f"UPDATE set_aside SET id = {padding} || {hexadecimal} || substr(id, 1, 24)")
+    _set_length(64, 40)
 
 
 def downgrade() -> None:
-    """Keys stay as short as they are."""
-    _set_length(32, 64)
+    """Keys stay as they are."""
+    _set_length(40, 64)
     op.create_index("ix_set_aside_listed", "set_aside", ["first_at", "id", "type"])
 
 

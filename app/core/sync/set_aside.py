@@ -32,8 +32,9 @@ from app.models.entities import Fields, as_json, entity_of
 #: The most bytes of an item, and of a conflict's values, as JSON.
 MAX_ITEM_BYTES = 64 * 1024
 
-#: The hexadecimal digits of a row's key. All of its indexes have it.
-KEY_DIGITS = 32
+#: The hexadecimal digits of a row's key, of which all indexes have a copy. The user's id comes first, so that a batch
+#: writes to few pages of them.
+USER_DIGITS, HASH_DIGITS = 8, 24
 
 #: How long a row stays as it is while its device sends the item again and again.
 REST = timedelta(minutes=1)
@@ -158,7 +159,8 @@ def _identity(origin: Origin, item: Item, element: object) -> tuple[Any, ...]:
     fingerprint = item.fingerprint or _fingerprint_of(element)
     identity = orjson.dumps([origin.user_id, origin.device_id or "", local_id, fingerprint])
     type_ = str((item.type or "") if item.handler is None else item.handler.type)[:255]
-    return hashlib.sha256(identity).hexdigest()[:KEY_DIGITS], local_id, fingerprint, type_, item.index
+    key = f"{origin.user_id or 0:0{USER_DIGITS}x}{hashlib.sha256(identity).hexdigest()[:HASH_DIGITS]}"
+    return key, local_id, fingerprint, type_, item.index
 
 
 def _answered(answer: Answer) -> tuple[Any, ...]:

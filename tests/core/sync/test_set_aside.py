@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import select, update
 
 from app.clock import to_wire
 from app.core.database.engine import db
+from app.core.database.transactions import writing
 from app.core.ledger.set_aside import is_open, keep_up
 from app.models import FormFill, Inspection, SetAside, User
 from app.testing import push, statements_of
@@ -97,6 +101,22 @@ def test_a_conflict_is_kept_with_what_both_sides_have(
         "base": {"a": 0},
         "theirs": {"a": 1},
     }
+
+
+def test_an_item_that_an_earlier_release_kept_is_still_one_row(
+    app: Flask, world: World, device: FlaskClient, foreign: FormFill
+) -> None:
+    item = edit(foreign, x=1)
+    push(device, item)
+    row = row_of(world)
+    identity = orjson.dumps([row.user_id, row.device_id, row.local_id, row.fingerprint])
+    with app.app_context():
+        downgrade(revision="0020")
+        with writing(db.engine) as connection:
+            connection.execute(update(SetAside).values(id=hashlib.sha256(identity).hexdigest()))
+        upgrade()
+    push(device, item)
+    assert row_of(world).id == row.id
 
 
 def test_an_item_that_is_sent_again_is_one_row_which_rests_for_a_minute(
