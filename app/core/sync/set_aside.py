@@ -18,7 +18,7 @@ import orjson
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.rows import table_of
-from app.core.database.write import Rule, RuledPut, encoder, quoted
+from app.core.database.write import Encode, Rule, RuledPut, encoder, quoted
 from app.core.ledger.record import Origin
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
@@ -111,14 +111,16 @@ def set_aside(attempt: Attempt) -> Iterator[RuledPut]:
         return
     places = [_place(attempt, item, answer) for item, answer in missed]
     # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
-    rows = {row[0]: row for row in map(partial(_row, attempt), missed, places)}
+    table = table_of(SetAside)
+    encode = encoder(table.c.last_at, db.engine.dialect) or _same
+    rows = {row[0]: row for row in map(partial(_row, attempt, encode), missed, places)}
     yield RuledPut(
-        table=table_of(SetAside),
+        table=table,
         names=NAMES,
         rows=_with_room([rows[key] for key in sorted(rows)]),
         shared=_shared(attempt),
         rule=_rule(frozenset(place.root.model for place in places if place.root is not None)),
-        parameters=(attempt.recorder.origin.user_id, _encoded(attempt.recorder.now - REST)),
+        parameters=(attempt.recorder.origin.user_id, encode(attempt.recorder.now - REST)),
     )
 
 
@@ -134,21 +136,20 @@ def _shared(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _encoded(moment: datetime) -> Any:
-    """A moment as the database's driver takes it."""
-    encode = encoder(table_of(SetAside).c.last_at, db.engine.dialect)
-    return encode(moment) if encode else moment
+def _same(moment: datetime) -> datetime:
+    """A moment for a driver that takes it as it is."""
+    return moment
 
 
-def _row(attempt: Attempt, missed: tuple[Item, Answer], place: Place) -> tuple[Any, ...]:
-    """The row of an item that was not applied: the values of `NAMES`, and of `ROOT`."""
+def _row(attempt: Attempt, encode: Encode, missed: tuple[Item, Answer], place: Place) -> tuple[Any, ...]:
+    """The row of an item that was not applied: the values of `NAMES`, and of `ROOT`. `encode`: that of moments."""
     item, answer = missed
     element = attempt.batch.elements[item.index]
     return (
         *_identity(attempt.recorder.origin, item, element),
         *_answered(answer),
         *place[:-1],
-        *_content(item, element, answer),
+        *_content(item, element, answer, encode),
         *_root(place.root),
     )
 
@@ -181,14 +182,14 @@ def _has_nul(document: bytes) -> bool:
     return NUL in document and find_unstorable(orjson.loads(document)) is not None
 
 
-def _content(item: Item, element: object, answer: Answer) -> tuple[Any, ...]:
+def _content(item: Item, element: object, answer: Answer, encode: Encode) -> tuple[Any, ...]:
     """The values of `CONTENT`."""
     sent, seen = _sent(item, element), _seen(answer)
     return (
         None if sent is None else orjson.Fragment(sent),
         sent is None,
         None if seen is None else orjson.Fragment(seen),
-        None if answer.row is None else _encoded(answer.row.updated_at),
+        None if answer.row is None else encode(answer.row.updated_at),
         len(sent or b"") + len(seen or b""),
     )
 
