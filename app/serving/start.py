@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import partial
 from threading import Thread
 
 import click
 from flask import Flask
 
-from app.core.database.engine import require_sound
+from app.core.database.engine import leave_connections, require_sound
 from app.core.database.sqlite_file import SQLiteFile
 from app.core.host.drift import tell_drift
 from app.core.host.migrations import require_migrations
@@ -44,6 +46,17 @@ def _prepare_to_serve(app: Flask) -> None:
     require_whole(app)
     SQLiteFile.makes_file = False
     watchdog.ends_worker = SQLiteFile.ends_worker = True
-    # Nobody has to wait for a warning.
-    Thread(target=tell_drift, args=(app,), daemon=True).start()
-    Thread(target=tell_first_run, args=(app,), daemon=True).start()
+    os.register_at_fork(after_in_child=partial(leave_connections, app))
+    _tell(app)
+
+
+def _tell(app: Flask) -> None:
+    """Tell of drift and of the first run in threads, because nobody has to wait for a warning.
+
+    Only a fork waits for them: it would copy the locks that SQLite's library holds for them, and in the new process
+    nobody would give these back. With `--preload`, gunicorn forks its workers right after the start.
+    """
+    for tell in (tell_drift, tell_first_run):
+        thread = Thread(target=tell, args=(app,), daemon=True)
+        thread.start()
+        os.register_at_fork(before=thread.join)

@@ -35,6 +35,10 @@ db = SQLAlchemy(
 )
 
 
+#: The pools of this process's parent.
+_left: list[Any] = []
+
+
 def write_json(value: Any) -> str:
     """JSON text for a database column."""
     return orjson.dumps(value).decode()
@@ -65,6 +69,16 @@ def require_sound(app: Flask) -> None:
     with app.app_context():
         engine = db.engine
     database_of(engine).require_sound(engine)
+
+
+def leave_connections(app: Flask) -> None:
+    """Take no connection in a forked process that its parent has opened: both would write to one socket or file.
+
+    They stay open here, because SQLite's library must not close them in another process.
+    """
+    with app.app_context():
+        _left.append(db.engine.pool)
+        db.engine.dispose(close=False)
 
 
 def close_connections(app: Flask) -> None:
