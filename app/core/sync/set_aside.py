@@ -110,9 +110,9 @@ def set_aside(attempt: Attempt) -> Iterator[RuledPut]:
     if not missed:
         return
     places = [_place(attempt, item, answer) for item, answer in missed]
-    # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
     table = table_of(SetAside)
     encode = encoder(table.c.last_at, db.engine.dialect) or _same
+    # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
     rows = {row[0]: row for row in map(partial(_row, attempt, encode), missed, places)}
     yield RuledPut(
         table=table,
