@@ -23,7 +23,7 @@ from typing import IO
 
 import sqlalchemy
 from devices import Device, devices
-from photos import MEGABYTE, distinct, jpeg
+from photos import MEGABYTE, distinct, jpeg, size_of
 from processes import cpu_seconds
 from server import Server, running_postgresql, running_server
 from sqlalchemy import text
@@ -214,8 +214,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1, help="of the day that is played")
     parser.add_argument("--pixels", type=int, default=12_000_000, help="of a photo")
     arguments = parser.parse_args()
-    width = round((arguments.pixels * 4 / 3) ** 0.5)
-    photo = jpeg((width, width * 3 // 4), 2 * MEGABYTE)
+    photo = jpeg(size_of(arguments.pixels), 2 * MEGABYTE)
     for database in DATABASES if arguments.database is None else (arguments.database,):
         show(database, *measure(database, arguments.devices, arguments.share, photo))
 

@@ -12,6 +12,12 @@ MEGABYTE = 1_000_000
 MIB = 2**20
 
 
+def size_of(pixels: int) -> tuple[int, int]:
+    """Width and height of a phone's picture with about so many pixels: 4 to 3."""
+    width = round((pixels * 4 / 3) ** 0.5)
+    return width, width * 3 // 4
+
+
 def jpeg(size: tuple[int, int], most: int, **options: Any) -> bytes:
     """A JPEG of this size in the highest quality that takes no more than `most` bytes."""
     image, least, greatest = _scene(size), 1, 97

@@ -34,7 +34,7 @@ from device_day import (
     calls_of,
 )
 from devices import devices
-from photos import MEGABYTE, jpeg
+from photos import MEGABYTE, jpeg, size_of
 from processes import cpu_seconds
 from server import Server, running_postgresql, running_server
 from sqlalchemy import text
@@ -182,8 +182,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1, help="of the day that is played")
     parser.add_argument("--pixels", type=int, default=12_000_000, help="of a photo")
     arguments = parser.parse_args()
-    width = round((arguments.pixels * 4 / 3) ** 0.5)
-    photo = jpeg((width, width * 3 // 4), 2 * MEGABYTE)
+    photo = jpeg(size_of(arguments.pixels), 2 * MEGABYTE)
     print("| processes | changes/s | calls/s | servers | PostgreSQL | statements | log | database |")
     print("|---|---|---|---|---|---|---|---|")
     rounds = []

@@ -22,12 +22,12 @@ from statistics import median, quantiles
 
 from device_day import DATABASES
 from devices import Device, devices
-from photos import MEGABYTE, distinct, jpeg
+from photos import MEGABYTE, distinct, jpeg, size_of
 from processes import cpu_seconds
 from server import ADMIN, ROOT, Client, running_postgresql, running_server
 
-#: The items of a large batch, those of them that meet a conflict, and the changes that a look brings.
-LARGE, CONFLICTS, BROUGHT = 100, 10, 5
+#: The items of a large batch, and those of them that meet a conflict.
+LARGE, CONFLICTS = 100, 10
 
 #: A version that is none.
 NO_VERSION = "no time"
@@ -122,8 +122,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=8, help="of each server")
     parser.add_argument("--pixels", type=int, default=12_000_000, help="of a photo")
     arguments = parser.parse_args()
-    width = round((arguments.pixels * 4 / 3) ** 0.5)
-    photo = jpeg((width, width * 3 // 4), 2 * MEGABYTE)
+    photo = jpeg(size_of(arguments.pixels), 2 * MEGABYTE)
     for database in DATABASES if arguments.database is None else (arguments.database,):
         print(f"\n{database}\n\n| | ms here | ms there | quotient |\n|---|---|---|---|")
         with ExitStack() as stack:

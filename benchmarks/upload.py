@@ -25,7 +25,7 @@ from statistics import median
 from uuid import uuid4
 
 from devices import Device, devices
-from photos import MEGABYTE, distinct, jpeg
+from photos import MEGABYTE, distinct, jpeg, size_of
 from PIL import Image
 from server import running_postgresql, running_server
 
@@ -85,8 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pixels", type=int, default=12_000_000, help="of a photo")
     arguments = parser.parse_args()
-    width = round((arguments.pixels * 4 / 3) ** 0.5)
-    size, seconds = (width, width * 3 // 4), arguments.seconds
+    size, seconds = size_of(arguments.pixels), arguments.seconds
     photo = jpeg(size, 2 * MEGABYTE)
     with (
         running_postgresql() if arguments.postgresql else nullcontext() as postgresql,

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.core.host.handlers import core_keys
 from app.core.host.registry import Registry, current_registry
+from app.core.sync.items import payload_key
 from app.core.values import JsonObject
 from app.models.entities import entity_of
 from app.plugin_api import SyncHandler, recorded_columns
@@ -19,8 +20,7 @@ def data_key(item: JsonObject, registry: Registry) -> str:
     """The key of an item under which its payload stands."""
     type_ = item.get("type")
     handler = registry.routes.get(type_) if isinstance(type_, str) else None
-    keys = ("data",) if handler is None else handler.data_keys
-    return next((key for key in keys if key in item), keys[0])
+    return payload_key(handler, item) or ("data" if handler is None else handler.data_keys[0])
 
 
 def place_fields(shown: JsonObject, fields: Mapping[str, Any]) -> JsonObject:
