@@ -389,7 +389,8 @@ def _ruled_statement(table: Table, shared: tuple[str, ...], names: tuple[str, ..
 
 def _ruled(put: RuledPut) -> tuple[Any, ...]:
     """The parameters of `_ruled_statement`."""
-    rows = orjson.dumps(put.columns.rows(), default=orjson.Fragment).decode()
+    # SQLite passes texts on, and would read and write the JSON within them twice.
+    rows = orjson.dumps(put.columns.rows(), default=bytes.decode).decode()
     return *put.columns.once(), rows, *put.parameters
 
 

@@ -240,7 +240,7 @@ def _sent(item: Item, element: object) -> bytes | None:
         return None
     if isinstance(item, Routed):
         # A handler may have changed the payload in memory.
-        element = {**element, str(payload_key(item.handler, element)): orjson.Fragment(payload_json(item))}
+        element = {**element, payload_key(item.handler, element): orjson.Fragment(payload_json(item))}
     sent = orjson.dumps(element)
     return sent if len(sent) <= MAX_ITEM_BYTES else None
 
