@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from io import SEEK_END
-from typing import IO
+from contextlib import contextmanager
 
 from flask import Request
 
 from app.attachments.destination import Destination, invalid_parameters, missing_parameters, read_destination
-from app.attachments.parts import OTHER_PARTS_BYTES, SLICE, PartReader
+from app.attachments.drafts import ImageDraft, image_draft
+from app.attachments.parts import OTHER_PARTS_BYTES, PartReader
 from app.config import current_settings
-from app.errors import StorageError, TooLargeError
+from app.errors import TooLargeError
 from app.http.body import body_pieces, decode, is_identity, read_body
 
 REQUIRED_TEXTS = ("form_fill_id", "field_name")
 
 
 @contextmanager
-def received_upload(request: Request, part: str, kind: str) -> Iterator[tuple[Destination, IO[bytes]]]:
-    """The destination, and the file with the bytes of the part `part`, which lasts as long as the block.
+def received_upload(request: Request, part: str, kind: str) -> Iterator[tuple[Destination, ImageDraft]]:
+    """The destination, and the draft with the bytes of the part `part`, which lasts as long as the block.
 
     Raises the `RequestError`s of section 4's table.
     """
-    with ExitStack() as kept:
-        reader = PartReader(part, kept)
+    with image_draft() as draft:
+        reader = PartReader(part, draft)
         _read_parts(request, part, reader)
         file, texts = reader.file, reader.texts()
-        size = 0 if file is None else file.content.seek(0, SEEK_END)
-        absent = [name for name in REQUIRED_TEXTS if not texts.get(name)] + ([] if size else [part])
+        absent = [name for name in REQUIRED_TEXTS if not texts.get(name)] + ([] if draft.byte_size else [part])
         if absent or file is None:
             message = f"Missing or empty: {', '.join(absent)}. Send these three parts as multipart/form-data."
             raise missing_parameters(f"form_fill_id, field_name, {part}", message)
-        check_size(size)
-        file.content.seek(0)
-        yield read_destination(kind, {**texts, "filename": file.filename or ""}), file.content
+        check_size(draft.byte_size)
+        yield read_destination(kind, {**texts, "filename": file.filename or ""}), draft
 
 
 def max_image_bytes() -> int:
@@ -60,14 +57,11 @@ def _read_parts(request: Request, part: str, reader: PartReader) -> None:
     """Let the reader have the body to its end."""
     body = _Body(request, max_image_bytes() + OTHER_PARTS_BYTES)
     try:
-        try:
-            reader.read(body.next_slice, _boundary(request, part))
-        finally:
-            # If the parser has given up, the rest may still break a rule that comes first, such as the size.
-            while body.next_slice():
-                pass
-    except OSError as error:
-        raise StorageError(f"An upload could not be written to a temporary file: {error.strerror or error}.") from error
+        reader.read(body.next_piece, _boundary(request, part))
+    finally:
+        # If the parser has given up, the rest may still break a rule that comes first, such as the size.
+        while body.next_piece():
+            pass
 
 
 def _boundary(request: Request, part: str) -> bytes:
@@ -85,17 +79,16 @@ def _boundary(request: Request, part: str) -> bytes:
 
 
 class _Body:
-    """A request's body for the parser, read slice by slice within the limits of the body reader."""
+    """A request's body for the parser, read piece by piece within the limits of the body reader."""
 
     def __init__(self, request: Request, limit: int) -> None:
         self._request = request
-        pieces = self._decoded(limit)
-        self._slices = (piece[start : start + SLICE] for piece in pieces for start in range(0, len(piece), SLICE))
+        self._pieces = self._decoded(limit)
 
-    def next_slice(self) -> bytes:
-        """The next slice; empty at the end."""
+    def next_piece(self) -> bytes:
+        """The next piece; empty at the end."""
         try:
-            return next(self._slices, b"")
+            return next(self._pieces, b"")
         except TooLargeError:
             raise too_large(max_image_bytes()) from None
 

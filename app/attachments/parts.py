@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from tempfile import SpooledTemporaryFile
-from typing import IO
 
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, NeedData, State
 
+from app.attachments.boundaries import Decoder
 from app.attachments.destination import invalid_parameters, missing_parameters
+from app.attachments.drafts import ImageDraft
 from app.attachments.filenames import filename_of
 from app.errors import InvalidError, RequestError, TooLargeError
 
@@ -38,51 +36,63 @@ CHARSETS = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part of a multipart: the file, or a text."""
+    """A part of a multipart: the file, or a text with its content."""
 
     name: str
     #: The device's name for a file; None if it sent none.
     filename: str | None
     #: The charset that the part itself names.
     charset: str | None
-    content: IO[bytes]
+    content: BytesIO
 
 
 class PartReader:
     """Reads the parts. The one with the image is a file, with or without a file name.
 
-    It is written to a temporary file as it arrives, so that a slow upload takes no memory.
+    It is written to the draft as it arrives, so that a slow upload takes no memory.
     """
 
-    def __init__(self, file_part: str, kept: ExitStack) -> None:
+    def __init__(self, file_part: str, draft: ImageDraft) -> None:
         self._file_part = file_part
-        self._kept = kept
-        #: The part with the image; None if there is none.
+        self._draft = draft
+        #: The head of the part with the image; None if there is none.
         self.file: Part | None = None
         self._texts: dict[str, Part] = {}
         self._part: Part | None = None
         self._count = 0
 
-    def read(self, next_slice: Callable[[], bytes], boundary: bytes) -> None:
-        """Read all parts. `next_slice` returns the next bytes of the body, and none at its end.
+    def read(self, next_piece: Callable[[], bytes], boundary: bytes) -> None:
+        """Read all parts. `next_piece` returns the next bytes of the body, and none at its end.
 
         Raises `RequestError`s with a sentence for each fault.
         """
         # The decoder also counts the part of a file that it holds: a slice, and the possible beginning of a boundary.
-        decoder = _Decoder(boundary, max_form_memory_size=SLICE + OTHER_PARTS_BYTES)
+        decoder = Decoder(boundary, SLICE + OTHER_PARTS_BYTES)
         try:
-            while True:
-                piece = next_slice()
-                decoder.receive_data(piece or None)
-                while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
-                    self._take(event)
-                if not piece:
-                    return
+            while piece := next_piece():
+                if not self._took_content(decoder, piece):
+                    for start in range(0, len(piece), SLICE):
+                        self._parse(decoder, piece[start : start + SLICE])
+            self._parse(decoder, None)
         except RequestEntityTooLarge:
             raise _too_much_text() from None
         except (ValueError, AttributeError) as error:
             # The parser raises both kinds.
             raise self._unreadable(decoder) from error
+
+    def _took_content(self, decoder: Decoder, piece: bytes) -> bool:
+        """Whether the piece was nothing but a part of the image, and has been written."""
+        is_in_file = decoder.is_in_content and self._part is not None and self._part is self.file
+        content = decoder.content_alone(piece) if is_in_file else None
+        if content is not None:
+            self._draft.write(content)
+        return content is not None
+
+    def _parse(self, decoder: Decoder, piece: bytes | None) -> None:
+        """Let the parser have a piece, or None at the end of the body, and take what it has found."""
+        decoder.receive_data(piece)
+        while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
+            self._take(event)
 
     def texts(self) -> dict[str, str]:
         """The text parts by name. Raises `InvalidError` for bytes that are no text in their charset."""
@@ -94,12 +104,15 @@ class PartReader:
         if isinstance(event, Field | File):
             self._begin(event)
         elif isinstance(event, Data) and self._part is not None:
-            content = self._part.content
-            if self._part is not self.file and content.tell() + len(event.data) > OTHER_PARTS_BYTES:
-                raise _too_much_text()
-            content.write(event.data)
-            if not event.more_data:
-                content.seek(0)
+            self._add(self._part, event)
+
+    def _add(self, part: Part, event: Data) -> None:
+        if part is self.file:
+            self._draft.write(event.data)
+            return
+        if part.content.tell() + len(event.data) > OTHER_PARTS_BYTES:
+            raise _too_much_text()
+        part.content.write(event.data)
 
     def _begin(self, event: Field | File) -> None:
         self._count += 1
@@ -119,19 +132,18 @@ class PartReader:
             raise self._not_one_file(f"The file stands in the part {event.name[:100]!r}.")
         if self.file is not None:
             raise self._not_one_file("There are several.")
-        content = self._kept.enter_context(_temporary_file())
-        self._part = self.file = _part(event, content)
+        self._part = self.file = _part(event)
 
     def _begin_text(self, event: Field | File) -> None:
         if event.name in self._texts and event.name in TEXTS:
             raise invalid_parameters(f"The part {event.name[:100]!r} came twice. Send each part once.")
-        self._part = self._texts[event.name] = _part(event, BytesIO())
+        self._part = self._texts[event.name] = _part(event)
 
     def _not_one_file(self, fault: str) -> RequestError:
         advice = f"Send one file a request, in the part {self._file_part!r}, and texts without a file name."
         return RequestError("Send one photo a request", f"{fault} {advice}", code="invalid")
 
-    def _unreadable(self, decoder: MultipartDecoder) -> RequestError:
+    def _unreadable(self, decoder: Decoder) -> RequestError:
         """The error for the state in which the parser has given up. It can only run dry once all bytes have come."""
         if not decoder.complete:
             return self._broken("The multipart cannot be read. Send each part with its own Content-Disposition.")
@@ -143,31 +155,13 @@ class PartReader:
         return missing_parameters(f"form_fill_id, field_name, {self._file_part}", message, **extra)
 
 
-@contextmanager
-def _temporary_file() -> Iterator[IO[bytes]]:
-    """A file that is gone after the block. On a full disk its last bytes cannot be written; nobody needs them then."""
-    file = SpooledTemporaryFile(SLICE)  # noqa: SIM115
-    try:
-        yield file
-    finally:
-        with suppress(OSError):
-            file.close()
-
-
-class _Decoder(MultipartDecoder):
-    """Werkzeug's parser. Bytes in a part's head that are no UTF-8 are replaced, because file names are only shown."""
-
-    def _parse_headers(self, data: bytes | bytearray) -> Headers:
-        return super()._parse_headers(data.decode("utf-8", "replace").encode())
-
-
-def _part(event: Field | File, content: IO[bytes]) -> Part:
+def _part(event: Field | File) -> Part:
     _, parameters = parse_options_header(event.headers.get("content-type", ""))
     return Part(
         name=event.name,
         filename=filename_of(event.headers["content-disposition"]),
         charset=parameters.get("charset"),
-        content=content,
+        content=BytesIO(),
     )
 
 
@@ -176,7 +170,7 @@ def _decoded(part: Part, charset: str) -> str:
     if not CHARSETS.fullmatch(charset):
         raise _no_text(part, f"Its charset {charset[:100]!r} is unknown. Send UTF-8.")
     try:
-        return part.content.read().decode(charset)
+        return part.content.getvalue().decode(charset)
     except (LookupError, UnicodeError):
         raise _no_text(part, f"Not {charset}. Send UTF-8, or name the charset.") from None
 

@@ -1,4 +1,4 @@
-"""Storing an upload: verify the image, put its bytes into the storage, then write its row (contract, section 4).
+"""Storing an upload: verify the image, keep its bytes in the storage, then write its row (contract, section 4).
 
 The row is written under the lock of its form fill.
 """
@@ -9,12 +9,12 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from uuid import uuid4
 
 from flask import Request
 from sqlalchemy.orm import Session
 
 from app.attachments.destination import Destination
+from app.attachments.drafts import ImageDraft, image_draft
 from app.attachments.multipart import received_upload, too_large
 from app.attachments.parts import OTHER_PARTS_BYTES
 from app.attachments.place import Place, find_form_fill, lock_place, require_rights
@@ -35,7 +35,7 @@ from app.web import origin_of_request, signed_in_user
 
 logger = logging.getLogger(__name__)
 
-#: How many images a process holds in memory at once; the others wait in their temporary files.
+#: How many images a process holds in memory at once; the others wait in their drafts.
 _in_memory = Turns(2)
 
 #: Writes of a caller's own in the same transaction. It gets the session and the attachment's id.
@@ -49,38 +49,50 @@ def store_upload(request: Request, part: str, kind: str) -> Stored:
     """
     # Texts and boundaries may take the rest of the body.
     check_room(signed_in_user(), max(0, (request.content_length or 0) - OTHER_PARTS_BYTES))
-    with received_upload(request, part, kind) as (destination, file):
+    with received_upload(request, part, kind) as (destination, draft):
         # Rights are checked before the image is decoded, because decoding is expensive; and again under the locks.
         check_destination(signed_in_user(), destination)
-        with _in_memory.turn() as wait:
-            return store_image(origin_of_request("upload"), destination, file.read(), wait=wait)
+        return store_draft(origin_of_request("upload"), destination, draft)
 
 
-def store_image(
-    origin: Origin, destination: Destination, data: bytes, also: Also | None = None, *, wait: float = LONGEST_WAIT
-) -> Stored:
+def store_image(origin: Origin, destination: Destination, data: bytes, also: Also | None = None) -> Stored:
+    """As `store_draft`, with the image's bytes."""
+    facts = _verified(data, LONGEST_WAIT)
+    with image_draft() as draft:
+        draft.write(data)
+        draft.keep()
+        return _record(origin, destination, draft, facts, also)
+
+
+def store_draft(origin: Origin, destination: Destination, draft: ImageDraft, also: Also | None = None) -> Stored:
     """Store an image for the origin's user. The rights are checked under the locks.
 
     `also` is called last, when all locks are held. Its writes are committed with the attachment or not at all, and if
     it raises, nothing is stored. It may be called again when the unit of work is repeated.
     Raises `NotFoundError`, `ForbiddenError`, `MediaTypeError`, `TooLargeError`, `StorageFullError`, `StorageError`, and
-    `TryAgainError` if other images keep the decoder busy for `wait` seconds.
+    `TryAgainError` if other images keep the decoder busy for too long.
     """
-    facts = _verified(data, wait)
-    # Hashed before the unit of work, while no rows are locked.
-    content = _Content(byte_size=len(data), sha256=hashlib.sha256(data).hexdigest(), storage_key=new_key())
-    key = content.storage_key
-    current_storage().put(key, data)
-    unit = _Unit(destination=destination, content=content, facts=facts, also=also)
+    with _in_memory.turn() as wait:
+        facts = _verified(draft.content(), wait)
+        # Some storages need it in memory once more.
+        draft.keep()
+    return _record(origin, destination, draft, facts, also)
+
+
+def _record(
+    origin: Origin, destination: Destination, draft: ImageDraft, facts: ImageFacts, also: Also | None
+) -> Stored:
+    """Write the row of an image whose bytes are kept. If it gets none, they are dropped."""
+    unit = _Unit(destination=destination, draft=draft, facts=facts, also=also)
     try:
         stored = record(f"{destination.kind}_upload", origin, unit.run)
     except RequestError as error:
         # After a 503 the commit may have come through. An object without a row is collected when it is old enough.
         if error.status != 503:
-            drop_object(key)
+            drop_object(draft.storage_key)
         raise
     if not stored.is_new:
-        drop_object(key)
+        drop_object(draft.storage_key)
     return replace(stored, warning=facts.warning)
 
 
@@ -95,12 +107,6 @@ def check_room(user: User, byte_size: int) -> None:
     """Raise `StorageFullError` if so many more bytes of the user would be beyond a quota at present."""
     require_room(db.session(), user.id, byte_size)
     db.session.remove()
-
-
-def new_key(suffix: str = "") -> str:
-    """The key of a new object in the storage."""
-    name = str(uuid4())
-    return f"{name[:2]}/{name}{suffix}"
 
 
 def drop_object(key: str) -> None:
@@ -123,22 +129,12 @@ def _verified(data: bytes, wait: float) -> ImageFacts:
         ) from None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Content:
-    """The bytes of an image, as its row tells of them."""
-
-    byte_size: int
-    #: In hexadecimal digits.
-    sha256: str
-    storage_key: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Unit:
     """The unit of work of one image."""
 
     destination: Destination
-    content: _Content
+    draft: ImageDraft
     facts: ImageFacts
     also: Also | None
 
@@ -169,7 +165,7 @@ class _Unit:
         assert place is not None
         kind = place.kind_of(self.destination)
         present = [attachment for attachment in place.attachments if attachment.kind == kind]
-        same = next((attachment for attachment in present if attachment.sha256 == self.content.sha256), None)
+        same = next((attachment for attachment in present if attachment.sha256 == self.draft.sha256), None)
         attachment = same or self._create(recorder, place, kind, present)
         if self.destination.local_id is not None:
             recorder.operations.append(self._operation(recorder, self.destination.local_id, attachment))
@@ -194,12 +190,12 @@ class _Unit:
     @property
     def _fingerprint(self) -> str:
         """The fingerprint of an upload: type, form fill, field and content (contract, section 3.2)."""
-        sent = f"{self._type}\0{self.destination.form_fill}\0{self.destination.field_name}\0{self.content.sha256}"
+        sent = f"{self._type}\0{self.destination.form_fill}\0{self.destination.field_name}\0{self.draft.sha256}"
         return hashlib.sha256(sent.encode()).hexdigest()
 
     def _create(self, recorder: Recorder, place: Place, kind: str, present: list[Attachment]) -> Attachment:
         uploader_id = recorder.user.id if recorder.user else 0
-        take_room(recorder.session, uploader_id, self.content.byte_size)
+        take_room(recorder.session, uploader_id, self.draft.byte_size)
         if kind == "signature":
             for attachment in present:
                 recorder.delete(attachment)
@@ -210,11 +206,11 @@ class _Unit:
             "position": place.next_position,
             "filename": self.destination.filename,
             "content_type": self.facts.content_type,
-            "byte_size": self.content.byte_size,
+            "byte_size": self.draft.byte_size,
             "width": self.facts.width,
             "height": self.facts.height,
-            "sha256": self.content.sha256,
-            "storage_key": self.content.storage_key,
+            "sha256": self.draft.sha256,
+            "storage_key": self.draft.storage_key,
             "uploaded_by_id": uploader_id,
             "deleted_at": None,
         }

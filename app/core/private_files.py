@@ -16,8 +16,8 @@ OTHERS = 0o077
 
 
 def create_private(path: Path) -> BinaryIO:
-    """A new file, open for writing. Raises `FileExistsError`."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE), "wb")
+    """A new file, open for writing, and for reading what was written. Raises `FileExistsError`."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE), "w+b")
 
 
 def write_private(path: Path, data: bytes) -> None:

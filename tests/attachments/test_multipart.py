@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-from flask import Flask
+from flask import Flask, Request
 from flask.testing import FlaskClient
 
+from app.attachments import multipart as multipart_module
+from app.http.body import read_body
 from app.models import Attachment, FormFill
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, upload
 from tests.conftest import World
 from tests.support.answers import json_of
 from tests.support.cases import cases
 from tests.support.pictures import jpeg, png
+
+#: Has a body come in two pieces, the first of so many bytes.
+CutAt: TypeAlias = Callable[[int], None]
 
 REQUIRED = "Required parameters: form_fill_id, field_name, photo"
 MULTIPART = "multipart/form-data; boundary=b"
@@ -203,6 +209,59 @@ class TestOneFile:
     def test_a_text_that_nobody_knows_may_come_twice(self, device: FlaskClient, form_fill: FormFill) -> None:
         twice = 2 * part("exif", b"7")
         assert send(device, multipart(form_fill, twice, photo())).status_code == 200
+
+
+class TestPieces:
+    """A body may arrive in pieces of any size, and a boundary may lie across two of them."""
+
+    @pytest.fixture
+    def cut_at(self, monkeypatch: pytest.MonkeyPatch) -> CutAt:
+        """Has the body come in a piece of so many bytes, and then another."""
+
+        def cut(place: int) -> None:
+            def cut_pieces(request: Request, limit: int) -> Iterator[bytes]:
+                body = read_body(request, limit)
+                yield from (body[:place], body[place:])
+
+            monkeypatch.setattr(multipart_module, "body_pieces", cut_pieces)
+
+        return cut
+
+    @cases("blanks", [b"", b" \t "])
+    @cases("size", [(64, 48), (500, 300)])
+    def test_a_photo_is_stored_as_sent_wherever_the_body_is_cut(
+        self, device: FlaskClient, form_fill: FormFill, cut_at: CutAt, size: tuple[int, int], blanks: bytes
+    ) -> None:
+        data = png(size) + b"\r\n--\r"
+        body = multipart(form_fill, photo(data)).replace(b"--b--", b"--b" + b"--" + blanks)
+        body = body.replace(b"--b\r\n", b"--b" + blanks + b"\r\n")
+        for place in range(body.index(data) - 5, len(body)) if len(data) < 1000 else range(len(body) - 30, len(body)):
+            cut_at(place)
+            answer = send(device, body)
+            assert answer.status_code == 200, (place, answer.json)
+            assert answer.json["data"]["sha256"] == sha256(data).hexdigest(), place
+
+    @cases("mark", [b"--b", b"\r\n--", b"\r\n--bb", b"\n--b-x", b"\r\n--b x\r\n"])
+    def test_what_only_looks_like_a_boundary_is_a_part_of_the_photo(
+        self, device: FlaskClient, form_fill: FormFill, cut_at: CutAt, mark: bytes
+    ) -> None:
+        data = png() + mark + bytes(40)
+        body = multipart(form_fill, photo(data))
+        begin = body.index(png()) + len(png())
+        for place in range(begin - 3, begin + len(mark) + 3):
+            cut_at(place)
+            answer = send(device, body)
+            assert answer.status_code == 200, (place, answer.json)
+            assert answer.json["data"]["sha256"] == sha256(data).hexdigest(), place
+
+    def test_so_is_a_text(self, device: FlaskClient, form_fill: FormFill, cut_at: CutAt) -> None:
+        body = photo() + part("field_name", b"F") + part("form_fill_id", str(form_fill.id).encode()) + b"--b--\r\n"
+        body = body.replace(b"--b\r\n", b"--b \t\r\n")
+        for place in range(body.index(b'"field_name"'), len(body)):
+            cut_at(place)
+            answer = send(device, body)
+            assert answer.status_code == 200, (place, answer.json)
+            assert answer.json["data"]["field_name"] == "F", place
 
 
 class TestTexts:

@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
+from app.attachments import drafts
 from app.attachments import upload as module
 from app.attachments.storage import images
 from app.attachments.storage.images import verify
@@ -305,13 +306,22 @@ def test_the_bytes_are_hashed_while_no_rows_are_locked(
 ) -> None:
     data, hashed = jpeg(), []
 
-    def sha256(content: bytes) -> Any:
-        hashed.append((content == data, db.session().in_transaction()))
-        return hashlib.sha256(content)
+    class Digest:
+        def __init__(self) -> None:
+            self.real = hashlib.sha256()
 
-    monkeypatch.setattr(module, "hashlib", SimpleNamespace(sha256=sha256))
-    assert upload(device, form_fill, data, local_id="one").status_code == 200
-    assert [is_locked for is_image, is_locked in hashed if is_image] == [False]
+        def update(self, piece: bytes) -> None:
+            hashed.append((bytes(piece), db.session().in_transaction()))
+            self.real.update(piece)
+
+        def hexdigest(self) -> str:
+            return self.real.hexdigest()
+
+    monkeypatch.setattr(drafts, "hashlib", SimpleNamespace(sha256=Digest))
+    answer = upload(device, form_fill, data, local_id="one")
+    assert answer.json["data"]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert b"".join(piece for piece, _ in hashed) == data
+    assert not any(is_locked for _, is_locked in hashed)
 
 
 @cases(("name", "value"), [("field_name", "x" * 256), ("field_name", "a\0b"), ("local_id", "x" * 256)])

@@ -8,11 +8,12 @@ from types import ModuleType
 from flask import current_app
 
 from app.attachments.storage.local import LocalStorage
-from app.attachments.storage.protocol import LinkingStorage, MissingObjectError, Storage, StoredObject
+from app.attachments.storage.protocol import Draft, LinkingStorage, MissingObjectError, Storage, StoredObject
 from app.config import Settings
 from app.errors import ConfigurationError
 
 __all__ = [
+    "Draft",
     "LinkingStorage",
     "MissingObjectError",
     "Storage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from app.attachments.storage.protocol import KEY, MissingObjectError, Pieces, StoredObject, checked
-from app.core.private_files import hand_over, make_private_directory, write_private
+from app.core.private_files import create_private, hand_over, make_private_directory, write_private
 from app.errors import StorageError
 from app.http.metrics import storage_errors
 
@@ -31,15 +31,18 @@ class LocalStorage:
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`. A crash at any moment leaves the whole file or none."""
-        path = self._path(key)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-        with _refusals(f"{key} could not be stored"):
-            self._make_directory(path.parent)
-            with _removed_on_failure(draft):
-                write_private(draft, data)
-                draft.rename(path)
-            with _removed_on_failure(path):
-                _sync_directory(path.parent)
+        with self.draft(key) as draft:
+            draft.write(data)
+            draft.keep()
+
+    @contextmanager
+    def draft(self, key: str) -> Iterator[FileDraft]:
+        """A draft of the object. If a crash leaves its file behind, that is listed, and so collected."""
+        draft = FileDraft(key, self._path(key), self._make_directory)
+        try:
+            yield draft
+        finally:
+            draft.close()
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
         """The bytes from `start` up to `end`, exclusive. Raises `MissingObjectError`."""
@@ -90,8 +93,57 @@ class LocalStorage:
         for path in reversed(made):
             hand_over(path)
         for path in {directory, self.root, *made}:
-            _sync_directory(path.parent)
-        self._durable.add(directory)
+            if path in made or path not in self._durable:
+                _sync_directory(path.parent)
+        self._durable |= {directory, self.root}
+
+
+class FileDraft:
+    """A draft: a file beside the one that it becomes, made with its first byte."""
+
+    def __init__(self, key: str, path: Path, make_directory: Callable[[Path], None]) -> None:
+        self._path, self._make_directory = path, make_directory
+        self._draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+        self._file: BinaryIO | None = None
+        self._fault = f"{key} could not be stored"
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Add bytes at the end."""
+        with _refusals(self._fault):
+            self._opened().write(piece)
+
+    def content(self) -> bytes:
+        """All bytes that have been written."""
+        with _refusals(self._fault):
+            file = self._opened()
+            file.seek(0)
+            return file.read()
+
+    def keep(self) -> None:
+        """Make it the object, and its name durable after its bytes."""
+        with _refusals(self._fault):
+            file = self._opened()
+            file.flush()
+            os.fsync(file.fileno())
+            self._draft.rename(self._path)
+            with _removed_on_failure(self._path):
+                _sync_directory(self._path.parent)
+
+    def close(self) -> None:
+        """Close the file, and remove it unless it was kept."""
+        if self._file is not None:
+            # On a full disk its last bytes cannot be written; nobody needs them then.
+            with suppress(OSError):
+                self._file.close()
+            # What was kept has another name.
+            with suppress(OSError):
+                self._draft.unlink()
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._make_directory(self._path.parent)
+            self._file = create_private(self._draft)
+        return self._file
 
 
 class FilePieces:

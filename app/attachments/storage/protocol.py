@@ -1,4 +1,4 @@
-"""The protocol of a storage: five methods for objects under keys.
+"""The protocol of a storage: six methods for objects under keys.
 
 The server makes the keys, never a client. An object is written once and never changed.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -50,6 +51,19 @@ class Pieces(Protocol):
         """Release the file or connection. A second call does nothing."""
 
 
+class Draft(Protocol):
+    """An object that is being written, piece by piece. Nobody can read it under its key before it is kept."""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Add bytes at the end."""
+
+    def content(self) -> bytes:
+        """All bytes that have been written."""
+
+    def keep(self) -> None:
+        """Make it the object under its key, as `put` does; called once, at the end."""
+
+
 class Storage(Protocol):
     """A storage. `app.attachments.storage.testing.StorageContract` tests what is written here.
 
@@ -61,6 +75,9 @@ class Storage(Protocol):
 
         After a `StorageError` the object is there as a whole or not at all; `list` shows which.
         """
+
+    def draft(self, key: str) -> AbstractContextManager[Draft]:
+        """A draft of the object under `key`. Unless it is kept, nothing is left of it after the block."""
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
         """The bytes from `start` up to `end`, exclusive, in pieces. Raises `MissingObjectError` at once."""

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from boto3.session import Session
@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from app.attachments.storage.drafts import TemporaryDraft
 from app.attachments.storage.protocol import KEY, MissingObjectError, Pieces, Storage, StoredObject, checked
 from app.config import Settings
 from app.errors import ConfigurationError, StorageError
@@ -78,6 +79,15 @@ class S3Storage:
         with _refusals(f"{key} could not be stored"):
             # Passed as bytes: before it sends a file, boto3 waits up to a second for the server's permission.
             self._client().put_object(Bucket=self.bucket, Key=name, Body=data)
+
+    @contextmanager
+    def draft(self, key: str) -> Iterator[TemporaryDraft]:
+        """A draft in a temporary file of this node, so that nothing of it is in the bucket before it is kept."""
+        draft = TemporaryDraft(partial(self.put, checked(key)))
+        try:
+            yield draft
+        finally:
+            draft.close()
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Pieces:
         """The bytes from `start` up to `end`, exclusive. Raises `MissingObjectError`."""

@@ -46,7 +46,7 @@ def read(storage: Storage, key: str, start: int = 0, end: int | None = None) -> 
 
 
 class StorageContract:
-    """Tests of the five methods. Add tests of your storage alone, such as a full disk, in the subclass."""
+    """Tests of the six methods. Add tests of your storage alone, such as a full disk, in the subclass."""
 
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
@@ -155,10 +155,47 @@ class StorageContract:
         storage.check()
         assert list(storage.list()) == []
 
+    @pytest.mark.parametrize("sizes", [[], [0], [1], [60_000, 10_000], [300_000, 1, 1_000_000]])
+    def test_a_draft_that_is_kept_is_the_object_of_all_its_pieces(self, storage: Storage, sizes: list[int]) -> None:
+        pieces = [token_bytes(size) for size in sizes]
+        with storage.draft(KEY) as draft:
+            for piece in pieces:
+                draft.write(memoryview(piece))
+            with pytest.raises(MissingObjectError):
+                storage.open(KEY)
+            assert draft.content() == b"".join(pieces)
+            draft.keep()
+            assert read(storage, KEY) == b"".join(pieces)
+        assert read(storage, KEY) == b"".join(pieces)
+        assert [(stored.key, stored.byte_size) for stored in storage.list()] == [(KEY, sum(sizes))]
+
+    def test_a_draft_need_not_be_read_to_be_kept(self, storage: Storage) -> None:
+        with storage.draft(KEY) as draft:
+            draft.write(b"photo")
+            draft.keep()
+        assert read(storage, KEY) == b"photo"
+
+    def test_nothing_is_left_of_a_draft_that_is_not_kept(self, storage: Storage) -> None:
+        for size in (0, 1, 1_000_000):
+            with storage.draft(KEY) as draft:
+                draft.write(bytes(size))
+            opened = storage.draft(KEY)
+            opened.__enter__().write(bytes(size))
+            assert not opened.__exit__(ValueError, ValueError("odd"), None)
+        assert list(storage.list()) == []
+
+    def test_a_draft_that_is_not_kept_leaves_the_object_as_it_was(self, storage: Storage) -> None:
+        storage.put(KEY, b"photo")
+        with storage.draft(KEY) as draft:
+            draft.write(b"another")
+        assert read(storage, KEY) == b"photo"
+
     @pytest.mark.parametrize("key", NO_KEYS)
     def test_what_is_no_key_reaches_no_storage(self, storage: Storage, key: str) -> None:
         with pytest.raises(ValueError, match="not a storage key"):
             storage.put(key, b"x")
+        with pytest.raises(ValueError, match="not a storage key"), storage.draft(key):
+            pytest.fail("it was taken")
         with pytest.raises(ValueError, match="not a storage key"):
             storage.open(key)
         with pytest.raises(ValueError, match="not a storage key"):

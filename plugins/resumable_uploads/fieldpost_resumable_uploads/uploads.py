@@ -5,7 +5,7 @@ Functions that change rows get the session of a unit of work, and decide on lock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,9 +49,10 @@ def parts_of(upload_id: str, offset: int) -> list[Stretch]:
     return parts
 
 
-def content(parts: Sequence[Stretch]) -> bytes:
-    """The joined bytes of consecutive parts. Raises `MissingObjectError`."""
-    return b"".join(piece for part in parts for piece in current_storage().open(part.storage_key))
+def content(parts: Sequence[Stretch]) -> Iterator[bytes]:
+    """The bytes of consecutive parts, piece by piece. Raises `MissingObjectError`."""
+    for part in parts:
+        yield from current_storage().open(part.storage_key)
 
 
 def keep(start: int, data: bytes) -> Stretch:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from flask import request
 from sqlalchemy.orm import Session
 
-from app.attachments import MissingObjectError, store_image
+from app.attachments import MissingObjectError, image_draft, store_draft
 from app.clock import now
 from app.errors import RequestError
 from app.models import db
@@ -77,7 +77,7 @@ def _append(upload_id: str, offset: int, data: bytes) -> None:
     """Add bytes that do not complete the upload."""
     parts = uploads.parts_of(upload_id, offset)
     last = parts[-1] if parts and parts[-1].byte_size < PART_BYTES else None
-    before = b"" if last is None else _content(upload_id, offset, [last])
+    before = b"" if last is None else b"".join(_content(upload_id, offset, [last]))
     part = uploads.keep(offset - len(before), before + data)
 
     def work(_unit_id: str) -> None:
@@ -99,14 +99,17 @@ def _append(upload_id: str, offset: int, data: bytes) -> None:
 def _finish(upload: ResumableUpload, offset: int, data: bytes) -> None:
     """Add the last bytes. Attachment and completion are one transaction, so that the upload completes exactly once."""
     parts = uploads.parts_of(upload.id, offset)
-    whole = _content(upload.id, offset, parts) + data
 
     def also(session: Session, attachment_id: str) -> None:
         locked = uploads.locked(session, upload.id, offset)
         uploads.complete(session, locked, attachment_id)
         locked.expires_at = expiry()
 
-    store_image(origin_of_request("upload"), protocol.read_target(upload.sent_metadata), whole, also)
+    with image_draft() as draft:
+        for piece in _content(upload.id, offset, parts):
+            draft.write(piece)
+        draft.write(data)
+        store_draft(origin_of_request("upload"), protocol.read_target(upload.sent_metadata), draft, also)
     uploads.drop([part.storage_key for part in parts])
 
 
@@ -115,10 +118,13 @@ def expiry() -> datetime:
     return now() + timedelta(hours=plugin_settings("resumable_uploads")["lifetime_hours"])
 
 
-def _content(upload_id: str, offset: int, parts: list[Stretch]) -> bytes:
-    """The bytes of parts. If they are missing, another request was faster, or they are lost and the upload expires."""
+def _content(upload_id: str, offset: int, parts: list[Stretch]) -> Iterator[bytes]:
+    """The bytes of parts, piece by piece.
+
+    If they are missing, another request was faster, or they are lost and the upload expires.
+    """
     try:
-        return uploads.content(parts)
+        yield from uploads.content(parts)
     except MissingObjectError:
 
         def work(_unit_id: str) -> list[str]:
