@@ -11,7 +11,6 @@ from app.config import Settings
 from app.http.errors import ERROR_PAGE
 from app.pages import account, files, first_run, sign_in
 from app.pages.door import init_door
-from app.pages.escaping import init_escaping
 from app.pages.headers import init_page_headers
 from app.pages.icons import icon
 from app.pages.language import gettext, init_language, ngettext
@@ -25,7 +24,6 @@ def init_pages(app: Flask, settings: Settings) -> None:
     init_door(app, settings)
     init_page_headers(app)
     init_language(app)
-    init_escaping(app)
     app.jinja_env.globals["icon"] = icon
     app.extensions[ERROR_PAGE] = render_error
     for blueprint in (files.blueprint, sign_in.blueprint, account.blueprint, first_run.blueprint):
