@@ -6,6 +6,7 @@ import gc
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from argon2 import PasswordHasher
 
+from app.accounts import passwords
 from app.clock import system_clock
 from tests.support import databases
 from tests.support.applications import lent
-from tests.support.forks import Forked, Program, run
+from tests.support.forks import Forked, Program, run, run_text
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -28,7 +31,7 @@ SHARED = {"clusters.py", "devices.py", "load.py", "peers.py", "photos.py", "proc
 #: Each script with what makes it quick. Those for plugins are run in `test_many_plugins.py`.
 QUICK = {
     "device_day.py": "--database sqlite --devices 1 --share 0.03 --pixels 300000",
-    "exports.py": "--database sqlite --inspections 100 --photographed 2",
+    "exports.py": "--database sqlite --inspections 20 --photographed 1",
     "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
@@ -63,9 +66,21 @@ def _at_hand() -> Iterator[None]:
                 del sys.modules[name]
 
 
+#: The server, with passwords whose hashes take no time.
+SERVER = """
+import runpy, sys
+from argon2 import PasswordHasher
+from app.accounts import passwords
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+sys.argv[0] = "gunicorn"
+runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+"""
+
+
 def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
     """One PostgreSQL for all scripts; a server has one worker unless told, and its database is made in this process."""
     running_server = server.running_server
+    patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
     @contextmanager
     def running_postgresql() -> Iterator[Any]:
@@ -88,7 +103,7 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
 
     def start(variables: Mapping[str, str], log: IO[bytes] | None = None, _checkout: Path | None = None) -> Forked:
         outputs = (1, 2) if log is None else (log.fileno(), log.fileno())
-        return Forked(Program(["gunicorn", "--log-level=warning", "wsgi:app"], dict(variables)), outputs)
+        return Forked(Program(["-c", SERVER, "--log-level=warning", "wsgi:app"], dict(variables)), outputs)
 
     def run_program(variables: Mapping[str, str], *arguments: str) -> None:
         run(Program(["app.serving.program", *arguments], dict(variables))).check_returncode()
@@ -105,6 +120,8 @@ def make_cheap(patch: pytest.MonkeyPatch, server: Any) -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_every_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str) -> None:
     path = str(BENCHMARKS / name)
+    if name == "start.py":
+        monkeypatch.setattr(subprocess, "run", run_text)
     monkeypatch.setattr(sys, "argv", [path, *shlex.split(QUICK[name])])
     code: object = None
     try:

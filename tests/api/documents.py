@@ -38,8 +38,12 @@ def item_schema_of(document: Document) -> dict[str, Any]:
 
 def faults_in(document: Document, schema: Mapping[str, Any], value: Any) -> list[str]:
     """What is wrong with a value by a schema of the document."""
-    validator = Draft202012Validator({**schema, "components": document["components"]})
-    return [f"{each.json_path}: {each.message}" for each in validator.iter_errors(value)]
+    return [f"{each.json_path}: {each.message}" for each in validator_of(document, schema).iter_errors(value)]
+
+
+def validator_of(document: Document, schema: Mapping[str, Any]) -> Draft202012Validator:
+    """What judges values by a schema of the document, to be used for many."""
+    return Draft202012Validator({**schema, "components": document["components"]})
 
 
 def closed(value: Any) -> Any:

@@ -42,9 +42,9 @@ class Environment:
         command = [str(self.python), "-m", "pip", "--quiet", *arguments]
         subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
 
-    def install(self, wheel: Path) -> None:
-        """Install a wheel, in place of another version of it."""
-        self.pip("install", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
+    def install(self, *wheels: Path) -> None:
+        """Install wheels, in place of other versions of them."""
+        self.pip("install", "--no-deps", "--no-index", "--force-reinstall", *map(str, wheels))
 
     def place(self, source: Path) -> None:
         """Put a distribution in as its `setup.cfg` says and pip would, which takes much longer."""

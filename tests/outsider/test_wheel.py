@@ -56,8 +56,7 @@ def console_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, console_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment far from the source, with the wheel and that of the console in it."""
     found = Environment(tmp_path_factory.mktemp("installed") / "environment", borrows_fieldpost=False)
-    found.install(wheel)
-    found.install(console_wheel)
+    found.install(wheel, console_wheel)
     return found
 
 

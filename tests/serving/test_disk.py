@@ -20,8 +20,10 @@ from uuid import uuid4
 import pytest
 
 from tests.serving.test_gunicorn import Device, edit
+from tests.support import servers
 from tests.support.databases import SECRET_KEY
 from tests.support.demo import copy_demo
+from tests.support.forks import Forked, Program
 from tests.support.pictures import jpeg
 from tests.support.servers import ROOT, environment_of, gunicorn, start, stop
 
@@ -54,18 +56,38 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         stop(process)
 
 
+#: Joins another process where it sees its disk, and becomes a server. The arguments: that process, and the directory.
+ENTER = """
+import ctypes, os, runpy, sys, tempfile
+holder, directory = sys.argv[1:]
+system = ctypes.CDLL(None, use_errno=True)
+for place in [os.open(f"/proc/{holder}/ns/{kind}", os.O_RDONLY) for kind in ("user", "mnt")]:
+    if system.setns(place, 0):
+        raise OSError(ctypes.get_errno(), "The disk of another process cannot be entered.")
+    os.close(place)
+os.chdir(directory)
+tempfile.tempdir = None
+sys.argv = ["gunicorn", "--log-level=warning", "wsgi:app"]
+runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+"""
+
+
 @dataclass(frozen=True)
 class SmallDisk:
-    """A file system of its own with room for `SMALL` bytes, mounted for processes that `enter` it."""
+    """A file system of its own with room for `SMALL` bytes, mounted for the process `holder` and those that join it."""
 
     path: Path
     holder: int
 
-    @property
-    def enter(self) -> list[str]:
-        """The beginning of a command that runs where the disk is mounted."""
-        namespaces = ["nsenter", f"--target={self.holder}", "--user", "--preserve-credentials", "--mount"]
-        return [*namespaces, "sh", "-c", 'cd "$0" && exec "$@"', str(ROOT)]
+    @contextmanager
+    def serving(self, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """A server that runs where the disk is mounted."""
+        process = Forked(Program(["-c", ENTER, str(self.holder), str(ROOT)], environment))
+        try:
+            servers.wait_for(f"http://127.0.0.1:{environment['PORT']}", process)
+            yield process
+        finally:
+            stop(process)
 
     @property
     def seen(self) -> Path:
@@ -120,8 +142,7 @@ def test_on_a_full_disk_the_server_answers_503_and_is_back_by_itself(small_disk:
         WEB_CONCURRENCY=str(WORKERS),
         TMPDIR=str(small_disk.path / "tmp"),
     )
-    process = start(environment, prefix=small_disk.enter)
-    try:
+    with small_disk.serving(environment) as process:
         # The device is of a process outside, for which the directory is at another place.
         device, load = Device({**environment, "FIELDPOST_DATA_DIR": str(small_disk.seen / "data")}), Load()
         assert send_one(device, load) == 200
@@ -147,8 +168,6 @@ def test_on_a_full_disk_the_server_answers_503_and_is_back_by_itself(small_disk:
         assert workers < pids(process)
         os.kill(int(workers.pop()), signal.SIGKILL)
         wait_for(lambda: {"counter", "histogram"} == summed(small_disk.seen), "numbers of ended workers are not summed")
-    finally:
-        stop(process)
     copy = shutil.copy(small_disk.seen / "data" / "fieldpost.sqlite3", tmp_path)
     assert load.acknowledged.keys() <= recorded(Path(copy))
 

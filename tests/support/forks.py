@@ -153,6 +153,15 @@ def run(program: Program, stdin: str = "", timeout: float = 600) -> subprocess.C
         return subprocess.CompletedProcess(list(program.arguments), code, _read(out), _read(err))
 
 
+def run_text(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, **_options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Stands in for `subprocess.run` of `python -c` and a text of Python, which must succeed."""
+    done = run(Program(command[1:], env, cwd))
+    done.check_returncode()
+    return done
+
+
 def _read(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode()
