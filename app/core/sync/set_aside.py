@@ -1,7 +1,8 @@
 """The items of a batch that were not applied, kept until somebody decides (contract, section 12).
 
-They go along with the batch's own writes: a batch whose items are all applied pays nothing for them. One row has all
-tries of an item, and is written again only where it tells something new, or is a minute old.
+They go along with the batch's own writes: a batch whose items are all applied pays nothing for them. What the rows of a
+batch have in common travels once. One row has all tries of an item, and is written again only where it tells something
+new, or is a minute old.
 """
 
 from __future__ import annotations
