@@ -5,10 +5,11 @@
     python benchmarks/set_aside.py --rounds 1 --decisions 100         quick
 
 Prints, for each kind of batch, the median of the quotients of two neighbouring batches: in processor time of this
-process, and on the clock, in which the work of PostgreSQL's own processes is, too. The process looks for garbage as
-seldom as a worker of the server does. The rows that a batch has left are removed before the next one, so that all
-rounds measure the same. Then the office applies 1000 refused items at once, and discards as many: prints the seconds
-of processor time, PostgreSQL's included, and on the clock.
+process, and on the clock, in which the work of PostgreSQL's own processes is, too; and the medians of the processor
+time, with rows kept and not kept. The process looks for garbage as seldom as a worker of the server does. The rows that
+a batch has left are removed before the next one, so that all rounds measure the same. Then the office applies 1000
+refused items at once, and discards as many: prints the seconds of processor time, PostgreSQL's included, and on the
+clock.
 """
 
 from __future__ import annotations
@@ -69,16 +70,19 @@ def remove_rows(app: Flask) -> None:
 
 
 def measure(app: Flask, client: FlaskClient, make: Callable[[], list[dict[str, Any]]], rounds: int) -> list[float]:
-    """The quotients, with rows kept to not kept, of processor time and of time on the clock."""
-    quotients = []
+    """The quotients, with rows kept to not kept, of processor time and of time on the clock; and both processor times
+    in milliseconds.
+    """
+    figures = []
     for number in range(WARM_UP + rounds):
         kept = seconds(client, make())
         remove_rows(app)
         with patch.object(batch, "set_aside", nothing):
             plain = seconds(client, make())
         if number >= WARM_UP:
-            quotients.append([mine / other for mine, other in zip(kept, plain, strict=True)])
-    return [statistics.median(column) for column in zip(*quotients, strict=True)]
+            quotients = [mine / other for mine, other in zip(kept, plain, strict=True)]
+            figures.append([*quotients, kept[0] * 1000, plain[0] * 1000])
+    return [statistics.median(column) for column in zip(*figures, strict=True)]
 
 
 def decide(app: Flask, office: FlaskClient, decision: str, count: int) -> None:
@@ -128,8 +132,8 @@ def run(database: str, rounds: int, decisions: int) -> None:
         makers = {name: partial(items, conflicts) for name, conflicts in kinds.items()} | {"all refused": refused}
         print(f"{database}: quotients of processor time, and on the clock")
         for name, make in makers.items():
-            processor, clock = measure(app, client, make, rounds)
-            print(f"  {name:>14}: {processor:.3f} × {clock:.3f} ×", flush=True)
+            processor, clock, kept, plain = measure(app, client, make, rounds)
+            print(f"  {name:>14}: {processor:.3f} × {clock:.3f} × ({kept:.1f} ms to {plain:.1f} ms)", flush=True)
             remove_rows(app)
         measure_decisions(app, world, form_fill, decisions)
 

@@ -73,8 +73,9 @@ class Write:
 
 
 class Columns:
-    """The values of rows, column by column, as the driver takes them. Booleans stay as they are, and so does JSON, as
-    bytes. What is the same in all rows travels once.
+    """The values of rows, column by column: what is the same in all rows travels once.
+
+    They are the driver's; booleans stay as they are, and documents are JSON, as bytes.
     """
 
     def __init__(self, shared: Values) -> None:

@@ -1,16 +1,17 @@
 """The items of a batch that were not applied, kept until somebody decides (contract, section 12).
 
-They go along with the batch's own writes: a batch whose items are all applied pays nothing for them. One row has all
-tries of an item, and is written again only where it tells something new, or is a minute old.
+They go along with the batch's own writes: a batch whose items are all applied pays nothing for them. What the rows of a
+batch have in common travels once. One row has all tries of an item, and is written again only where it tells something
+new, or is a minute old.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
 import orjson
@@ -43,7 +44,7 @@ REST = timedelta(minutes=1)
 CONFLICT = "conflict"
 
 #: NUL in a JSON text.
-NUL = rb"\u0000"
+NUL, BACKSLASH = rb"\u0000", b"\\"
 
 #: The rows that a user has open, and their bytes.
 KEPT = (
@@ -119,11 +120,11 @@ def set_aside(attempt: Attempt) -> Iterator[RuledPut]:
 
 def _missed(attempt: Attempt) -> list[tuple[Any, ...]]:
     """The items that were not applied: the values of `IDENTITY`, the item and its answer."""
-    origin, elements = attempt.recorder.origin, attempt.batch.elements
+    origin, elements, remembered = attempt.recorder.origin, attempt.batch.elements, attempt.remembered
     missed = {}
     for item, answer in zip(attempt.batch.items, attempt.answers, strict=True):
         # An item that was refused at first may have been applied at its second place in the batch.
-        if answer.group != "success" and key_of(item) not in attempt.remembered:
+        if answer.group != "success" and not (remembered and key_of(item) in remembered):
             identity = _identity(origin, item, elements[item.index])
             missed[identity[0]] = identity, item, answer
     # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
@@ -138,7 +139,7 @@ def _put(
     places = [*map(partial(_place, attempt), items, answers)]
     columns = Columns(_shared(attempt, encode))
     columns.add(IDENTITY, identities)
-    columns.add_common(ANSWER, [*map(_answered, items, answers)])
+    columns.add_common(ANSWER, [*map(_answered, items, answers, repeat(_may_have_nul(answers)))])
     columns.add_common(PLACE, [place[:-1] for place in places])
     columns.add_common(ROOT, [_root(place.root) for place in places])
     _add_content(columns, [_sent(item, attempt.batch.elements[item.index]) for item in items], answers, encode)
@@ -197,7 +198,13 @@ def _user_digits(user_id: int | None) -> str:
     return f"{user_id or 0:0{USER_DIGITS}x}"
 
 
-def _answered(item: Item, answer: Answer) -> tuple[Any, ...]:
+def _may_have_nul(answers: Iterable[Answer]) -> bool:
+    """Whether a refusal has the sign of NUL; few have any backslash, which is found in no time."""
+    entries = b"".join([answer.encoded for answer in answers])
+    return BACKSLASH in entries and NUL in entries
+
+
+def _answered(item: Item, answer: Answer, may_have_nul: bool) -> tuple[Any, ...]:
     """The values of `ANSWER`. Those that plugins give are without NUL, which PostgreSQL does not take."""
     entry = answer.entry
     type_ = str((item.type or "") if item.handler is None else item.handler.type)[:255]
@@ -205,7 +212,7 @@ def _answered(item: Item, answer: Answer) -> tuple[Any, ...]:
         return type_, "conflict", CONFLICT, entry["message"], entry["message"], False, None
     details, texts = entry.get("details"), (entry["code"], entry["error"], entry["message"])
     document = None if details is None else orjson.dumps(details)
-    if NUL in answer.encoded:
+    if may_have_nul:
         document = None if document is None or _has_nul(document) else document
         texts = tuple(text.replace("\0", "") for text in texts)
     return type_, "refused", *texts, entry["retryable"], document
@@ -279,13 +286,19 @@ def _place(attempt: Attempt, item: Item, answer: Answer) -> Place:
     entity = entity_of(item.handler.target.model).name
     root = item.keys.target or item.keys.parent
     if root is None:
-        return Place(entity)
+        return _only_of(entity)
     row = attempt.rows.find(root)
     if row is not None:
         place = _place_of(row)
         return place if root is item.keys.target else Place(entity, inspection_id=place.inspection_id)
     entity_id = str(root.key) if root is item.keys.target and not root.is_client_id else None
     return Place(entity, entity_id, root=root if hasattr(root.model, "inspection_id") else None)
+
+
+@lru_cache(maxsize=128)
+def _only_of(entity: str) -> Place:
+    """The place of an item of which no more is known: many may have the same."""
+    return Place(entity)
 
 
 def _place_of(row: Any) -> Place:

@@ -13,16 +13,19 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
+from app import policies
 from app.clock import to_wire
 from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.core.ledger.set_aside import is_open, keep_up
 from app.models import FormFill, Inspection, SetAside, User
+from app.plugin_api import Context, Operation, Outcome, Rejected, SyncHandler, by_id
 from app.testing import push, statements_of
 from tests.conftest import SettableClock, SignIn, World
 from tests.core.sync.conftest import edit
+from tests.core.sync.test_isolation import AnySchema, register
 
 
 def rows_of(world: World) -> list[SetAside]:
@@ -72,6 +75,50 @@ def test_a_refused_item_is_kept_with_its_sender_its_row_and_the_reason(
     assert (row.entity, row.entity_id, row.inspection_id) == ("form_fill", str(foreign.id), foreign.inspection_id)
     assert (row.item, row.is_cut, row.seen) == (item, False, None)
     assert (row.first_at, row.last_at, row.times) == (clock.time, clock.time, 1)
+
+
+def test_an_item_is_kept_sign_by_sign(world: World, device: FlaskClient, foreign: FormFill) -> None:
+    text = '" \\" \\\\u0041 / \u00e9 \u2028 \U0001f600 \x01 \x7f \n'
+    item = edit(foreign, text=text, number=1e300, deep=[[[{"": None}]]])
+    push(device, item)
+    assert row_of(world).item == item
+
+
+def test_what_the_items_of_a_batch_have_in_common_travels_once(
+    app: Flask, world: World, device: FlaskClient, foreign: FormFill
+) -> None:
+    sent: list[str] = []
+
+    def listen(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        sent.extend([str(parameters)] if "set_aside" in statement else [])
+
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", listen)
+    push(device, *(edit(foreign, x=number) for number in range(10)))
+    assert len(sent) == 1
+    (error,) = {row.error for row in world.all(SetAside)}
+    assert (len(world.all(SetAside)), sent[0].count(error)) == (10, 1)
+
+
+def test_the_items_of_a_batch_that_differ_in_one_thing_keep_it(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    def refuse(operation: Operation, _context: Context) -> Outcome:
+        raise Rejected(**operation.data["reason"])
+
+    handler = SyncHandler(type="odd", schema=AnySchema, target=by_id(FormFill), policy=policies.change, apply=refuse)
+    register(app, handler)
+    usual = {"code": "odd", "error": "Odd", "message": "It is odd.", "retryable": False, "details": {"n": 1}}
+    others = {"code": "even", "error": "Even", "message": "It is even.", "retryable": True, "details": {"n": True}}
+    for name, other in others.items():
+        reasons = [usual, {**usual, name: other}, usual]
+        items = [
+            {"type": "odd", "local_id": f"{name} {place}", "data": {"id": form_fill.id, "reason": reason}}
+            for place, reason in enumerate(reasons)
+        ]
+        push(device, *items)
+        kept = {row.local_id: str({name: getattr(row, name) for name in usual}) for row in world.all(SetAside)}
+        assert [kept[str(item["local_id"])] for item in items] == [str(reason) for reason in reasons]
 
 
 def test_a_text_that_spells_the_sign_of_nul_is_kept(
@@ -272,6 +319,10 @@ def test_the_inspection_is_found_where_the_schema_has_refused_an_item_before_its
     ]
     assert len(push(device, *wrong)["errors"]) == len(wrong)
     assert [row.inspection_id for row in rows_of(world)] == [inspection.id] * len(wrong)
+    alike = [edit(client_id, **{}) for _ in range(2)]
+    push(device, *alike)
+    found = {row.local_id: row.inspection_id for row in rows_of(world)}
+    assert [found[item["local_id"]] for item in alike] == [inspection.id] * len(alike)
     missing = edit(4711, **{})
     push(device, missing)
     assert [row.inspection_id for row in rows_of(world) if row.local_id == missing["local_id"]] == [None]
