@@ -17,7 +17,7 @@ from app.attachments.destination import Destination
 from app.attachments.drafts import ImageDraft, image_draft
 from app.attachments.multipart import received_upload, too_large
 from app.attachments.parts import OTHER_PARTS_BYTES
-from app.attachments.place import Place, find_form_fill, lock_place, require_rights
+from app.attachments.place import Place, find_inspection, lock_place, require_rights
 from app.attachments.room import require_room, take_room
 from app.attachments.storage import current_storage
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
@@ -98,9 +98,7 @@ def _record(
 
 def check_destination(user: User, destination: Destination) -> None:
     """Raise `NotFoundError` or `ForbiddenError` if the user's image would be refused at present."""
-    session = db.session()
-    require_rights(session, user, find_form_fill(session, destination), destination)
-    db.session.remove()
+    require_rights(user, find_inspection(destination), destination)
 
 
 def check_room(user: User, byte_size: int) -> None:
@@ -160,8 +158,7 @@ class _Unit:
 
     def _store(self, recorder: Recorder) -> Stored:
         place = lock_place(recorder.session, self.destination)
-        form_fill = None if place is None else place.form_fill
-        require_rights(recorder.session, recorder.user, form_fill, self.destination)
+        require_rights(recorder.user, None if place is None else place.form_fill.inspection, self.destination)
         assert place is not None
         kind = place.kind_of(self.destination)
         present = [attachment for attachment in place.attachments if attachment.kind == kind]
