@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -57,15 +58,19 @@ def find_inspection(destination: Destination) -> Inspection | None:
     return inspection
 
 
-def lock_place(session: Session, destination: Destination) -> Place | None:
-    """The place of the image, locked until the transaction ends; None if there is no such form fill."""
+def place_reads(destination: Destination) -> list[Read]:
+    """The reads that find the image's place and lock it until the transaction ends."""
     name = _column_name(destination)
     parameters = {"named": destination.form_fill, "field_name": destination.field_name}
     locks = [Lock(model=model, statement=lock, parameters=parameters) for model, lock in _locks(name).items()]
-    last = Read(statement=_last_position(name), parameters=parameters)
-    database_of(session).read(session.connection(), [*locks, last])
+    return [*locks, Read(statement=_last_position(name), parameters=parameters)]
+
+
+def locked_place(session: Session, reads: Sequence[Read]) -> Place | None:
+    """The place that the `place_reads` have locked; None if there is no such form fill."""
+    *locks, last = reads
     inspections, form_fills, form_templates, attachments = (
-        [adopt(session, lock.model, values) for values in lock.rows] for lock in locks
+        [adopt(session, lock.model, values) for values in lock.rows] for lock in locks if isinstance(lock, Lock)
     )
     # The form fill may have been created just after its inspection was looked up.
     if not inspections or not form_fills:
