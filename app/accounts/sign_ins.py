@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, not_, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
 from app.clock import now
 from app.config import current_settings
+from app.core.database import database_of
 from app.core.database.engine import db
+from app.core.database.read import Read
+from app.core.database.rows import detached, row_columns
 from app.core.ledger import audit
 from app.core.ledger.record import Origin
 from app.core.ledger.unit import unit_of_work
+from app.core.values import Values
 from app.models import SignIn, User
 
 #: How long a browser may do nothing, and how long it may stay signed in.
@@ -26,6 +31,17 @@ IDLE, LONGEST = timedelta(hours=2), timedelta(hours=12)
 
 #: The time of a browser's last use is written this often, because most of its requests only read.
 NOTED_EVERY = timedelta(minutes=5)
+
+
+_users, _sign_ins = User.__table__.c, SignIn.__table__.c
+
+#: The user of a browser's sign-in that has not ended, and its last use. Built once: each page asks for it.
+BROWSER = (
+    select(*row_columns(User), _sign_ins.last_used_at)
+    .where(_sign_ins.user_id == _users.id, _users.active)
+    .where(_sign_ins.id == bindparam("sign_in_id"), _sign_ins.is_browser, _sign_ins.revoked_at.is_(None))
+    .where(_sign_ins.last_used_at > bindparam("idle_since"), _sign_ins.created_at > bindparam("begun_after"))
+)
 
 
 class BrowserSignIn(NamedTuple):
@@ -65,17 +81,31 @@ def start_browser_sign_in(user: User) -> str | None:
 
 def browser_sign_in(sign_in_id: str) -> BrowserSignIn | None:
     """The sign-in of a browser with its user, unless it has ended. Notes the time of its use now and then."""
-    statement = select(User, SignIn.last_used_at).where(SignIn.user_id == User.id, User.active)
-    statement = statement.where(SignIn.id == sign_in_id, SignIn.is_browser, is_present(now()))
-    found = db.session.execute(statement).first()
-    # No connection is held while the page is made, and no decision is taken on these rows.
-    db.session.remove()
-    if found is None:
+    moment = now()
+    bounds = {"idle_since": moment - IDLE, "begun_after": moment - LONGEST}
+    values = read_alone(BROWSER, {"sign_in_id": sign_in_id, **bounds})
+    if values is None:
         return None
-    user, last_used_at = found
-    if last_used_at <= now() - NOTED_EVERY:
+    if values[-1] <= moment - NOTED_EVERY:
         _note_use(sign_in_id)
-    return BrowserSignIn(sign_in_id, user)
+    return BrowserSignIn(sign_in_id, detached(User, values))
+
+
+def read_alone(statement: Select[Any], parameters: Values) -> Sequence[Any] | None:
+    """The row that a query finds, read by itself: no decision of a unit of work is taken on it.
+
+    No connection is held afterwards. The query is repeated if the connection had broken while it was idle.
+    """
+    query = Read(statement=statement, parameters=parameters)
+    for is_last in (False, True):
+        try:
+            with db.engine.connect() as connection:
+                database_of(connection).read(connection, [query])
+            break
+        except DBAPIError as error:
+            if is_last or not error.connection_invalidated:
+                raise
+    return query.rows[0] if query.rows else None
 
 
 def is_present(moment: datetime) -> ColumnElement[bool]:

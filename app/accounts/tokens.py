@@ -11,7 +11,7 @@ A refresh token that is spent or has no row can only come from a copy: the famil
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Connection, Delete, Result, Update, and_, bindparam, delete, not_, or_, select, update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.accounts.bearer import Claims, make_tokens
-from app.accounts.sign_ins import add_sign_in, is_present
+from app.accounts.sign_ins import add_sign_in, is_present, read_alone
 from app.clock import now
 from app.config import current_settings
 from app.core.database import database_of
@@ -160,27 +159,13 @@ def check_access(claims: Claims) -> tuple[User, str | None]:
     They are read in one query by itself: no unit of work decides on them.
     Raises `UnauthorizedError` with `token_revoked`.
     """
-    values = _holder(claims)
+    values = read_alone(HOLDER, {"sign_in_id": claims.sign_in_id, "user_id": claims.user_id})
     if values is None:
         raise _revoked()
     user, family = detached(User, values), _Family._make(values[-len(_Family._fields) :])
     if family.revoked_at is not None or not user.active:
         raise _revoked()
     return user, family.device_id
-
-
-def _holder(claims: Claims) -> Sequence[object] | None:
-    """The row that `HOLDER` finds. The query is repeated if the connection had broken while it was idle."""
-    query = Read(statement=HOLDER, parameters={"sign_in_id": claims.sign_in_id, "user_id": claims.user_id})
-    for is_last in (False, True):
-        try:
-            with db.engine.connect() as connection:
-                database_of(connection).read(connection, [query])
-            break
-        except DBAPIError as error:
-            if is_last or not error.connection_invalidated:
-                raise
-    return query.rows[0] if query.rows else None
 
 
 def end_sign_ins(session: Session, user_id: int, except_id: str | None = None) -> None:

@@ -6,6 +6,7 @@ names from here.
 
 from app.accounts.administrators import require_admin
 from app.accounts.users import add_user, change_user, serialize_account
+from app.administration.among import among
 from app.administration.arrivals import Arrival, arrivals_of
 from app.administration.assignments import Assignment, assign_inspections
 from app.administration.audit import AUDIT_ORDER, note_export, select_audit, serialize_audit
@@ -104,6 +105,7 @@ __all__ = [
     "WaitingPhotos",
     "add_template",
     "add_user",
+    "among",
     "apply_in_office",
     "arrivals_of",
     "assign_inspections",

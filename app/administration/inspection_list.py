@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, Select, exists, false, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app import policies
+from app.administration.among import among
 from app.administration.fields import DateField, IdField, StorableText
 from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.database.values import ColumnLike, ValueSet
+from app.core.database.values import ColumnLike
 from app.core.values import MAX_INTEGER, Values
 from app.models import BETWEEN_TEXTS, PENDING_STATUSES, STATUSES, FormFill, Inspection, InspectionTexts, User
 
@@ -28,9 +29,6 @@ FEW = 500
 
 #: Inspections with a text: up to so many are looked up. If there are more, a list meets enough of them in its order.
 FEW_WITH_TEXT = 5000
-
-#: The parameter with the ids of those.
-WITH_TEXT = "ids_with_text"
 
 #: Filter -> the column in which it searches.
 SEARCHED = {"customer": InspectionTexts.customer, "q": InspectionTexts.texts}
@@ -105,11 +103,11 @@ def select_with_least(user: User, filters: Values, *columns: Any) -> tuple[Selec
     statement = select(*(columns or (Inspection.id,)))
     ids = _few_in_sight(user)
     if ids is not None:
-        return statement.where(Inspection.id.in_(ids), *inspection_conditions(filters)), 0
+        return statement.where(among(Inspection.id, ids), *inspection_conditions(filters)), 0
     statement, found = statement.where(policies.visible(user)), _few_with_texts(filters)
     others = {name: value for name, value in filters.items() if name not in SEARCHED}
     if found is not None:
-        return _among(statement.where(*inspection_conditions(others)), found), 0
+        return statement.where(among(Inspection.id, found), *inspection_conditions(others)), 0
     is_only_searched = policies.is_admin(user) and not inspection_conditions(others)
     least = FEW_WITH_TEXT + 1 if is_only_searched and _text_conditions(filters) else 0
     return statement.where(*inspection_conditions(filters)), least
@@ -121,7 +119,7 @@ def sight_of(user: User) -> ColumnElement[bool]:
     Inspections are named by their ids if they are few. Otherwise SQLite would walk all that meet the other conditions.
     """
     ids = _few_in_sight(user)
-    return policies.visible(user) if ids is None else Inspection.id.in_(ids)
+    return policies.visible(user) if ids is None else among(Inspection.id, ids)
 
 
 def _few_in_sight(user: User) -> Sequence[int] | None:
@@ -143,15 +141,6 @@ def _few_with_texts(filters: Values) -> Sequence[int] | None:
 
 def _text_conditions(filters: Values) -> list[ColumnElement[bool]]:
     return [_contains(column, filters[name]) for name, column in SEARCHED.items() if filters.get(name)]
-
-
-def _among(statement: Select[Any], ids: Sequence[int]) -> Select[Any]:
-    """Those inspections of `statement` that have these ids, which may be many."""
-    if not ids:
-        return statement.where(false())
-    database = database_of(db.session())
-    condition = database.among(Inspection.id, ValueSet.of(WITH_TEXT, ids))
-    return statement.where(condition).params({WITH_TEXT: database.parameter_of(ids)})
 
 
 def _few(statement: Select[Any], most: int) -> Sequence[int] | None:

@@ -65,7 +65,7 @@ class Settings:
     max_form_bytes: int = setting(1024 * 1024, "Bytes of one form's `data`, as JSON", minimum=1024)
     max_template_fields: int = setting(2000, "Fields of one form template", minimum=1)
     max_template_options: int = setting(2000, "Options of one field of a form template", minimum=1)
-    max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4)
+    max_json_depth: int = setting(32, "Nesting of a JSON body", minimum=4, maximum=200)
     head_seconds: int = setting(10, "Time for the head of a request to arrive", minimum=1)
     silence_seconds: int = setting(30, "Longest silence of a client that sends a body or reads an answer", minimum=1)
     least_bytes_per_second: int = setting(1000, "Least rate of a client, over twice that time", minimum=0)

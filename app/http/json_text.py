@@ -72,8 +72,8 @@ def parse_json(body: bytes, *, depth: int) -> tuple[Any, bool]:
         with suppress(ValueError):
             value = orjson.loads(body)
             levels, keys = _extent(value)
-            if keys == _most_keys(body):
-                return value, levels > depth
+            if levels <= depth and keys == _most_keys(body):
+                return value, False
     value = _parse_slowly(body, depth)
     if isinstance(value, RepeatingObject):
         raise BadJsonError("A key comes twice", f"Send {value.key[:100]!a} once. Nothing was applied.")
@@ -123,10 +123,11 @@ def _parse_slowly(body: bytes, depth: int) -> Any:
     try:
         # Decoded here, because the standard library would also accept UTF-16, and surrogates in UTF-8.
         text = body.decode()
-        try:
-            return _load(text)
-        except RecursionError:
-            return _load(_without_deep_content(text, depth + 1))
+        with suppress(RecursionError):
+            value = _load(text)
+            if _extent(value)[0] <= depth:
+                return value
+        return _load(_without_deep_content(text, depth + 1))
     except (ValueError, RecursionError) as error:
         # The parser's message names the place. UnicodeDecodeError's would quote the data.
         place = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
@@ -148,9 +149,10 @@ def _bounded_integer(digits: str) -> int:
 
 
 def _without_deep_content(text: str, depth: int) -> str:
-    """`text` with empty containers at `depth`, where the parser of the standard library would recurse too far.
+    """`text` with empty containers at `depth`.
 
-    Their content is not read: it belongs to a value that is refused. Only so many tokens are looked at, because a
+    Their content is not read: it belongs to a value that is refused, and at some depth, which is another one in each
+    release of Python, no library reads or writes JSON any more. Only so many tokens are looked at, because a
     compressed body has millions of them.
     """
     kept, start, level = [], 0, 0

@@ -6,8 +6,8 @@ A text that no catalogue has stays as it is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from gettext import NullTranslations, translation
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,19 @@ def init_language(app: Flask) -> None:
     app.extensions[CATALOGUES] = {}
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined]
-    # A list says hundreds of texts. Jinja's own functions would look each of them up through three calls.
+    # Jinja's own functions would look each text up through three calls.
     app.jinja_env.globals.update(_=_shown, gettext=_shown, ngettext=_shown_of_number, language=language)
 
 
 def language() -> str:
     """The language of this request, among `LANGUAGES`: the one that the browser prefers."""
     return _best(request.accept_languages) if has_request_context() else LANGUAGES[0]
+
+
+def functions_of_page() -> dict[str, Callable[..., Markup]]:
+    """`_` and `gettext` for a template that is rendered now: a list says hundreds of texts in one language."""
+    shown = partial(_shown_from, _catalogue(language()))
+    return {"_": shown, "gettext": shown}
 
 
 def gettext(message: str, **values: Any) -> str:
@@ -83,7 +89,10 @@ def _best(accepted: LanguageAccept) -> str:
 
 def _shown(message: str, **values: Any) -> Markup:
     """A text in a template, with escaped `values` in its places."""
-    catalogue = _catalogue(language())
+    return _shown_from(_catalogue(language()), message, **values)
+
+
+def _shown_from(catalogue: NullTranslations, message: str, /, **values: Any) -> Markup:
     return _markup(catalogue, message) % values if values else _without_places(catalogue, message)
 
 

@@ -18,7 +18,7 @@ from app.models import User
 from app.pages.addresses import expects_page
 from app.pages.door import TOKEN_FIELD, form_token
 from app.pages.files import file_address
-from app.pages.language import gettext
+from app.pages.language import functions_of_page, gettext
 from app.plugin_api import MenuEntry, Pages
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def render(template: str, status: int = 200, **values: Any) -> Response:
         "form_token": form_token,
         "file_address": file_address,
         "to_wire": to_wire,
+        **functions_of_page(),
     }
     return make_response(render_template(template, **common | values), status)
 

@@ -17,13 +17,15 @@ from typing import Any
 
 import pytest
 import schemathesis
+from argon2 import PasswordHasher
 from flask import Flask
 from hypothesis import strategies as st
 from schemathesis.engine import Status, events, from_schema
+from schemathesis.generation.meta import TestPhase
 from schemathesis.transport.wsgi import WSGITransport
 
 from app import create_app
-from app.accounts import tokens
+from app.accounts import passwords, tokens
 from app.core.database.engine import db
 from app.core.ledger.unit import unit_of_work
 from app.models import User
@@ -34,7 +36,7 @@ from tests.support.pictures import jpeg, png
 
 METRICS_TOKEN = "for tests only, and long enough to be accepted"
 
-#: The same calls in every run; about 1 300 of them.
+#: The same calls in every run; about 3 500 of them.
 SEED, EXAMPLES, STEPS = 1, 2, 4
 
 #: What the document says of times and dates, images, and text, in Schemathesis' words.
@@ -181,13 +183,64 @@ def _no_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are set and compared as ever, without the time that a hash is to take."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "_NOBODY", passwords.hash_password("the password of nobody"))
+
+
+def form_of(item: object) -> object:
+    """What an item is apart from the values in its data: its type, and the JSON type of each of its keys."""
+    if not isinstance(item, dict):
+        return type(item)
+    return str(item.get("type")), tuple(sorted((name, type(value)) for name, value in item.items()))
+
+
+class OneOfEachForm:
+    """Of the rescue files whose one item has another value at the same place, lets the first through.
+
+    Their items are those of batches (`app/administration/rescue.py`), and go the same way once they have been read.
+    There every value is tried, as an item of `POST /sync`.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[object] = set()
+
+    def __call__(self, case: Any) -> bool:
+        if case.operation.label != "POST /api/v1/rescue" or case.meta.phase.name != TestPhase.COVERAGE:
+            return True
+        items = case.body.get("sync_items") if isinstance(case.body, dict) else None
+        if not isinstance(items, list) or len(items) != 1:
+            return True
+        made = case.meta.phase.data
+        kind = (case.method, case.meta.generation.mode, made.scenario, made.description, form_of(items[0]))
+        is_first = kind not in self._seen
+        self._seen.add(kind)
+        return is_first
+
+
+@pytest.fixture
+def _one_of_each_form() -> Iterator[None]:
+    is_new = OneOfEachForm()
+
+    @schemathesis.hook
+    def filter_case(context: Any, case: Any) -> bool:
+        return is_new(case)
+
+    yield
+    schemathesis.hooks.unregister_all()
+
+
+@pytest.fixture
 def schema(office: Office, _no_connections: None) -> Iterator[Any]:
     """The document of the application, with our tokens, data and checks."""
     configuration = schemathesis.Config.from_dict(CONFIGURATION)
     found = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", office.app, config=configuration)
     document = found.raw_schema
 
-    @found.auth()
+    # An operation's calls are made before the first of them is sent, with the token of that time. Each has a sign-in of
+    # its own, because others end theirs.
+    @found.auth(cache_by_key=lambda case, context: case.operation.label)
     class Tokens:
         def get(self, case: Any, context: Any) -> str:
             if case.operation.path == "/metrics":
@@ -254,6 +307,7 @@ def findings_of(schema: Any, calls: Counter[str]) -> Iterator[str]:
                         yield f"{label}: {check.name}: {check.failure_info.failure}\n{check.failure_info.code_sample}"
 
 
+@pytest.mark.usefixtures("_cheap_hashes", "_one_of_each_form")
 def test_schemathesis_finds_nothing(schema: Any) -> None:
     calls = Counter[str]()
     findings = list(dict.fromkeys(findings_of(schema, calls)))

@@ -6,6 +6,7 @@ import re
 import subprocess
 from importlib.metadata import distributions
 
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.guards.sources import ROOT
@@ -36,6 +37,15 @@ def test_constraints_are_plain_pins_that_serve_every_machine() -> None:
 
 def test_everything_that_is_asked_for_is_pinned_to_a_release_that_fits() -> None:
     assert unpinned(ROOT) == [], "run `make constraints`"
+
+
+def test_every_pinned_release_takes_the_oldest_python() -> None:
+    """Debian 12 has Python 3.11.2, which a release for 3.11.5 and newer does not take."""
+    pinned = [each for each in distributions() if canonicalize_name(each.name) in PINS]
+    assert len(pinned) > 100
+    wanted = {each.name: ",".join(each.metadata.get_all("Requires-Python") or []) for each in pinned}
+    newer = {name: python for name, python in wanted.items() if "3.11.0" not in SpecifierSet(python)}
+    assert newer == {}, "pin older releases of these in constraints.txt"
 
 
 def test_what_is_installed_here_is_what_is_pinned() -> None:

@@ -13,6 +13,7 @@ from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask, Request
 from flask.testing import FlaskClient
@@ -227,6 +228,16 @@ def test_objects_count_as_nesting_too() -> None:
         value, found = parse_json(b'{"a":' * levels + b"1" + b"}" * levels, depth=32)
         assert found is is_suspect
         assert (find_unstorable(value, depth=32) is not None) is is_suspect
+
+
+@cases("inner", [b"", b'"\\u0000"'])
+def test_what_is_nested_too_deep_has_no_content(inner: bytes) -> None:
+    """Otherwise a value could be read that cannot be written: orjson reads 1024 levels, and writes 254."""
+    for levels in (33, 100, 254, 255, 300, 900, 1024, 1500, 100_000):
+        value, is_suspect = parse_json(b"[" * levels + inner + b"]" * levels, depth=32)
+        assert is_suspect
+        assert orjson.dumps(value) == nested(33)
+        assert find_unstorable(value, depth=32) is not None
 
 
 def test_large_integers_stay_exact_until_they_are_judged() -> None:
@@ -604,7 +615,7 @@ def test_a_value_that_cannot_be_kept_is_refused_for_its_item_only(
         return b'{"type":"form_fill","local_id":"%b","data":{"id":%d,"changes":{"a":%b}}}' % parts
 
     numbers = (b"9007199254740992", b"-9007199254740992", b"18446744073709551616", b"9" * 99, b"1e999", b"-1e999")
-    for bad in (b'"\\u0000"', b'"\\ud800"', *numbers, nested(28), nested(1500)):
+    for bad in (b'"\\u0000"', b'"\\ud800"', *numbers, *map(nested, (28, 253, 300, 900, 1500))):
         body = b'{"sync_items":[%b]}' % b",".join((item("good", b"1"), item("bad", bad), item("more", b"2")))
         results = post(device, body).json["results"]
         assert [entry["local_id"] for entry in results["success"]] == ["good", "more"]

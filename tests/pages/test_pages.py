@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import Engine
 
-from app.core.database.engine import db
 from app.errors import StorageError, TryAgainError
 from app.models import LedgerOperation, User
 from app.pages.files import FILES
@@ -212,7 +212,7 @@ def test_a_fault_is_a_page_that_needs_no_database(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(db.session, "execute", fail)
+    monkeypatch.setattr(Engine, "connect", fail)
     answer = browser.get("/my-account")
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
     assert "our bug" not in answer.text

@@ -5,9 +5,11 @@ No file of anybody else is in it. Each maker returns the bytes of one file of at
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 from PIL import Image, ImageCms
 
@@ -15,6 +17,8 @@ from tests.support.pictures import encode, jpeg, picture, png
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 SCAN = b"\xff\xda"
+#: The restart marker between the first two rows of blocks.
+RESTART = b"\xff\xd0"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 #: The start of frame of a progressive JPEG: with Huffman codes, and arithmetic-coded.
@@ -77,9 +81,24 @@ def arithmetic(code: int = ARITHMETIC, size: tuple[int, int] = (64, 48)) -> byte
     return START + TABLE + frame(code, size) + scan(1, (0, 0 if code == ARITHMETIC else 63), 0, bytes(8)) + END
 
 
+def of_one_colour(size: tuple[int, int], mode: str, **options: Any) -> bytes:
+    """A JPEG as Pillow would make it, with a restart marker after each row of blocks.
+
+    Pillow makes two rows. The second, which no longer depends on the first, comes again to the height of the picture.
+    """
+    width, height = size
+    two = encode(Image.new(mode, (width, 16)), subsampling=0, restart_marker_rows=1, **options)
+    head, *rows = two.replace(struct.pack(">HH", 16, width), struct.pack(">HH", height, width), 1).split(RESTART)
+    for row in rows:
+        end = next(re.finditer(rb"\xff[^\x00]", row)).start()
+        markers = (bytes([0xFF, 0xD0 + number % 8]) for number in range((height - 1) // 8))
+        head += b"".join(marker + row[:end] for marker in markers) + row[end:]
+    return head
+
+
 def dense_scans(size: tuple[int, int], mode: str, count: int) -> bytes:
-    """A progressive JPEG by Pillow whose last scan comes again and again."""
-    whole = encode(Image.new(mode, size), quality=95, subsampling=0, progressive=True)
+    """A progressive JPEG whose last scan comes again and again."""
+    whole = of_one_colour(size, mode, quality=95, progressive=True)
     last = whole[whole.rindex(SCAN) : -2]
     return whole[:-2] + (count - whole.count(SCAN)) * last + END
 
@@ -116,8 +135,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "RGB, 10 scans of 30 megapixels": lambda: dense_scans((5500, 5500), "RGB", 10),
     "CMYK, 14 scans of 24 megapixels": lambda: dense_scans((4900, 4900), "CMYK", 14),
     "RGB, 60 scans of 16 megapixels": lambda: dense_scans((4000, 4000), "RGB", 60),
-    "baseline of 49 megapixels": lambda: encode(Image.new("RGB", (7000, 7000)), subsampling=0),
-    "baseline of 49 megapixels without its end": lambda: encode(Image.new("RGB", (7000, 7000)), subsampling=0)[:-2],
+    "baseline of 49 megapixels": lambda: of_one_colour((7000, 7000), "RGB"),
+    "baseline of 49 megapixels without its end": lambda: of_one_colour((7000, 7000), "RGB")[:-2],
     "progressive of 18 megapixels without its end": lambda: dense_scans((4200, 4200), "RGB", 10)[:-2],
     "scans without their end": lambda: dense_scans((3700, 3700), "RGB", 99)[:-2],
     "one pixel wide": lambda: png_of((1, 49_000_000), zeros(49_000_000 * 4)),

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, select
 
 from app import policies
+from app.administration.among import among
 from app.administration.fields import write_next
 from app.administration.set_aside.selection import (
     MOST,
@@ -109,7 +110,7 @@ def decidable_among(user: User, rows: Iterable[JsonObject]) -> list[str]:
     ids = [row["id"] for row in rows if row["state"] == "open"]
     if policies.is_admin(user):
         return ids
-    statement = select(SetAside.id).where(SetAside.id.in_(ids), decidable(user.role))
+    statement = select(SetAside.id).where(among(SetAside.id, ids), decidable(user.role))
     return list(db.session.scalars(statement, parameters_of(user, Filters())))
 
 

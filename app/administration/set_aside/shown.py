@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from app.administration.among import among
 from app.administration.set_aside import sight
 from app.administration.set_aside.private import private_fields
 from app.administration.set_aside.selection import state_column
@@ -35,7 +36,7 @@ LISTED = (*PLAIN, "first_at", "last_at", "settled_at", "user_id", "decided_by_id
 
 
 def described(rows: Sequence[Any], state: str | None) -> list[JsonObject]:
-    """The rows as they are listed, with the names of people; one query for all of them.
+    """The rows as they are listed, with the names of people; one query for all of them, if there are any.
 
     `state`: that of all of them; None: each has its own.
     """
@@ -80,7 +81,9 @@ def show_set_aside(user: User, key: str) -> JsonObject:
 
 
 def _people(keys: Iterable[int]) -> dict[int | None, JsonObject]:
-    rows = db.session.execute(select(User.id, User.name).where(User.id.in_(set(keys))))
+    wanted = set(keys)
+    statement = select(User.id, User.name).where(among(User.id, wanted))
+    rows = db.session.execute(statement) if wanted else ()
     return {key: {"id": key, "name": name} for key, name in rows}
 
 

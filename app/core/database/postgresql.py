@@ -340,20 +340,23 @@ _Shape = tuple[str, Table, tuple[str, ...], tuple[str, ...], str | None, bool, R
 
 def _shape(write: AnyWrite) -> _Shape:
     if isinstance(write, RuledPut):
-        return "put", write.table, write.names, tuple(write.shared), None, False, write.rule
+        shared, names = write.columns.names()
+        return "put", write.table, names, shared, None, False, write.rule
     is_single = write.kind in {"update", "delete"} and len(write.rows) == 1
     return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single, None
 
 
 def _parameters(write: AnyWrite, dialect: Dialect) -> Iterator[Any]:
     """The parameters of one part of the statement: the values that the rows share, and the rows as a JSON array."""
+    if isinstance(write, RuledPut):
+        yield from write.columns.once()
+        rows = [dict(zip(write.columns.own, row, strict=True)) for row in write.columns.rows()]
+        yield orjson.dumps(rows, default=orjson.Fragment).decode()
+        yield from write.parameters
+        return
     shared = _encoders(write.table, tuple(write.shared), dialect)
     yield from (shared[name](value) if name in shared else value for name, value in write.shared.items())
-    if isinstance(write, RuledPut):
-        yield orjson.dumps([dict(zip(write.sent, row, strict=True)) for row in write.rows], default=str).decode()
-        yield from write.parameters
-    else:
-        yield orjson.dumps(_rows(write, dialect), default=str).decode()
+    yield orjson.dumps(_rows(write, dialect), default=str).decode()
 
 
 def _rows(write: Write, dialect: Dialect) -> Sequence[Values]:
@@ -389,12 +392,10 @@ def _part(shape: _Shape) -> str:
     """A part of the statement. A question mark is a parameter."""
     kind, table, names, shared, document, is_single, rule = shape
     target, key = quoted(table.name), quoted(primary_key(table))
+    if rule is not None:
+        return _ruled_part(table, names, shared, rule)
     types = [f"{quoted(name)} {_type(table, name)}" for name in columns_with_rows(kind, table, names)]
-    if rule is not None:
-        types += [f"{quoted(name)} {type_}" for name, type_ in rule.extra]
     source = f"json_to_recordset(?::json) AS source({', '.join(types)})"
-    if rule is not None:
-        return _ruled_part(table, names, shared, source, rule)
     if is_single:
         # PostgreSQL assumes a hundred rows, and would rather read all of a small table than look one up.
         source = f"(SELECT * FROM {source} LIMIT 1) AS source"
@@ -408,13 +409,13 @@ def _part(shape: _Shape) -> str:
     return f"DELETE FROM {target} USING {source} WHERE {target}.{key} = source.{key}"
 
 
-def _ruled_part(table: Table, names: tuple[str, ...], shared: tuple[str, ...], source: str, rule: Rule) -> str:
-    values = [*(f"?::{_type(table, name)}" for name in shared), *map(rule.expression, names)]
-    return (
-        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, (*shared, *names)))}) "
-        f"SELECT {', '.join(values)} "
-        f"FROM {source}, {rule.beside}{rule.on_conflict(table)}"
-    )
+def _ruled_part(table: Table, names: tuple[str, ...], shared: tuple[str, ...], rule: Rule) -> str:
+    extra = dict(rule.extra)
+    types = {name: extra.get(name) or _type(table, name) for name in (*shared, *names)}
+    columns = [*(f"?::{types[name]} AS {quoted(name)}" for name in shared), *map(quoted, names)]
+    rows = f"json_to_recordset(?::json) AS row({', '.join(f'{quoted(name)} {types[name]}' for name in names)})"
+    source = f"(SELECT {', '.join(columns)} FROM {rows}) AS source"
+    return f"{rule.insert(table, (*shared, *names))} FROM {source}, {rule.beside}{rule.on_conflict(table)}"
 
 
 def _type(table: Table, name: str) -> str:

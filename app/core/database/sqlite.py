@@ -124,8 +124,8 @@ class SQLite:
         """One prepared statement a table, which runs for each row."""
         for write in writes:
             if isinstance(write, RuledPut):
-                ruled = _ruled_statement(write.table, write.names, tuple(write.shared), write.rule)
-                connection.exec_driver_sql(ruled, _ruled(write, connection.dialect))
+                ruled = _ruled_statement(write.table, *write.columns.names(), write.rule)
+                connection.exec_driver_sql(ruled, _ruled(write))
                 continue
             statement = _statement(write.kind, write.table, write.names, tuple(write.shared))
             connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
@@ -373,24 +373,25 @@ def _statement(kind: str, table: Table, names: tuple[str, ...], shared: tuple[st
 
 
 @lru_cache(maxsize=512)
-def _ruled_statement(table: Table, names: tuple[str, ...], shared: tuple[str, ...], rule: Rule) -> str:
+def _ruled_statement(table: Table, shared: tuple[str, ...], names: tuple[str, ...], rule: Rule) -> str:
     """One statement for all rows, which travel as a JSON array of arrays, so that the row beside them is looked up
     once. Names would be searched for in each row.
     """
-    sent = enumerate((*names, *(name for name, _ in rule.extra)))
-    parts = ", ".join(f"json_extract(value, '$[{place}]') AS {quoted(name)}" for place, name in sent)
+    parts = [
+        *(f"? AS {quoted(name)}" for name in shared),
+        *(f"json_extract(value, '$[{place}]') AS {quoted(name)}" for place, name in enumerate(names)),
+    ]
     # Without LIMIT, SQLite would write out the text of the whole row anew for each column.
-    source = f"(SELECT {parts} FROM (SELECT value FROM json_each(?) LIMIT -1)) AS source"
-    return (
-        f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, (*shared, *names)))}) "
-        f"SELECT {', '.join([*'?' * len(shared), *map(rule.expression, names)])} "
-        f"FROM {source}, {rule.beside} WHERE true{rule.on_conflict(table)}"
-    )
+    source = f"(SELECT {', '.join(parts)} FROM (SELECT value FROM json_each(?) LIMIT -1)) AS source"
+    begin, end = rule.insert(table, (*shared, *names)), rule.on_conflict(table)
+    return f"{begin} FROM {source}, {rule.beside} WHERE true{end}"
 
 
-def _ruled(put: RuledPut, dialect: Dialect) -> tuple[Any, ...]:
+def _ruled(put: RuledPut) -> tuple[Any, ...]:
     """The parameters of `_ruled_statement`."""
-    return *_shared(put, dialect), orjson.dumps(put.rows, default=str).decode(), *put.parameters
+    # SQLite passes texts on, and would read and write the JSON within them twice.
+    rows = orjson.dumps(put.columns.rows(), default=bytes.decode).decode()
+    return *put.columns.once(), rows, *put.parameters
 
 
 def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
@@ -400,7 +401,7 @@ def _tuples(write: Write, dialect: Dialect) -> list[tuple[Any, ...]]:
     return [(*[encode(row[name]) if encode else row[name] for name, encode in columns], *shared) for row in write.rows]
 
 
-def _shared(write: AnyWrite, dialect: Dialect) -> list[Any]:
+def _shared(write: Write, dialect: Dialect) -> list[Any]:
     """The values that all rows have in common."""
     encoders = _encoders(write.table, tuple(write.shared), dialect)
     return [encode(write.shared[name]) if encode else write.shared[name] for name, encode in encoders]

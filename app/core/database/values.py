@@ -9,6 +9,9 @@ from sqlalchemy import BindParameter, ColumnElement, bindparam
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
+#: In place of the value of a parameter that is told when its statement is executed.
+LATER = object()
+
 #: A column, of a table or of a model.
 ColumnLike: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 
@@ -21,6 +24,8 @@ class ValueSet(NamedTuple):
 
     name: str
     is_single: bool
+    #: What the parameter holds; `LATER` in statements that are kept for other values.
+    value: Any = LATER
 
     @classmethod
     def of(cls, name: str, values: Collection[Any]) -> ValueSet:
@@ -29,4 +34,7 @@ class ValueSet(NamedTuple):
 
     def parameter(self, kind: TypeEngine[Any] | None = None) -> BindParameter[Any]:
         """The parameter, in a statement."""
-        return bindparam(self.name, type_=kind)
+        if self.value is LATER:
+            return bindparam(self.name, type_=kind)
+        # A statement may have several.
+        return bindparam(self.name, self.value, type_=kind, unique=True)

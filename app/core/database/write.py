@@ -6,7 +6,7 @@ Used by `app.core.ledger.record`, through which all rows go that devices see, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ class Rule:
     A question mark is one of its `parameters`, first those of `beside`, then those of `condition`.
     """
 
-    #: Values that travel with each row and have no column of their own: name -> SQL type.
+    #: Values that may be sent and have no column of their own: name -> SQL type.
     extra: tuple[tuple[str, str], ...] = ()
     #: One row that is joined to all that are sent: a subquery with its name.
     beside: str
@@ -39,9 +39,12 @@ class Rule:
     #: Which rows that are there already are updated.
     condition: str
 
-    def expression(self, name: str) -> str:
-        """The value to insert into a column."""
-        return dict(self.values).get(name, f"source.{quoted(name)}")
+    def insert(self, table: Table, names: Sequence[str]) -> str:
+        """The beginning of the statement. `names`: of all that is sent."""
+        extra, values = dict(self.extra), dict(self.values)
+        columns = [name for name in names if name not in extra]
+        expressions = [values.get(name, f"source.{quoted(name)}") for name in columns]
+        return f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, columns))}) SELECT {', '.join(expressions)}"
 
     def on_conflict(self, table: Table) -> str:
         """The end of the statement."""
@@ -69,26 +72,51 @@ class Write:
     additions: Sequence[Values] = ()
 
 
+class Columns:
+    """The values of rows, column by column, as the driver takes them. Booleans stay as they are, and so does JSON, as
+    bytes. What is the same in all rows travels once.
+    """
+
+    def __init__(self, shared: Values) -> None:
+        #: The columns with one value for all rows.
+        self.shared = dict(shared)
+        #: The other ones, with the values of each row.
+        self.own: dict[str, Iterable[Any]] = {}
+
+    def add(self, names: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+        """Add columns with values of their own in each row. `lines`: those of each row."""
+        self.own |= zip(names, zip(*lines, strict=True), strict=True)
+
+    def add_common(self, names: Sequence[str], lines: Sequence[tuple[Any, ...]]) -> None:
+        """Add columns that may be the same in all rows."""
+        if lines.count(lines[0]) < len(lines):
+            self.add(names, lines)
+        else:
+            self.shared |= zip(names, lines[0], strict=True)
+
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns with one value for all rows, and the others."""
+        return tuple(self.shared), tuple(self.own)
+
+    def once(self) -> list[Any]:
+        """The values that all rows have in common, JSON as text."""
+        return [value.decode() if isinstance(value, bytes) else value for value in self.shared.values()]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The other values, row by row: tuples, because a mapping of so many takes six times as long to make."""
+        return [*zip(*self.own.values(), strict=True)]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuledPut:
     """Rows of one table to insert, or to update where the key is there already, as a rule says."""
 
     table: Table
-    #: The columns that travel with each row.
-    names: tuple[str, ...]
-    #: For each row the driver's values of `names`, and then those of the rule's `extra`: tuples, because there may be
-    #: many values, and a mapping of them takes six times as long to make. Documents and booleans stay as they are.
-    rows: Sequence[tuple[Any, ...]]
-    #: Further columns, with one value for all rows: it travels once.
-    shared: Values
+    #: The columns, and values of the rule's `extra`.
+    columns: Columns
     rule: Rule
     #: The parameters of the rule's SQL.
     parameters: Sequence[Any]
-
-    @property
-    def sent(self) -> tuple[str, ...]:
-        """The names of the values of a row."""
-        return *self.names, *(name for name, _ in self.rule.extra)
 
 
 #: One of the writes that a statement is made of.

@@ -18,7 +18,7 @@ import orjson
 from app.config import current_settings
 from app.core.database.engine import db
 from app.core.database.rows import table_of
-from app.core.database.write import Encode, Rule, RuledPut, encoder, quoted
+from app.core.database.write import Columns, Encode, Rule, RuledPut, encoder, quoted
 from app.core.ledger.record import Origin
 from app.core.sync.answers import Answer
 from app.core.sync.attempt import Attempt
@@ -50,7 +50,11 @@ KEPT = (
     "(SELECT count(*) AS kept, coalesce(sum(item_bytes), 0) AS kept_bytes FROM set_aside "
     "WHERE user_id = ? AND settled_at IS NULL) AS room"
 )
-FULL = "(room.kept > source.rows_left OR room.kept_bytes > source.bytes_left)"
+#: Whether there is no room for a row. SQLite reads the row's own limits only where there is none for all rows.
+FULL = (
+    "((room.kept > source.all_rows_left OR room.kept_bytes > source.all_bytes_left) "
+    "AND (room.kept > source.rows_left OR room.kept_bytes > source.bytes_left))"
+)
 
 #: A row that somebody has decided is left alone.
 CONDITION = (
@@ -59,17 +63,20 @@ CONDITION = (
     "<> coalesce(excluded.seen_version, set_aside.first_at))"
 )
 
-#: The columns of which each row has values of its own, in their order.
-IDENTITY = ("id", "local_id", "fingerprint", "type", "position")
-ANSWER = ("outcome", "code", "error", "message", "details", "retryable")
-PLACE = ("entity", "entity_id", "inspection_id")
-CONTENT = ("item", "is_cut", "seen", "seen_version", "item_bytes")
-NAMES = (*IDENTITY, *ANSWER, *PLACE, *CONTENT)
-ITEM_BYTES = NAMES.index("item_bytes")
+#: The columns of which each row has values of its own.
+IDENTITY = ("id", "local_id", "fingerprint", "position")
+CONTENT = ("item", "item_bytes")
 
-#: The row by which an inspection is found, and the room that is left before a row.
-ROOT = (("root_entity", "text"), ("root_id", "text"), ("root_client_id", "text"))
-ROOM = (("rows_left", "bigint"), ("bytes_left", "bigint"))
+#: Those that are often the same in all rows of a batch, in parts that travel once where they are.
+ANSWER = ("type", "outcome", "code", "error", "message", "retryable", "details")
+PLACE = ("entity", "entity_id", "inspection_id")
+SEEN = ("is_cut", "seen", "seen_version")
+
+#: What travels without a column: the row by which an inspection is found, and how many rows and bytes its user may have
+#: open so that there is room for a row, and for all rows.
+ROOT = ("root_entity", "root_id", "root_client_id")
+ROOM, ROOM_OF_ALL = ("rows_left", "bytes_left"), ("all_rows_left", "all_bytes_left")
+EXTRA = (*((name, "text") for name in ROOT), *((name, "bigint") for name in (*ROOM, *ROOM_OF_ALL)))
 
 #: The latest answer, which each try brings anew.
 LATEST = ("outcome", "code", "error", "message", "details", "retryable", "seen", "seen_version", "last_at")
@@ -99,34 +106,53 @@ class Place(NamedTuple):
 #: The place of an item that names no row that could be read.
 NOWHERE = Place()
 
+#: The values of `ROOT` of an item whose inspection is known, or that names no row.
+NO_ROOT = (None, None, None)
+
 
 def set_aside(attempt: Attempt) -> Iterator[RuledPut]:
     """The write of the items that were refused or met a conflict; none where all were applied."""
-    pairs = zip(attempt.batch.items, attempt.answers, strict=True)
-    # An item that was refused at first may have been applied at its second place in the batch.
-    missed = [
-        (item, answer) for item, answer in pairs if answer.group != "success" and key_of(item) not in attempt.remembered
-    ]
-    if not missed:
-        return
-    places = [_place(attempt, item, answer) for item, answer in missed]
-    table = table_of(SetAside)
-    encode = encoder(table.c.last_at, db.engine.dialect) or _same
+    missed = _missed(attempt)
+    if missed:
+        yield _put(attempt, *zip(*missed, strict=True))
+
+
+def _missed(attempt: Attempt) -> list[tuple[Any, ...]]:
+    """The items that were not applied: the values of `IDENTITY`, the item and its answer."""
+    origin, elements = attempt.recorder.origin, attempt.batch.elements
+    missed = {}
+    for item, answer in zip(attempt.batch.items, attempt.answers, strict=True):
+        # An item that was refused at first may have been applied at its second place in the batch.
+        if answer.group != "success" and key_of(item) not in attempt.remembered:
+            identity = _identity(origin, item, elements[item.index])
+            missed[identity[0]] = identity, item, answer
     # By their keys: an item that stands twice in the batch is one row, and two batches cannot deadlock.
-    rows = {row[0]: row for row in map(partial(_row, attempt, encode), missed, places)}
-    yield RuledPut(
-        table=table,
-        names=NAMES,
-        rows=_with_room([rows[key] for key in sorted(rows)]),
-        shared=_shared(attempt),
+    return [missed[key] for key in sorted(missed)]
+
+
+def _put(
+    attempt: Attempt, identities: Sequence[tuple[Any, ...]], items: Sequence[Item], answers: Sequence[Answer]
+) -> RuledPut:
+    """The write of these items."""
+    encode = encoder(table_of(SetAside).c.last_at, db.engine.dialect) or _same
+    places = [*map(partial(_place, attempt), items, answers)]
+    columns = Columns(_shared(attempt, encode))
+    columns.add(IDENTITY, identities)
+    columns.add_common(ANSWER, [*map(_answered, items, answers)])
+    columns.add_common(PLACE, [place[:-1] for place in places])
+    columns.add_common(ROOT, [_root(place.root) for place in places])
+    _add_content(columns, [_sent(item, attempt.batch.elements[item.index]) for item in items], answers, encode)
+    return RuledPut(
+        table=table_of(SetAside),
+        columns=columns,
         rule=_rule(frozenset(place.root.model for place in places if place.root is not None)),
         parameters=(attempt.recorder.origin.user_id, encode(attempt.recorder.now - REST)),
     )
 
 
-def _shared(attempt: Attempt) -> dict[str, Any]:
-    """The columns that all rows of a batch have in common."""
-    origin, moment = attempt.recorder.origin, attempt.recorder.now
+def _shared(attempt: Attempt, encode: Encode) -> dict[str, Any]:
+    """The columns that the rows of any batch have in common. `encode`: that of moments."""
+    origin, moment = attempt.recorder.origin, encode(attempt.recorder.now)
     return {
         "user_id": origin.user_id,
         "device_id": origin.device_id or "",
@@ -136,22 +162,24 @@ def _shared(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def _add_content(columns: Columns, sent: Sequence[bytes | None], answers: Sequence[Answer], encode: Encode) -> None:
+    """Add the columns of `CONTENT`, `SEEN` and room."""
+    settings = current_settings()
+    seen = [_seen(answer) for answer in answers]
+    versions = [None if answer.row is None else encode(answer.row.updated_at) for answer in answers]
+    cut = [document is None for document in sent]
+    sizes = [len(document or b"") + len(values or b"") for document, values in zip(sent, seen, strict=True)]
+    rows_left = [settings.set_aside_rows - count for count in range(1, len(sizes) + 1)]
+    bytes_left = [settings.set_aside_bytes - total for total in accumulate(sizes)]
+    columns.add_common(SEEN, [*zip(cut, seen, versions, strict=True)])
+    columns.add(CONTENT, zip(sent, sizes, strict=True))
+    columns.add(ROOM, zip(rows_left, bytes_left, strict=True))
+    columns.shared |= zip(ROOM_OF_ALL, (rows_left[-1], bytes_left[-1]), strict=True)
+
+
 def _same(moment: datetime) -> datetime:
     """A moment for a driver that takes it as it is."""
     return moment
-
-
-def _row(attempt: Attempt, encode: Encode, missed: tuple[Item, Answer], place: Place) -> tuple[Any, ...]:
-    """The row of an item that was not applied: the values of `NAMES`, and of `ROOT`. `encode`: that of moments."""
-    item, answer = missed
-    element = attempt.batch.elements[item.index]
-    return (
-        *_identity(attempt.recorder.origin, item, element),
-        *_answered(answer),
-        *place[:-1],
-        *_content(item, element, answer, encode),
-        *_root(place.root),
-    )
 
 
 def _identity(origin: Origin, item: Item, element: object) -> tuple[Any, ...]:
@@ -159,21 +187,28 @@ def _identity(origin: Origin, item: Item, element: object) -> tuple[Any, ...]:
     local_id = "" if item.local_id is None else str(item.local_id)[:255]
     fingerprint = item.fingerprint or _fingerprint_of(element)
     identity = orjson.dumps([origin.user_id, origin.device_id or "", local_id, fingerprint])
-    type_ = str((item.type or "") if item.handler is None else item.handler.type)[:255]
-    key = f"{origin.user_id or 0:0{USER_DIGITS}x}{hashlib.sha256(identity).hexdigest()[:HASH_DIGITS]}"
-    return key, local_id, fingerprint, type_, item.index
+    key = _user_digits(origin.user_id) + hashlib.sha256(identity).hexdigest()[:HASH_DIGITS]
+    return key, local_id, fingerprint, item.index
 
 
-def _answered(answer: Answer) -> tuple[Any, ...]:
+@lru_cache(maxsize=128)
+def _user_digits(user_id: int | None) -> str:
+    """The beginning of the keys of a user's rows."""
+    return f"{user_id or 0:0{USER_DIGITS}x}"
+
+
+def _answered(item: Item, answer: Answer) -> tuple[Any, ...]:
     """The values of `ANSWER`. Those that plugins give are without NUL, which PostgreSQL does not take."""
     entry = answer.entry
+    type_ = str((item.type or "") if item.handler is None else item.handler.type)[:255]
     if answer.group == "conflicts":
-        return "conflict", CONFLICT, entry["message"], entry["message"], None, False
+        return type_, "conflict", CONFLICT, entry["message"], entry["message"], False, None
     details, texts = entry.get("details"), (entry["code"], entry["error"], entry["message"])
+    document = None if details is None else orjson.dumps(details)
     if NUL in answer.encoded:
-        details = None if _has_nul(orjson.dumps(details)) else details
+        document = None if document is None or _has_nul(document) else document
         texts = tuple(text.replace("\0", "") for text in texts)
-    return "refused", *texts, details, entry["retryable"]
+    return type_, "refused", *texts, entry["retryable"], document
 
 
 def _has_nul(document: bytes) -> bool:
@@ -182,34 +217,12 @@ def _has_nul(document: bytes) -> bool:
     return NUL in document and find_unstorable(orjson.loads(document)) is not None
 
 
-def _content(item: Item, element: object, answer: Answer, encode: Encode) -> tuple[Any, ...]:
-    """The values of `CONTENT`."""
-    sent, seen = _sent(item, element), _seen(answer)
-    return (
-        None if sent is None else orjson.Fragment(sent),
-        sent is None,
-        None if seen is None else orjson.Fragment(seen),
-        None if answer.row is None else encode(answer.row.updated_at),
-        len(sent or b"") + len(seen or b""),
-    )
-
-
 def _root(root: Reference | None) -> tuple[Any, ...]:
     """The values of `ROOT`."""
     if root is None:
-        return None, None, None
+        return NO_ROOT
     name, key = entity_of(root.model).name, str(root.key)
     return (name, None, key) if root.is_client_id else (name, key, None)
-
-
-def _with_room(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows with the values of `ROOM`: how many rows and bytes their user may have open, so that each is kept."""
-    settings = current_settings()
-    totals = accumulate(row[ITEM_BYTES] for row in rows)
-    return [
-        (*row, settings.set_aside_rows - place, settings.set_aside_bytes - total)
-        for place, (row, total) in enumerate(zip(rows, totals, strict=True), start=1)
-    ]
 
 
 def _fingerprint_of(element: object) -> str:
@@ -227,7 +240,7 @@ def _sent(item: Item, element: object) -> bytes | None:
         return None
     if isinstance(item, Routed):
         # A handler may have changed the payload in memory.
-        element = {**element, str(payload_key(item.handler, element)): orjson.Fragment(payload_json(item))}
+        element = {**element, payload_key(item.handler, element): orjson.Fragment(payload_json(item))}
     sent = orjson.dumps(element)
     return sent if len(sent) <= MAX_ITEM_BYTES else None
 
@@ -283,7 +296,7 @@ def _place_of(row: Any) -> Place:
 def _rule(models: frozenset[type]) -> Rule:
     """The rule of the write. `models`: those of the rows by which inspections are looked up."""
     return Rule(
-        extra=(*ROOT, *ROOM),
+        extra=EXTRA,
         beside=KEPT,
         values=(
             ("inspection_id", _inspection_id(models)),

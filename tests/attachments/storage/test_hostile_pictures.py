@@ -15,7 +15,7 @@ from tests.support.hostile_pictures import HOSTILE
 
 SECONDS, MEGABYTES = 3, 300
 
-#: For each path on a line: reads the picture as an upload does, and makes its thumbnail if it is one. Prints what
+#: For each path on a line: reads the picture as an upload does, and makes its thumbnail if it is taken. Prints what
 #: became of it, the processor time and the peak of memory. Each picture has a process, which begins as a copy of one
 #: that has loaded the code. The peak is that of the copy (VmHWM), all that was loaded included.
 MEASURE = """
@@ -35,6 +35,8 @@ def measure(path):
         except (NotAnImageError, ImageTooLargeError) as error:
             result |= {"outcome": type(error).__name__, "reason": str(error)}
         result["seconds"].append(time.process_time() - began)
+        if result["outcome"] != "taken":
+            break
     status = Path("/proc/self/status").read_text()
     result["megabytes"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(json.dumps(result), flush=True)

@@ -16,7 +16,7 @@ from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import MOST_ID, blueprint
 from fieldpost_console.pages.keyset import Keys, read_key_page
-from fieldpost_console.pages.people import people
+from fieldpost_console.pages.people import names_with_ids, people
 
 COLUMNS = (
     *(AuditEntry.id, AuditEntry.at, AuditEntry.last_at, AuditEntry.times, AuditEntry.action, AuditEntry.door),
@@ -95,5 +95,4 @@ def _names(rows: Sequence[Any]) -> dict[str, str]:
     """The names of the users whom the entries are about or name, by id."""
     ids = {int(row.entity_id) for row in rows if row.entity == "user"}
     ids |= {row.details[name] for row in rows for name in ("owner_id", "assignee_id") if row.details.get(name)}
-    found = db.session.execute(select(User.id, User.name).where(User.id.in_(ids)))
-    return {str(row.id): row.name for row in found}
+    return {str(key): name for key, name in names_with_ids(ids).items()}

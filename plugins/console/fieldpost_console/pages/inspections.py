@@ -9,13 +9,13 @@ from sqlalchemy import select
 
 from app import policies
 from app.administration import ORDERS, select_with_least
-from app.models import Attachment, FormFill, FormTemplate, Inspection, User, db
+from app.models import FormTemplate, Inspection, User, db
 from app.pages import render
 from app.web import signed_in_user
 from fieldpost_console.pages.blueprint import blueprint
 from fieldpost_console.pages.filters import MOST_COUNTED, count_below, count_up_to, given_filters, read_filters
 from fieldpost_console.pages.keyset import KeyPage, Keys, read_key_page
-from fieldpost_console.pages.people import names_of, people, technicians
+from fieldpost_console.pages.people import People, names_of, people_and_technicians
 from fieldpost_console.pages.private import private_of_page
 
 #: Templates to choose from, newest first.
@@ -44,7 +44,8 @@ def inspections() -> Response:
     filters, faults = read_filters()
     user = signed_in_user()
     page, total = _page_and_total(user, filters)
-    ids = [row.id for row in page.rows]
+    choices = choices_of(user)
+    forms, photos = count_below([row.id for row in page.rows])
     return render(
         "console/inspections.html",
         400 if faults else 200,
@@ -53,11 +54,11 @@ def inspections() -> Response:
         most=MOST_COUNTED,
         given=given_filters(),
         faults=faults,
-        names=names_of(page.rows),
-        forms=count_below(FormFill, ids),
-        photos=count_below(Attachment, ids),
+        names=names_of(page.rows, dict(choices["owners"])),
+        forms=forms,
+        photos=photos,
         private=private_of_page(),
-        **choices_of(user),
+        **choices,
     )
 
 
@@ -78,10 +79,11 @@ def _page_and_total(user: User, filters: dict[str, Any]) -> tuple[KeyPage, int]:
 def choices_of(user: User) -> dict[str, Any]:
     """People and templates to choose from. Only administrators may know all the people."""
     templates = select(FormTemplate.id, FormTemplate.name).order_by(FormTemplate.id.desc()).limit(MOST_TEMPLATES)
-    is_admin = policies.is_admin(user)
+    is_admin, oneself = policies.is_admin(user), [(user.id, user.name)]
+    people = people_and_technicians() if is_admin else People(oneself, oneself)
     return {
         "is_admin": is_admin,
-        "assignees": technicians() if is_admin else [(user.id, user.name)],
-        "owners": people() if is_admin else [(user.id, user.name)],
+        "assignees": people.technicians,
+        "owners": people.all,
         "templates": [(row.id, row.name) for row in db.session.execute(templates)],
     }

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import policies
-from app.administration import label_of_type
+from app.administration import among, label_of_type
 from app.administration.set_aside import MOST_AT_ONCE, causes, count_decidable, decidable_among, list_set_aside
 from app.models import Inspection, db
 from app.pages import gettext as _
@@ -56,9 +56,10 @@ def set_aside() -> Response:
 
 
 def around(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The devices' names and the inspections' places that a list shows with these rows; two statements."""
+    """The devices' names and the inspections' places that a list shows with these rows; up to two statements."""
     ids = {row["inspection_id"] for row in rows if row["inspection_id"] is not None}
-    places = db.session.execute(select(Inspection.id, Inspection.property).where(Inspection.id.in_(ids)))
+    statement = select(Inspection.id, Inspection.property).where(among(Inspection.id, ids))
+    places = db.session.execute(statement) if ids else ()
     return {"devices": names_of_devices(rows), "places": {row.id: row.property or {} for row in places}}
 
 

@@ -11,7 +11,7 @@ from flask import Response
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from app import policies
-from app.administration import inspection_conditions, models_shown, sight_of
+from app.administration import among, inspection_conditions, models_shown, sight_of
 from app.clock import now
 from app.models import PENDING_STATUSES, Inspection, LedgerEntry, LedgerOperation, User, db
 from app.pages import gettext as _
@@ -136,7 +136,7 @@ def _changes(user: User) -> Sequence[Any]:
         .outerjoin(head, and_(head.unit_id == entry.unit_id, head.position == entry.position))
         .outerjoin(User, User.id == head.user_id)
         .outerjoin(Inspection, Inspection.id == entry.inspection_id)
-        .where(entry.id.in_(ids), entry.action.in_(("create", "change", "delete")))
+        .where(among(entry.id, ids), entry.action.in_(("create", "change", "delete")))
     )
     return db.session.execute(statement.order_by(entry.id.desc())).all()
 

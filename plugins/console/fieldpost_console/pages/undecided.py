@@ -15,6 +15,7 @@ from app.administration import (
     RowName,
     ShownRow,
     ShownValue,
+    among,
     changes_of,
     label_of_type,
     readable,
@@ -128,11 +129,11 @@ def subject_of(key: str) -> Subject:
 
 
 def names_of_devices(items: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, str]]:
-    """User id -> device id -> the name that the device has reported; one statement."""
+    """User id -> device id -> the name that the device has reported; a statement if devices are named."""
     ids = {item["device_id"] for item in items if item["device_id"] is not None}
-    rows = db.session.execute(select(Device.user_id, Device.device_id, Device.name).where(Device.device_id.in_(ids)))
+    statement = select(Device.user_id, Device.device_id, Device.name).where(among(Device.device_id, ids))
     names: dict[int, dict[str, str]] = {}
-    for row in rows:
+    for row in db.session.execute(statement) if ids else ():
         if row.name:
             names.setdefault(row.user_id, {})[row.device_id] = row.name
     return names

@@ -18,7 +18,7 @@ from app.administration import (
     title_of,
 )
 from app.clock import to_wire
-from app.models import Attachment, FormFill, Inspection, User, db
+from app.models import Attachment, Inspection, User, db
 from fieldpost_console.pages.filters import count_below
 from fieldpost_console.pages.people import names_of
 
@@ -84,7 +84,7 @@ def value_lines(user: User, filters: dict[str, Any], with_private: bool) -> Iter
 def _lines_of(rows: Sequence[Any], with_private: bool) -> Iterator[Line]:
     ids = [row.id for row in rows]
     names = names_of(rows)
-    forms, photos = count_below(FormFill, ids), count_below(Attachment, ids)
+    forms, photos = count_below(ids)
     for row in rows:
         place = row.property or {}
         customer = [(row.customer or {}).get("name")] if with_private else []
