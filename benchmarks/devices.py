@@ -64,7 +64,8 @@ class Device:
             for name, value in {"form_fill_id": self.ids[0], "field_name": field_name}.items()
         )
         file = 'Content-Disposition: form-data; name="photo"; filename="photo.jpg"\r\nContent-Type: image/jpeg'
-        body = f"{head}--{boundary}\r\n{file}\r\n\r\n".encode() + photo + f"\r\n--{boundary}--\r\n".encode()
+        ends = f"{head}--{boundary}\r\n{file}\r\n\r\n".encode(), f"\r\n--{boundary}--\r\n".encode()
+        body = photo.join(ends)
         answer = self.client.call(
             "POST", "/api/v1/sync/upload_photo", body, f"multipart/form-data; boundary={boundary}"
         )

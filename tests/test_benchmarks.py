@@ -40,6 +40,7 @@ QUICK = {
     "move.py": "--form-fills 100 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",
     "pages.py": "--database sqlite --inspections 500 --rounds 1 --only outcome=conflict",
+    "photo_locks.py": "--database sqlite --photos 8 --pixels 300000",
     "push.py": "--database sqlite --batches 10 --seconds 0.1 --rounds 1",
     "recovery.py": "",
     "scale.py": "--processes 1 --devices 1 --share 0.03 --pixels 300000",

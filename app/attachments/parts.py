@@ -71,14 +71,20 @@ class PartReader:
         try:
             while piece := next_piece():
                 if not self._took_content(decoder, piece):
-                    for start in range(0, len(piece), SLICE):
-                        self._parse(decoder, piece[start : start + SLICE])
+                    self._read_slices(decoder, piece)
             self._parse(decoder, None)
         except RequestEntityTooLarge:
             raise _too_much_text() from None
         except (ValueError, AttributeError) as error:
             # The parser raises both kinds.
             raise self._unreadable(decoder) from error
+
+    def _read_slices(self, decoder: Decoder, piece: bytes) -> None:
+        """Read a piece in which a part begins or ends, or that may look so."""
+        for start in range(0, len(piece), SLICE):
+            cut = piece[start : start + SLICE]
+            if not self._took_content(decoder, cut):
+                self._parse(decoder, cut)
 
     def _took_content(self, decoder: Decoder, piece: bytes) -> bool:
         """Whether the piece was nothing but a part of the image, and has been written."""

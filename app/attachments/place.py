@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,8 +13,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from app import policies
 from app.attachments.destination import Destination
 from app.core.database import database_of
+from app.core.database.engine import db
 from app.core.database.read import Lock, Read
-from app.core.database.rows import adopt, row_columns, set_in_memory
+from app.core.database.rows import adopt, detached, row_columns, set_in_memory
 from app.core.ledger.history import deleted_rows
 from app.errors import ForbiddenError, NotFoundError
 from app.models import Attachment, FormFill, FormTemplate, Inspection, User
@@ -44,29 +46,31 @@ class Place:
         return destination.kind
 
 
-def find_form_fill(session: Session, destination: Destination) -> FormFill | None:
-    """The form fill that the destination names, not locked, with its inspection."""
-    parameters = {"named": destination.form_fill}
-    form_fills, inspections = (
-        Read(statement=statement, parameters=parameters) for statement in _unlocked(_column_name(destination))
-    )
-    database_of(session).read(session.connection(), [form_fills, inspections])
-    if not form_fills.rows or not inspections.rows:
+def find_inspection(destination: Destination) -> Inspection | None:
+    """The inspection of the form fill that the destination names: not locked, and no object of the session."""
+    statement = _unlocked(_column_name(destination))
+    found = Read(statement=statement, parameters={"named": destination.form_fill})
+    with db.engine.connect() as connection:
+        database_of(connection).read(connection, [found])
+    if not found.rows:
         return None
-    form_fill: FormFill = adopt(session, FormFill, form_fills.rows[0])
-    set_in_memory(form_fill, {"inspection": adopt(session, Inspection, inspections.rows[0])})
-    return form_fill
+    inspection: Inspection = detached(Inspection, found.rows[0])
+    return inspection
 
 
-def lock_place(session: Session, destination: Destination) -> Place | None:
-    """The place of the image, locked until the transaction ends; None if there is no such form fill."""
+def place_reads(destination: Destination) -> list[Read]:
+    """The reads that find the image's place and lock it until the transaction ends."""
     name = _column_name(destination)
     parameters = {"named": destination.form_fill, "field_name": destination.field_name}
     locks = [Lock(model=model, statement=lock, parameters=parameters) for model, lock in _locks(name).items()]
-    last = Read(statement=_last_position(name), parameters=parameters)
-    database_of(session).read(session.connection(), [*locks, last])
+    return [*locks, Read(statement=_last_position(name), parameters=parameters)]
+
+
+def locked_place(session: Session, reads: Sequence[Read]) -> Place | None:
+    """The place that the `place_reads` have locked; None if there is no such form fill."""
+    *locks, last = reads
     inspections, form_fills, form_templates, attachments = (
-        [adopt(session, lock.model, values) for values in lock.rows] for lock in locks
+        [adopt(session, lock.model, values) for values in lock.rows] for lock in locks if isinstance(lock, Lock)
     )
     # The form fill may have been created just after its inspection was looked up.
     if not inspections or not form_fills:
@@ -76,11 +80,14 @@ def lock_place(session: Session, destination: Destination) -> Place | None:
     return Place(form_fill=form_fills[0], attachments=attachments, next_position=(position or 0) + 1)
 
 
-def require_rights(session: Session, user: User | None, form_fill: FormFill | None, destination: Destination) -> None:
-    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill."""
-    if form_fill is None:
-        raise _not_found(session, destination.form_fill)
-    if not policies.change(user, form_fill):
+def require_rights(user: User | None, inspection: Inspection | None, destination: Destination) -> None:
+    """Raise `NotFoundError` or `ForbiddenError` unless the user may add an image to the form fill.
+
+    `inspection`: the form fill's; None if there is no such form fill.
+    """
+    if inspection is None:
+        raise _not_found(db.session(), destination.form_fill)
+    if not policies.change(user, inspection):
         raise ForbiddenError("Not authorized to update this form")
 
 
@@ -125,12 +132,9 @@ def _locks(name: str) -> dict[type, Select[Any]]:
 
 
 @cache
-def _unlocked(name: str) -> tuple[Select[Any], Select[Any]]:
-    """The queries of a form fill and its inspection; `name` as for `_locks`."""
-    return (
-        select(*row_columns(FormFill)).where(_is_named(name)),
-        select(*row_columns(Inspection)).where(Inspection.id == _of_form_fill(name, FormFill.inspection_id)),
-    )
+def _unlocked(name: str) -> Select[Any]:
+    """The query of a form fill's inspection; `name` as for `_locks`."""
+    return select(*row_columns(Inspection)).where(Inspection.id == _of_form_fill(name, FormFill.inspection_id))
 
 
 @cache

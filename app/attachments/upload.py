@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from flask import Request
@@ -17,7 +17,7 @@ from app.attachments.destination import Destination
 from app.attachments.drafts import ImageDraft, image_draft
 from app.attachments.multipart import received_upload, too_large
 from app.attachments.parts import OTHER_PARTS_BYTES
-from app.attachments.place import Place, find_form_fill, lock_place, require_rights
+from app.attachments.place import Place, find_inspection, locked_place, place_reads, require_rights
 from app.attachments.room import require_room, take_room
 from app.attachments.storage import current_storage
 from app.attachments.storage.faults import ImageTooLargeError, NotAnImageError
@@ -26,6 +26,7 @@ from app.attachments.storage.turns import LONGEST_WAIT, Turns
 from app.attachments.stored import Stored, find_stored, serialize_upload
 from app.config import current_settings
 from app.core.database.engine import db
+from app.core.database.read import Read
 from app.core.ledger.entries import Remembered
 from app.core.ledger.history import recall
 from app.core.ledger.record import Origin, Recorder, record
@@ -83,9 +84,9 @@ def _record(
     origin: Origin, destination: Destination, draft: ImageDraft, facts: ImageFacts, also: Also | None
 ) -> Stored:
     """Write the row of an image whose bytes are kept. If it gets none, they are dropped."""
-    unit = _Unit(destination=destination, draft=draft, facts=facts, also=also)
+    unit = _Unit(destination=destination, draft=draft, facts=facts, also=also, reads=place_reads(destination))
     try:
-        stored = record(f"{destination.kind}_upload", origin, unit.run)
+        stored = record(f"{destination.kind}_upload", origin, unit.run, reads=unit.reads)
     except RequestError as error:
         # After a 503 the commit may have come through. An object without a row is collected when it is old enough.
         if error.status != 503:
@@ -98,9 +99,7 @@ def _record(
 
 def check_destination(user: User, destination: Destination) -> None:
     """Raise `NotFoundError` or `ForbiddenError` if the user's image would be refused at present."""
-    session = db.session()
-    require_rights(session, user, find_form_fill(session, destination), destination)
-    db.session.remove()
+    require_rights(user, find_inspection(destination), destination)
 
 
 def check_room(user: User, byte_size: int) -> None:
@@ -131,15 +130,16 @@ def _verified(data: bytes, wait: float) -> ImageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Unit:
-    """The unit of work of one image."""
+    """The unit of work of one image: the locks of its `reads`, then `run`."""
 
     destination: Destination
     draft: ImageDraft
     facts: ImageFacts
     also: Also | None
+    reads: Sequence[Read]
 
     def run(self, recorder: Recorder) -> Stored:
-        """Recall, lock, check, write."""
+        """Recall, check, write."""
         stored = self._recall(recorder) or self._store(recorder)
         if self.also is not None:
             self.also(recorder.session, stored.attachment_id)
@@ -159,9 +159,8 @@ class _Unit:
         return find_stored(recorder.session, recorder.user, str(operation.entity_id))
 
     def _store(self, recorder: Recorder) -> Stored:
-        place = lock_place(recorder.session, self.destination)
-        form_fill = None if place is None else place.form_fill
-        require_rights(recorder.session, recorder.user, form_fill, self.destination)
+        place = locked_place(recorder.session, self.reads)
+        require_rights(recorder.user, None if place is None else place.form_fill.inspection, self.destination)
         assert place is not None
         kind = place.kind_of(self.destination)
         present = [attachment for attachment in place.attachments if attachment.kind == kind]

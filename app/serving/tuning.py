@@ -6,8 +6,8 @@ import ctypes
 import gc
 from contextlib import suppress
 
-#: The parameter of glibc's mallopt(3), and the size from which a piece of memory is large, in bytes.
-M_MMAP_THRESHOLD, LARGE = -3, 1024 * 1024
+#: The parameters of glibc's mallopt(3), and the size from which a piece of memory is large, in bytes.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE = -1, -3, 1024 * 1024
 
 #: After how many new objects Python looks for garbage among them.
 COLLECT_AFTER = 10_000
@@ -18,10 +18,15 @@ def return_large_memory() -> None:
 
     By itself glibc raises that limit to the largest piece that was ever freed, up to 32 MiB. From then on each thread
     keeps the memory that it has freed, and a worker keeps the sum of its threads' largest needs.
+
+    Smaller ones that are free are kept, up to that size in all for each thread. Otherwise each piece of a body would go
+    back to the system, and its pages be made anew for the next one.
     """
     # Another C library may have no such call, and does not need it.
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE)
+        library.mallopt(M_TRIM_THRESHOLD, LARGE)
 
 
 def spare_application() -> None:

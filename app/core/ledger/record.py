@@ -7,7 +7,7 @@ database in a number of statements that does not depend on the number of operati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 from app.clock import MILLISECOND, now, to_wire
 from app.core.database import database_of
 from app.core.database.engine import db
-from app.core.database.read import Lock
+from app.core.database.read import Lock, Read
 from app.core.database.rows import adopt, row_columns, set_in_memory, table_of
 from app.core.database.write import AnyWrite
 from app.core.ledger.entries import Changes, Remembered, StatedChange
@@ -265,11 +265,13 @@ def record(
     work: Callable[[Recorder], T],
     capacity: int = 1,
     lock_first: Callable[[Session], None] | None = None,
+    reads: Sequence[Read] = (),
 ) -> T:
     """Run `work(recorder)` in a unit of work of its own and record what it changes as `action`.
 
     The door for everything but sync: REST, uploads, the command line. A `work` that changes nothing leaves no trace.
     `lock_first` locks the users that the work needs: the unit's own is locked next, and there is one order.
+    `reads`, which may lock too, travel with that lock and are run behind it, whenever the unit is run.
     Raises `UnauthorizedError` where that user has been deactivated since the token was checked.
     """
 
@@ -277,9 +279,10 @@ def record(
         if lock_first is not None:
             lock_first(db.session())
         recorder = Recorder(db.session(), unit_id, origin, now(), capacity)
-        if origin.user_id is not None:
-            lock = user_lock(origin)
-            database_of(recorder.session).read(recorder.session.connection(), [lock])
+        locks = [] if origin.user_id is None else [user_lock(origin)]
+        if locks or reads:
+            database_of(recorder.session).read(recorder.session.connection(), [*locks, *reads])
+        for lock in locks:
             keep_user(recorder, lock)
         result = work(recorder)
         if recorder.stated and not recorder.operations:
