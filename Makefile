@@ -10,6 +10,8 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Any warning is an error. A link that leads nowhere is a warning.
 SPHINX := $(BIN)/sphinx-build -W --keep-going --quiet --doctree-dir build/doctrees
 SITE := build/site
+# Servers and commands start hundreds of times; without byte code each would compile the application anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # Draws the diagrams of the pages, in the browser. Its package is large, so that only the one file is kept.
 MERMAID := mermaid@12.3.0
 # The directories with pages, each of which has a catalogue of its own.
@@ -19,7 +21,7 @@ EXTRACT := $(BIN)/pybabel -q extract --mapping babel.cfg --keyword say --keyword
 	--keyword NotFoundError
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser promtool chaos late-commits fuzz lint format docs constraints release messages pictures clean
+.PHONY: help run test test-slow browser promtool chaos late-commits fuzz lint format docs constraints release messages pictures clean
 
 help:  ## Show this help.
 	@echo "make TARGET, where TARGET is one of:"
@@ -31,9 +33,11 @@ run: .venv/installed  ## Migrate the database, fill it with demo data if it is e
 	@$(BIN)/flask --app wsgi demo --if-empty
 	@exec $(BIN)/gunicorn wsgi:app
 
-# Servers and commands start hundreds of times; without byte code each would compile the application anew.
-test: .venv/installed-dev  ## Run the whole suite, on SQLite and on PostgreSQL.
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+test: .venv/installed-dev  ## Run all tests but the slow ones, on SQLite and on PostgreSQL.
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/installed-dev  ## Run the slow tests: browsers, installed packages, other languages, generated requests.
+	$(PYTEST) -m slow
 
 browser: .venv/installed-dev  ## Bring a Chromium for the tests of pages.
 	$(BIN)/python -m tests.browser.chromium

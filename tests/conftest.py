@@ -106,15 +106,26 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-#: Files and folders whose tests take longest. They come first: at the end one process would have them all.
-LONG = (
+#: Files and folders with the slow tests, which `make test-slow` runs: programs of others do most of their work, or they
+#: try a great many generated inputs.
+SLOW = (
     "tests/browser/",
     "tests/test_benchmarks.py",
-    "tests/outsider/test_installed.py",
-    "tests/api/test_schemathesis.py",
     "tests/outsider/",
-    "tests/serving/test_gunicorn.py",
+    "tests/api/test_schemathesis.py",
+    "tests/testing/",
+    "tests/attachments/storage/test_hostile_pictures.py",
     "tests/clients/",
+    "tests/test_many_plugins.py",
+    "tests/api/test_clients_in_other_languages.py",
+    "tests/api/test_generated_client.py",
+    "tests/http/test_fuzz.py",
+)
+
+#: The others that take longest. All of these come first: at the end one process would have them all.
+LONG = (
+    *SLOW,
+    "tests/serving/test_gunicorn.py",
     "tests/cli/test_plugins.py",
     "tests/exactly_once/",
     "tests/core/sync/test_races.py",
@@ -158,7 +169,10 @@ def turn_of(item: pytest.Item) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts the longest files first, and leaves out the tests that `--database` did not choose."""
+    """Marks the slow tests, puts the longest files first, and leaves out the tests that `--database` did not choose."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
     items.sort(key=turn_of)
     chosen = config.getoption("database")
     parameters = {item: getattr(item, "callspec", None) for item in items}

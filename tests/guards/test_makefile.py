@@ -9,6 +9,7 @@ from importlib.metadata import distributions
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests.conftest import LONG, SLOW
 from tests.guards.sources import ROOT
 from tools.release import unpinned
 
@@ -53,3 +54,13 @@ def test_what_is_installed_here_is_what_is_pinned() -> None:
     other = {name: installed[name] for name, release in PINS.items() if installed.get(name, release) != release}
     assert other == {}, "remove .venv/installed-dev, then run `make .venv/installed-dev`"
     assert len(installed.keys() & PINS.keys()) > len(PINS) * 0.9, "some pins are for other systems, but not many"
+
+
+def test_ci_runs_the_slow_tests_as_well() -> None:
+    assert "\nmake test\nmake test-slow\n" in (ROOT / ".ci" / "run").read_text()
+    assert all((selection in MAKEFILE) for selection in ('-m "not slow"\n', "-m slow\n"))
+
+
+def test_the_files_that_take_long_are_there() -> None:
+    assert set(SLOW) < set(LONG)
+    assert [start for start in LONG if not list(ROOT.glob(f"{start}*"))] == []
