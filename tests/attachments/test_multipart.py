@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -13,6 +14,7 @@ from flask import Flask, Request
 from flask.testing import FlaskClient
 
 from app.attachments import multipart as multipart_module
+from app.attachments.boundaries import Decoder
 from app.http.body import read_body
 from app.models import Attachment, FormFill
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, upload
@@ -254,6 +256,22 @@ class TestPieces:
             assert answer.status_code == 200, (place, answer.json)
             assert answer.json["data"]["sha256"] == sha256(data).hexdigest(), place
 
+    def test_the_parser_reads_little_more_than_the_ends_of_a_large_photo(
+        self, device: FlaskClient, form_fill: FormFill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rest is written as it arrives."""
+        read: list[int] = []
+        real = Decoder.receive_data
+
+        def receive_data(decoder: Decoder, piece: bytes | None) -> None:
+            read.append(len(piece or b""))
+            real(decoder, piece)
+
+        monkeypatch.setattr(Decoder, "receive_data", receive_data)
+        answer = send(device, multipart(form_fill, photo(png().ljust(3_000_000, b"\r"))))
+        assert answer.status_code == 200, answer.json
+        assert sum(read) < 300_000
+
     def test_so_is_a_text(self, device: FlaskClient, form_fill: FormFill, cut_at: CutAt) -> None:
         body = photo() + part("field_name", b"F") + part("form_fill_id", str(form_fill.id).encode()) + b"--b--\r\n"
         body = body.replace(b"--b\r\n", b"--b \t\r\n")
@@ -262,6 +280,58 @@ class TestPieces:
             answer = send(device, body)
             assert answer.status_code == 200, (place, answer.json)
             assert answer.json["data"]["field_name"] == "F", place
+
+
+class Body(BytesIO):
+    """A body that calls somebody when the server asks for more of it."""
+
+    def __init__(self, data: bytes, look: Callable[[], None]) -> None:
+        super().__init__(data)
+        self.look = look
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.look()
+        return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        self.look()
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("sent", ["whole", "cut off", "too large", "no image"])
+def test_a_photo_is_written_beside_its_place_as_it_arrives_and_what_is_refused_leaves_nothing(
+    app: Flask, device: FlaskClient, form_fill: FormFill, sent: str
+) -> None:
+    found: list[Path] = []
+    sizes: list[int] = []
+
+    def look() -> None:
+        for path in files_in(app):
+            found.append(path)
+            sizes.append(path.stat().st_size)
+
+    data = (b"no image" if sent == "no image" else jpeg()).ljust(11 * 2**20 if sent == "too large" else 2**20, b"\0")
+    body = multipart(form_fill, photo(data))
+    length = len(body) + (sent == "cut off")
+    answer = device.post(
+        UPLOAD,
+        input_stream=Body(body, look),
+        content_type=MULTIPART,
+        # Without a length nothing is known before the body has arrived.
+        environ_overrides={"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+        if sent == "too large"
+        else {"CONTENT_LENGTH": str(length)},
+    )
+    assert answer.status_code == {"whole": 200, "cut off": 400, "too large": 413, "no image": 415}[sent]
+    drafts = {path for path in found if path.suffix == ".tmp"}
+    assert len(drafts) == 1, "it is written while it arrives"
+    assert max(sizes) > 200_000
+    if sent == "whole":
+        (stored,) = files_in(app)
+        assert stored.read_bytes() == data
+        assert drafts.pop().parent == stored.parent
+    else:
+        assert files_in(app) == []
 
 
 class TestTexts:

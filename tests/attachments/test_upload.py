@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
-from app.attachments import drafts
+from app.attachments import drafts, read_destination
 from app.attachments import upload as module
 from app.attachments.storage import images
 from app.attachments.storage.images import verify
@@ -23,6 +23,7 @@ from app.attachments.storage.missing import END_IS_MISSING
 from app.core.database.engine import db
 from app.core.database.transactions import writing
 from app.models import Attachment, FormFill, Inspection, LedgerEntry, LedgerOperation, User
+from app.testing import statements_of
 from tests.attachments.conftest import SIGNATURE, UPLOAD, files_in, sync, upload
 from tests.conftest import SettableClock, SignIn, World
 from tests.support.answers import json_of
@@ -299,6 +300,21 @@ def test_a_photo_of_somebody_else_is_refused_before_it_is_decoded(
     assert decoded == []
     assert upload(sign_in(world.get(User, form_fill.inspection.assignee_id)), form_fill).status_code == 200
     assert len(decoded) == 1
+
+
+def test_rights_are_read_by_one_statement_and_again_with_the_locks_by_one(
+    app: Flask, world: World, device: FlaskClient, form_fill: FormFill
+) -> None:
+    user = world.get(User, form_fill.inspection.assignee_id)
+    destination = read_destination("photo", {"form_fill_id": str(form_fill.id), "field_name": "F"})
+    with app.app_context(), statements_of(app) as statements:
+        module.check_destination(user, destination)
+        assert not db.session.registry.has(), "no connection is held while the image is decoded"
+    assert [each.split()[0] for each in statements if each != "BEGIN"] == ["SELECT"]
+    with statements_of(app) as statements:
+        assert upload(device, form_fill).status_code == 200
+    # The token, the rights, and all that is locked: reads that travel together count as one.
+    assert len([each for each in statements if each.startswith("SELECT")]) == 3
 
 
 def test_the_bytes_are_hashed_while_no_rows_are_locked(

@@ -31,6 +31,24 @@ del pieces
 print(resident() - before)
 """
 
+#: Takes and frees a piece as large as those of bodies a hundred times, in a thread as the worker's, and prints how many
+#: pages were made for it.
+PIECES = """
+import resource, threading
+from app.serving.tuning import return_large_memory
+
+def take():
+    for _ in range(100):
+        bytearray(400 * 1024)
+
+return_large_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+thread = threading.Thread(target=take)
+thread.start()
+thread.join()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
 
 def left(how: str) -> int:
     command = [sys.executable, "-c", FREEING, how]
@@ -39,6 +57,13 @@ def left(how: str) -> int:
 
 def test_large_pieces_of_memory_go_back_to_the_system() -> None:
     assert left("tuned") < 8 < left("as it is")
+
+
+def test_the_pages_of_a_small_piece_are_used_again() -> None:
+    command = [sys.executable, "-c", PIECES]
+    made = int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    # One piece takes 100 pages.
+    assert made < 1000
 
 
 def test_a_worker_does_not_look_for_garbage_in_the_application_itself() -> None:

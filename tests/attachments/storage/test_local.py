@@ -193,6 +193,20 @@ def test_a_process_killed_in_a_put_leaves_a_whole_object_or_none_and_a_draft_tha
     assert [each.name for each in files_of(storage)] == [Path(OTHER_KEY).name]
 
 
+def test_a_draft_of_a_killed_process_is_listed_and_can_be_deleted(storage: LocalStorage) -> None:
+    process = os.fork()
+    if not process:
+        with storage.draft(KEY) as draft:
+            draft.write(bytes(500_000))
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process, 0)
+    (left,) = storage.list()
+    assert left.key.startswith(KEY)
+    assert left.key.endswith(".tmp")
+    storage.delete(left.key)
+    assert files_of(storage) == []
+
+
 def test_a_probe_left_by_a_crash_is_listed_and_can_be_deleted(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
