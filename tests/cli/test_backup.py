@@ -304,6 +304,16 @@ def test_a_backup_that_is_not_whole_changes_nothing(
     assert world.get(FormFill, form_fill.id).data == {"a": 7}
 
 
+def test_an_upload_that_is_still_arriving_is_in_no_backup(
+    app: Flask, form_fill: FormFill, device: FlaskClient, target: Path
+) -> None:
+    upload(device, form_fill)
+    with app.extensions["fieldpost.storage"].draft("6b/6b1f3c1e") as draft:
+        draft.write(bytes(500_000))
+        assert len(files_in(app)) == 2
+        assert "1 files" in done(app, "backup", target)
+
+
 @either
 def test_a_backup_says_what_it_holds_and_is_found_whole(
     app: Flask, form_fill: FormFill, device: FlaskClient, target: Path

@@ -18,6 +18,9 @@ from app.errors import StorageError
 #: ended has a key too, so that it can be collected.
 KEY = re.compile(r"[a-z0-9]{2}/[a-z0-9-]{1,64}(\.[a-z0-9]{1,8})?(\.[0-9a-f]{16}\.tmp)?", re.ASCII)
 
+#: The end of the name of a draft.
+DRAFT = re.compile(r"\.[0-9a-f]{16}\.tmp$")
+
 
 def checked(key: str) -> str:
     """The given key. Raises `ValueError` if the text is not a key."""
@@ -38,6 +41,11 @@ class StoredObject:
     byte_size: int
     #: UTC.
     modified_at: datetime
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it is a draft, of which no row tells yet."""
+        return DRAFT.search(self.key) is not None
 
 
 class Pieces(Protocol):

@@ -163,6 +163,8 @@ def _sums(archive: Archive) -> Iterator[tuple[str, str]]:
 def _add_files(archive: Archive, sums: BinaryIO) -> int:
     storage, count = current_storage(), 0
     for stored in storage.list():
+        if stored.is_draft:
+            continue
         try:
             data = b"".join(storage.open(stored.key))
         except MissingObjectError:
