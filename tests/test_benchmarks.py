@@ -35,7 +35,7 @@ QUICK = {
     "failover.py": "--only awaited --devices 1 --seconds 0.2 --cut 0.2",
     "feed.py": "--database sqlite --sizes 1000 --rounds 1",
     "growth.py": "--database sqlite --times 2 --batch 10 --seconds 0.1 --rounds 1",
-    "hostile.py": "--rounds 1 --only auth",
+    "hostile.py": "--rounds 1 --only auth/login",
     "kills.py": "--kills 2",
     "move.py": "--form-fills 100 --photos 2",
     "memory.py": "--only baseline --uploads 2 --scale 0.05",

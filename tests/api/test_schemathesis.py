@@ -37,7 +37,7 @@ from tests.support.pictures import jpeg, png
 
 METRICS_TOKEN = "for tests only, and long enough to be accepted"
 
-#: The same calls in every run; about 3 500 of them.
+#: The same calls in every run; about 3 900 of them.
 SEED, EXAMPLES, STEPS = 1, 2, 4
 
 #: What the document says of times and dates, images, and text, in Schemathesis' words.
