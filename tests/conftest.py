@@ -113,7 +113,6 @@ SLOW = (
     "tests/test_benchmarks.py",
     "tests/outsider/",
     "tests/api/test_schemathesis.py",
-    "tests/testing/",
     "tests/attachments/storage/test_hostile_pictures.py",
     "tests/clients/",
     "tests/test_many_plugins.py",

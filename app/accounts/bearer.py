@@ -1,7 +1,4 @@
-"""Bearer tokens: signed claims about a user and a sign-in.
-
-A token that begins as ours do, and has just the signature that we would make, is ours. PyJWT, which takes several times
-as long, reads all others: those of the previous key, and those that are to be refused.
+"""Bearer tokens: signed claims about a user and a sign-in. PyJWT signs them, and checks signatures.
 
 The claims are read and checked here, because no time in them is compared with the machine's: `read_token` compares the
 expiry with the application's clock. Otherwise a node whose clock is a second behind would refuse tokens that another
@@ -14,9 +11,7 @@ long, and complete a token that lacks claims.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -137,23 +132,7 @@ def _signed(claims: Claims, kind: str, moment: datetime, end: datetime) -> str:
         "sid": claims.sign_in_id,
         "exp": end.timestamp(),
     }
-    signed = _head(key) + b"." + _base64(orjson.dumps(payload))
-    return (signed + b"." + _signature(signed, key)).decode()
-
-
-@lru_cache(maxsize=16)
-def _head(key: str) -> bytes:
-    """The first part of each token that is signed with a key, as PyJWT writes it."""
-    return _signatures.encode(b"", key, ALGORITHM, headers={"kid": _key_id(key)}).encode().partition(b".")[0]
-
-
-def _signature(signed: bytes, key: str) -> bytes:
-    """The last part of a token, as RFC 7515 says for HS256."""
-    return _base64(hmac.digest(key.encode(), signed, "sha256"))
-
-
-def _base64(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
+    return _signatures.encode(orjson.dumps(payload), key, ALGORITHM, headers={"kid": _key_id(key)})
 
 
 def read_token(encoded: str, kind: str) -> Claims:
@@ -183,28 +162,13 @@ def _verified(encoded: str, present_key: str, previous_key: str) -> JsonObject:
 
     Cached, because a device sends the same token with every request of an hour.
     """
-    payload: JsonObject = orjson.loads(_own_payload(encoded.encode(), present_key) or _payload(encoded, previous_key))
+    key = _key_of(_signatures.get_unverified_header(encoded), {}) if previous_key else present_key
+    payload: JsonObject = orjson.loads(_signatures.decode_complete(encoded, key, [ALGORITHM])["payload"])
     if not all(isinstance(payload[name], str) for name in ("type", "jti")) or not SUBJECT.fullmatch(payload["sub"]):
         raise ValueError("a claim is of another kind")
     if "aud" in payload:
         # RFC 7519, section 4.1.3.
         raise ValueError("it is for somebody else")
-    return payload
-
-
-def _own_payload(encoded: bytes, key: str) -> bytes | None:
-    """The payload of a token that is exactly as we sign it with this key; None: it is another one."""
-    signed, _, signature = encoded.rpartition(b".")
-    head, _, payload = signed.partition(b".")
-    if head != _head(key) or not hmac.compare_digest(signature, _signature(signed, key)):
-        return None
-    return urlsafe_b64decode(payload + b"==")
-
-
-def _payload(encoded: str, previous_key: str) -> bytes:
-    """The payload of any token that one of the keys has signed. Raises `PyJWTError`."""
-    key = _key_of(_signatures.get_unverified_header(encoded) if previous_key else {}, {})
-    payload: bytes = _signatures.decode_complete(encoded, key, [ALGORITHM])["payload"]
     return payload
 
 
