@@ -12,7 +12,6 @@ from functools import cache
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
 from typing import Any
-from unittest.mock import patch
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -20,7 +19,6 @@ from sqlalchemy import Connection, Engine, event, text
 
 from app import create_app
 from app.core.database.engine import db
-from app.core.database.postgresql import PostgreSQL
 from app.core.database.transactions import WRITES
 from tests.support.answers import json_of
 from tests.support.forks import forking
@@ -116,8 +114,7 @@ def race(app: Flask, first: Callable[[], Any], second: Callable[[], Any]) -> tup
     event.listen(engine, "commit", stop.before_commit)
     event.listen(engine, "set_connection_execution_options", stop.before_begin)
     try:
-        # Otherwise the COMMIT of a refresh leaves with its last statement, and nothing can stop in between.
-        with patch.object(PostgreSQL, "write_and_commit", PostgreSQL.write), ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool:
             one = pool.submit(stop.run, first)
             try:
                 assert stop.reached.wait(SECONDS)
