@@ -124,7 +124,7 @@ def start_sign_in(user: User, device_id: str | None) -> JsonObject | None:
 def refresh(claims: Claims) -> JsonObject:
     """The next pair of tokens for a refresh token. Raises `UnauthorizedError` with `token_revoked`.
 
-    One statement reads all that decides, under the family's lock, and one message writes and commits.
+    One statement reads all that decides, under the family's lock, and one message writes.
     """
     successor = replace(claims, token_id=str(uuid4()))
     # Signed while nothing is locked. They are thrown away if the token that was sent may not be used.
@@ -145,13 +145,11 @@ def _use_up(claims: Claims, successor: Claims, connection: Connection) -> _Found
         # Committed instead of raised, so that the copied token is of no further use.
         about, origin = ("user", found.id), Origin(door="rest", device_id=found.device_id)
         reuse = audit.entry("refresh_token_reused", origin, None, about)
-        revocation = _update(SignIn, {"id": claims.sign_in_id, "revoked_at": moment})
-        database_of(connection).write_and_commit(connection, [revocation, reuse])
+        _write(connection, _update(SignIn, {"id": claims.sign_in_id, "revoked_at": moment}), reuse)
         log_security_event("refresh token reused", account_id=found.id)
         return None
     family = _update(SignIn, {"id": claims.sign_in_id, "last_used_at": moment})
-    writes = [*_use(found, moment), family, _new_token(successor, claims.token_id, moment)]
-    database_of(connection).write_and_commit(connection, writes)
+    _write(connection, *_use(found, moment), family, _new_token(successor, claims.token_id, moment))
     return found
 
 

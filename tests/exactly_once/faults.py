@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from app.attachments.storage.local import LocalStorage
+from app.attachments.storage.local import FileDraft
 from app.core.database.engine import db
 from app.core.database.messages import SENDERS
 from app.core.database.sqlite import send_reads
@@ -141,12 +141,12 @@ def commit(failure: Failure, *, comes_through: bool = False) -> Fault:
     return fault
 
 
-def put(*, comes_through: bool = False) -> Fault:
-    """The N-th object is not stored; or, where it `comes_through`, is stored without an answer."""
+def keep(*, comes_through: bool = False) -> Fault:
+    """The N-th draft is not kept; or, where it `comes_through`, is kept without an answer."""
 
     @contextmanager
     def fault(_app: Flask, fuse: Fuse, patch: pytest.MonkeyPatch) -> Iterator[None]:
-        real = LocalStorage.put
+        real = FileDraft.keep
 
         def fail(*arguments: Any) -> None:
             is_failing = fuse.blows()
@@ -156,7 +156,26 @@ def put(*, comes_through: bool = False) -> Fault:
                 raise StorageError("the storage does not answer")
 
         with patch.context() as here:
-            here.setattr(LocalStorage, "put", fail)
+            here.setattr(FileDraft, "keep", fail)
+            yield
+
+    return fault
+
+
+def write() -> Fault:
+    """The N-th piece cannot be written, as on a full disk."""
+
+    @contextmanager
+    def fault(_app: Flask, fuse: Fuse, patch: pytest.MonkeyPatch) -> Iterator[None]:
+        real = FileDraft.write
+
+        def fail(draft: FileDraft, piece: bytes | memoryview) -> None:
+            if fuse.blows():
+                raise StorageError("no space left on device")
+            real(draft, piece)
+
+        with patch.context() as here:
+            here.setattr(FileDraft, "write", fail)
             yield
 
     return fault

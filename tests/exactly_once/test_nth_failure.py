@@ -40,8 +40,9 @@ DATABASE: dict[str, Fault] = {
 }
 
 STORAGE: dict[str, Fault] = {
-    "put": faults.put(),
-    "put that came through": faults.put(comes_through=True),
+    "keep": faults.keep(),
+    "keep that came through": faults.keep(comes_through=True),
+    "write": faults.write(),
     "fsync": faults.system("fsync"),
     "rename": faults.system("rename"),
     "open": faults.system("open"),
@@ -182,10 +183,10 @@ def test_an_upload_is_stored_wholly_or_not_at_all_whatever_the_database_does(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, clock: SettableClock, fault: str
 ) -> None:
     calls = count_calls_of_uploads(bench, DATABASE[fault], monkeypatch, is_unknown="came through" in fault)
-    # To PostgreSQL in as many messages: the sign-in, what is in the way before the image is read, user, retries, place
-    # and what is written.
+    # To PostgreSQL in as many messages: the sign-in, what is in the way before the image is read, user and place,
+    # retries, and what is written.
     with bench.app.app_context():
-        statements = 6 if db.engine.dialect.name == "postgresql" else 8
+        statements = 5 if db.engine.dialect.name == "postgresql" else 8
     assert calls >= (statements if fault == "statement" else 1)
     assert_nothing_is_left_over(bench, clock)
 

@@ -6,13 +6,12 @@ more than 4096 characters or 50 parameters anew whenever it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.generators import send
-from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import ExecutionContext
@@ -32,10 +31,6 @@ LENT = "fieldpost_lent"
 
 class Numbered(tuple[Any, ...]):
     """The parameters of a statement that numbers them."""
-
-
-class Last(Numbered):
-    """Those of the last statement of a transaction, with which its COMMIT travels."""
 
 
 def send_statement(
@@ -62,8 +57,6 @@ def send_statement(
         return True
     if isinstance(parameters, Numbered):
         sends.append(partial(psycopg.RawCursor(connection).execute, statement, parameters))
-        if isinstance(parameters, Last):
-            sends.append(partial(connection.execute, "COMMIT"))
         _send_in_one_message(connection, sends)
         return True
     if begin is None:
@@ -124,10 +117,8 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
     if len(sends) == 1:
         return [sends[0]()]
     try:
-        with _Message(connection) as message:
-            answers = [send() for send in sends]
-            message.exchange()
-        return answers
+        with connection.pipeline():
+            return [send() for send in sends]
     except psycopg.Error as error:
         # The driver counts statements as prepared that were sent behind the one that failed, and which the server has
         # therefore skipped. It forgets all of them, as it does at a ROLLBACK; there need not be a transaction here.
@@ -136,36 +127,6 @@ def _send_in_one_message(connection: psycopg.Connection[Any], sends: Sequence[Ca
             # This statement was given up because an earlier one failed: its error is the one to be told.
             raise error.__context__ or error from None
         raise
-
-
-class _Message(psycopg.Pipeline):
-    """psycopg's pipeline, but what is sent in it leaves in one piece. psycopg's wakes the server for each statement."""
-
-    def __enter__(self) -> _Message:
-        self.pgconn.enter_pipeline_mode()
-        self._conn._pipeline = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._conn._pipeline = None
-        if self.pgconn.status != ConnStatus.BAD:
-            self.pgconn.exit_pipeline_mode()
-
-    def _communicate_gen(self) -> Generator[Any, Any, None]:
-        """For a statement that is sent: leave it in the queue."""
-        yield from ()
-
-    def exchange(self) -> None:
-        """Send all that is in the queue, and give the cursors their answers. Raises the first statement's error."""
-        self._enqueue_sync()
-        for command in self.command_queue:
-            command()
-        self._conn.wait(self._exchange())
-
-    def _exchange(self) -> Generator[Any, Any, None]:
-        # A large message does not leave at once, and answers to its beginning may come meanwhile.
-        yield from send(self.pgconn)
-        yield from self._fetch_gen(flush=False)
 
 
 def send_read(connection: psycopg.Connection[Any], query: Read) -> psycopg.Cursor[Any]:

@@ -54,7 +54,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
-from app.core.database.messages import NUMBERED, SENDERS, Last, Numbered
+from app.core.database.messages import NUMBERED, SENDERS, Numbered
 from app.core.database.protocol import MigrationError
 from app.core.database.read import Read, Reads, compiled
 from app.core.database.types import read_jsonb
@@ -179,12 +179,9 @@ class PostgreSQL:
     def write(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
         """One statement, whose parts see the state before it."""
         if writes:
-            _send_writes(connection, writes, Numbered)
-
-    def write_and_commit(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
-        """COMMIT travels with the statement. SQLAlchemy's own then finds nothing to do, and sends no message."""
-        if writes:
-            _send_writes(connection, writes, Last)
+            shapes = tuple(_shape(write) for write in writes)
+            parameters = [value for write in writes for value in _parameters(write, connection.dialect)]
+            connection.exec_driver_sql(_statement(shapes), Numbered(parameters))
 
     def reserve(
         self, session: Session, counts: Mapping[str, int], taken: Mapping[str, int]
@@ -347,11 +344,6 @@ def _shape(write: AnyWrite) -> _Shape:
         return "put", write.table, names, shared, None, False, write.rule
     is_single = write.kind in {"update", "delete"} and len(write.rows) == 1
     return write.kind, write.table, write.names, tuple(write.shared), write.document, is_single, None
-
-
-def _send_writes(connection: Connection, writes: Sequence[AnyWrite], kind: type[Numbered]) -> None:
-    parameters = kind(value for write in writes for value in _parameters(write, connection.dialect))
-    connection.exec_driver_sql(_statement(tuple(_shape(write) for write in writes)), parameters)
 
 
 def _parameters(write: AnyWrite, dialect: Dialect) -> Iterator[Any]:

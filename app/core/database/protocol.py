@@ -61,9 +61,6 @@ class Database(Protocol):
     def write(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
         """Write rows of several tables, in a number of statements that does not depend on the number of rows."""
 
-    def write_and_commit(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
-        """As `write`, at the end of a transaction: nothing more can be written in it."""
-
     def reserve(
         self, session: Session, counts: Mapping[str, int], taken: Mapping[str, int]
     ) -> Mapping[str, Sequence[int]]:

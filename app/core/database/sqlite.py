@@ -130,10 +130,6 @@ class SQLite:
             statement = _statement(write.kind, write.table, write.names, tuple(write.shared))
             connection.exec_driver_sql(statement, _tuples(write, connection.dialect))
 
-    def write_and_commit(self, connection: Connection, writes: Sequence[AnyWrite]) -> None:
-        """The end of the transaction commits: that costs no message here."""
-        self.write(connection, writes)
-
     def reserve(
         self, session: Session, counts: Mapping[str, int], taken: Mapping[str, int]
     ) -> Mapping[str, Sequence[int]]:
