@@ -169,8 +169,8 @@ def test_on_a_full_disk_the_server_answers_503_and_is_back_by_itself(small_disk:
         os.kill(int(workers.pop()), signal.SIGKILL)
         wait_for(lambda: {"counter", "histogram"} == summed(small_disk.seen), "numbers of ended workers are not summed")
     # A worker that was killed may have kept others from emptying the log at the end.
-    for path in (small_disk.seen / "data").glob("fieldpost.sqlite3*"):
-        shutil.copy(path, tmp_path)
+    for file in (small_disk.seen / "data").glob("fieldpost.sqlite3*"):
+        shutil.copy(file, tmp_path)
     assert load.acknowledged.keys() <= recorded(tmp_path / "fieldpost.sqlite3")
 
 
