@@ -58,6 +58,8 @@ class Change:
     local_id: str = field(default_factory=lambda: str(uuid4()))
     #: Whether the user decided a conflict with it: then it goes without a strategy.
     is_decision: bool = False
+    #: When it was made, if the device has a clock.
+    made_at: str | None = None
     #: The item as it was sent; from then on it never changes.
     sent: dict[str, Any] | None = None
 
@@ -137,6 +139,7 @@ class Device:
         strategy: str | None = "merge",
         joins: bool = True,
         batch_items: int = BATCH_ITEMS,
+        clock: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.transport = transport
         self.store = store or Store()
@@ -146,6 +149,8 @@ class Device:
         #: Whether changes of one form that were not sent yet become one.
         self.joins = joins
         self.batch_items = batch_items
+        #: The present time, as `made_at` wants it. With it, a copy of a request that arrives late undoes nothing.
+        self.clock = clock
 
     # What the user does, online or not
 
@@ -282,10 +287,11 @@ class Device:
         if self.joins and last is not None and last.sent is None and last.type == type_ and "changes" in last.data:
             # Nobody has seen it yet: the two are one.
             last.data["changes"] = {**last.data["changes"], **data["changes"]}
+            last.made_at = self.clock()
             return
         unsent = next((each for each in queued if each.sent is None), None)
         base = unsent.base if unsent is not None else self._version(row)
-        self.store.queue.append(Change(type_, row, data, base))
+        self.store.queue.append(Change(type_, row, data, base, made_at=self.clock()))
 
     def _held(self, entity: str, key: Any) -> dict[str, Any]:
         return self.store.rows[entity][str(key)]
@@ -334,6 +340,8 @@ class Device:
                     if self.strategy is not None and not change.is_decision:
                         data["resolve_strategy"] = self.strategy
             change.sent = {"type": change.type, "local_id": change.local_id, "data": data}
+            if change.made_at is not None:
+                change.sent["made_at"] = change.made_at
         return change.sent
 
     def _push_batch(self, batch: list[Change]) -> None:
@@ -389,7 +397,8 @@ class Device:
         decision = self.decide(change, conflict)
         if decision:
             data = {"changes": decision} if change.type == "form_fill" else dict(decision)
-            new = Change(change.type, change.row, data, conflict["server_version"], is_decision=True)
+            base = conflict["server_version"]
+            new = Change(change.type, change.row, data, base, is_decision=True, made_at=self.clock())
             position = next(
                 (index for index, each in enumerate(self.store.queue) if self._is_same(each.row, change.row)),
                 len(self.store.queue),
