@@ -38,7 +38,7 @@ class Caller:
     """A device that makes calls of each kind. The office has changed its first rows, which it does not know."""
 
     def __init__(self, device: Device, office: Client, photo: bytes) -> None:
-        self._device, self._ticks = device, 0
+        self._device, self._client, self._ticks = device, device.client, 0
         self._changed, self._own = device.ids[:CONFLICTS], device.ids[CONFLICTS:]
         Device.of(office, device).push(self._changed, 0)
         self.kinds: dict[str, Callable[[], object]] = {
@@ -47,6 +47,7 @@ class Caller:
             "10 conflicts of 100": lambda: self._push(self._changed + self._own[CONFLICTS:], CONFLICTS),
             "100 refused": lambda: self._push(self._own, LARGE, dict.fromkeys(self._own, NO_VERSION)),
             "refresh": device.client.refresh,
+            "refresh, and its token's first use": self._renew,
             "look, nothing new": device.look,
             "package": device.package,
             "photo of 2 MB": lambda: device.upload(distinct(photo), f"Photo_{self._ticks}"),
@@ -57,6 +58,11 @@ class Caller:
         """One call."""
         self._ticks += 1
         self.kinds[kind]()
+
+    def _renew(self) -> None:
+        """What a device does when its token has ended: another server may make the first use dear, or the refresh."""
+        self._client.refresh()
+        self._client.call("GET", "/api/v1/auth/me")
 
     def _push(self, ids: Sequence[int], missed: int = 0, versions: Mapping[int, str] | None = None) -> None:
         """One batch of which so many changes are not applied."""
