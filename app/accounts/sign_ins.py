@@ -11,19 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, not_, or_, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ColumnElement, and_, bindparam, not_, or_, select, update
 
 from app.clock import now
 from app.config import current_settings
-from app.core.database import database_of
+from app.core.database.alone import read_alone
 from app.core.database.engine import db
-from app.core.database.read import Read
 from app.core.database.rows import detached, row_columns
 from app.core.ledger import audit
 from app.core.ledger.record import Origin
 from app.core.ledger.unit import unit_of_work
-from app.core.values import Values
 from app.models import SignIn, User
 
 #: How long a browser may do nothing, and how long it may stay signed in.
@@ -33,6 +30,11 @@ IDLE, LONGEST = timedelta(hours=2), timedelta(hours=12)
 NOTED_EVERY = timedelta(minutes=5)
 
 
+def _is_in_time(idle_since: Any, begun_after: Any) -> ColumnElement[bool]:
+    """The condition that a sign-in was used after one moment, and began after another."""
+    return and_(SignIn.last_used_at > idle_since, SignIn.created_at > begun_after)
+
+
 _users, _sign_ins = User.__table__.c, SignIn.__table__.c
 
 #: The user of a browser's sign-in that has not ended, and its last use. Built once: each page asks for it.
@@ -40,7 +42,7 @@ BROWSER = (
     select(*row_columns(User), _sign_ins.last_used_at)
     .where(_sign_ins.user_id == _users.id, _users.active)
     .where(_sign_ins.id == bindparam("sign_in_id"), _sign_ins.is_browser, _sign_ins.revoked_at.is_(None))
-    .where(_sign_ins.last_used_at > bindparam("idle_since"), _sign_ins.created_at > bindparam("begun_after"))
+    .where(_is_in_time(bindparam("idle_since"), bindparam("begun_after")))
 )
 
 
@@ -91,29 +93,12 @@ def browser_sign_in(sign_in_id: str) -> BrowserSignIn | None:
     return BrowserSignIn(sign_in_id, detached(User, values))
 
 
-def read_alone(statement: Select[Any], parameters: Values) -> Sequence[Any] | None:
-    """The row that a query finds, read by itself: no decision of a unit of work is taken on it.
-
-    No connection is held afterwards. The query is repeated if the connection had broken while it was idle.
-    """
-    query = Read(statement=statement, parameters=parameters)
-    for is_last in (False, True):
-        try:
-            with db.engine.connect() as connection:
-                database_of(connection).read(connection, [query])
-            break
-        except DBAPIError as error:
-            if is_last or not error.connection_invalidated:
-                raise
-    return query.rows[0] if query.rows else None
-
-
 def is_present(moment: datetime) -> ColumnElement[bool]:
     """The condition that a sign-in, of either kind, has not ended at `moment`."""
     settings = current_settings()
     idle, longest = timedelta(days=settings.refresh_token_days), timedelta(days=settings.sign_in_days)
-    of_device = and_(SignIn.last_used_at > moment - idle, SignIn.created_at > moment - longest)
-    of_browser = and_(SignIn.last_used_at > moment - IDLE, SignIn.created_at > moment - LONGEST)
+    of_device = _is_in_time(moment - idle, moment - longest)
+    of_browser = _is_in_time(moment - IDLE, moment - LONGEST)
     in_time = or_(and_(not_(SignIn.is_browser), of_device), and_(SignIn.is_browser, of_browser))
     return and_(SignIn.revoked_at.is_(None), in_time)
 

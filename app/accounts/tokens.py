@@ -22,10 +22,11 @@ from sqlalchemy import Connection, Delete, Result, Update, and_, bindparam, dele
 from sqlalchemy.orm import Session
 
 from app.accounts.bearer import Claims, make_tokens
-from app.accounts.sign_ins import add_sign_in, is_present, read_alone
+from app.accounts.sign_ins import add_sign_in, is_present
 from app.clock import now
 from app.config import current_settings
 from app.core.database import database_of
+from app.core.database.alone import read_alone
 from app.core.database.engine import db
 from app.core.database.read import Read
 from app.core.database.rows import detached, row_columns, table_of

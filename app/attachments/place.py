@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app import policies
 from app.attachments.destination import Destination
-from app.core.database import database_of
+from app.core.database.alone import read_alone
 from app.core.database.engine import db
 from app.core.database.read import Lock, Read
 from app.core.database.rows import adopt, detached, row_columns, set_in_memory
@@ -48,14 +48,8 @@ class Place:
 
 def find_inspection(destination: Destination) -> Inspection | None:
     """The inspection of the form fill that the destination names: not locked, and no object of the session."""
-    statement = _unlocked(_column_name(destination))
-    found = Read(statement=statement, parameters={"named": destination.form_fill})
-    with db.engine.connect() as connection:
-        database_of(connection).read(connection, [found])
-    if not found.rows:
-        return None
-    inspection: Inspection = detached(Inspection, found.rows[0])
-    return inspection
+    found = read_alone(_unlocked(_column_name(destination)), {"named": destination.form_fill})
+    return None if found is None else detached(Inspection, found)
 
 
 def place_reads(destination: Destination) -> list[Read]:
