@@ -43,7 +43,7 @@ REST = timedelta(minutes=1)
 #: The code of a conflict, which has none of its own.
 CONFLICT = "conflict"
 
-#: NUL in a JSON text.
+#: NUL in a JSON text, and the sign with which each escape begins.
 NUL, BACKSLASH = rb"\u0000", b"\\"
 
 #: The rows that a user has open, and their bytes.
